@@ -1,0 +1,110 @@
+"""Simulate quantized, energy-aware federated training of diffusion models, in JAX, on one host.
+
+    config = load_config("configs/digits.py")
+    result = run(config, "runs/digits")
+
+Everything below ``run`` is public too: the data and its partition, the quantizer and its wire
+format, the allocator, and ``make_simulator`` for any model and loss.
+"""
+
+__version__ = "0.1.0"
+
+from fedjax_diffusion.config import load_config
+from fedjax_diffusion.data import (
+    ClientData,
+    ImageDataset,
+    PartitionConfig,
+    draw_batch,
+    load_images,
+    make_client_data,
+    partition,
+    partition_dirichlet,
+    partition_iid,
+    partition_quantity_skew,
+    partition_shards,
+)
+from fedjax_diffusion.diffusion import (
+    Denoiser,
+    NoiseSchedule,
+    UNetConfig,
+    ddpm_loss,
+    make_denoiser,
+    make_schedule,
+    sample_ancestral,
+    sample_ddim,
+)
+from fedjax_diffusion.experiment import Experiment, build
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
+from fedjax_diffusion.quantization import (
+    WireFormatError,
+    decode_update,
+    encode_update,
+    quantization_error_bound,
+    stochastic_quantize,
+)
+from fedjax_diffusion.resources import (
+    Allocation,
+    AllocationProblem,
+    DeviceClass,
+    DeviceParams,
+    Ledger,
+    Status,
+    allocate,
+    draw_channel,
+    make_fleet,
+)
+from fedjax_diffusion.runner import RunResult, load_run, run
+from fedjax_diffusion.simulator import RoundInfo, SimulationState, Simulator, make_simulator
+from fedjax_diffusion.types import Batch
+
+__all__ = [
+    "Allocation",
+    "AllocationProblem",
+    "Batch",
+    "ClientData",
+    "Denoiser",
+    "DeviceClass",
+    "DeviceParams",
+    "Experiment",
+    "ImageDataset",
+    "Ledger",
+    "LocalWork",
+    "NoiseSchedule",
+    "PartitionConfig",
+    "RoundInfo",
+    "RunResult",
+    "SimulationState",
+    "Simulator",
+    "Status",
+    "Stream",
+    "UNetConfig",
+    "WireFormatError",
+    "allocate",
+    "build",
+    "ddpm_loss",
+    "decode_update",
+    "draw_batch",
+    "draw_channel",
+    "encode_update",
+    "load_config",
+    "load_images",
+    "load_run",
+    "make_client_data",
+    "make_denoiser",
+    "make_fleet",
+    "make_schedule",
+    "make_simulator",
+    "partition",
+    "partition_dirichlet",
+    "partition_iid",
+    "partition_quantity_skew",
+    "partition_shards",
+    "quantization_error_bound",
+    "run",
+    "sample_ancestral",
+    "sample_ddim",
+    "seed_to_key",
+    "stochastic_quantize",
+    "stream_key",
+]

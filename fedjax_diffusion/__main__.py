@@ -1,0 +1,8 @@
+"""``python -m fedjax_diffusion`` is the command ``fedjax-diffusion``."""
+
+import sys
+
+from fedjax_diffusion.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

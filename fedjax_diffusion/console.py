@@ -1,0 +1,116 @@
+"""What a run prints: the setting, a progress bar, and the table at the end."""
+
+import sys
+from typing import TextIO
+
+from tqdm import tqdm
+
+from fedjax_diffusion import report
+from fedjax_diffusion.data import describe_partition
+from fedjax_diffusion.experiment import Experiment
+from fedjax_diffusion.resources import FleetRow, describe
+from fedjax_diffusion.runner import RunResult
+
+
+class RunDisplay:
+    """Shows a run on a terminal as a bar, elsewhere as one line per round."""
+
+    def __init__(self, num_rounds: int, stream: TextIO | None = None):
+        self._stream = stream or sys.stdout
+        self._num_rounds = num_rounds
+        self._bar: tqdm | None = None
+        self._joules = 0.0
+        self._bytes = 0
+
+    def __enter__(self) -> "RunDisplay":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def start(self, experiment: Experiment, first_round: int) -> None:
+        """Prints the setting; what the run compiles next takes a moment."""
+        self._print(describe_experiment(experiment))
+        if first_round:
+            self._print(f"resuming at round {first_round}")
+        self._print(f"compiling the round for {experiment.compute.client_map} ...")
+        if self._stream.isatty():
+            self._bar = tqdm(
+                total=self._num_rounds, initial=first_round, unit="round", file=self._stream
+            )
+
+    def advance(self, record: dict) -> None:
+        """Shows one round."""
+        self._joules += record["total_joules"]
+        self._bytes += record["uplink_bytes"]
+        loss = "-" if record["loss"] is None else f"{record['loss']:.4f}"
+        bits = " ".join(str(b) for b in record["num_bits"][:16])
+        bits += " ..." if len(record["num_bits"]) > 16 else ""
+        if record["diverged"]:
+            self._print(f"round {record['round']}: clients {record['diverged']} diverged, left out")
+        if self._bar is None:
+            self._print(
+                f"round {record['round'] + 1:4d}/{self._num_rounds}  loss {loss}  bits {bits}  "
+                f"{record['total_joules']:.3g} J  {record['uplink_bytes'] / 1e6:.3g} MB  "
+                f"{record['wall_seconds']:.1f} s"
+            )
+            return
+        totals = f"{self._joules:.3g} J, {self._bytes / 1e6:.3g} MB"
+        self._bar.set_postfix_str(f"loss {loss}, bits {bits}, {totals}")
+        self._bar.update()
+
+    def finish(self, result: RunResult) -> None:
+        """Prints the table and where everything lies."""
+        if self._bar is not None:
+            self._bar.close()
+        if not result.is_new:
+            self._print(f"{result.workdir} is finished already; nothing was done")
+        self._print(report.format_summary(result.summary))
+        self._print(report.format_paths(result.workdir))
+
+    def _print(self, text: str) -> None:
+        if self._bar is None:
+            print(text, file=self._stream, flush=True)
+        else:
+            self._bar.write(text, file=self._stream)
+
+
+def describe_experiment(experiment: Experiment) -> str:
+    """Returns what is trained, on which data, by which clients, as a few lines of text."""
+    dataset, parts, config = experiment.dataset, experiment.parts, experiment.config
+    facts = describe_partition(dataset.labels, parts)
+    height, width, channels = dataset.images.shape[1:]
+    cohort = config.cohort_size or len(parts)
+    lines = [
+        f"data     {dataset.name}: {len(dataset.labels)} images of {height}x{width}x{channels}",
+        f"clients  {len(parts)}, {cohort} per round; {config.partition.scheme}: "
+        f"{facts['examples_min']} to {facts['examples_max']} images and "
+        f"{facts['classes_min']} to {facts['classes_max']} of "
+        f"{dataset.num_classes} classes each",
+        f"model    {experiment.workload.num_parameters:,} parameters; clients send "
+        f"{'the change of the model' if config.federated.mode == 'update' else 'the model'}",
+        f"machine  {experiment.compute.cpu_devices} devices, clients by "
+        f"{experiment.compute.client_map}, convolutions by {experiment.compute.conv}",
+        f"round    deadline {config.allocator.time_budget_seconds:g} s, "
+        f"allocator {config.allocator.method}",
+        "",
+        report.format_table([_fleet_row_to_cells(row) for row in describe(experiment.devices)]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fleet_row_to_cells(row: FleetRow) -> dict[str, str | int]:
+    def span(values: tuple[float, float]) -> str:
+        return f"{values[0]:.0f}" if values[0] == values[1] else f"{values[0]:.0f}-{values[1]:.0f}"
+
+    return {
+        "device": row.name,
+        "clients": row.count,
+        "GHz": f"{row.max_frequency_ghz:.1f}",
+        "transmit W": f"{row.max_power_watts:.2f}",
+        "bits demanded": span(row.min_bits),
+        "bits at most": span(row.max_bits),
+        "distance m": span(row.distance_meters),
+    }

@@ -1,0 +1,151 @@
+"""The clients' data on the device, and the batch that one client sees in one local step.
+
+Images are stored once, as bytes, whoever holds them; a client is a row of padded indices. The batch
+of one client is a pure function of a key, the client's id and the local step, all of which may be
+traced, so any mapping over clients and any loop over steps draws the same batches.
+"""
+
+from collections.abc import Sequence
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion import keys
+from fedjax_diffusion.data.sources import ImageDataset
+from fedjax_diffusion.types import Array, Batch, Key
+
+
+@flax.struct.dataclass
+class ClientData:
+    """Who holds which images.
+
+    Attributes:
+      images: uint8 [N, H, W, C], stored once.
+      labels: int32 [N].
+      indices: int32 [K, N_max] into the N examples; row k holds client k's in its first
+        ``num_examples[k]`` entries, then zeros.
+      num_examples: int32 [K], at least 1.
+    """
+
+    images: Array
+    labels: Array
+    indices: Array
+    num_examples: Array
+
+    @property
+    def num_clients(self) -> int:
+        """K."""
+        return self.indices.shape[0]
+
+
+def make_client_data(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> ClientData:
+    """Returns the data of K clients, one per index array.
+
+    Args:
+      dataset: N examples.
+      parts: K arrays of indices in 0..N-1, none empty, such as ``partition`` returns. Clients may
+        share examples.
+
+    Raises:
+      ValueError: there is no client, one is empty, or an index is outside its range.
+    """
+    if not parts:
+        raise ValueError("parts must hold at least one client, got none")
+    num_examples = np.array([len(part) for part in parts], np.int32)
+    if not num_examples.all():
+        raise ValueError(f"client {int(np.argmin(num_examples))} must have an example, it has none")
+    indices = np.zeros((len(parts), num_examples.max()), np.int32)
+    for row, part in zip(indices, parts, strict=True):
+        if np.min(part) < 0 or np.max(part) >= len(dataset.labels):
+            raise ValueError(
+                f"indices must lie in 0..{len(dataset.labels) - 1}, "
+                f"got {np.min(part)}..{np.max(part)}"
+            )
+        row[: len(part)] = part
+    return ClientData(*map(jnp.asarray, (dataset.images, dataset.labels, indices, num_examples)))
+
+
+def draw_batch(
+    key: Key,
+    data: ClientData,
+    client: Array | int,
+    step: Array | int,
+    *,
+    batch_size: int,
+    random_flip: bool = False,
+) -> Batch:
+    """Returns the batch of local step ``step`` of one client, drawn without replacement.
+
+    The local steps of a round read one endless stream of passes over the client's n examples, each
+    pass a fresh uniform permutation. Entry i of step s is position ``p = s * B + i`` of that
+    stream: pass ``p // n``, place ``p % n``. With ``functools.partial`` over the options this is a
+    ``types.BatchFn``.
+
+    Args:
+      key: [], the client's key of this round (stream ``BATCH``); the same one for all of the
+        round's steps.
+      data: K clients.
+      client: int32 [], the client's id in 0..K-1; may be traced.
+      step: int32 [], the local step, with ``(step + 1) * B < 2**31``; may be traced.
+      batch_size: B >= 1, any size: a batch larger than the client's data holds examples several
+        times.
+      random_flip: mirror each image left to right with probability 1/2.
+
+    Returns:
+      images float32 [B, H, W, C] in [-1, 1] and labels int32 [B].
+
+    Guarantees:
+      After any number of positions p each example has been drawn ``floor(p / n)`` or
+      ``ceil(p / n)`` times. The examples and their order are the same in a loop, under ``vmap``
+      and in a ``scan``.
+    """
+    chex.assert_shape([client, step], ())
+    order_key, flip_key = jax.random.split(key)
+    num_examples = data.num_examples[client]
+    positions = step * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+    passes, places = positions // num_examples, positions % num_examples
+
+    def permute(pass_number: Array) -> Array:
+        pass_key = keys.step_key(order_key, pass_number)
+        return _padded_permutation(pass_key, num_examples, data.indices.shape[1])
+
+    # A pass that is neither the first nor the last of the batch lies wholly inside it: its order
+    # matters to nobody, so two permutations serve all passes.
+    first, last = permute(passes[0]), permute(passes[-1])
+    slots = jnp.where(passes == passes[0], first[places], last[places])
+    examples = data.indices[client, slots]
+    images = uint8_to_images(data.images[examples])
+    if random_flip:
+        is_flipped = jax.random.bernoulli(keys.step_key(flip_key, step), shape=(batch_size,))
+        images = jnp.where(is_flipped[:, None, None, None], images[:, :, ::-1], images)
+    return Batch(images=images, labels=data.labels[examples])
+
+
+def uint8_to_images(pixels: Array) -> Array:
+    """Returns float32 images in [-1, 1] of uint8 pixels, any shape: ``x = pixel / 127.5 - 1``."""
+    return pixels.astype(jnp.float32) / 127.5 - 1.0
+
+
+def images_to_uint8(images: Array) -> Array:
+    """Returns the uint8 pixels of images in [-1, 1], any shape: rounded, and clipped outside.
+
+    The inverse of ``uint8_to_images``, exactly, on its 256 values.
+
+    >>> images_to_uint8(jnp.array([-1.0, 0.0, 1.0, 1.5])).tolist()
+    [0, 128, 255, 255]
+    """
+    return jnp.clip(jnp.round((images + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+def _padded_permutation(key: Key, num_examples: Array, num_slots: int) -> Array:
+    """Returns int32 [num_slots]: a uniform permutation of 0..num_examples-1, then the padding.
+
+    Sorts 31 random bits per slot, the padding by a leading one behind all others. Equal bits keep
+    their order, a bias of less than 2**-31 per pair.
+    """
+    is_padding = jnp.arange(num_slots, dtype=jnp.uint32) >= num_examples.astype(jnp.uint32)
+    bits = jax.random.bits(key, (num_slots,), jnp.uint32) >> 1
+    return jnp.argsort(bits | (is_padding.astype(jnp.uint32) << 31))

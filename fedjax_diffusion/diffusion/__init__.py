@@ -1,0 +1,54 @@
+"""Denoising diffusion: noise schedules, the loss, samplers, and the U-Net that is trained."""
+
+from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, choose_conv
+from fedjax_diffusion.diffusion.ddpm import (
+    DenoiserApply,
+    ddpm_loss,
+    eps_to_x_0,
+    q_sample,
+    x_0_to_eps,
+)
+from fedjax_diffusion.diffusion.samplers import (
+    SAMPLERS,
+    DenoiseFn,
+    Sampler,
+    sample_ancestral,
+    sample_ddim,
+)
+from fedjax_diffusion.diffusion.schedule import (
+    SCHEDULES,
+    NoiseSchedule,
+    cosine_schedule,
+    linear_schedule,
+    make_schedule,
+)
+from fedjax_diffusion.diffusion.unet import (
+    Denoiser,
+    UNet,
+    UNetConfig,
+    make_denoiser,
+)
+
+__all__ = [
+    "CONV_LOWERINGS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "DenoiseFn",
+    "Denoiser",
+    "DenoiserApply",
+    "NoiseSchedule",
+    "Sampler",
+    "UNet",
+    "UNetConfig",
+    "choose_conv",
+    "cosine_schedule",
+    "ddpm_loss",
+    "eps_to_x_0",
+    "linear_schedule",
+    "make_denoiser",
+    "make_schedule",
+    "q_sample",
+    "sample_ancestral",
+    "sample_ddim",
+    "x_0_to_eps",
+]

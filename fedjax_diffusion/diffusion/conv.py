@@ -1,0 +1,166 @@
+"""How a stride-1 "SAME" convolution is computed: the same numbers, at very different speed.
+
+XLA:CPU rewrites a convolution to the layout of its fast kernel only in the entry computation.
+Inside a loop (``lax.scan``, ``lax.map``) the two *backward* convolutions fall to a naive path, many
+times slower (jax-ml/jax issue 12868), and under ``vmap`` over per-client weights all three become
+grouped convolutions. ``CONV_LOWERINGS`` holds drop-ins for
+``flax.linen.Conv(conv_general_dilated=...)``:
+
+======  ======================================================================================
+stock   ``jax.lax.conv_general_dilated``: cuDNN and the TPU compiler choose layouts themselves
+plain   both gradients written as forward convolutions of explicit transposes, which XLA:CPU
+        runs fast in a loop, too
+matmul  shifted copies of the input (im2col) and one matrix product, in both directions: fast
+        on the CPU under ``vmap`` over weights
+======  ======================================================================================
+
+The last two compute the convolutions of a U-Net (two spatial axes, channels last, odd kernel,
+stride 1, no dilation, no groups), which then have a first-order reverse-mode derivative only, and
+hand anything else to ``lax``. A 1x1 kernel is a matrix product in both.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fedjax_diffusion.types import Array
+
+ConvFn = Callable[..., Array]
+"""Takes the arguments of ``jax.lax.conv_general_dilated``."""
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+_CLIENT_MAPS = ("loop", "map", "vmap", "chunked")
+
+
+def choose_conv(name: str, *, platform: str, client_map: str) -> str:
+    """Returns the lowering to use: ``name`` itself, or for "auto" what suits the hardware.
+
+    Args:
+      name: a key of ``CONV_LOWERINGS``, or "auto".
+      platform: "cpu", "gpu" or "tpu", as in ``jax.Device.platform``.
+      client_map: how clients are mapped: "loop", "map", "vmap" or "chunked".
+
+    Raises:
+      ValueError: on an unknown name or client_map.
+
+    >>> choose_conv("auto", platform="cpu", client_map="vmap")
+    'matmul'
+    """
+    if name not in ("auto", *CONV_LOWERINGS):
+        raise ValueError(f"conv: {name!r} is not one of auto, {', '.join(CONV_LOWERINGS)}")
+    if client_map not in _CLIENT_MAPS:
+        raise ValueError(f"client_map: {client_map!r} is not one of {', '.join(_CLIENT_MAPS)}")
+    if name != "auto":
+        return name
+    if platform != "cpu":
+        return "stock"
+    return "matmul" if client_map in ("vmap", "chunked") else "plain"
+
+
+def _conv_same(x: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+
+
+def _transposed(kernel: Array) -> Array:
+    """Returns the kernel [kh, kw, O, I] whose convolution with y_bar is x_bar."""
+    return jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+
+
+def _plain_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
+    """Returns kernel_bar as x convolved with y_bar, channels and batch having changed places."""
+    kernel_bar = lax.conv_general_dilated(
+        jnp.transpose(x, (3, 1, 2, 0)),
+        jnp.transpose(y_bar, (1, 2, 0, 3)),
+        window_strides=(1, 1),
+        padding=[(size // 2, size // 2) for size in kernel.shape[:2]],
+        dimension_numbers=_NHWC,
+    )  # [I, kh, kw, O]
+    return jnp.transpose(kernel_bar, (1, 2, 0, 3))
+
+
+def _patches(x: Array, kernel: Array) -> Array:
+    """Returns what each output pixel sees, [B H W, kh kw I], in the order of the kernel."""
+    kh, kw, num_inputs, _ = kernel.shape
+    _, H, W, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
+    shifted = [x[:, i : i + H, j : j + W] for i in range(kh) for j in range(kw)]
+    return jnp.concatenate(shifted, axis=-1).reshape(-1, kh * kw * num_inputs)
+
+
+def _matmul_same(x: Array, kernel: Array) -> Array:
+    y = _patches(x, kernel) @ kernel.reshape(-1, kernel.shape[-1])
+    return y.reshape(*x.shape[:-1], -1)
+
+
+def _matmul_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
+    kernel_bar = _patches(x, kernel).T @ y_bar.reshape(-1, kernel.shape[-1])
+    return kernel_bar.reshape(kernel.shape)
+
+
+def _with_gradients(
+    conv: Callable[[Array, Array], Array], kernel_bar: Callable[[Array, Array, Array], Array]
+) -> Callable[[Array, Array], Array]:
+    """Returns ``conv`` with its gradients made of ``conv`` itself and ``kernel_bar``."""
+
+    def backward(residuals: tuple[Array, Array], y_bar: Array) -> tuple[Array, Array]:
+        x, kernel = residuals
+        return conv(y_bar, _transposed(kernel)), kernel_bar(x, y_bar, kernel)
+
+    differentiable = jax.custom_vjp(conv)
+    differentiable.defvjp(lambda x, kernel: (conv(x, kernel), (x, kernel)), backward)
+    return differentiable
+
+
+def _drop_in(conv_same: Callable[[Array, Array], Array]) -> ConvFn:
+    """Returns ``lax.conv_general_dilated`` that leaves the convolutions it can to ``conv_same``."""
+
+    def conv_general_dilated(
+        lhs: Array,
+        rhs: Array,
+        window_strides: Sequence[int],
+        padding: str | Sequence[tuple[int, int]],
+        lhs_dilation: Sequence[int] | None = None,
+        rhs_dilation: Sequence[int] | None = None,
+        dimension_numbers: Any = None,
+        **options: Any,
+    ) -> Array:
+        layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+        is_served = (
+            lhs.ndim == 4
+            and layout == lax.conv_dimension_numbers(lhs.shape, rhs.shape, _NHWC)
+            and all(size % 2 for size in rhs.shape[:2])
+            and padding in ("SAME", [(size // 2, size // 2) for size in rhs.shape[:2]])
+            and {*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ())} == {1}
+            and all(v is None or (k, v) in _DEFAULTS for k, v in options.items())
+        )
+        if is_served:
+            return conv_same(lhs, rhs)
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            **options,
+        )
+
+    return conv_general_dilated
+
+
+_DEFAULTS = (("feature_group_count", 1), ("batch_group_count", 1))
+_matmul = _with_gradients(_matmul_same, _matmul_kernel_bar)
+_plain = _with_gradients(_conv_same, _plain_kernel_bar)
+
+CONV_LOWERINGS: Mapping[str, ConvFn] = MappingProxyType(
+    {
+        "stock": lax.conv_general_dilated,
+        "plain": _drop_in(lambda x, k: (_matmul if k.shape[:2] == (1, 1) else _plain)(x, k)),
+        "matmul": _drop_in(_matmul),
+    }
+)

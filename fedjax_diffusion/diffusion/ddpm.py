@@ -1,0 +1,86 @@
+"""Training a denoiser: the forward process and the loss of Ho et al. (2020), Algorithm 1.
+
+``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps`` ties x_0, x_t and eps together: any two
+give the third.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.diffusion.schedule import NoiseSchedule
+from fedjax_diffusion.types import Array, Batch, Key, Params
+
+DenoiserApply: TypeAlias = Callable[[Params, Array, Array, Key | None], Array]
+"""``apply(params, x_t [B, H, W, C], t [B], dropout_key) -> eps [B, H, W, C]``."""
+
+
+def q_sample(schedule: NoiseSchedule, x_0: Array, t: Array, eps: Array) -> Array:
+    """Returns x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.
+
+    Args:
+      schedule: of T steps.
+      x_0: float32 [B, ...], clean images.
+      t: int32 [B] in 0..T-1.
+      eps: float32 [B, ...], standard normal.
+
+    Returns:
+      x_t: float32 [B, ...].
+
+    Source: Ho et al. 2020, equation 4.
+    """
+    signal, noise = _signal_and_noise(schedule, x_0, t)
+    return signal * x_0 + noise * eps
+
+
+def eps_to_x_0(schedule: NoiseSchedule, x_t: Array, t: Array, eps: Array) -> Array:
+    """Returns x_0 = (x_t - sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_bar_t), shapes of q_sample."""
+    signal, noise = _signal_and_noise(schedule, x_t, t)
+    return (x_t - noise * eps) / signal
+
+
+def x_0_to_eps(schedule: NoiseSchedule, x_t: Array, t: Array, x_0: Array) -> Array:
+    """Returns eps = (x_t - sqrt(alpha_bar_t) x_0) / sqrt(1 - alpha_bar_t), shapes of q_sample."""
+    signal, noise = _signal_and_noise(schedule, x_t, t)
+    return (x_t - signal * x_0) / noise
+
+
+def ddpm_loss(
+    denoiser_apply: DenoiserApply, schedule: NoiseSchedule, params: Params, batch: Batch, key: Key
+) -> Array:
+    """Returns the mean of (eps - eps_theta(x_t, t))^2 over images, pixels and channels.
+
+    Each image draws its own t, uniform in 0..T-1, and its own eps. Bind the first two arguments
+    (``functools.partial``) to obtain a ``LossFn``.
+
+    Args:
+      denoiser_apply: predicts eps.
+      schedule: of T steps.
+      params: of the denoiser.
+      batch: images [B, H, W, C] in [-1, 1]; labels are not used.
+      key: consumed: for t, eps and the denoiser's dropout.
+
+    Returns:
+      float32 [].
+
+    Source: Ho et al. 2020, Algorithm 1 and equation 14.
+    """
+    chex.assert_rank(batch.images, 4)
+    key_t, key_eps, key_dropout = jax.random.split(key, 3)
+    t = jax.random.randint(key_t, batch.images.shape[:1], 0, schedule.num_steps)
+    eps = jax.random.normal(key_eps, batch.images.shape)
+    x_t = q_sample(schedule, batch.images, t, eps)
+    predicted = denoiser_apply(params, x_t, t, key_dropout)
+    chex.assert_equal_shape([predicted, eps])
+    return jnp.mean(jnp.square(predicted - eps))
+
+
+def _signal_and_noise(schedule: NoiseSchedule, x: Array, t: Array) -> tuple[Array, Array]:
+    """Returns sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), [B, 1, ...] of the rank of ``x``."""
+    chex.assert_shape(t, x.shape[:1])
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    signal, noise = jnp.sqrt(schedule.alpha_bars[t]), jnp.sqrt(schedule.noise_powers[t])
+    return signal.reshape(shape), noise.reshape(shape)

@@ -1,0 +1,151 @@
+"""The layers of the U-Net, channels last: [B, H, W, C]."""
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.diffusion.conv import ConvFn
+from fedjax_diffusion.types import Array, Key
+
+
+def time_embedding(t: Array, num_features: int) -> Array:
+    """Returns the sinusoidal embedding [sin(t f_i), cos(t f_i)].
+
+    f_i = 10000^(-i / (n / 2 - 1)), i in 0..n/2-1.
+
+    Args:
+      t: int32 [B], steps.
+      num_features: n, even and >= 4.
+
+    Returns:
+      float32 [B, n].
+
+    Source: Vaswani et al. 2017, section 3.5, as Ho et al. 2020 use it.
+    """
+    frequencies = jnp.exp(jnp.linspace(0.0, -math.log(10000.0), num_features // 2))
+    angles = t.astype(jnp.float32)[:, None] * frequencies[None, :]
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class ResidualBlock(nn.Module):
+    """y = x + conv(dropout(silu(norm(h)))), h = conv(silu(norm(x))) + dense(embedding).
+
+    The outer convolution starts at zero, so the block starts as the identity (as a linear map of
+    the channels where their number changes).
+
+    Attributes:
+      features: channels of the result.
+      num_groups: the most groups of a normalization, see ``group_norm``.
+      dropout: rate in [0, 1).
+      conv: drop-in for ``jax.lax.conv_general_dilated``.
+      dtype: of the computation.
+    """
+
+    features: int
+    num_groups: int
+    dropout: float
+    conv: ConvFn
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, embedding: Array, deterministic: bool) -> Array:
+        """Returns [B, H, W, features] from x [B, H, W, C] and the activated embedding [B, E]."""
+        conv = functools.partial(conv_3x3, self.features, conv=self.conv, dtype=self.dtype)
+        h = conv("conv_0")(nn.silu(group_norm(self.num_groups, x, "norm_0", self.dtype)(x)))
+        h = h + dense(self.features, "embedding", self.dtype)(embedding)[:, None, None, :]
+        h = nn.silu(group_norm(self.num_groups, h, "norm_1", self.dtype)(h))
+        h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
+        h = conv("conv_1", is_zero=True)(h)
+        if x.shape[-1] != self.features:
+            x = dense(self.features, "shortcut", self.dtype)(x)
+        return x + h
+
+
+class SelfAttention(nn.Module):
+    """y = x + dense(softmax(q k^T / sqrt(C)) v) over the pixels, one head, at first the identity.
+
+    Attributes:
+      num_groups: the most groups of the normalization, see ``group_norm``.
+      dtype: of the computation; the softmax is float32.
+    """
+
+    num_groups: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Returns [B, H, W, C] from x [B, H, W, C]."""
+        B, H, W, C = x.shape
+        h = group_norm(self.num_groups, x, "norm", self.dtype)(x).reshape(B, H * W, C)
+        query, key, value = (dense(C, name, self.dtype)(h) for name in ("query", "key", "value"))
+        logits = jnp.einsum("bqc,bkc->bqk", query, key) / math.sqrt(C)
+        weights = nn.softmax(logits.astype(jnp.float32)).astype(self.dtype)
+        h = jnp.einsum("bqk,bkc->bqc", weights, value)
+        return x + dense(C, "out", self.dtype, is_zero=True)(h).reshape(B, H, W, C)
+
+
+def group_norm(num_groups: int, x: Array, name: str, dtype: Any) -> nn.GroupNorm:
+    """Returns the normalization of ``x`` [..., C] in at most ``num_groups`` groups.
+
+    Their number is the largest divisor of C, up to ``num_groups``, that leaves at least 4 channels
+    in a group: a group of one would lose what is constant over the image, the time embedding.
+    """
+    C = x.shape[-1]
+    most = max(1, min(num_groups, C // 4))
+    divisor = max(groups for groups in range(1, most + 1) if C % groups == 0)
+    return nn.GroupNorm(divisor, dtype=dtype, name=name)
+
+
+def dense(features: int, name: str, dtype: Any, is_zero: bool = False) -> nn.Dense:
+    """Returns a dense layer over the channels (a 1x1 convolution), zero at first if ``is_zero``."""
+    return nn.Dense(features, dtype=dtype, kernel_init=_kernel_init(is_zero), name=name)
+
+
+def conv_3x3(
+    features: int, name: str, *, conv: ConvFn, dtype: Any, is_zero: bool = False
+) -> nn.Conv:
+    """Returns a 3x3 convolution of stride 1, "SAME", by ``conv``; zero at first if ``is_zero``."""
+    return nn.Conv(
+        features,
+        (3, 3),
+        dtype=dtype,
+        kernel_init=_kernel_init(is_zero),
+        conv_general_dilated=conv,
+        name=name,
+    )
+
+
+def average_pool(x: Array) -> Array:
+    """Returns [B, H / 2, W / 2, C], the means of 2x2 pixels; H and W even.
+
+    A mean over axes: the gradient of ``reduce_window`` is slow in a loop on the CPU.
+    """
+    B, H, W, C = x.shape
+    return x.reshape(B, H // 2, 2, W // 2, 2, C).mean((2, 4))
+
+
+def nearest_resize(x: Array) -> Array:
+    """Returns [B, 2 H, 2 W, C], each pixel four times."""
+    B, H, W, C = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (B, H, 2, W, 2, C))
+    return x.reshape(B, 2 * H, 2 * W, C)
+
+
+def _kernel_init(is_zero: bool) -> nn.initializers.Initializer:
+    """Returns zeros, or the uniform initializer of Glorot and Bengio that Ho et al. use.
+
+    It draws a flat array: threefry on a 4-D shape takes several times longer to compile on the CPU.
+    """
+    if is_zero:
+        return nn.initializers.zeros
+
+    def init(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
+
+    return init

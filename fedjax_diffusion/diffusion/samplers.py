@@ -1,0 +1,163 @@
+"""Drawing images from a denoiser: ancestral (Ho et al. 2020) and DDIM (Song et al. 2021) sampling.
+
+Both start from x_T ~ N(0, I), predict x_0 at each step from eps, clip it to [-1, 1] (where images
+live) unless told otherwise, and draw the next x_t given this one and x_0. A sampler is one
+``lax.scan``: under ``jit``, ``denoise_fn``, ``shape``, ``num_steps`` and ``is_clipped`` are static.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from fedjax_diffusion.diffusion.ddpm import eps_to_x_0, x_0_to_eps
+from fedjax_diffusion.diffusion.schedule import NoiseSchedule
+from fedjax_diffusion.keys import step_key
+from fedjax_diffusion.types import Array, Key
+
+DenoiseFn: TypeAlias = Callable[[Array, Array], Array]
+"""``denoise_fn(x_t [B, H, W, C], t int32 [B]) -> eps [B, H, W, C]``."""
+
+
+class Sampler(Protocol):
+    """What every entry of ``SAMPLERS`` is."""
+
+    def __call__(
+        self,
+        key: Key,
+        denoise_fn: DenoiseFn,
+        schedule: NoiseSchedule,
+        shape: tuple[int, ...],
+        *,
+        num_steps: int | None = None,
+        is_clipped: bool = True,
+    ) -> Array:
+        """Returns float32 ``shape`` images."""
+        ...
+
+
+def sample_ancestral(
+    key: Key,
+    denoise_fn: DenoiseFn,
+    schedule: NoiseSchedule,
+    shape: tuple[int, ...],
+    *,
+    num_steps: int | None = None,
+    is_clipped: bool = True,
+) -> Array:
+    """Draws images by running the Markov chain of T steps backwards.
+
+    x_{t-1} ~ N(mu, beta_tilde I) is the posterior q(x_{t-1} | x_t, x_0) at the predicted x_0:
+
+        mu         = (sqrt(a_{t-1}) beta_t x_0 + sqrt(1 - beta_t) (1 - a_{t-1}) x_t) / (1 - a_t)
+        beta_tilde = beta_t (1 - a_{t-1}) / (1 - a_t)
+
+    where a is alpha_bar and a_{-1} = 1. The variance is the smaller of the two that Ho et al. try
+    ("fixed small"): exact if x_0 is one point. It is zero in the last step, which returns the
+    predicted x_0.
+
+    Args:
+      key: consumed.
+      denoise_fn: predicts eps.
+      schedule: of T steps.
+      shape: of the result, (B, H, W, C).
+      num_steps: None or T; the chain leaves no choice.
+      is_clipped: whether the predicted x_0 is clipped to [-1, 1].
+
+    Returns:
+      float32 [B, H, W, C], in [-1, 1] if clipped.
+
+    Raises:
+      ValueError: if num_steps is neither None nor T.
+
+    Source: Ho et al. 2020, Algorithm 2 and equations 6, 7.
+    """
+    if num_steps not in (None, schedule.num_steps):
+        raise ValueError(
+            f"num_steps: {num_steps!r} is not allowed, ancestral sampling takes all"
+            f" {schedule.num_steps} steps of the schedule"
+        )
+    previous_alpha_bars = jnp.append(1.0, schedule.alpha_bars[:-1])
+    previous_noise_powers = jnp.append(0.0, schedule.noise_powers[:-1])
+    x_0_weights = jnp.sqrt(previous_alpha_bars) * schedule.betas / schedule.noise_powers
+    x_t_weights = jnp.sqrt(1 - schedule.betas) * previous_noise_powers / schedule.noise_powers
+    scales = jnp.sqrt(schedule.betas * previous_noise_powers / schedule.noise_powers)
+
+    def step(x_t: Array, t: Array) -> tuple[Array, None]:
+        x_0, _ = _predict(denoise_fn, schedule, x_t, t, is_clipped)
+        noise = jax.random.normal(step_key(key_noise, t), shape)
+        return x_0_weights[t] * x_0 + x_t_weights[t] * x_t + scales[t] * noise, None
+
+    key_start, key_noise = jax.random.split(key)
+    x_T = jax.random.normal(key_start, shape)
+    return lax.scan(step, x_T, jnp.arange(schedule.num_steps), reverse=True)[0]
+
+
+def sample_ddim(
+    key: Key,
+    denoise_fn: DenoiseFn,
+    schedule: NoiseSchedule,
+    shape: tuple[int, ...],
+    *,
+    num_steps: int | None = None,
+    is_clipped: bool = True,
+) -> Array:
+    """Draws images by the deterministic process (eta = 0) that shares DDPM's marginals, in S steps.
+
+    x_{t'} = sqrt(a_{t'}) x_0 + sqrt(1 - a_{t'}) eps, where a is alpha_bar, x_0 and eps are
+    predicted at t, and t' is the next of the S steps, evenly spaced from T - 1 to 0 (S = 1: T - 1
+    alone). The last step returns x_0. Where x_0 was clipped, eps is what the clipped x_0 implies.
+
+    Args:
+      key: consumed, for the initial noise: the only random thing.
+      denoise_fn: predicts eps.
+      schedule: of T steps.
+      shape: of the result, (B, H, W, C).
+      num_steps: S in 1..T; None is T.
+      is_clipped: whether the predicted x_0 is clipped to [-1, 1].
+
+    Returns:
+      float32 [B, H, W, C], in [-1, 1] if clipped.
+
+    Raises:
+      ValueError: if num_steps is not an integer in 1..T.
+
+    Source: Song, Meng, Ermon 2021, "Denoising Diffusion Implicit Models", equation 12.
+    """
+    T = schedule.num_steps
+    num_steps = T if num_steps is None else num_steps
+    if type(num_steps) is not int or not 1 <= num_steps <= T:
+        raise ValueError(f"num_steps: {num_steps!r} is not an integer in 1..{T}")
+    steps = np.rint(np.linspace(T - 1, 0, num_steps)).astype(np.int32)
+    next_alpha_bars = jnp.append(schedule.alpha_bars[steps[1:]], 1.0)
+    next_noise_powers = jnp.append(schedule.noise_powers[steps[1:]], 0.0)
+
+    def step(x_t: Array, now: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        t, next_alpha_bar, next_noise_power = now
+        x_0, eps = _predict(denoise_fn, schedule, x_t, t, is_clipped)
+        return jnp.sqrt(next_alpha_bar) * x_0 + jnp.sqrt(next_noise_power) * eps, None
+
+    x_T = jax.random.normal(key, shape)
+    return lax.scan(step, x_T, (jnp.asarray(steps), next_alpha_bars, next_noise_powers))[0]
+
+
+SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
+    {"ancestral": sample_ancestral, "ddim": sample_ddim}
+)
+
+
+def _predict(
+    denoise_fn: DenoiseFn, schedule: NoiseSchedule, x_t: Array, t: Array, is_clipped: bool
+) -> tuple[Array, Array]:
+    """Returns the predicted x_0 and the eps that agrees with it, at the common step ``t`` []."""
+    steps = jnp.full(x_t.shape[:1], t)
+    eps = denoise_fn(x_t, steps)
+    x_0 = eps_to_x_0(schedule, x_t, steps, eps)
+    if not is_clipped:
+        return x_0, eps
+    x_0 = jnp.clip(x_0, -1, 1)
+    return x_0, x_0_to_eps(schedule, x_t, steps, x_0)

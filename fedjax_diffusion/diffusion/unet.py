@@ -1,0 +1,227 @@
+"""The U-Net of Ho et al. (2020): its configuration, the network, and the denoiser made of it.
+
+One thing differs from the original, though not the number of parameters: a level is left by a
+stride-1 convolution and 2x2 average pooling, not by a stride-2 convolution. So every convolution
+has an odd kernel and stride 1, which the lowerings of ``conv.py`` make fast.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, Protocol, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvFn
+from fedjax_diffusion.diffusion.layers import (
+    ResidualBlock,
+    SelfAttention,
+    average_pool,
+    conv_3x3,
+    dense,
+    group_norm,
+    nearest_resize,
+    time_embedding,
+)
+from fedjax_diffusion.types import Array, Key, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """What a U-Net looks like. The defaults are for the 8x8x1 digits, 271,649 parameters.
+
+    Ho et al.'s model for CIFAR-10, 35,746,307 parameters, is
+    ``UNetConfig(128, (1, 2, 2, 2), 2, (16,), 0.1)`` on 32x32x3 images.
+
+    Attributes:
+      channels: of the first level before its multiplier; even and >= 4.
+      channel_multipliers: one integer >= 1 per level; each level has half the height and width of
+        the one before. A list is taken as a tuple.
+      num_res_blocks: per level on the way down, >= 1; one more on the way up.
+      attention_resolutions: the image heights at which every residual block is followed by
+        self-attention; the middle of the network has it anyway. A list is taken as a tuple.
+      dropout: the rate in [0, 1) before the last convolution of a residual block.
+      num_groups: the most groups a GroupNorm has, >= 1: the number used is the largest divisor of
+        the channels, up to this, that leaves at least 4 channels in a group.
+    """
+
+    channels: int = 32
+    channel_multipliers: tuple[int, ...] = (1, 1)
+    num_res_blocks: int = 1
+    attention_resolutions: tuple[int, ...] = ()
+    dropout: float = 0.0
+    num_groups: int = 32
+
+    def __post_init__(self):
+        for name in ("channel_multipliers", "attention_resolutions"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple) or not all(map(_is_positive_int, value)):
+                raise ValueError(f"{name}: {value!r} is not a sequence of integers >= 1")
+            object.__setattr__(self, name, tuple(value))
+        if not self.channel_multipliers:
+            raise ValueError("channel_multipliers: () has no level, at least one is needed")
+        for name in ("channels", "num_res_blocks", "num_groups"):
+            if not _is_positive_int(getattr(self, name)):
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not an integer >= 1")
+        if self.channels < 4 or self.channels % 2:
+            raise ValueError(f"channels: {self.channels!r} is not an even integer >= 4")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout!r} is not a number in [0, 1)")
+
+    def check_image_shape(self, image_shape: tuple[int, ...]) -> None:
+        """Checks that images [H, W, C] fit.
+
+        Raises:
+          ValueError: if H or W cannot be halved between the levels, or if an attention resolution
+            is not the height of any level.
+        """
+        H, W, _ = image_shape
+        num_halvings = len(self.channel_multipliers) - 1
+        if H % 2**num_halvings or W % 2**num_halvings:
+            raise ValueError(
+                f"image_shape: {H} x {W} is not divisible by {2**num_halvings}, as the"
+                f" {num_halvings + 1} levels of channel_multipliers need"
+            )
+        heights = [H >> level for level in range(num_halvings + 1)]
+        if not {*self.attention_resolutions} <= {*heights}:
+            raise ValueError(
+                f"attention_resolutions: {self.attention_resolutions} is not among the heights"
+                f" {heights} of the levels"
+            )
+
+
+class DenoiserApplyFn(Protocol):
+    """``apply(params, x_t [B, H, W, C], t [B], dropout_key=None) -> eps [B, H, W, C]``."""
+
+    def __call__(
+        self, params: Params, x_t: Array, t: Array, dropout_key: Key | None = None
+    ) -> Array:
+        """Returns the predicted eps; deterministic where ``dropout_key`` is None."""
+        ...
+
+
+class InitFn(Protocol):
+    """``init(key) -> params``."""
+
+    def __call__(self, key: Key) -> Params:
+        """Consumes the key."""
+        ...
+
+
+class Denoiser(NamedTuple):
+    """A denoising network as two pure functions.
+
+    Attributes:
+      init: ``init(key) -> params``, a plain dict of float32 arrays.
+      apply: ``apply(params, x_t, t, dropout_key=None) -> eps``, x_t and eps float32 [B, H, W, C], t
+        int32 [B]; without a key there is no dropout. It is zero at the initial parameters.
+    """
+
+    init: InitFn
+    apply: DenoiserApplyFn
+
+
+def make_denoiser(
+    config: UNetConfig,
+    image_shape: tuple[int, int, int],
+    *,
+    conv: str = "stock",
+    dtype: Any = jnp.float32,
+) -> Denoiser:
+    """Returns the denoiser of ``config`` for images of one shape.
+
+    Args:
+      config: the network.
+      image_shape: (H, W, C).
+      conv: a key of ``CONV_LOWERINGS``: how convolutions are computed, not what they give.
+      dtype: of the computation; parameters, normalization statistics and the output stay float32.
+
+    Raises:
+      ValueError: on an unknown ``conv`` or an image shape that does not fit the configuration.
+
+    >>> denoiser = make_denoiser(UNetConfig(), (8, 8, 1))
+    >>> params = jax.eval_shape(denoiser.init, jax.random.key(0))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+    271649
+    """
+    if conv not in CONV_LOWERINGS:
+        raise ValueError(f"conv: {conv!r} is not one of {', '.join(CONV_LOWERINGS)}")
+    config.check_image_shape(image_shape)
+    unet = UNet(config, image_shape[-1], CONV_LOWERINGS[conv], dtype)
+
+    def init(key: Key) -> Params:
+        x_t = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+        return unet.lazy_init(key, x_t, jax.ShapeDtypeStruct((1,), jnp.int32))["params"]
+
+    def apply(params: Params, x_t: Array, t: Array, dropout_key: Key | None = None) -> Array:
+        rngs = None if dropout_key is None else {"dropout": dropout_key}
+        eps = unet.apply({"params": params}, x_t, t, dropout_key is None, rngs=rngs)
+        return cast(Array, eps)
+
+    return Denoiser(init, apply)
+
+
+class UNet(nn.Module):
+    """eps_theta(x_t, t). The last convolution starts at zero, and so does the output.
+
+    Attributes:
+      config: see ``UNetConfig``.
+      num_outputs: channels of the result.
+      conv: drop-in for ``jax.lax.conv_general_dilated``.
+      dtype: of the computation.
+    """
+
+    config: UNetConfig
+    num_outputs: int
+    conv: ConvFn
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_t: Array, t: Array, deterministic: bool = True) -> Array:
+        """Returns eps, float32 [B, H, W, num_outputs], from x_t [B, H, W, C] and t int32 [B]."""
+        config = self.config
+        conv = functools.partial(conv_3x3, conv=self.conv, dtype=self.dtype)
+        features = [config.channels * multiplier for multiplier in config.channel_multipliers]
+        heights = [x_t.shape[1] >> level for level in range(len(features))]
+        has_attention = [height in config.attention_resolutions for height in heights]
+        embedding = time_embedding(t, config.channels).astype(self.dtype)
+        for i in range(2):
+            embedding = dense(4 * config.channels, f"embedding_{i}", self.dtype)(embedding)
+            embedding = nn.silu(embedding)
+
+        def block(h: Array, features: int, has_attention: bool, name: str) -> Array:
+            residual = ResidualBlock(
+                features, config.num_groups, config.dropout, self.conv, self.dtype, name=name
+            )
+            h = residual(h, embedding, deterministic)
+            if has_attention:
+                h = SelfAttention(config.num_groups, self.dtype, name=f"{name}_attention")(h)
+            return h
+
+        h = conv(config.channels, "conv_in")(x_t)
+        skips = [h]
+        for level in range(len(features)):
+            if level > 0:
+                h = average_pool(conv(h.shape[-1], f"down_{level}_conv")(h))
+                skips.append(h)
+            for i in range(config.num_res_blocks):
+                h = block(h, features[level], has_attention[level], f"down_{level}_block_{i}")
+                skips.append(h)
+
+        h = block(h, features[-1], True, "middle_block_0")
+        h = block(h, features[-1], False, "middle_block_1")
+
+        for level in reversed(range(len(features))):
+            for i in range(config.num_res_blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = block(h, features[level], has_attention[level], f"up_{level}_block_{i}")
+            if level > 0:
+                h = conv(h.shape[-1], f"up_{level}_conv")(nearest_resize(h))
+
+        h = nn.silu(group_norm(config.num_groups, h, "norm_out", self.dtype)(h))
+        return conv(self.num_outputs, "conv_out", is_zero=True)(h).astype(jnp.float32)
+
+
+def _is_positive_int(value: Any) -> bool:
+    return type(value) is int and value >= 1

@@ -1,0 +1,182 @@
+"""From a config to everything a run needs: the one place where ConfigDict ends."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from fedjax_diffusion.config import check_types
+from fedjax_diffusion.data import (
+    ClientData,
+    ImageDataset,
+    Partition,
+    PartitionConfig,
+    draw_batch,
+    load_images,
+    make_client_data,
+    partition,
+)
+from fedjax_diffusion.diffusion import (
+    Denoiser,
+    NoiseSchedule,
+    UNetConfig,
+    ddpm_loss,
+    make_denoiser,
+    make_schedule,
+)
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.planner import AllocatorConfig, ErrorBudget, Planner, make_planner
+from fedjax_diffusion.resources import DeviceParams, draw_channel, make_fleet
+from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
+from fedjax_diffusion.simulator import Simulator, make_simulator
+from fedjax_diffusion.types import Key, LossFn
+from fedjax_diffusion.workload import Workload, count_training_flops, make_workload
+
+
+class Experiment(NamedTuple):
+    """Everything a run needs, built and checked; no files are touched.
+
+    Attributes:
+      config: the config it was built from.
+      compute: how the machine is used, with every ``auto`` decided.
+      run_key: [], the run's key.
+      dataset: the images.
+      parts: one index array per client.
+      data: the same, on the device.
+      devices: the fleet.
+      workload: cycles and payload of a round.
+      simulator: ``Simulator(init, step)``.
+      plan: ``plan(run_key, state) -> RoundPlan``.
+      draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
+    """
+
+    config: ConfigDict
+    compute: ComputeConfig
+    run_key: Key
+    dataset: ImageDataset
+    parts: Partition
+    data: ClientData
+    devices: DeviceParams
+    workload: Workload
+    simulator: Simulator
+    plan: Planner
+    draw_samples: DrawSamples
+
+
+def build(config: ConfigDict, compute: ComputeConfig | None = None) -> Experiment:
+    """Builds an experiment from a config.
+
+    Args:
+      config: from ``load_config``.
+      compute: how an earlier part of the run used the machine; None: as the config says.
+
+    Raises:
+      ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
+        clients than examples, a data set that is not there, a deadline that nobody can meet.
+    """
+    check_types(config)
+    _check_scalars(config)
+    dataset = load_images(**config.data)
+    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    num_examples = np.array([len(part) for part in parts])
+    cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
+    compute = compute or ComputeConfig(**config.compute)
+    start_backend(compute, cohort_size)
+    compute = resolve(compute, cohort_size)
+    mesh = make_mesh(int(compute.cpu_devices))
+    data = make_client_data(dataset, parts)
+    if mesh is not None:
+        data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+
+    image_shape = dataset.images.shape[1:]
+    schedule = make_schedule(**config.diffusion)
+    model = UNetConfig(**config.model)
+    denoiser = make_denoiser(model, image_shape, conv=compute.conv)
+    loss_fn = functools.partial(ddpm_loss, denoiser.apply, schedule)
+    local_work = LocalWork(**config.local_work)
+    devices = make_fleet(len(parts), seed=config.seed, **config.devices)
+    workload = make_workload(
+        jax.eval_shape(denoiser.init, seed_to_key(0)),
+        devices,
+        local_work,
+        num_examples,
+        functools.partial(_count_flops, model, schedule, image_shape),
+        **config.workload,
+    )
+    return Experiment(
+        config=config,
+        compute=compute,
+        run_key=seed_to_key(config.seed),
+        dataset=dataset,
+        parts=parts,
+        data=data,
+        devices=devices,
+        workload=workload,
+        simulator=_build_simulator(config, compute, mesh, denoiser, loss_fn, local_work),
+        plan=_build_planner(config, devices, workload, num_examples),
+        draw_samples=make_draw_samples(
+            SamplingConfig(**config.sampling), denoiser, schedule, image_shape
+        ),
+    )
+
+
+def _check_scalars(config: ConfigDict) -> None:
+    for name, smallest in (("seed", 0), ("num_rounds", 1)):
+        if config[name] < smallest:
+            raise ValueError(f"{name} must be at least {smallest}, got {config[name]}")
+
+
+def _build_simulator(
+    config: ConfigDict,
+    compute: ComputeConfig,
+    mesh: Mesh | None,
+    denoiser: Denoiser,
+    loss_fn: LossFn,
+    local_work: LocalWork,
+) -> Simulator:
+    batch_fn = functools.partial(
+        draw_batch, batch_size=local_work.batch_size, **config.augmentation
+    )
+    return make_simulator(
+        denoiser.init,
+        loss_fn,
+        batch_fn,
+        local_work=local_work,
+        client_optimizer=make_optimizer(OptimizerConfig(**config.client_optimizer)),
+        server_optimizer=make_optimizer(OptimizerConfig(**config.server_optimizer)),
+        client_map=compute.client_map,
+        chunk_size=compute.chunk_size,
+        mesh=mesh,
+        **config.federated,
+    )
+
+
+def _build_planner(
+    config: ConfigDict, devices: DeviceParams, workload: Workload, num_examples: np.ndarray
+) -> Planner:
+    group = dict(config.allocator)
+    group["error_budget"] = ErrorBudget(**group["error_budget"])
+    group["opponents"] = tuple(group["opponents"])
+    return make_planner(
+        devices,
+        workload,
+        AllocatorConfig(**group),
+        num_examples=num_examples,
+        draw_channel=functools.partial(draw_channel, **config.channel),
+        mode=config.federated.mode,
+        cohort_size=config.cohort_size,
+    )
+
+
+def _count_flops(model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> float:
+    """Counts on the stock convolutions, whatever lowering the run itself uses."""
+    denoiser = make_denoiser(model, image_shape, conv="stock")
+    loss_fn: LossFn = functools.partial(ddpm_loss, denoiser.apply, schedule)
+    params = jax.eval_shape(denoiser.init, seed_to_key(0))
+    return count_training_flops(loss_fn, params, image_shape)

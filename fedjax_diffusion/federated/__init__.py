@@ -1,0 +1,33 @@
+"""Federated training of any model: one client, many clients, one round."""
+
+from fedjax_diffusion.federated.aggregation import make_server_update, squared_norm
+from fedjax_diffusion.federated.client import (
+    Broadcast,
+    ClientInputs,
+    LocalWork,
+    make_local_training,
+)
+from fedjax_diffusion.federated.client_map import (
+    AXIS,
+    CLIENT_MAPS,
+    ClientError,
+    make_client_map,
+)
+from fedjax_diffusion.federated.round import MODES, ClientReport, RoundOutcome, make_round
+
+__all__ = [
+    "AXIS",
+    "CLIENT_MAPS",
+    "MODES",
+    "Broadcast",
+    "ClientError",
+    "ClientInputs",
+    "ClientReport",
+    "LocalWork",
+    "RoundOutcome",
+    "make_client_map",
+    "make_local_training",
+    "make_round",
+    "make_server_update",
+    "squared_norm",
+]

@@ -1,0 +1,51 @@
+"""The server: the weighted mean of the updates, and the server optimizer that takes it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedjax_diffusion.types import Array, Params, PyTree
+
+ServerUpdate = Callable[[Params, PyTree, Params], tuple[Params, PyTree]]
+"""``update(params, opt_state, mean_update) -> (params, opt_state)``."""
+
+
+def make_server_update(optimizer: optax.GradientTransformation) -> ServerUpdate:
+    """Returns the server's step: the mean update taken as a negative gradient.
+
+    With ``optax.sgd(1.0)`` this is federated averaging (McMahan et al. 2017), with Adam or momentum
+    FedAdam and FedAvgM (Reddi et al. 2021, Alg. 2).
+    """
+
+    def update(params: Params, opt_state: PyTree, mean_update: Params) -> tuple[Params, PyTree]:
+        gradient = jax.tree.map(jnp.negative, mean_update)
+        step, opt_state = optimizer.update(gradient, opt_state, params)
+        return optax.apply_updates(params, step), opt_state
+
+    return update
+
+
+def normalize_weights(weights: Array, is_included: Array) -> Array:
+    """Returns ``a_k = n_k / sum_j n_j`` over the included clients, float32 [M]; zeros elsewhere.
+
+    Args:
+      weights: float32 [M], not negative.
+      is_included: bool [M].
+
+    >>> normalize_weights(jnp.array([1.0, 3.0, 4.0]), jnp.array([True, True, False])).tolist()
+    [0.25, 0.75, 0.0]
+    """
+    kept = jnp.where(is_included, weights, 0.0)
+    return kept / jnp.maximum(kept.sum(), jnp.finfo(jnp.float32).tiny)
+
+
+def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
+    """Returns one of two trees by a bool []: entries of the other never leak, not even as NaN."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
+
+
+def squared_norm(tree: PyTree) -> Array:
+    """Returns ``||tree||^2`` over all tensors, float32 []."""
+    return sum((jnp.vdot(x, x).astype(jnp.float32) for x in jax.tree.leaves(tree)), jnp.float32(0))

@@ -1,0 +1,62 @@
+"""Randomness: (run key, stream, round, client id) -> key. The only ``fold_in`` of the package.
+
+No key is ever stored. Every random draw of a run is a function of the run's seed and of *where* it
+happens, so a resumed run draws what the uninterrupted one would have drawn, and a client draws the
+same numbers whether it is computed in a loop, under ``vmap`` or on another device.
+"""
+
+from enum import IntEnum
+
+import jax
+
+from fedjax_diffusion.types import Array, Key
+
+
+class Stream(IntEnum):
+    """What a key is for. The numbers belong to a run's results: append, never renumber."""
+
+    PARTITION = 0
+    FLEET = 1
+    INIT = 2
+    COHORT = 3
+    SHADOWING = 4
+    FADING = 5
+    BATCH = 6
+    LOSS = 7
+    QUANTIZE = 8
+    SAMPLE = 9
+
+
+def seed_to_key(seed: int) -> Key:
+    """Returns the run's key; threefry, whose bits do not depend on vmap, loop or sharding."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def stream_key(
+    run_key: Key, stream: Stream, round: Array | int = 0, client: Array | int | None = None
+) -> Key:
+    """Returns the key of one stream in one round, of one client if one is given.
+
+    Args:
+      run_key: [], from ``seed_to_key``.
+      stream: what the key is for.
+      round: int32 [], the federated round (or any counter of the stream), may be traced.
+      client: int32 [], the client's id in 0..K-1 (not its place in the cohort), may be traced.
+
+    >>> run_key = seed_to_key(0)
+    >>> a, b = (stream_key(run_key, Stream.BATCH, 3, client) for client in (0, 1))
+    >>> bool((a == b).all())
+    False
+    """
+    key = jax.random.fold_in(jax.random.fold_in(run_key, int(stream)), round)
+    return key if client is None else jax.random.fold_in(key, client)
+
+
+def step_key(key: Key, step: Array | int) -> Key:
+    """Returns the key of one step (a local step, a pass, a tensor) of what ``key`` is for."""
+    return jax.random.fold_in(key, step)
+
+
+def stream_seed(seed: int, stream: Stream) -> list[int]:
+    """Returns the entropy of one stream on the host, for ``np.random.default_rng``."""
+    return [seed, int(stream)]

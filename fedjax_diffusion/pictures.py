@@ -1,0 +1,40 @@
+"""Pictures: image grids as PNG files."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def images_to_grid(images: np.ndarray, padding: int = 1) -> np.ndarray:
+    """Lays images out in a near-square grid.
+
+    Args:
+      images: uint8 [N, H, W, C], N >= 1, C 1 or 3.
+      padding: pixels between images.
+
+    Returns:
+      uint8 [rows (H + padding) + padding, columns (W + padding) + padding, C]; empty cells and
+      the padding are mid-gray.
+    """
+    num_images, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(num_images))
+    rows = math.ceil(num_images / columns)
+    step_y, step_x = height + padding, width + padding
+    shape = (rows * step_y + padding, columns * step_x + padding, channels)
+    grid = np.full(shape, 128, np.uint8)
+    for i, image in enumerate(images):
+        y, x = (i // columns) * step_y + padding, (i % columns) * step_x + padding
+        grid[y : y + height, x : x + width] = image
+    return grid
+
+
+def save_grid(path: Path, images: np.ndarray, smallest_side: int = 512) -> None:
+    """Saves a grid of uint8 [N, H, W, C] images as PNG, small pixels enlarged without smoothing."""
+    grid = images_to_grid(images)
+    scale = max(1, round(smallest_side / min(grid.shape[:2])))
+    picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = (picture.width * scale, picture.height * scale)
+    picture.resize(size, Image.Resampling.NEAREST).save(path)

@@ -1,0 +1,307 @@
+"""What happens between two rounds: cohort, channel, allocation problem, allocation, opponents."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.quantization import range_energy
+from fedjax_diffusion.resources import (
+    Allocation,
+    AllocationProblem,
+    ChannelState,
+    DeviceParams,
+    Status,
+    allocate,
+    charge_late,
+    parse_method,
+    uplink_bits,
+)
+from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
+from fedjax_diffusion.types import Key
+from fedjax_diffusion.workload import Workload
+
+ON_INFEASIBLE = ("drop", "stop")
+
+
+class InfeasibleRoundError(ValueError):
+    """A round that some client cannot take part in, under ``on_infeasible = "stop"``."""
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """How the bound eps on the aggregate's squared quantization error is set; all None: no bound.
+
+    Attributes:
+      as_fixed_bits: b: ``eps = sum_k c_k / (2^b - 1)^2``, what b bits for everybody would give.
+      relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
+      absolute: eps itself, > 0, in squared parameter units.
+
+    Raises:
+      ValueError: more than one is given, or one is out of range.
+    """
+
+    as_fixed_bits: int | None = None
+    relative: float | None = None
+    absolute: float | None = None
+
+    def __post_init__(self):
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(f"error_budget: give one of {', '.join(vars(self))}, got {given}")
+        if self.as_fixed_bits is not None and not 1 <= self.as_fixed_bits <= 16:
+            raise ValueError(
+                f"error_budget.as_fixed_bits must be in 1..16, got {self.as_fixed_bits}"
+            )
+        for name in ("relative", "absolute"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"error_budget.{name} must be above 0, got {value}")
+
+
+@dataclass(frozen=True)
+class AllocatorConfig:
+    """How bits and compute times are set between rounds.
+
+    Attributes:
+      method: of ``allocate``, one that gives whole bits.
+      time_budget_seconds: T > 0.
+      error_budget: ``ErrorBudget``; only ``on_demand`` heeds it.
+      on_infeasible: ``"drop"`` goes on with the clients that can take part, ``"stop"`` raises.
+      opponents: methods that are charged for the same clients, channel and deadline.
+
+    Raises:
+      ValueError: a value outside of these.
+    """
+
+    method: str
+    time_budget_seconds: float
+    error_budget: ErrorBudget
+    on_infeasible: str = "drop"
+    opponents: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.on_infeasible not in ON_INFEASIBLE:
+            names = ", ".join(ON_INFEASIBLE)
+            raise ValueError(f"on_infeasible must be one of {names}, got {self.on_infeasible!r}")
+        if not self.time_budget_seconds > 0:
+            raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
+        if self.method.startswith("relaxed"):
+            raise ValueError("method 'relaxed' gives real numbers of bits; a run needs whole ones")
+        for method in (self.method, *self.opponents):
+            parse_method(method)
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """What a scheme would have cost for the clients that take part in this run's round.
+
+    Attributes:
+      compute_joules: float64 [M], 0 for clients that do not take part.
+      transmit_joules: float64 [M].
+      uplink_bits: float64 [M], whole numbers.
+      is_late: bool [M], charged at full frequency and full power.
+    """
+
+    compute_joules: np.ndarray
+    transmit_joules: np.ndarray
+    uplink_bits: np.ndarray
+    is_late: np.ndarray
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """One round, before it is trained.
+
+    Attributes:
+      cohort: int32 [M], client ids.
+      problem: what was asked of the allocator, with its ``error_budget``.
+      allocation: the answer; a client that was left out bears its own status and zeros.
+      uplink_bits: float64 [M], whole numbers, what each client uploads.
+      opponents: ``Opponent`` by method.
+    """
+
+    cohort: np.ndarray
+    problem: AllocationProblem
+    allocation: Allocation
+    uplink_bits: np.ndarray
+    opponents: dict[str, Opponent]
+
+
+Planner = Callable[[Key, SimulationState], RoundPlan]
+"""``plan(run_key, state) -> RoundPlan`` for round ``state.round``."""
+
+
+def make_planner(
+    devices: DeviceParams,
+    workload: Workload,
+    config: AllocatorConfig,
+    *,
+    num_examples: np.ndarray,
+    draw_channel: Callable[[Key, int, DeviceParams], ChannelState],
+    mode: str,
+    cohort_size: int | None = None,
+) -> Planner:
+    """Returns the planner of a run.
+
+    Each client's V_k is predicted: its last measured value, else the mean of the measured clients.
+    When none was measured yet, mode ``model`` takes V of the broadcast model, and mode ``update``
+    gives every client its largest level that arrives in time (so does a relative budget without a
+    last update).
+
+    Args:
+      devices: the fleet, [K].
+      workload: cycles and payload of a round.
+      config: method, deadline, error budget, opponents.
+      num_examples: int [K], for the aggregation weights.
+      draw_channel: ``(run_key, round, devices) -> ChannelState``.
+      mode: ``"model"`` or ``"update"``.
+      cohort_size: M in 1..K; None is K.
+
+    Raises:
+      ValueError: ``cohort_size`` out of range.
+      InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
+    """
+    num_clients = len(num_examples)
+    cohort_size = num_clients if cohort_size is None else cohort_size
+    if not 1 <= cohort_size <= num_clients:
+        raise ValueError(f"cohort_size must be in 1..{num_clients} (clients), got {cohort_size}")
+
+    def plan(run_key: Key, state: SimulationState) -> RoundPlan:
+        cohort = draw_cohort(run_key, int(state.round), num_clients, cohort_size)
+        channel = draw_channel(run_key, int(state.round), devices)
+        energy = _predict_range_energy(state, mode)
+        update_energy = float(state.update_energy)
+        is_unknown = energy is None or (
+            config.error_budget.relative is not None and update_energy == NOT_MEASURED
+        )
+
+        def make_problem(is_kept: np.ndarray) -> AllocationProblem:
+            weight = np.where(is_kept, num_examples[cohort], 0.0)
+            error_weight = (weight / max(weight.sum(), 1.0)) ** 2
+            if energy is not None:
+                error_weight = error_weight * energy[cohort]
+            budget = _error_budget(config.error_budget, error_weight, update_energy)
+            return _make_problem(
+                devices, workload, channel, cohort, is_kept, error_weight, budget, config
+            )
+
+        method = "largest" if is_unknown and config.method == "on_demand" else config.method
+        problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
+        uplink = uplink_bits(problem, allocation.num_bits)
+        everybody = make_problem(np.ones(cohort_size, bool))
+        opponents = _charge_opponents(everybody, allocation, config.opponents)
+        return RoundPlan(cohort, problem, allocation, uplink, opponents)
+
+    return plan
+
+
+def draw_cohort(run_key: Key, round: int, num_clients: int, cohort_size: int) -> np.ndarray:
+    """Draws the round's clients without replacement, int32 [M], ascending; all of them if M = K."""
+    if cohort_size == num_clients:
+        return np.arange(num_clients, dtype=np.int32)
+    key = stream_key(run_key, Stream.COHORT, round)
+    drawn = jax.random.choice(key, num_clients, (cohort_size,), replace=False)
+    return np.sort(np.asarray(drawn)).astype(np.int32)
+
+
+def _make_problem(
+    devices: DeviceParams,
+    workload: Workload,
+    channel: ChannelState,
+    cohort: np.ndarray,
+    is_kept: np.ndarray,
+    error_weight: np.ndarray,
+    error_budget: float,
+    config: AllocatorConfig,
+) -> AllocationProblem:
+    return AllocationProblem(
+        compute_cycles=workload.compute_cycles[cohort],
+        effective_capacitance=devices.effective_capacitance[cohort],
+        max_frequency_hz=devices.max_frequency_hz[cohort],
+        channel_gain=channel.gain[cohort],
+        bandwidth_hz=devices.bandwidth_hz[cohort],
+        max_power_watts=devices.max_power_watts[cohort],
+        noise_density_watts_per_hz=workload.noise_density_watts_per_hz,
+        num_parameters=workload.num_parameters,
+        overhead_bits=workload.overhead_bits,
+        # A client that was left out demands more than it handles: the solver passes it by.
+        min_bits=np.where(is_kept, devices.min_bits[cohort], 32),
+        max_bits=np.where(is_kept, devices.max_bits[cohort], 1),
+        error_weight=error_weight,
+        error_budget=error_budget,
+        time_budget_seconds=config.time_budget_seconds,
+    )
+
+
+def _allocate_dropping(
+    make_problem: Callable[[np.ndarray], AllocationProblem],
+    method: str,
+    config: AllocatorConfig,
+    cohort: np.ndarray,
+) -> tuple[AllocationProblem, Allocation]:
+    """Allocates; leaves out who cannot take part and allocates again until the rest can."""
+    status = np.zeros(len(cohort), np.int32)
+    while True:
+        is_kept = status == Status.OPTIMAL
+        problem = make_problem(is_kept)
+        allocation = allocate(problem, method)
+        found = np.where(is_kept, allocation.status, Status.OPTIMAL)
+        if not found.any():
+            return problem, allocation.replace(status=status)
+        if config.on_infeasible == "stop":
+            lines = "; ".join(allocation.explain(problem))
+            raise InfeasibleRoundError(f"clients {cohort[found > 0].tolist()}: {lines}")
+        if (found == Status.INFEASIBLE_ERROR).any():
+            found = _only_worst(problem, found)
+        status = np.where(is_kept, found, status)
+
+
+def _only_worst(problem: AllocationProblem, status: np.ndarray) -> np.ndarray:
+    """Of clients that together miss the error budget, leaves out the one with the largest error."""
+    num_bits = allocate(problem, "largest").num_bits
+    is_taking_part = (status == Status.INFEASIBLE_ERROR) & (num_bits > 0)
+    error = problem.error_weight / (2.0 ** np.maximum(num_bits, 1) - 1) ** 2
+    worst = int(np.argmax(np.where(is_taking_part, error, -1.0)))
+    is_other = (status == Status.INFEASIBLE_ERROR) & (np.arange(len(status)) != worst)
+    return np.where(is_other, Status.OPTIMAL, status)
+
+
+def _predict_range_energy(state: SimulationState, mode: str) -> np.ndarray | None:
+    """Returns V_k [K] as far as it can be known before the round, else None."""
+    measured = np.asarray(state.range_energy, np.float64)
+    is_measured = measured != NOT_MEASURED
+    if is_measured.any():
+        return np.where(is_measured, measured, measured[is_measured].mean())
+    if mode == "model":
+        return np.full(measured.shape, float(range_energy(state.params)))
+    return None
+
+
+def _error_budget(budget: ErrorBudget, error_weight: np.ndarray, update_energy: float) -> float:
+    """Returns eps, or infinity for none."""
+    if budget.as_fixed_bits is not None:
+        return float(error_weight.sum()) / (2.0**budget.as_fixed_bits - 1) ** 2
+    if budget.relative is not None and update_energy != NOT_MEASURED:
+        return budget.relative**2 * update_energy
+    return np.inf if budget.absolute is None else budget.absolute
+
+
+def _charge_opponents(
+    problem: AllocationProblem, allocation: Allocation, methods: tuple[str, ...]
+) -> dict[str, Opponent]:
+    """Charges every opponent for exactly the clients that take part in this run's round."""
+    takes_part = np.asarray(allocation.num_bits) > 0
+    opponents = {}
+    for method in methods:
+        answer = allocate(problem, method)
+        compute_joules, transmit_joules, is_late = charge_late(problem, answer)
+        opponents[method] = Opponent(
+            compute_joules=np.where(takes_part, compute_joules, 0.0),
+            transmit_joules=np.where(takes_part, transmit_joules, 0.0),
+            uplink_bits=np.where(takes_part, uplink_bits(problem, answer.requested_bits), 0.0),
+            is_late=takes_part & is_late,
+        )
+    return opponents

@@ -1,0 +1,50 @@
+"""Stochastic quantization, its wire format and its error bound."""
+
+from fedjax_diffusion.quantization.blocks import blocks_to_tree, tree_to_blocks
+from fedjax_diffusion.quantization.bounds import (
+    grid_error_bound,
+    grid_range_energy,
+    quantization_error_bound,
+    range_energy,
+)
+from fedjax_diffusion.quantization.stochastic import (
+    FLOAT_BITS,
+    LEVELS,
+    MAX_BITS,
+    Grid,
+    check_num_bits,
+    is_quantizable,
+    make_grid,
+    quantize_blocks,
+    stochastic_quantize,
+)
+from fedjax_diffusion.quantization.wire import (
+    WireFormatError,
+    decode_update,
+    encode_update,
+    overhead_bits,
+    payload_bytes,
+)
+
+__all__ = [
+    "FLOAT_BITS",
+    "LEVELS",
+    "MAX_BITS",
+    "Grid",
+    "WireFormatError",
+    "blocks_to_tree",
+    "check_num_bits",
+    "decode_update",
+    "encode_update",
+    "grid_error_bound",
+    "grid_range_energy",
+    "is_quantizable",
+    "make_grid",
+    "overhead_bits",
+    "payload_bytes",
+    "quantization_error_bound",
+    "quantize_blocks",
+    "range_energy",
+    "stochastic_quantize",
+    "tree_to_blocks",
+]

@@ -1,0 +1,43 @@
+"""Devices, channels, the energy of a round, and the allocator that divides it."""
+
+from fedjax_diffusion.resources.allocation import Allocation
+from fedjax_diffusion.resources.allocator import METHODS, allocate, make_allocator, parse_method
+from fedjax_diffusion.resources.channel import ChannelState, draw_channel, path_loss_db
+from fedjax_diffusion.resources.devices import (
+    FLEETS,
+    DeviceClass,
+    DeviceParams,
+    FleetRow,
+    describe,
+    make_fleet,
+)
+from fedjax_diffusion.resources.late import charge_late, uplink_bits
+from fedjax_diffusion.resources.ledger import THIS_RUN, Ledger, SavingsRow, Spending
+from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
+from fedjax_diffusion.resources.status import Status
+
+__all__ = [
+    "FLEETS",
+    "LEVELS",
+    "METHODS",
+    "THIS_RUN",
+    "Allocation",
+    "AllocationProblem",
+    "ChannelState",
+    "DeviceClass",
+    "DeviceParams",
+    "FleetRow",
+    "Ledger",
+    "SavingsRow",
+    "Spending",
+    "Status",
+    "allocate",
+    "charge_late",
+    "describe",
+    "draw_channel",
+    "make_allocator",
+    "make_fleet",
+    "parse_method",
+    "path_loss_db",
+    "uplink_bits",
+]

@@ -1,0 +1,123 @@
+"""The allocator by name: one registry of methods, a pure function of each, and the host call."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fedjax_diffusion.resources.allocation import Allocation, ChooseFn, assemble
+from fedjax_diffusion.resources.baselines import demand, fixed_bits, full_precision, largest
+from fedjax_diffusion.resources.float64 import float64_on_cpu
+from fedjax_diffusion.resources.on_demand import on_demand
+from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
+from fedjax_diffusion.resources.relaxed import relaxed
+from fedjax_diffusion.resources.time_split import SplitFn, max_frequency_split, optimal_split
+
+MAX_FREQUENCY = "max_frequency"
+
+
+class Method(NamedTuple):
+    """One registered method: how it chooses, and whether its name carries bits, ``name:B``."""
+
+    choose: ChooseFn
+    takes_bits: bool = False
+
+
+METHODS = {
+    "on_demand": Method(on_demand),
+    "relaxed": Method(relaxed),
+    "demand": Method(demand),
+    "fixed_bits": Method(fixed_bits, takes_bits=True),
+    "full_precision": Method(full_precision),
+    "largest": Method(largest),
+}
+
+
+def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocation:
+    """Allocates bits, time and power to the clients of one round, on the CPU in float64.
+
+    One compilation per method and number of clients; every value of the problem may change without
+    another.
+
+    Args:
+      problem: K clients.
+      method: "on_demand" (least energy within the error budget), "relaxed" (the same with real
+        bits), "demand" (the bits that each client demands), "fixed_bits:B", "full_precision", or
+        "largest" (the most bits that arrive in time). Followed by ":max_frequency", clients compute
+        at full frequency instead of splitting the time well.
+
+    Returns:
+      The allocation, in host NumPy arrays. Infeasible clients have zeros and a status, never NaN.
+
+    Raises:
+      ValueError: there is no such method.
+
+    >>> problem = AllocationProblem(
+    ...     compute_cycles=[2e9, 4e9],
+    ...     effective_capacitance=1e-28,
+    ...     max_frequency_hz=2e9,
+    ...     channel_gain=1e-11,
+    ...     bandwidth_hz=1e6,
+    ...     max_power_watts=0.2,
+    ...     noise_density_watts_per_hz=4e-21,
+    ...     num_parameters=267_000,
+    ...     overhead_bits=512,
+    ...     min_bits=2,
+    ...     max_bits=16,
+    ...     error_weight=[1.0, 2.0],
+    ...     error_budget=1e-3,
+    ...     time_budget_seconds=6.0,
+    ... )
+    >>> allocation = allocate(problem)
+    >>> [int(b) for b in allocation.num_bits], bool(allocation.error <= 1e-3)
+    ([6, 6], True)
+
+    Source: arXiv 2403.04430 (KKT conditions and binary search); the algorithm in detail is this
+    project's own.
+    """
+    parse_method(method)
+    return _allocate(problem, method=method)
+
+
+def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
+    """Returns the pure function behind ``allocate``, to jit and ``vmap`` under float64.
+
+    Call it inside ``with jax.enable_x64(True)``.
+
+    Raises:
+      ValueError: there is no such method.
+    """
+    choose, arguments, split = parse_method(method)
+
+    def solve(problem: AllocationProblem) -> Allocation:
+        return assemble(problem, choose(problem, split, *arguments), split)
+
+    return solve
+
+
+def parse_method(method: str) -> tuple[ChooseFn, tuple[int, ...], SplitFn]:
+    """Returns what ``name[:bits][:max_frequency]`` means: the choice, its arguments, the split.
+
+    Raises:
+      ValueError: the name, the bits or what follows is unknown; says what exists.
+    """
+    name, *rest = method.split(":")
+    known = ", ".join(f"{key}:B" if entry.takes_bits else key for key, entry in METHODS.items())
+    expected = f"must be one of {known}, each optionally with :{MAX_FREQUENCY}"
+    is_fast = rest[-1:] == [MAX_FREQUENCY]
+    if is_fast:
+        rest = rest[:-1]
+    if name not in METHODS or len(rest) != int(METHODS[name].takes_bits):
+        raise ValueError(f"method = {method!r}: {expected}")
+    if any(bits not in map(str, LEVELS) for bits in rest):
+        raise ValueError(f"method = {method!r}: {expected}; B is 1..16 or 32")
+    return (
+        METHODS[name].choose,
+        tuple(map(int, rest)),
+        max_frequency_split if is_fast else optimal_split,
+    )
+
+
+def _solve(problem: AllocationProblem, method: str) -> Allocation:
+    return make_allocator(method)(problem)
+
+
+_allocate = float64_on_cpu(_solve, static_argnames=("method",))

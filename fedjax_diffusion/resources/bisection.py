@@ -1,0 +1,88 @@
+"""Roots of many increasing scalar functions at once. Knows nothing of energy.
+
+Both searches take elementwise functions: entry ``i`` of the value depends on entry ``i`` of the
+argument alone, and grows with it. A root outside the bracket is clipped to the end nearest to it,
+exactly.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.types import Array
+
+
+def bisect(
+    fn: Callable[[Array], Array], lower: Array, upper: Array, num_iterations: int
+) -> tuple[Array, Array]:
+    """Halves the brackets ``[lower, upper]`` of the roots of increasing functions.
+
+    Args:
+      fn: elementwise, any shape to the same shape; not decreasing, a step function is allowed.
+      lower: the brackets' lower ends.
+      upper: the upper ends, ``lower <= upper``, equal shapes.
+      num_iterations: halvings; 64 reach float64 precision from any bracket within one decade.
+
+    Returns:
+      The last bracket ``(lower, upper)`` with ``fn(lower) < 0 <= fn(upper)``. Both ends are
+      ``lower`` where ``fn(lower) >= 0`` already, and ``upper`` where ``fn(upper) < 0`` still.
+
+    >>> low, high = bisect(lambda x: x**2 - 2.0, jnp.array(0.0), jnp.array(2.0), 30)
+    >>> round(float(high), 5)
+    1.41421
+    """
+
+    def halve(iteration, bracket):
+        lower, upper = bracket
+        # The first two looks are at the ends: a root beyond them closes the bracket there.
+        ends = jnp.where(iteration == 0, lower, upper)
+        x = jnp.where(iteration < 2, ends, lower + 0.5 * (upper - lower))
+        is_past_root = fn(x) >= 0
+        return jnp.where(is_past_root, lower, x), jnp.where(is_past_root, x, upper)
+
+    return jax.lax.fori_loop(0, num_iterations + 2, halve, (lower, upper))
+
+
+def newton(
+    fn_and_slope: Callable[[Array], tuple[Array, Array]],
+    lower: Array,
+    upper: Array,
+    max_iterations: int = 100,
+) -> Array:
+    """Finds roots of increasing functions by Newton steps, halving where one leaves its bracket.
+
+    Args:
+      fn_and_slope: elementwise, ``x -> (fn(x), fn'(x))``; the slope is positive and finite inside
+        the bracket.
+      lower: the brackets' lower ends.
+      upper: the upper ends, ``lower <= upper``, equal shapes.
+      max_iterations: a bound; the loop ends as soon as every entry has moved by rounding alone.
+
+    Returns:
+      The roots, shape of ``lower``, to a few units in the last place of the larger end of the
+      bracket.
+
+    >>> root = newton(lambda x: (x**2 - 2.0, 2.0 * x), jnp.array(0.5), jnp.array(2.0))
+    >>> round(float(root), 5)
+    1.41421
+    """
+    rounding = 64.0 * jnp.finfo(lower.dtype).eps * jnp.maximum(jnp.abs(lower), jnp.abs(upper))
+
+    def step(state):
+        lower, upper, x, _, iteration = state
+        value, slope = fn_and_slope(x)
+        lower, upper = jnp.where(value <= 0, x, lower), jnp.where(value >= 0, x, upper)
+        target = x - value / slope
+        is_inside = (target >= lower) & (target <= upper)
+        target = jnp.where(is_inside, target, lower + 0.5 * (upper - lower))
+        # The first two looks are at the ends: a root beyond them closes the bracket there.
+        target = jnp.where(iteration == 0, upper, target)
+        is_moving = (iteration == 0) | jnp.any(jnp.abs(target - x) > rounding)
+        return lower, upper, target, is_moving, iteration + 1
+
+    def is_unfinished(state):
+        return state[3] & (state[4] < max_iterations)
+
+    state = (lower, upper, lower, jnp.array(True), jnp.array(0, jnp.int32))
+    return jax.lax.while_loop(is_unfinished, step, state)[2]

@@ -1,0 +1,92 @@
+"""Says in words what is infeasible, and the least change that would help."""
+
+import math
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedjax_diffusion.resources.float64 import float64_on_cpu
+from fedjax_diffusion.resources.problem import AllocationProblem, level_index, level_payload
+from fedjax_diffusion.resources.status import Status
+from fedjax_diffusion.resources.time_split import min_time_budget
+from fedjax_diffusion.types import Array
+
+if TYPE_CHECKING:
+    from fedjax_diffusion.resources.allocation import Allocation
+
+_MAX_NAMED = 8
+_DIGITS = 6
+
+
+def explain(problem: AllocationProblem, allocation: "Allocation") -> list[str]:
+    """Returns one line per thing that is infeasible; empty if nothing is.
+
+    The least change is rounded up to six digits, so that making it works.
+    """
+    status = np.asarray(allocation.status)
+    late, demanding, inexact = (
+        np.flatnonzero(status == kind)
+        for kind in (
+            Status.INFEASIBLE_TIME,
+            Status.INFEASIBLE_DEMAND,
+            Status.INFEASIBLE_ERROR,
+        )
+    )
+    lines = []
+    if late.size:
+        lines.append(_explain_time(problem, allocation, late))
+    if demanding.size:
+        lines.append(_explain_demand(problem, demanding))
+    if inexact.size:
+        lines.append(
+            f"error: {_name(inexact)} cannot meet error_budget = {float(problem.error_budget):g} "
+            "even at the largest level that each can deliver; the smallest error_budget that works "
+            f"is {_round_up(float(allocation.error))}"
+        )
+    return lines
+
+
+def _explain_time(problem: AllocationProblem, allocation: "Allocation", late: np.ndarray) -> str:
+    requested_bits = np.asarray(allocation.requested_bits)
+    seconds = np.asarray(_min_seconds(problem, requested_bits))[late]
+    return (
+        f"time: {_name(late)} cannot deliver {_span(requested_bits[late])} bits within "
+        f"time_budget_seconds = {float(problem.time_budget_seconds):g} even at full power and full "
+        "frequency; the smallest time_budget_seconds that works is "
+        f"{_round_up(float(seconds.max()))}"
+    )
+
+
+def _explain_demand(problem: AllocationProblem, demanding: np.ndarray) -> str:
+    return (
+        f"demand: {_name(demanding)}: min_bits {_span(problem.min_bits[demanding])} is above "
+        f"max_bits {_span(problem.max_bits[demanding])}; lower min_bits or raise max_bits by "
+        f"{_span((problem.min_bits - problem.max_bits)[demanding])}"
+    )
+
+
+@float64_on_cpu
+def _min_seconds(problem: AllocationProblem, num_bits: ArrayLike) -> Array:
+    return min_time_budget(problem, level_payload(problem, level_index(jnp.asarray(num_bits))))
+
+
+def _name(clients: np.ndarray) -> str:
+    """Returns "client 3" or "clients 0, 4, 5", cut short after eight."""
+    named = ", ".join(map(str, clients[:_MAX_NAMED]))
+    rest = f" and {clients.size - _MAX_NAMED} more" if clients.size > _MAX_NAMED else ""
+    return f"client{'s' if clients.size > 1 else ''} {named}{rest}"
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = np.min(values), np.max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _round_up(value: float) -> str:
+    """Returns ``value >= 0`` in six digits, never below it."""
+    if value == 0:
+        return "0"
+    unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)
+    return f"{math.ceil(float(value) / unit * (1.0 + 1e-12)) * unit:.{_DIGITS + 1}g}"

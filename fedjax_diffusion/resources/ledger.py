@@ -1,0 +1,135 @@
+"""What has been spent so far, by this run and by each opponent: host totals, exact in bytes."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+THIS_RUN = "this_run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Spending:
+    """Totals of one scheme over the rounds.
+
+    Attributes:
+      compute_joules: spent on local training.
+      transmit_joules: spent on uploads.
+      uplink_bytes: uploaded.
+      late: uploads that missed a deadline.
+      on_time_joules: spent by clients that were on time under every scheme, each round.
+    """
+
+    compute_joules: float = 0.0
+    transmit_joules: float = 0.0
+    uplink_bytes: int = 0
+    late: int = 0
+    on_time_joules: float = 0.0
+
+    @property
+    def total_joules(self) -> float:
+        """Computing and transmitting."""
+        return self.compute_joules + self.transmit_joules
+
+    def __add__(self, other: "Spending") -> "Spending":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Spending(*(a + b for a, b in pairs))
+
+
+class SavingsRow(NamedTuple):
+    """One scheme of the table of savings, and what this run saves against it; None if undefined."""
+
+    scheme: str
+    compute_joules: float
+    transmit_joules: float
+    total_joules: float
+    uplink_bytes: int
+    late: int
+    saved_joules_percent: float | None
+    on_time_saved_joules_percent: float | None
+    saved_bytes_percent: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ledger:
+    """Cumulative totals of a run and of its opponents, made from its records alone.
+
+    Attributes:
+      spendings: one ``Spending`` per scheme, this run's under ``THIS_RUN`` first.
+      full_precision_bytes: what the same uploads would be in float32.
+      on_time_clients: how many uploads ``on_time_joules`` covers.
+      num_rounds: records added.
+    """
+
+    spendings: Mapping[str, Spending] = dataclasses.field(
+        default_factory=lambda: {THIS_RUN: Spending()}
+    )
+    full_precision_bytes: int = 0
+    on_time_clients: int = 0
+    num_rounds: int = 0
+
+    @classmethod
+    def replay(cls, records: Iterable[Mapping[str, Any]]) -> "Ledger":
+        """Returns the ledger after all ``records``, in their order."""
+        ledger = cls()
+        for record in records:
+            ledger = ledger.add(record)
+        return ledger
+
+    def add(self, record: Mapping[str, Any]) -> "Ledger":
+        """Returns the ledger after one more round.
+
+        Args:
+          record: one line of ``metrics.jsonl``: ``compute_joules``, ``transmit_joules``,
+            ``uplink_bytes``, ``full_precision_bytes``, ``on_time_clients``, ``on_time_joules
+            {scheme: J}``, and per opponent ``baseline_compute_joules``,
+            ``baseline_transmit_joules``, ``baseline_uplink_bytes``, ``baseline_late``.
+        """
+        spent = {
+            THIS_RUN: Spending(
+                float(record["compute_joules"]),
+                float(record["transmit_joules"]),
+                int(record["uplink_bytes"]),
+                0,
+                float(record["on_time_joules"][THIS_RUN]),
+            )
+        }
+        for name, compute_joules in record["baseline_compute_joules"].items():
+            spent[name] = Spending(
+                float(compute_joules),
+                float(record["baseline_transmit_joules"][name]),
+                int(record["baseline_uplink_bytes"][name]),
+                int(record["baseline_late"][name]),
+                float(record["on_time_joules"][name]),
+            )
+        names = dict.fromkeys((*self.spendings, *spent))
+        nothing = Spending()
+        return Ledger(
+            spendings={
+                name: self.spendings.get(name, nothing) + spent.get(name, nothing) for name in names
+            },
+            full_precision_bytes=self.full_precision_bytes + int(record["full_precision_bytes"]),
+            on_time_clients=self.on_time_clients + int(record["on_time_clients"]),
+            num_rounds=self.num_rounds + 1,
+        )
+
+    def savings(self) -> list[SavingsRow]:
+        """Returns one row per scheme, this run first: its spending, and what this run saves."""
+        ours = self.spendings[THIS_RUN]
+        return [
+            SavingsRow(
+                name,
+                spending.compute_joules,
+                spending.transmit_joules,
+                spending.total_joules,
+                spending.uplink_bytes,
+                spending.late,
+                _percent_saved(ours.total_joules, spending.total_joules),
+                _percent_saved(ours.on_time_joules, spending.on_time_joules),
+                _percent_saved(ours.uplink_bytes, spending.uplink_bytes),
+            )
+            for name, spending in self.spendings.items()
+        ]
+
+
+def _percent_saved(ours: float, theirs: float) -> float | None:
+    return 100.0 * (1.0 - ours / theirs) if theirs > 0 else None

@@ -1,0 +1,188 @@
+"""The host loop of a run: plan, step, record, save, draw; resumes by itself."""
+
+import dataclasses
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from fedjax_diffusion import records
+from fedjax_diffusion.checkpoints import CheckpointConfig, Checkpoints
+from fedjax_diffusion.config import flatten
+from fedjax_diffusion.experiment import Experiment, build
+from fedjax_diffusion.hardware import ComputeConfig, describe_machine
+from fedjax_diffusion.pictures import save_grid
+from fedjax_diffusion.simulator import SimulationState
+
+OnStart = Callable[[Experiment, int], Any]
+"""Called once with the experiment and the first round to play."""
+OnRecord = Callable[[dict], Any]
+"""Called with each line of metrics.jsonl as it is written."""
+
+
+class RunResult(NamedTuple):
+    """A run that has come to its end.
+
+    Attributes:
+      workdir: the run folder.
+      records: one dict per round, as in metrics.jsonl.
+      summary: what summary.json holds.
+      is_new: False if the run was finished before this call, which then changed nothing.
+    """
+
+    workdir: Path
+    records: list[dict]
+    summary: dict
+    is_new: bool
+
+
+def run(
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    on_start: OnStart | None = None,
+    on_record: OnRecord | None = None,
+) -> RunResult:
+    """Trains to the last round and leaves a run folder; called again, it goes on where it stopped.
+
+    Args:
+      config: from ``load_config``.
+      workdir: the run folder, made if needed. It may hold an earlier part of the same run.
+      on_start: called before the first round, with the experiment and the round's number.
+      on_record: called after each round, with its record.
+
+    Returns:
+      The result; of a finished run, what was there.
+
+    Raises:
+      ValueError: the config does not fit, or the folder holds a run of another config. Nothing is
+        written then.
+
+    **Guarantees**: the same config gives the same numbers, also when interrupted and resumed.
+    """
+    workdir = Path(workdir)
+    settings = json.loads(json.dumps(config.to_dict()))
+    _check_same_config(workdir, settings)
+    if (workdir / records.SUMMARY).exists():
+        summary = json.loads((workdir / records.SUMMARY).read_text())
+        return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
+    checkpoint = CheckpointConfig(**config.checkpoint)
+    experiment = build(config, _earlier_compute(workdir))
+    workdir.mkdir(parents=True, exist_ok=True)
+    records.write_json(workdir / records.CONFIG, settings)
+    if not (workdir / records.ENVIRONMENT).exists():
+        records.write_json(workdir / records.ENVIRONMENT, _describe_environment(experiment))
+
+    state = experiment.simulator.init(experiment.run_key, experiment.data)
+    with Checkpoints(workdir / "checkpoints", checkpoint.keep) as checkpoints:
+        state = checkpoints.restore_latest(state) or state
+        first = int(state.round)
+        if on_start is not None:
+            on_start(experiment, first)
+        with records.MetricsLog(workdir, first) as log:
+            for _ in range(first, config.num_rounds):
+                state = _play_round(experiment, state, log, on_record)
+                is_last = int(state.round) == config.num_rounds
+                if is_last or int(state.round) % config.sampling.every_rounds == 0:
+                    _draw(experiment, state, workdir)
+                if is_last or int(state.round) % checkpoint.every_rounds == 0:
+                    checkpoints.save(state)
+    summary = records.summarize(log.records, experiment.workload.num_parameters)
+    records.write_json(workdir / records.SUMMARY, summary)
+    return RunResult(workdir, log.records, summary, is_new=True)
+
+
+def load_run(workdir: str | Path) -> tuple[Experiment, SimulationState]:
+    """Returns the experiment of a run folder and its newest saved state.
+
+    Raises:
+      ValueError: the folder holds no run, or no checkpoint yet.
+    """
+    workdir = Path(workdir)
+    config = records.read_config(workdir)
+    experiment = build(config, _earlier_compute(workdir))
+    like = experiment.simulator.init(experiment.run_key, experiment.data)
+    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+        state = checkpoints.restore_latest(like)
+    if state is None:
+        raise ValueError(f"{workdir} has no checkpoint yet; let the run reach one first")
+    return experiment, state
+
+
+def _play_round(
+    experiment: Experiment,
+    state: SimulationState,
+    log: records.MetricsLog,
+    on_record: OnRecord | None,
+) -> SimulationState:
+    start = time.perf_counter()
+    plan = experiment.plan(experiment.run_key, state)
+    next_state, info = experiment.simulator.step(
+        experiment.run_key, state, plan.allocation, plan.cohort, experiment.data
+    )
+    info = jax.device_get(info)
+    record = records.make_record(int(state.round), plan, info, time.perf_counter() - start)
+    log.append(record)
+    if on_record is not None:
+        on_record(record)
+    return next_state
+
+
+def _draw(experiment: Experiment, state: SimulationState, workdir: Path) -> None:
+    counter = int(state.round)
+    images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
+    save_grid(records.sample_path(workdir, counter), images)
+
+
+def _check_same_config(workdir: Path, settings: dict) -> None:
+    path = workdir / records.CONFIG
+    if not path.exists():
+        if workdir.exists() and any(workdir.iterdir()):
+            raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
+        return
+    earlier, new = (flatten(ConfigDict(c)) for c in (json.loads(path.read_text()), settings))
+    for key in {**earlier, **new}:
+        if earlier.get(key) != new.get(key):
+            raise ValueError(
+                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
+                f"{new.get(key)!r} here); choose another --workdir"
+            )
+
+
+def _earlier_compute(workdir: Path) -> ComputeConfig | None:
+    """Returns what ``auto`` meant when the run began: a resumed run computes the same way."""
+    path = workdir / records.ENVIRONMENT
+    if not path.exists():
+        return None
+    return ComputeConfig(**json.loads(path.read_text())["compute"])
+
+
+def _describe_environment(experiment: Experiment) -> dict[str, Any]:
+    from fedjax_diffusion import __version__
+
+    return {
+        "fedjax_diffusion": __version__,
+        "git_commit": _git_commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_machine(),
+        "compute": dataclasses.asdict(experiment.compute),
+    }
+
+
+def _git_commit() -> str | None:
+    """Returns the commit of the source checkout, None for an installed package."""
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,228 @@
+"""The whole system as two pure functions: ``init`` makes a state, ``step`` plays one round."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fedjax_diffusion.federated import (
+    Broadcast,
+    ClientInputs,
+    ClientReport,
+    LocalWork,
+    RoundOutcome,
+    make_client_map,
+    make_local_training,
+    make_round,
+    make_server_update,
+)
+from fedjax_diffusion.federated.aggregation import select
+from fedjax_diffusion.federated.round import RoundFn
+from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
+
+NOT_MEASURED = -1.0
+"""``range_energy`` and ``update_energy`` before there was anything to measure."""
+
+
+@flax.struct.dataclass
+class SimulationState:
+    """What the next step needs, and nothing else. No keys: they are derived from the run's key.
+
+    Attributes:
+      round: int32 [], the round that comes next.
+      params: the global model, float32.
+      opt_state: the server optimizer's state.
+      ema_params: exponential moving average of ``params`` over rounds; samples come from it.
+      range_energy: float32 [K], V_k of each client's last upload in squared parameter units;
+        ``NOT_MEASURED`` for a client that has not uploaded yet.
+      update_energy: float32 [], squared norm of the last mean update; ``NOT_MEASURED`` at first.
+      client_state: what clients keep between rounds, leaves [K, ...]; empty for stateless clients.
+    """
+
+    round: Array
+    params: Params
+    opt_state: PyTree
+    ema_params: Params
+    range_energy: Array
+    update_energy: Array
+    client_state: PyTree = ()
+
+
+@flax.struct.dataclass
+class RoundInfo:
+    """What one plots. All of it is measured in the round, none of it is needed by the next.
+
+    Attributes:
+      loss: float32 [], mean local loss weighted by a_k; NaN if no client was included.
+      clients: ``ClientReport``, [M].
+      quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``.
+      quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, Theorem 1 with the ranges that
+        were really sent.
+      update_energy: float32 [], squared norm of the mean update.
+    """
+
+    loss: Array
+    clients: ClientReport
+    quantization_error: Array
+    quantization_error_bound: Array
+    update_energy: Array
+
+
+class HasNumBits(Protocol):
+    """Anything with the bits of each client of the cohort: an ``Allocation``, for one."""
+
+    @property
+    def num_bits(self) -> Any:
+        """Bits of each client, int [M]: 1..16 or 32, or 0 for a client that takes no part."""
+
+
+class Simulator(NamedTuple):
+    """The simulator.
+
+    Attributes:
+      init: ``init(key, data) -> SimulationState``.
+      step: ``step(key, state, allocation, cohort, data) -> (SimulationState, RoundInfo)``; one
+        compilation serves all rounds, bits, channels and keys. ``key`` is the run's key in every
+        call: what a round draws is derived from it and ``state.round``. ``cohort`` int32 [M] are
+        client ids, ``allocation.num_bits`` [M] their bits.
+    """
+
+    init: Callable[[Key, Any], SimulationState]
+    step: Callable[..., tuple[SimulationState, RoundInfo]]
+
+
+def make_simulator(
+    init_params: Callable[[Key], Params],
+    loss_fn: LossFn,
+    batch_fn: BatchFn,
+    *,
+    local_work: LocalWork,
+    client_optimizer: optax.GradientTransformation,
+    server_optimizer: optax.GradientTransformation | None = None,
+    client_map: str = "map",
+    chunk_size: int | None = None,
+    mesh: Mesh | None = None,
+    mode: str = "update",
+    proximal_weight: float = 0.0,
+    ema_decay: float = 0.0,
+) -> Simulator:
+    """Builds the simulator from any model, loss and data; nothing here is specific to diffusion.
+
+    Args:
+      init_params: ``key -> params``.
+      loss_fn: ``(params, batch, key) -> float32 []``.
+      batch_fn: ``(key, data, client, step) -> Batch``; reads ``local_work.batch_size`` examples.
+      local_work: how much a client trains in a round.
+      client_optimizer: optax, fresh in every round.
+      server_optimizer: optax; None is ``sgd(1.0)``, federated averaging.
+      client_map: ``loop`` (not jitted), ``map``, ``vmap`` or ``chunked``, see ``make_client_map``.
+      chunk_size: clients at once, for ``chunked``.
+      mesh: 1-D mesh with axis ``"clients"``; the state is kept on all its devices.
+      mode: ``"update"`` or ``"model"``: what is quantized.
+      proximal_weight: mu >= 0 of FedProx.
+      ema_decay: in [0, 1), per round; 0 keeps no average (``ema_params == params``).
+
+    Raises:
+      ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map.
+
+    **Guarantees**: ``init`` and ``step`` are pure; with 32 bits, plain SGD and one local step this
+    is a step of centralized SGD on the weighted loss.
+    """
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
+    server_optimizer = optax.sgd(1.0) if server_optimizer is None else server_optimizer
+    train = make_local_training(
+        loss_fn, client_optimizer, batch_fn, proximal_weight=proximal_weight
+    )
+    mapping = make_client_map(client_map, chunk_size=chunk_size, mesh=mesh)
+    round_fn = make_round(train, mapping, make_server_update(server_optimizer), mode=mode)
+    init = _make_init(init_params, server_optimizer, mesh)
+    return Simulator(init, _make_step(round_fn, local_work, ema_decay, client_map == "loop", mesh))
+
+
+def _make_init(
+    init_params: Callable[[Key], Params],
+    server_optimizer: optax.GradientTransformation,
+    mesh: Mesh | None,
+) -> Callable[[Key, Any], SimulationState]:
+    def init(key: Key, data: Any) -> SimulationState:
+        params = init_params(stream_key(key, Stream.INIT))
+        state = SimulationState(
+            round=jnp.int32(0),
+            params=params,
+            opt_state=server_optimizer.init(params),
+            ema_params=params,
+            range_energy=jnp.full(data.num_examples.shape, NOT_MEASURED, jnp.float32),
+            update_energy=jnp.float32(NOT_MEASURED),
+        )
+        return (
+            state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        )
+
+    return init
+
+
+def _make_step(
+    round_fn: RoundFn, local_work: LocalWork, ema_decay: float, is_loop: bool, mesh: Mesh | None
+) -> Callable[..., tuple[SimulationState, RoundInfo]]:
+    def pure_step(key: Key, state: SimulationState, cohort: ClientInputs, data: Any):
+        chex.assert_rank([cohort.client, cohort.num_bits, state.range_energy], 1)
+        broadcast = Broadcast(key, state.round, state.params, data)
+        return _advance(state, cohort, round_fn(broadcast, cohort, state.opt_state), ema_decay)
+
+    # Pinned to the mesh, so that the state of one step compiles no other program in the next.
+    shardings = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    compiled_step = pure_step if is_loop else jax.jit(pure_step, out_shardings=shardings)
+
+    def step(key: Key, state: SimulationState, allocation: HasNumBits, cohort: Array, data: Any):
+        cohort = np.asarray(cohort, np.int32)
+        num_examples = np.asarray(data.num_examples)[cohort]
+        num_bits = np.asarray(allocation.num_bits).astype(np.int32)
+        num_steps = np.where(num_bits > 0, local_work.num_steps(num_examples), 0)
+        inputs = ClientInputs(
+            client=cohort,
+            weight=num_examples.astype(np.float32),
+            num_bits=num_bits,
+            num_steps=num_steps.astype(np.int32),
+        )
+        return compiled_step(key, state, jax.tree.map(jnp.asarray, inputs), data)
+
+    return step
+
+
+def _advance(
+    state: SimulationState, cohort: ClientInputs, outcome: RoundOutcome, ema_decay: float
+) -> tuple[SimulationState, RoundInfo]:
+    clients = outcome.clients
+    is_any = clients.is_included.any()
+    measured = jnp.where(
+        clients.is_included, clients.range_energy, state.range_energy[cohort.client]
+    )
+    next_state = state.replace(
+        round=state.round + 1,
+        params=outcome.params,
+        opt_state=outcome.opt_state,
+        ema_params=optax.incremental_update(outcome.params, state.ema_params, 1 - ema_decay),
+        range_energy=state.range_energy.at[cohort.client].set(measured),
+        update_energy=select(is_any, outcome.update_energy, state.update_energy),
+    )
+    info = RoundInfo(
+        loss=jnp.where(is_any, _weighted_sum(clients.weight, clients.loss), jnp.nan),
+        clients=clients,
+        quantization_error=outcome.quantization_error,
+        quantization_error_bound=_weighted_sum(clients.weight**2, clients.error_bound),
+        update_energy=outcome.update_energy,
+    )
+    return next_state, info
+
+
+def _weighted_sum(weight: Array, value: Array) -> Array:
+    """Returns ``sum_k weight_k value_k`` [], where a zero weight also removes a NaN."""
+    return jnp.where(weight > 0, weight * value, 0.0).sum()

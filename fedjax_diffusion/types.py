@@ -1,0 +1,51 @@
+"""Aliases, and the one legend for shapes that every docstring uses.
+
+======  ==========================================================================
+letter  axis
+======  ==========================================================================
+S       runs of a sweep
+K       clients (edge devices) of the federation
+M       cohort: the clients picked for one round, ``M <= K``
+N       examples; ``N_max`` is the largest number that one client has
+B       batch, one local step of one client. In ``resources``: levels, see there
+H W C   height, width, channels of an image
+T       diffusion steps. In ``resources``: the round's deadline, a scalar
+L       tensors (leaves) of a model
+d       parameters of a model, summed over its tensors
+======  ==========================================================================
+
+``[K]`` is a vector with one entry per client, ``[]`` a scalar. Units are part of
+the name: ``_joules _seconds _hz _bits _watts``.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import flax.struct
+import jax
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = jax.Array
+"""A typed PRNG key, ``jax.random.key``. Who takes a key consumes it."""
+PyTree: TypeAlias = Any
+Params: TypeAlias = PyTree
+"""A pytree of float arrays: the L tensors of a model."""
+
+
+@flax.struct.dataclass
+class Batch:
+    """What one local step of one client sees.
+
+    Attributes:
+      images: float32 [B, H, W, C] in [-1, 1].
+      labels: int32 [B].
+    """
+
+    images: Array
+    labels: Array
+
+
+LossFn: TypeAlias = Callable[[Params, Batch, Key], Array]
+"""``loss_fn(params, batch, key) -> float32 []``, the mean over the batch."""
+BatchFn: TypeAlias = Callable[[Key, Any, Array, Array], Batch]
+"""``batch_fn(key, data, client, step) -> Batch``: local step ``step`` of client ``client``."""

@@ -1,0 +1,142 @@
+"""The samplers on Gaussian data, whose exact eps-prediction has a closed form.
+
+With x_0 ~ N(mu, s^2) and a = alpha_bar_t,
+
+    E[eps | x_t] = sqrt(1 - a) (x_t - sqrt(a) mu) / (a s^2 + 1 - a).
+
+This is affine in x_t, and so is a step of a sampler: the moments of its result follow from a
+recursion in float64, which this file takes from Gaussian conditioning and not from the samplers.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.diffusion import SAMPLERS, SCHEDULES, make_schedule
+
+MU, S, N, T = 0.3, 0.5, 20_000, 200
+
+
+def exact_eps(schedule, x_t, t):
+    a, noise = (v[t].reshape(-1, 1, 1, 1) for v in (schedule.alpha_bars, schedule.noise_powers))
+    return jnp.sqrt(noise) * (x_t - jnp.sqrt(a) * MU) / (a * S**2 + noise)
+
+
+@functools.partial(jax.jit, static_argnames=("name", "num_steps"))
+def sample(name, key, schedule, num_steps=None):
+    denoise_fn = functools.partial(exact_eps, schedule)
+    sampler = SAMPLERS[name]
+    return sampler(
+        key, denoise_fn, schedule, (N, 1, 1, 1), num_steps=num_steps, is_clipped=False
+    ).ravel()
+
+
+def predicted_x_0(a):
+    """Returns (slope, intercept) of E[x_0 | x_t], a Gaussian given a noisy look at it."""
+    gain = np.sqrt(a) * S**2 / (a * S**2 + 1 - a)
+    return gain, MU * (1 - gain * np.sqrt(a))
+
+
+def ancestral_moments(schedule):
+    """Returns mean and variance of the result: one Gaussian posterior after another."""
+    betas = np.asarray(schedule.betas, np.float64)
+    alpha_bars = np.cumprod(1 - betas)
+    mean, variance = 0.0, 1.0
+    for t in reversed(range(1, schedule.num_steps)):
+        slope, intercept = predicted_x_0(alpha_bars[t])
+        prior, likelihood = 1 / (1 - alpha_bars[t - 1]), (1 - betas[t]) / betas[t]
+        x_0_weight = np.sqrt(alpha_bars[t - 1]) * prior / (prior + likelihood)
+        x_t_weight = np.sqrt(1 - betas[t]) / betas[t] / (prior + likelihood)
+        factor = x_0_weight * slope + x_t_weight
+        mean = factor * mean + x_0_weight * intercept
+        variance = factor**2 * variance + 1 / (prior + likelihood)
+    slope, intercept = predicted_x_0(alpha_bars[0])
+    return slope * mean + intercept, slope**2 * variance
+
+
+def ddim_map(schedule, steps):
+    """Returns (slope, intercept) of x_0 as a function of x_T."""
+    alpha_bars = np.append(np.cumprod(1 - np.asarray(schedule.betas, np.float64)), 1.0)
+    slope, intercept = 1.0, 0.0
+    for t, t_next in zip(steps, [*steps[1:], T], strict=True):
+        a, b = alpha_bars[t], alpha_bars[t_next]
+        gain, offset = predicted_x_0(a)
+        ratio = np.sqrt((1 - b) / (1 - a))
+        x_0_weight = np.sqrt(b) - ratio * np.sqrt(a)
+        factor = x_0_weight * gain + ratio
+        slope, intercept = factor * slope, factor * intercept + x_0_weight * offset
+    return slope, intercept
+
+
+def assert_moments(samples, mean, variance):
+    samples = np.asarray(samples, np.float64)
+    assert abs(samples.mean() - mean) < 5 * np.sqrt(variance / N)
+    assert abs(samples.var() - variance) < 5 * variance * np.sqrt(2 / N)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_ancestral_sampling_reaches_the_data(name):
+    schedule = make_schedule(name, T)
+    mean, variance = ancestral_moments(schedule)
+    assert_moments(sample("ancestral", jax.random.key(0), schedule), mean, variance)
+    # The smaller variance misses the data's own by a first-order error: it halves as T doubles.
+    finer_mean, finer_variance = ancestral_moments(make_schedule(name, 2 * T))
+    np.testing.assert_allclose([mean, finer_mean], MU, rtol=1e-3)
+    assert 0 < S**2 - variance < 0.1 * S**2
+    np.testing.assert_allclose((S**2 - finer_variance) / (S**2 - variance), 0.5, rtol=0.1)
+
+
+@pytest.mark.parametrize("num_steps", [None, 20, 1])
+def test_ddim_is_its_affine_map_of_the_initial_noise(num_steps):
+    schedule, key = make_schedule("linear", T), jax.random.key(1)
+    steps = np.rint(np.linspace(T - 1, 0, num_steps or T)).astype(int)
+    slope, intercept = ddim_map(schedule, steps)
+    samples = sample("ddim", key, schedule, num_steps)
+    x_T = jax.random.normal(key, (N, 1, 1, 1)).ravel()
+    np.testing.assert_allclose(samples, slope * x_T + intercept, atol=2e-4)
+    assert_moments(samples, intercept, slope**2)
+    if num_steps is None:
+        np.testing.assert_allclose([intercept, slope**2], [MU, S**2], rtol=0.03)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_data_that_is_one_point_is_found_and_clipped(name):
+    schedule = make_schedule("cosine", 20)
+
+    def sample_point(x_0, is_clipped):
+        def denoise_fn(x_t, t):
+            a, noise = schedule.alpha_bars[t], schedule.noise_powers[t]
+            return ((x_t.ravel() - jnp.sqrt(a) * x_0) / jnp.sqrt(noise)).reshape(x_t.shape)
+
+        args = jax.random.key(0), denoise_fn, schedule, (4, 1, 1, 1)
+        return SAMPLERS[name](*args, is_clipped=is_clipped)
+
+    np.testing.assert_allclose(sample_point(0.5, True), 0.5, atol=1e-3)
+    np.testing.assert_allclose(sample_point(2.0, False), 2.0, atol=1e-3)
+    np.testing.assert_array_equal(sample_point(2.0, True), 1.0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_another_key_draws_other_images(name):
+    schedule = make_schedule("linear", T)
+    first, again, other = (sample(name, jax.random.key(seed), schedule) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert abs(np.corrcoef(first, other)[0, 1]) < 5 / np.sqrt(N)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_steps", "message"),
+    [
+        ("ancestral", 5, r"^num_steps: 5 is not allowed, ancestral sampling takes all 10 steps"),
+        ("ddim", 0, r"^num_steps: 0 is not an integer in 1\.\.10$"),
+        ("ddim", 11, r"^num_steps: 11 is not an integer in 1\.\.10$"),
+        ("ddim", 2.0, r"^num_steps: 2\.0 is not an integer in 1\.\.10$"),
+    ],
+)
+def test_a_wrong_number_of_steps_is_a_one_line_error(name, num_steps, message):
+    args = jax.random.key(0), lambda x, t: x, make_schedule("linear", 10), (1, 1, 1, 1)
+    with pytest.raises(ValueError, match=message):
+        SAMPLERS[name](*args, num_steps=num_steps)

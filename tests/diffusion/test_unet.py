@@ -1,0 +1,179 @@
+"""The U-Net: its published size, its first output, its dropout, its configuration."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.diffusion import CONV_LOWERINGS, UNetConfig, make_denoiser
+from fedjax_diffusion.diffusion.layers import (
+    average_pool,
+    group_norm,
+    nearest_resize,
+    time_embedding,
+)
+
+CIFAR10 = UNetConfig(128, (1, 2, 2, 2), 2, (16,), 0.1)
+TINY = UNetConfig(4, (1, 2), attention_resolutions=(4,), dropout=0.5)
+SHAPE = (4, 6, 2)
+
+
+def count_parameters(config, image_shape):
+    params = jax.eval_shape(make_denoiser(config, image_shape).init, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Random parameters (none zero), images and steps."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(make_denoiser(TINY, SHAPE).init, jax.random.key(0))
+    params = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape) / 4, s.dtype), shapes)
+    x_t = jnp.asarray(rng.normal(size=(3, *SHAPE)), jnp.float32)
+    return params, x_t, jnp.array([0, 5, 900])
+
+
+@pytest.fixture(scope="module")
+def apply():
+    return jax.jit(make_denoiser(TINY, SHAPE).apply)
+
+
+@pytest.fixture(scope="module")
+def eps(apply, inputs):
+    return apply(*inputs)
+
+
+def test_ho_et_al_cifar10_model_has_its_published_size():
+    assert count_parameters(CIFAR10, (32, 32, 3)) == 35_746_307
+
+
+def test_the_default_is_a_quarter_of_a_million_parameters_for_digits():
+    assert count_parameters(UNetConfig(), (8, 8, 1)) == 271_649
+
+
+def test_eps_has_the_shape_of_x_t_and_depends_on_t(apply, inputs, eps):
+    params, x_t, t = inputs
+    assert eps.shape == x_t.shape
+    assert eps.dtype == jnp.float32
+    later = apply(params, x_t, t + jnp.array([0, 50, 0]))
+    is_changed = jnp.abs(later - eps).max(axis=(1, 2, 3)) > 1e-3
+    np.testing.assert_array_equal(is_changed, [False, True, False])
+
+
+def test_images_of_a_batch_do_not_mix(apply, inputs, eps):
+    params, x_t, t = inputs
+    order = jnp.array([2, 0, 1])
+    np.testing.assert_allclose(apply(params, x_t[order], t[order]), eps[order], atol=1e-5)
+
+
+def test_the_output_is_zero_at_init_and_kernels_are_glorot_uniform(apply, inputs):
+    params = make_denoiser(TINY, SHAPE).init(jax.random.key(0))
+    assert type(params) is dict
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    np.testing.assert_array_equal(apply(params, *inputs[1:]), 0.0)
+    kernel = np.asarray(params["middle_block_0"]["conv_0"]["kernel"])
+    bound = math.sqrt(6 / (9 * 8 + 9 * 8))
+    assert kernel.shape == (3, 3, 8, 8)
+    assert abs(kernel).max() < bound
+    # A uniform variable's mean has variance bound^2 / 3 over n, its square bound^4 4 / 45 over n.
+    assert abs(kernel.mean()) < 5 * bound / math.sqrt(3 * kernel.size)
+    assert abs((kernel**2).mean() - bound**2 / 3) < 5 * bound**2 * math.sqrt(4 / 45 / kernel.size)
+
+
+def test_dropout_needs_a_key(apply, inputs, eps):
+    first, again, other = (apply(*inputs, jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert (first != eps).any()
+
+
+@pytest.mark.parametrize("name", [name for name in CONV_LOWERINGS if name != "stock"])
+def test_every_convolution_takes_the_chosen_lowering(name, inputs):
+    apply = make_denoiser(TINY, SHAPE, conv=name).apply
+    gradient = jax.make_jaxpr(jax.grad(lambda *args: apply(*args).sum()))(*inputs).pretty_print()
+    assert "custom_vjp" not in gradient
+    layouts = {
+        line.split("lhs_spec=")[1][:12] for line in gradient.split("\n") if "lhs_spec=" in line
+    }
+    assert layouts == ({"(0, 3, 1, 2)"} if name == "plain" else set())
+
+
+def test_bfloat16_convolutions_return_float32(inputs):
+    jaxpr = jax.make_jaxpr(make_denoiser(TINY, SHAPE, dtype=jnp.bfloat16).apply)(*inputs)
+    is_half = {
+        equation.outvars[0].aval.dtype == jnp.bfloat16
+        for equation in jaxpr.jaxpr.eqns
+        if equation.primitive.name in ("conv_general_dilated", "dot_general")
+    }
+    assert is_half == {True}
+    assert [aval.dtype for aval in jaxpr.out_avals] == [jnp.float32]
+
+
+def test_time_embedding_is_the_transformers():
+    t, n = np.array([0, 3, 999]), 8
+    angles = t[:, None] * 10000.0 ** (-np.arange(n // 2) / (n // 2 - 1))
+    expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    np.testing.assert_allclose(time_embedding(jnp.asarray(t), n), expected, atol=2e-4)
+
+
+def test_resize_repeats_pixels_and_pooling_undoes_it():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    resized = nearest_resize(jnp.asarray(x))
+    np.testing.assert_array_equal(resized, x.repeat(2, axis=1).repeat(2, axis=2))
+    np.testing.assert_array_equal(average_pool(resized), x)
+
+
+@pytest.mark.parametrize(
+    ("channels", "num_groups", "expected"),
+    [(128, 32, 32), (256, 32, 32), (32, 32, 8), (48, 32, 12), (20, 4, 4), (4, 32, 1), (6, 8, 1)],
+)
+def test_groups_divide_the_channels_and_hold_at_least_four(channels, num_groups, expected):
+    norm = group_norm(num_groups, jnp.zeros((1, 2, 2, channels)), "norm", jnp.float32)
+    assert norm.num_groups == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("channels", True, "an integer >= 1"),
+        ("channels", 7, "an even integer >= 4"),
+        ("channels", 2, "an even integer >= 4"),
+        ("channel_multipliers", (), "at least one"),
+        ("channel_multipliers", (1, 0), "a sequence of integers >= 1"),
+        ("channel_multipliers", (1, True), "a sequence of integers >= 1"),
+        ("channel_multipliers", 2, "a sequence of integers >= 1"),
+        ("num_res_blocks", 0, "an integer >= 1"),
+        ("num_res_blocks", 1.0, "an integer >= 1"),
+        ("attention_resolutions", (16.0,), "a sequence of integers >= 1"),
+        ("dropout", 1.0, r"a number in \[0, 1\)"),
+        ("dropout", float("nan"), r"a number in \[0, 1\)"),
+        ("dropout", False, r"a number in \[0, 1\)"),
+        ("num_groups", None, "an integer >= 1"),
+    ],
+)
+def test_a_bad_field_is_a_one_line_error(field, value, allowed):
+    with pytest.raises(ValueError, match=rf"^{field}: .*{allowed}.*$") as error:
+        UNetConfig(**{field: value})
+    assert repr(value) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_lists_are_taken_as_tuples():
+    config = UNetConfig(channel_multipliers=[1, 2], attention_resolutions=[8])
+    assert config == UNetConfig(channel_multipliers=(1, 2), attention_resolutions=(8,))
+    assert hash(config) == hash(UNetConfig(channel_multipliers=(1, 2), attention_resolutions=(8,)))
+
+
+def test_images_that_do_not_fit_are_one_line_errors():
+    with pytest.raises(
+        ValueError, match=r"^image_shape: 12 x 10 is not divisible by 4, as the 3 lev"
+    ):
+        make_denoiser(UNetConfig(channel_multipliers=(1, 1, 1)), (12, 10, 1))
+    with pytest.raises(
+        ValueError, match=r"^attention_resolutions: \(16,\) is not among the heights"
+    ):
+        make_denoiser(UNetConfig(attention_resolutions=(16,)), (8, 8, 1))
+    with pytest.raises(ValueError, match=r"^conv: 'fft' is not one of stock, plain, matmul$"):
+        make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")

@@ -1,0 +1,44 @@
+"""A least-squares problem for tests: federated training knows nothing of diffusion."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.data import ImageDataset, draw_batch, make_client_data
+
+NUM_CLIENTS = 5
+BATCH_SIZE = 4
+IMAGE_SHAPE = (2, 2, 1)
+
+
+def init_params(key):
+    return {"w": jax.random.normal(key, (4, 3)), "b": jnp.zeros((3,))}
+
+
+def loss_fn(params, batch, key):
+    """Predicts a one-hot label; some noise makes the loss depend on its key."""
+    x = batch.images.reshape(batch.images.shape[0], -1)
+    x = x + 0.01 * jax.random.normal(key, x.shape)
+    target = jax.nn.one_hot(batch.labels, 3)
+    return jnp.mean(jnp.square(x @ params["w"] + params["b"][None] - target))
+
+
+batch_fn = functools.partial(draw_batch, batch_size=BATCH_SIZE)
+
+
+@functools.cache
+def make_data():
+    """Five clients of 3, 5, 7, 9 and 11 random images."""
+    rng = np.random.default_rng(0)
+    sizes = [3, 5, 7, 9, 11]
+    num_examples = sum(sizes)
+    dataset = ImageDataset(
+        images=rng.integers(0, 256, (num_examples, *IMAGE_SHAPE), dtype=np.uint8),
+        labels=rng.integers(0, 3, num_examples).astype(np.int32),
+        num_classes=3,
+        name="random",
+    )
+    parts = np.split(np.arange(num_examples), np.cumsum(sizes)[:-1])
+    return make_client_data(dataset, parts)

@@ -1,0 +1,86 @@
+"""Local training of one client against a loop written out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fedjax_diffusion.federated import Broadcast, ClientInputs, LocalWork, make_local_training
+from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
+from tests.federated.problems import batch_fn, init_params, loss_fn, make_data
+
+KEY = seed_to_key(0)
+PARAMS = init_params(jax.random.key(1))
+
+
+def inputs_of(client, num_steps):
+    values = (client, 1.0, 8, num_steps)
+    dtypes = (np.int32, np.float32, np.int32, np.int32)
+    return ClientInputs(*(jnp.asarray(v, d) for v, d in zip(values, dtypes, strict=True)))
+
+
+def train_by_hand(client, num_steps, optimizer, proximal_weight, round=2):
+    params, opt_state, losses = PARAMS, optimizer.init(PARAMS), []
+    for step in range(num_steps):
+        batch = batch_fn(stream_key(KEY, Stream.BATCH, round, client), make_data(), client, step)
+        key = step_key(stream_key(KEY, Stream.LOSS, round, client), step)
+
+        def total_loss(p, batch=batch, key=key):
+            apart = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), p, PARAMS)
+            penalty = proximal_weight / 2 * sum(jax.tree.leaves(apart))
+            return loss_fn(p, batch, key) + penalty
+
+        losses.append(loss_fn(params, batch, key))
+        updates, opt_state = optimizer.update(jax.grad(total_loss)(params), opt_state, params)
+        params = optax.apply_updates(params, updates)
+    return params, np.mean(losses)
+
+
+@pytest.mark.parametrize("proximal_weight", [0.0, 0.7])
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adam(0.01)], ids=["sgd", "adam"])
+def test_matches_a_loop_by_hand(optimizer, proximal_weight):
+    train = jax.jit(
+        make_local_training(loss_fn, optimizer, batch_fn, proximal_weight=proximal_weight)
+    )
+    broadcast = Broadcast(KEY, jnp.int32(2), PARAMS, make_data())
+    for client, num_steps in [(0, 1), (3, 4)]:
+        params, loss = train(broadcast, inputs_of(client, num_steps))
+        expected, expected_loss = train_by_hand(client, num_steps, optimizer, proximal_weight)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), params, expected
+        )
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+
+
+def test_no_steps_leave_the_model_as_it_is():
+    train = jax.jit(make_local_training(loss_fn, optax.sgd(0.1), batch_fn))
+    params, loss = train(Broadcast(KEY, jnp.int32(0), PARAMS, make_data()), inputs_of(0, 0))
+    jax.tree.map(np.testing.assert_array_equal, params, PARAMS)
+    assert loss == 0
+
+
+def test_local_epochs_are_rounded_up_to_whole_batches():
+    work = LocalWork(batch_size=4, local_epochs=2)
+    assert work.num_steps(np.array([1, 2, 3, 8, 9])).tolist() == [1, 1, 2, 4, 5]
+    assert LocalWork(batch_size=4, local_steps=3).num_steps(np.array([1, 9])).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 0, "local_steps": 1}, "batch_size must be at least 1"),
+        ({"batch_size": 1}, "exactly one"),
+        ({"batch_size": 1, "local_steps": 1, "local_epochs": 1}, "exactly one"),
+        ({"batch_size": 1, "local_steps": 0}, "above 0"),
+        ({"batch_size": 1, "local_epochs": -1.0}, "above 0"),
+    ],
+)
+def test_bad_work_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        LocalWork(**fields)
+
+
+def test_negative_proximal_weight_is_refused():
+    with pytest.raises(ValueError, match="proximal_weight"):
+        make_local_training(loss_fn, optax.sgd(0.1), batch_fn, proximal_weight=-1.0)

@@ -1,0 +1,215 @@
+"""One round: the mappings agree, averaging is exact, failures are left out, errors are measured."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fedjax_diffusion.federated import (
+    Broadcast,
+    ClientError,
+    ClientInputs,
+    make_client_map,
+    make_local_training,
+    make_round,
+    make_server_update,
+)
+from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
+from fedjax_diffusion.quantization import decode_update, encode_update, quantization_error_bound
+from tests.federated.problems import NUM_CLIENTS, batch_fn, init_params, loss_fn, make_data
+
+KEY = seed_to_key(0)
+PARAMS = init_params(jax.random.key(1))
+SERVER = optax.sgd(1.0)
+TRAIN = make_local_training(loss_fn, optax.sgd(0.1), batch_fn)
+
+
+def mesh_of(num_devices):
+    axis_types = (jax.sharding.AxisType.Auto,)
+    devices = jax.devices()[:num_devices]
+    return jax.make_mesh((num_devices,), ("clients",), axis_types=axis_types, devices=devices)
+
+
+MAPS = {
+    "loop": lambda: make_client_map("loop"),
+    "map": lambda: make_client_map("map"),
+    "vmap": lambda: make_client_map("vmap"),
+    "chunked:2": lambda: make_client_map("chunked", chunk_size=2),
+    "chunked:8": lambda: make_client_map("chunked", chunk_size=8),
+    "map on 3 devices": lambda: make_client_map("map", mesh=mesh_of(3)),
+    "vmap on 8 devices": lambda: make_client_map("vmap", mesh=mesh_of(8)),
+    "chunked:2 on 2 devices": lambda: make_client_map("chunked", chunk_size=2, mesh=mesh_of(2)),
+}
+
+
+def cohort_of(num_bits, num_steps=3):
+    return ClientInputs(
+        client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
+        weight=make_data().num_examples.astype(jnp.float32),
+        num_bits=jnp.asarray(num_bits, jnp.int32),
+        num_steps=jnp.where(jnp.asarray(num_bits) > 0, num_steps, 0).astype(jnp.int32),
+    )
+
+
+@functools.cache
+def round_fn_of(name, mode="update", train=TRAIN):
+    round_fn = make_round(train, MAPS[name](), make_server_update(SERVER), mode=mode)
+    return round_fn if name == "loop" else jax.jit(round_fn)
+
+
+def play(name, cohort, mode="update", train=TRAIN, params=PARAMS):
+    broadcast = Broadcast(KEY, jnp.int32(4), params, make_data())
+    return round_fn_of(name, mode, train)(broadcast, cohort, SERVER.init(params))
+
+
+MIXED = cohort_of([4, 32, 0, 8, 16])
+
+
+@functools.cache
+def play_loop(mode):
+    """The oracle, without jit: seconds, so played once per mode."""
+    return play("loop", MIXED, mode)
+
+
+def trained_by_hand(client, num_steps):
+    """Returns the model that one client trains, without any of the round's machinery."""
+    params = PARAMS
+    for step in range(num_steps):
+        batch = batch_fn(stream_key(KEY, Stream.BATCH, 4, client), make_data(), client, step)
+        key = step_key(stream_key(KEY, Stream.LOSS, 4, client), step)
+        grads = jax.grad(loss_fn)(params, batch, key)
+        params = jax.tree.map(lambda w, g: w - 0.1 * g, params, grads)
+    return params
+
+
+def assert_close(a, b, rtol=1e-5, atol=1e-6):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("mode", ["update", "model"])
+@pytest.mark.parametrize("name", [n for n in MAPS if n != "loop"])
+def test_every_mapping_agrees_with_the_loop(name, mode):
+    """Codes may differ by one level in rare entries (float32 rounding); here none is that close."""
+    assert_close(play(name, MIXED, mode), play_loop(mode), rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("mode", ["update", "model"])
+def test_at_32_bits_one_sgd_step_is_a_centralized_step(mode):
+    """FedAvg of one step each is the gradient of ``sum_k a_k loss_k``."""
+    outcome = play("map", cohort_of([32] * NUM_CLIENTS, num_steps=1), mode)
+    weights = np.asarray(make_data().num_examples, float)
+    weights /= weights.sum()
+
+    def central_loss(params):
+        losses = []
+        for client in range(NUM_CLIENTS):
+            batch = batch_fn(stream_key(KEY, Stream.BATCH, 4, client), make_data(), client, 0)
+            key = step_key(stream_key(KEY, Stream.LOSS, 4, client), 0)
+            losses.append(loss_fn(params, batch, key))
+        return sum(a * loss for a, loss in zip(weights, losses, strict=True))
+
+    grads = jax.grad(central_loss)(PARAMS)
+    assert_close(outcome.params, jax.tree.map(lambda w, g: w - 0.1 * g, PARAMS, grads))
+    assert outcome.quantization_error == 0
+    np.testing.assert_allclose(outcome.clients.weight, weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["update", "model"])
+def test_the_server_averages_exactly_what_the_messages_decode_to(mode):
+    """The bytes on the wire are the round: encode, decode and average by hand."""
+    num_bits = [1, 3, 5, 8, 16]
+    outcome = play("map", cohort_of(num_bits), mode)
+    weights = np.asarray(make_data().num_examples, float)
+    weights /= weights.sum()
+    mean = jax.tree.map(lambda w: np.zeros(w.shape), PARAMS)
+    error = jax.tree.map(lambda w: np.zeros(w.shape), PARAMS)
+    bounds = []
+    for client, bits in enumerate(num_bits):
+        trained = trained_by_hand(client, 3)
+        payload = trained
+        if mode == "update":
+            payload = jax.tree.map(jnp.subtract, trained, PARAMS)
+        message = encode_update(stream_key(KEY, Stream.QUANTIZE, 4, client), payload, bits)
+        decoded = decode_update(message, payload)
+        base = PARAMS if mode == "update" else jax.tree.map(jnp.zeros_like, PARAMS)
+        mean = jax.tree.map(lambda m, d, w, a=weights[client]: m + a * (d + w), mean, decoded, base)
+        error = jax.tree.map(
+            lambda e, d, p, a=weights[client]: e + a * (np.asarray(d, float) - p),
+            error,
+            decoded,
+            payload,
+        )
+        bounds.append(float(quantization_error_bound(payload, bits)))
+    assert_close(outcome.params, mean, atol=5e-6)
+    measured = sum(float(np.sum(e**2)) for e in jax.tree.leaves(error))
+    np.testing.assert_allclose(outcome.quantization_error, measured, rtol=1e-3)
+    np.testing.assert_allclose(outcome.clients.error_bound, bounds, rtol=1e-3)
+    assert outcome.quantization_error <= float(np.sum(weights**2 * np.array(bounds)))
+
+
+def test_a_client_without_bits_takes_no_part():
+    with_it = play("map", cohort_of([8, 0, 8, 8, 8]))
+    assert with_it.clients.is_included.tolist() == [True, False, True, True, True]
+    assert with_it.clients.weight[1] == 0
+    np.testing.assert_allclose(with_it.clients.weight.sum(), 1, rtol=1e-6)
+    alone = play("map", cohort_of([0, 32, 0, 0, 0]))
+    assert_close(alone.params, trained_by_hand(1, 3))
+
+
+@functools.cache
+def make_failing_train(client):
+    def train(broadcast, inputs):
+        params, loss = TRAIN(broadcast, inputs)
+        is_bad = inputs.client == client
+        return params, jnp.where(is_bad, jnp.nan, loss)
+
+    return train
+
+
+@pytest.mark.parametrize("name", ["map", "vmap"])
+def test_a_client_whose_loss_is_nan_is_left_out(name):
+    failed = play(name, cohort_of([8] * NUM_CLIENTS), train=make_failing_train(2))
+    absent = play(name, cohort_of([8, 8, 0, 8, 8]))
+    assert failed.clients.is_included.tolist() == [True, True, False, True, True]
+    assert_close(failed.params, absent.params)
+
+
+def test_when_all_fail_the_model_stays():
+    broken = jax.tree.map(lambda w: w * jnp.nan, PARAMS)
+    outcome = play("map", cohort_of([8] * NUM_CLIENTS), params=broken)
+    assert not outcome.clients.is_included.any()
+    nobody = play("map", cohort_of([0] * NUM_CLIENTS))
+    assert_close(nobody.params, PARAMS)
+    assert nobody.quantization_error == 0
+
+
+def test_loop_names_the_client_that_fails():
+    def train(broadcast, inputs):
+        if int(inputs.client) == 3:
+            raise RuntimeError("broken sensor")
+        return TRAIN(broadcast, inputs)
+
+    with pytest.raises(ClientError, match="client 3: broken sensor"):
+        play("loop", cohort_of([8] * NUM_CLIENTS), train=train)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "pmap"}, "loop, map, vmap, chunked"),
+        ({"name": "chunked"}, "chunk_size"),
+        ({"name": "map", "chunk_size": 2}, "chunk_size"),
+        ({"name": "chunked", "chunk_size": 0}, "chunk_size"),
+    ],
+)
+def test_bad_mappings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_client_map(**arguments)
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode must be one of model, update"):
+        make_round(TRAIN, MAPS["map"](), make_server_update(SERVER), mode="weights")

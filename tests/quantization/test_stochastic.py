@@ -1,0 +1,172 @@
+"""The quantizer against its law: unbiased, under Theorem 1's bound, exact where it must be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.quantization import (
+    LEVELS,
+    is_quantizable,
+    make_grid,
+    quantization_error_bound,
+    range_energy,
+    stochastic_quantize,
+    tree_to_blocks,
+)
+
+NUM_DRAWS = 4000
+BITS = [1, 2, 3, 4, 6, 8, 12, 15, 16]
+
+
+@jax.jit
+def draw_many(key, x, num_bits):
+    """Quantizes x [D] NUM_DRAWS times: [NUM_DRAWS, D]."""
+    keys = jax.random.split(key, NUM_DRAWS)
+    return jax.vmap(lambda k: stochastic_quantize(k, x, num_bits))(keys)
+
+
+jit_quantize = jax.jit(stochastic_quantize)
+jit_bound = jax.jit(quantization_error_bound)
+SHAPES = {
+    "normal": lambda r: r.normal(size=64),
+    "uniform": lambda r: r.uniform(-1, 1, size=64),
+    "offset": lambda r: 100 + r.normal(size=64),
+    "sparse": lambda r: np.where(r.uniform(size=64) < 0.9, 0.0, r.normal(size=64)),
+    "huge": lambda r: 1e12 * r.normal(size=64),
+    "small": lambda r: 1e-12 * r.normal(size=64),
+}
+
+
+def check_mean(x, drawn, num_bits):
+    """Each entry is within one step of its value, so a draw's variance is at most step^2 / 4.
+
+    The means are float32 too: the probability is rounded to 2^-23, the grid to one ulp.
+    """
+    exact = x.astype(np.float64)
+    step = (exact.max() - exact.min()) / (2**num_bits - 1) * (1 + 2.0**-7)
+    sigma = step / 2 / np.sqrt(NUM_DRAWS)
+    rounding = step * 2.0**-22 + np.abs(exact).max() * 2.0**-24
+    assert np.abs(drawn.mean(0) - exact).max() <= 5 * sigma + rounding
+    assert np.abs(drawn - exact).max() <= step + 2 * rounding
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("num_bits", BITS)
+def test_is_unbiased_and_under_the_bound(shape, num_bits):
+    x = np.float32(SHAPES[shape](np.random.default_rng(3)))
+    drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
+    check_mean(x, drawn, num_bits)
+    squared = ((drawn - x.astype(np.float64)) ** 2).sum(1)
+    bound = float(jit_bound(x, num_bits))
+    assert 0 < bound < np.inf
+    assert squared.mean() <= bound + 5 * squared.std() / np.sqrt(NUM_DRAWS)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("num_bits", [1, 8, 16])
+def test_is_unbiased_where_squares_leave_float32(scale, num_bits):
+    x = np.float32(np.random.default_rng(4).normal(size=64) * scale)
+    drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
+    check_mean(x, drawn, num_bits)
+
+
+@pytest.mark.parametrize("num_bits", BITS)
+def test_the_bound_is_not_loose_by_orders(num_bits):
+    """E f(1-f) is 1/6 for evenly spread entries, 1/4 in the bound: the ratio is 2/3."""
+    x = jax.random.uniform(jax.random.key(0), (200_000,))
+    error = jit_quantize(jax.random.key(1), x, num_bits) - x
+    measured = float(jnp.vdot(error, error))
+    bound = float(jit_bound(x, num_bits))
+    # f(1-f) in [0, 1/4], a Bernoulli draw's squared error in [0, 1] steps^2: variance below 1/4.
+    sigma = 4 * 0.5 / np.sqrt(x.size)
+    ratio = measured / bound
+    assert ratio >= 0.5
+    assert abs(ratio - 2 / 3) <= 5 * sigma + 2.0**-7
+
+
+@pytest.mark.parametrize("num_bits", BITS)
+def test_sixteen_bits_and_less_hit_a_grid_that_both_ends_compute(num_bits):
+    """Delta x code is exact, so ``lo + Delta * code`` cannot depend on fused multiply-adds."""
+    x = np.float32(np.random.default_rng(0).normal(size=1000))
+    eager = np.asarray(stochastic_quantize(jax.random.key(0), x, num_bits))
+    jitted = np.asarray(jit_quantize(jax.random.key(0), x, num_bits))
+    np.testing.assert_array_equal(eager, jitted)
+    assert len(np.unique(jitted)) <= 2**num_bits
+
+
+def test_exact_cases():
+    tree = {
+        "constant": jnp.full((7,), 0.3),
+        "one": jnp.array([-2.5]),
+        "scalar": jnp.float32(4.0),
+        "empty": jnp.zeros((0, 3)),
+        "zero": jnp.zeros((4,)),
+    }
+    for num_bits in (1, 8, 16):
+        out = jit_quantize(jax.random.key(0), tree, num_bits)
+        for name, x in tree.items():
+            np.testing.assert_array_equal(out[name], x)
+        assert float(jit_bound(tree, num_bits)) == 0
+    assert float(range_energy(tree)) == 0
+
+
+def test_thirty_two_bits_are_the_identity_even_traced():
+    x = jax.random.normal(jax.random.key(0), (100,))
+    np.testing.assert_array_equal(jit_quantize(jax.random.key(1), x, jnp.int32(32)), x)
+    assert float(jit_bound(x, jnp.int32(32))) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-40, 1e-45])
+def test_a_range_below_float32_is_sent_as_a_constant(scale):
+    x = np.float32(np.linspace(0, 1, 9) * scale)
+    out = np.asarray(jit_quantize(jax.random.key(0), x, 8), np.float64)
+    assert np.abs(out - x.astype(np.float64)).max() <= x.max() - x.min()
+    assert np.isfinite(out).all()
+
+
+def is_sendable(tree):
+    return bool(is_quantizable(make_grid(tree_to_blocks(tree), tree, 8)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "range"])
+def test_what_is_not_a_number_is_never_quantized(bad):
+    x = np.float32([1.0, 2.0, 3.0])
+    x[1:] = [-3e38, 3e38] if bad == "range" else [bad, 0.0]
+    assert not is_sendable({"a": jnp.ones(3), "b": x})
+    assert np.isnan(np.asarray(jit_quantize(jax.random.key(0), x, 8))).all()
+    assert is_sendable({"a": jnp.ones(3)})
+
+
+def test_bits_per_tensor_are_a_pytree_prefix():
+    tree = {"a": jnp.arange(9.0), "b": {"c": jnp.arange(9.0), "d": jnp.arange(9.0)}}
+    out = stochastic_quantize(jax.random.key(0), tree, {"a": 1, "b": 32})
+    assert set(np.unique(out["a"])) <= {0.0, 8.0}
+    np.testing.assert_array_equal(out["b"]["c"], tree["b"]["c"])
+
+
+def test_new_bits_do_not_recompile():
+    traces = []
+
+    @jax.jit
+    def quantize(key, x, num_bits):
+        traces.append(num_bits)
+        return stochastic_quantize(key, x, num_bits)
+
+    for num_bits in LEVELS:
+        quantize(jax.random.key(0), jnp.arange(5.0), jnp.int32(num_bits))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("num_bits", [0, 17, 31, 33, -1])
+def test_other_levels_are_refused(num_bits):
+    with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
+        stochastic_quantize(jax.random.key(0), jnp.ones(3), num_bits)
+
+
+def test_draws_do_not_depend_on_vmap():
+    keys = jax.random.split(jax.random.key(0), 4)
+    x = jax.random.normal(jax.random.key(1), (4, 50))
+    mapped = jax.jit(jax.vmap(stochastic_quantize, in_axes=(0, 0, None)))(keys, x, 5)
+    looped = np.stack([jit_quantize(k, row, 5) for k, row in zip(keys, x, strict=True)])
+    np.testing.assert_array_equal(mapped, looped)
