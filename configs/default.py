@@ -20,103 +20,141 @@ def get_config() -> ConfigDict:
     config.num_rounds = 40
     config.cohort_size = optional(int)  # clients picked per round; None: all of them
 
-    config.data = ConfigDict({  # load_images
-        "name": "digits",  # "digits" is embedded; other names are TFDS data sets, "cifar10"
-        "split": "train",
-        "data_dir": optional(str),  # folder of prepared TFDS data sets; None: TFDS's default
-    })
-    config.partition = ConfigDict({  # PartitionConfig
-        "scheme": "dirichlet",  # iid | dirichlet | shards | quantity_skew
-        "num_clients": 8,
-        "alpha": 0.5,  # of dirichlet and quantity_skew, > 0: small is skewed
-        "shards_per_client": 2,  # of shards
-    })
-    config.augmentation = ConfigDict({  # draw_batch
-        "random_flip": False,  # mirror half of the images (not for digits: they have a hand)
-    })
-    config.diffusion = ConfigDict({  # make_schedule
-        "name": "linear",  # linear | cosine
-        "num_steps": 200,  # T, diffusion steps
-    })
-    config.model = ConfigDict({  # UNetConfig
-        "channels": 32,  # at full resolution
-        "channel_multipliers": (1, 1),  # one entry per resolution, each halves the image
-        "num_res_blocks": 1,  # per resolution
-        "attention_resolutions": (),  # image heights with attention; the middle always has it
-        "dropout": 0.0,
-        "num_groups": 32,  # at most, of each group normalization
-    })
-    config.local_work = ConfigDict({  # LocalWork: one of local_steps and local_epochs
-        "batch_size": 32,
-        "local_steps": optional(int, 20),
-        "local_epochs": optional(float),
-    })
-    config.client_optimizer = ConfigDict({  # OptimizerConfig
-        "name": "adam",  # sgd | adam | adamw | yogi
-        "learning_rate": 2e-3,
-        "momentum": 0.0,  # of sgd
-        "weight_decay": 0.0,  # of adamw
-        "clip_norm": optional(float, 1.0),  # of the whole gradient
-    })
-    config.server_optimizer = ConfigDict({  # OptimizerConfig; sgd at 1.0 is federated averaging
-        "name": "sgd",
-        "learning_rate": 1.0,
-        "momentum": 0.0,
-        "weight_decay": 0.0,
-        "clip_norm": optional(float),
-    })
-    config.federated = ConfigDict({  # make_simulator
-        "mode": "update",  # what is quantized: "update" (w_k - w) or "model" (w_k, the paper)
-        "proximal_weight": 0.0,  # mu of FedProx
-        "ema_decay": 0.7,  # per round, of the model that samples come from
-    })
-    config.devices = ConfigDict({  # make_fleet
-        "fleet": "mixed",  # classes of devices: see FLEETS
-        "min_distance_meters": 50.0,
-        "max_distance_meters": 300.0,
-        "bandwidth_hz": 1e6,  # of each client's sub-channel
-        "min_bits": optional(int),  # demanded by everybody; None: each class's own
-        "max_bits": optional(int),  # handled by everybody; None: each class's own
-    })
-    config.channel = ConfigDict({  # draw_channel
-        "fading": "rayleigh",  # rayleigh (redrawn each round) | none
-        "shadowing_db": 0.0,  # standard deviation, drawn once per client
-    })
-    config.workload = ConfigDict({  # make_workload
-        "cycles_per_example": optional(float),  # CPU cycles; None: counted FLOPs of the model
-        "noise_density_dbm_per_hz": -174.0,
-    })
-    config.allocator = ConfigDict({  # AllocatorConfig
-        "method": "on_demand",  # on_demand | demand | fixed_bits:B | full_precision
-        "time_budget_seconds": 20.0,  # T: deadline of a round, computing and uploading
-        "error_budget": ConfigDict({  # at most one of them; none: everybody sends what it demands
-            "as_fixed_bits": optional(int, 6),  # what this many bits for everybody would give
-            "relative": optional(float),  # rho: rho^2 x squared norm of the last mean update
-            "absolute": optional(float),  # squared parameter units
-        }),
-        "on_infeasible": "drop",  # drop (go on with the others) | stop
-        "opponents": (  # compared with in every round, on the same channel
-            "full_precision",
-            "full_precision:max_frequency",
-            "fixed_bits:8",
-            "fixed_bits:8:max_frequency",
-            "demand",
-        ),
-    })
-    config.compute = ConfigDict({  # ComputeConfig
-        "client_map": "auto",  # auto | loop | map | vmap | chunked
-        "chunk_size": optional(int),  # of chunked
-        "conv": "auto",  # auto | stock | plain | matmul
-        "cpu_devices": "auto",  # auto (one per core) or a number
-    })
-    config.sampling = ConfigDict({  # SamplingConfig
-        "every_rounds": 10,  # draw pictures while training; the last round always does
-        "num_samples": 64,
-        "sampler": "ddim",  # ddim | ancestral
-        "num_steps": optional(int, 50),  # of ddim; None: all T
-    })
-    config.checkpoint = ConfigDict({  # CheckpointConfig
-        "every_rounds": 5,
-        "keep": 2,
-    })
+    config.data = ConfigDict(
+        {  # load_images
+            "name": "digits",  # "digits" is embedded; other names are TFDS data sets, "cifar10"
+            "split": "train",
+            "data_dir": optional(str),  # folder of prepared TFDS data sets; None: TFDS's default
+        }
+    )
+    config.partition = ConfigDict(
+        {  # PartitionConfig
+            "scheme": "dirichlet",  # iid | dirichlet | shards | quantity_skew
+            "num_clients": 8,
+            "alpha": 0.5,  # of dirichlet and quantity_skew, > 0: small is skewed
+            "shards_per_client": 2,  # of shards
+        }
+    )
+    config.augmentation = ConfigDict(
+        {  # draw_batch
+            "random_flip": False,  # mirror half of the images (not for digits: they have a hand)
+        }
+    )
+    config.diffusion = ConfigDict(
+        {  # make_schedule
+            "name": "linear",  # linear | cosine
+            "num_steps": 200,  # T, diffusion steps
+        }
+    )
+    config.model = ConfigDict(
+        {  # UNetConfig
+            "channels": 32,  # at full resolution
+            "channel_multipliers": (1, 1),  # one entry per resolution, each halves the image
+            "num_res_blocks": 1,  # per resolution
+            "attention_resolutions": (),  # image heights with attention; the middle always has it
+            "dropout": 0.0,
+            "num_groups": 32,  # at most, of each group normalization
+        }
+    )
+    config.local_work = ConfigDict(
+        {  # LocalWork: one of local_steps and local_epochs
+            "batch_size": 32,
+            "local_steps": optional(int, 20),
+            "local_epochs": optional(float),
+        }
+    )
+    config.client_optimizer = ConfigDict(
+        {  # OptimizerConfig
+            "name": "adam",  # sgd | adam | adamw | yogi
+            "learning_rate": 2e-3,
+            "momentum": 0.0,  # of sgd
+            "weight_decay": 0.0,  # of adamw
+            "clip_norm": optional(float, 1.0),  # of the whole gradient
+        }
+    )
+    config.server_optimizer = ConfigDict(
+        {  # OptimizerConfig; sgd at 1.0 is federated averaging
+            "name": "sgd",
+            "learning_rate": 1.0,
+            "momentum": 0.0,
+            "weight_decay": 0.0,
+            "clip_norm": optional(float),
+        }
+    )
+    config.federated = ConfigDict(
+        {  # make_simulator
+            "mode": "update",  # what is quantized: "update" (w_k - w) or "model" (w_k, the paper)
+            "proximal_weight": 0.0,  # mu of FedProx
+            "ema_decay": 0.7,  # per round, of the model that samples come from
+        }
+    )
+    config.devices = ConfigDict(
+        {  # make_fleet
+            "fleet": "mixed",  # classes of devices: see FLEETS
+            "min_distance_meters": 50.0,
+            "max_distance_meters": 500.0,
+            "bandwidth_hz": 1e5,  # of each client's sub-channel; narrow, as the model is small
+            "min_bits": optional(int),  # demanded by everybody; None: each class's own
+            "max_bits": optional(int),  # handled by everybody; None: each class's own
+        }
+    )
+    config.channel = ConfigDict(
+        {  # draw_channel
+            "fading": "rayleigh",  # rayleigh (redrawn each round) | none
+            "shadowing_db": 0.0,  # standard deviation, drawn once per client
+        }
+    )
+    config.workload = ConfigDict(
+        {  # make_workload
+            "cycles_per_example": optional(float),  # CPU cycles; None: counted FLOPs of the model
+            "noise_density_dbm_per_hz": -174.0,
+        }
+    )
+    config.allocator = ConfigDict(
+        {  # AllocatorConfig
+            "method": "on_demand",  # on_demand | demand | fixed_bits:B | full_precision
+            "time_budget_seconds": 20.0,  # T: deadline of a round, computing and uploading
+            "error_budget": ConfigDict(
+                {  # at most one of them; none: everybody sends what it demands
+                    "as_fixed_bits": optional(
+                        int, 6
+                    ),  # what this many bits for everybody would give
+                    "relative": optional(
+                        float
+                    ),  # rho: rho^2 x squared norm of the last mean update
+                    "absolute": optional(float),  # squared parameter units
+                }
+            ),
+            "on_infeasible": "drop",  # drop (go on with the others) | stop
+            "opponents": (  # compared with in every round, on the same channel
+                "full_precision",
+                "full_precision:max_frequency",
+                "fixed_bits:8",
+                "fixed_bits:8:max_frequency",
+                "demand",
+            ),
+        }
+    )
+    config.compute = ConfigDict(
+        {  # ComputeConfig
+            "client_map": "auto",  # auto | loop | map | vmap | chunked
+            "chunk_size": optional(int),  # of chunked
+            "conv": "auto",  # auto | stock | plain | matmul
+            "cpu_devices": "auto",  # auto (one per core) or a number
+        }
+    )
+    config.sampling = ConfigDict(
+        {  # SamplingConfig
+            "every_rounds": 10,  # draw pictures while training; the last round always does
+            "num_samples": 64,
+            "sampler": "ddim",  # ddim | ancestral
+            "num_steps": optional(int, 50),  # of ddim; None: all T
+        }
+    )
+    config.checkpoint = ConfigDict(
+        {  # CheckpointConfig
+            "every_rounds": 5,
+            "keep": 2,
+        }
+    )
     return config

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,8 +39,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int):
-        policy = ocp.training.preservation_policies.LatestN(keep)
-        self._checkpointer = ocp.training.Checkpointer(folder.resolve(), preservation_policy=policy)
+        policy: Any = ocp.training.preservation_policies.LatestN(keep)
+        folder_name = str(folder.resolve())
+        self._checkpointer = ocp.training.Checkpointer(folder_name, preservation_policy=policy)
 
     def __enter__(self) -> "Checkpoints":
         return self

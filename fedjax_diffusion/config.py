@@ -6,16 +6,18 @@ import importlib.resources
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ml_collections import ConfigDict, FieldReference
 
+Config: TypeAlias = Any
+"""A ``ml_collections.ConfigDict``, whose values are typed by the dataclasses they fill."""
 _DEFAULT = "configs/default.py"
 
 
 def load_config(
     path_or_name: str, overrides: Mapping[str, str | int | float | bool | None] | None = None
-) -> ConfigDict:
+) -> Config:
     """Loads a config file, as ml_collections users write them.
 
     Args:
@@ -53,7 +55,7 @@ def find_config(name: str) -> Path:
     )
 
 
-def check_types(config: ConfigDict) -> None:
+def check_types(config: Config) -> None:
     """Raises ValueError unless ``config`` has the keys of the default and values of their types.
 
     ConfigDict alone takes a bool for an int and None for anything: here None is for the keys that
@@ -70,7 +72,7 @@ def check_types(config: ConfigDict) -> None:
         _check_type(key, given[key].value, field)
 
 
-def flatten(config: ConfigDict) -> dict[str, Any]:
+def flatten(config: Config) -> dict[str, Any]:
     """Returns every value by its dotted key."""
     return {key: field.value for key, field in _fields(config)}
 
@@ -81,7 +83,7 @@ class _Field(NamedTuple):
     is_optional: bool
 
 
-def _fields(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, _Field]]:
+def _fields(config: Config, prefix: str = "") -> Iterator[tuple[str, _Field]]:
     """Yields every value by dotted key; what stands as a FieldReference may be None."""
     for key, item in config.items(preserve_field_references=True):
         if isinstance(item, ConfigDict):
@@ -92,7 +94,7 @@ def _fields(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, _Field]
             yield prefix + key, _Field(item, type(item), False)
 
 
-def _load_file(path: Path, argument: str) -> ConfigDict:
+def _load_file(path: Path, argument: str) -> Config:
     spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"config: {path} is not a Python file")
@@ -101,7 +103,7 @@ def _load_file(path: Path, argument: str) -> ConfigDict:
     return module.get_config(argument) if argument else module.get_config()
 
 
-def _override(config: ConfigDict, key: str, value: Any) -> None:
+def _override(config: Config, key: str, value: Any) -> None:
     fields = dict(_fields(config))
     if key not in fields:
         group = [known for known in fields if known.startswith(f"{key}.")]

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from fedjax_diffusion import report
 from fedjax_diffusion.data import describe_partition
 from fedjax_diffusion.experiment import Experiment
-from fedjax_diffusion.resources import FleetRow, describe
+from fedjax_diffusion.resources import FleetRow, describe_fleet
 from fedjax_diffusion.runner import RunResult
 
 
@@ -82,6 +82,7 @@ def describe_experiment(experiment: Experiment) -> str:
     facts = describe_partition(dataset.labels, parts)
     height, width, channels = dataset.images.shape[1:]
     cohort = config.cohort_size or len(parts)
+    fleet = [_fleet_row_to_cells(row) for row in describe_fleet(experiment.devices)]
     lines = [
         f"data     {dataset.name}: {len(dataset.labels)} images of {height}x{width}x{channels}",
         f"clients  {len(parts)}, {cohort} per round; {config.partition.scheme}: "
@@ -95,7 +96,9 @@ def describe_experiment(experiment: Experiment) -> str:
         f"round    deadline {config.allocator.time_budget_seconds:g} s, "
         f"allocator {config.allocator.method}",
         "",
-        report.format_table([_fleet_row_to_cells(row) for row in describe(experiment.devices)]),
+        report.format_table(
+            [_fleet_row_to_cells(row) for row in describe_fleet(experiment.devices)]
+        ),
         "",
     ]
     return "\n".join(lines)
@@ -107,7 +110,7 @@ def _fleet_row_to_cells(row: FleetRow) -> dict[str, str | int]:
 
     return {
         "device": row.name,
-        "clients": row.count,
+        "clients": row.num_clients,
         "GHz": f"{row.max_frequency_ghz:.1f}",
         "transmit W": f"{row.max_power_watts:.2f}",
         "bits demanded": span(row.min_bits),

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from ml_collections import ConfigDict
 
-from fedjax_diffusion.config import check_types
+from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import (
     ClientData,
     ImageDataset,
@@ -27,11 +26,12 @@ from fedjax_diffusion.diffusion import (
     make_denoiser,
     make_schedule,
 )
+from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
-from fedjax_diffusion.planner import AllocatorConfig, ErrorBudget, Planner, make_planner
+from fedjax_diffusion.planner import AllocatorConfig, Planner, make_planner
 from fedjax_diffusion.resources import DeviceParams, draw_channel, make_fleet
 from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
 from fedjax_diffusion.simulator import Simulator, make_simulator
@@ -56,7 +56,7 @@ class Experiment(NamedTuple):
       draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
     """
 
-    config: ConfigDict
+    config: Config
     compute: ComputeConfig
     run_key: Key
     dataset: ImageDataset
@@ -69,7 +69,7 @@ class Experiment(NamedTuple):
     draw_samples: DrawSamples
 
 
-def build(config: ConfigDict, compute: ComputeConfig | None = None) -> Experiment:
+def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     """Builds an experiment from a config.
 
     Args:
@@ -126,14 +126,14 @@ def build(config: ConfigDict, compute: ComputeConfig | None = None) -> Experimen
     )
 
 
-def _check_scalars(config: ConfigDict) -> None:
+def _check_scalars(config: Config) -> None:
     for name, smallest in (("seed", 0), ("num_rounds", 1)):
         if config[name] < smallest:
             raise ValueError(f"{name} must be at least {smallest}, got {config[name]}")
 
 
 def _build_simulator(
-    config: ConfigDict,
+    config: Config,
     compute: ComputeConfig,
     mesh: Mesh | None,
     denoiser: Denoiser,
@@ -158,7 +158,7 @@ def _build_simulator(
 
 
 def _build_planner(
-    config: ConfigDict, devices: DeviceParams, workload: Workload, num_examples: np.ndarray
+    config: Config, devices: DeviceParams, workload: Workload, num_examples: np.ndarray
 ) -> Planner:
     group = dict(config.allocator)
     group["error_budget"] = ErrorBudget(**group["error_budget"])
@@ -174,7 +174,9 @@ def _build_planner(
     )
 
 
-def _count_flops(model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> float:
+def _count_flops(
+    model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
+) -> float:
     """Counts on the stock convolutions, whatever lowering the run itself uses."""
     denoiser = make_denoiser(model, image_shape, conv="stock")
     loss_fn: LossFn = functools.partial(ddpm_loss, denoiser.apply, schedule)

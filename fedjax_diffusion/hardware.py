@@ -1,5 +1,6 @@
 """The machine the simulation runs on: its devices, the mesh, and the mapping that suits it."""
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass
@@ -45,18 +46,16 @@ class ComputeConfig:
 def start_backend(config: ComputeConfig, num_clients: int) -> None:
     """Makes one CPU device per core, if JAX has not started yet; does nothing afterwards.
 
-    Clients sharded over one device per core beat threads inside an operation. ``JAX_NUM_CPU_DEVICES``
-    in the environment goes first.
+    Clients sharded over one device per core beat threads inside an operation. The environment's
+    ``JAX_NUM_CPU_DEVICES`` goes first.
     """
     if "JAX_NUM_CPU_DEVICES" in os.environ or config.client_map == "loop":
         return
     num_cores = len(os.sched_getaffinity(0))
     is_auto = config.cpu_devices == AUTO
     count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
-    try:
+    with contextlib.suppress(RuntimeError):  # it runs already: whoever started it chose
         jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:
-        pass  # the backend runs already: whoever started it chose
 
 
 def resolve(config: ComputeConfig, num_clients: int) -> ComputeConfig:

@@ -1,11 +1,13 @@
 """What happens between two rounds: cohort, channel, allocation problem, allocation, opponents."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
+from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.quantization import range_energy
 from fedjax_diffusion.resources import (
@@ -28,37 +30,6 @@ ON_INFEASIBLE = ("drop", "stop")
 
 class InfeasibleRoundError(ValueError):
     """A round that some client cannot take part in, under ``on_infeasible = "stop"``."""
-
-
-@dataclass(frozen=True)
-class ErrorBudget:
-    """How the bound eps on the aggregate's squared quantization error is set; all None: no bound.
-
-    Attributes:
-      as_fixed_bits: b: ``eps = sum_k c_k / (2^b - 1)^2``, what b bits for everybody would give.
-      relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
-      absolute: eps itself, > 0, in squared parameter units.
-
-    Raises:
-      ValueError: more than one is given, or one is out of range.
-    """
-
-    as_fixed_bits: int | None = None
-    relative: float | None = None
-    absolute: float | None = None
-
-    def __post_init__(self):
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if len(given) > 1:
-            raise ValueError(f"error_budget: give one of {', '.join(vars(self))}, got {given}")
-        if self.as_fixed_bits is not None and not 1 <= self.as_fixed_bits <= 16:
-            raise ValueError(
-                f"error_budget.as_fixed_bits must be in 1..16, got {self.as_fixed_bits}"
-            )
-        for name in ("relative", "absolute"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"error_budget.{name} must be above 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -173,24 +144,23 @@ def make_planner(
         cohort = draw_cohort(run_key, int(state.round), num_clients, cohort_size)
         channel = draw_channel(run_key, int(state.round), devices)
         energy = _predict_range_energy(state, mode)
-        update_energy = float(state.update_energy)
-        is_unknown = energy is None or (
-            config.error_budget.relative is not None and update_energy == NOT_MEASURED
-        )
+        is_first = float(state.update_energy) == NOT_MEASURED
+        update_energy = None if is_first else float(state.update_energy)
+        is_unknown = energy is None or (config.error_budget.relative is not None and is_first)
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
             weight = np.where(is_kept, num_examples[cohort], 0.0)
             error_weight = (weight / max(weight.sum(), 1.0)) ** 2
             if energy is not None:
                 error_weight = error_weight * energy[cohort]
-            budget = _error_budget(config.error_budget, error_weight, update_energy)
+            budget = config.error_budget.to_eps(error_weight, update_energy)
             return _make_problem(
                 devices, workload, channel, cohort, is_kept, error_weight, budget, config
             )
 
         method = "largest" if is_unknown and config.method == "on_demand" else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
-        uplink = uplink_bits(problem, allocation.num_bits)
+        uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
         everybody = make_problem(np.ones(cohort_size, bool))
         opponents = _charge_opponents(everybody, allocation, config.opponents)
         return RoundPlan(cohort, problem, allocation, uplink, opponents)
@@ -250,7 +220,7 @@ def _allocate_dropping(
         allocation = allocate(problem, method)
         found = np.where(is_kept, allocation.status, Status.OPTIMAL)
         if not found.any():
-            return problem, allocation.replace(status=status)
+            return problem, dataclasses.replace(allocation, status=status)
         if config.on_infeasible == "stop":
             lines = "; ".join(allocation.explain(problem))
             raise InfeasibleRoundError(f"clients {cohort[found > 0].tolist()}: {lines}")
@@ -278,15 +248,6 @@ def _predict_range_energy(state: SimulationState, mode: str) -> np.ndarray | Non
     if mode == "model":
         return np.full(measured.shape, float(range_energy(state.params)))
     return None
-
-
-def _error_budget(budget: ErrorBudget, error_weight: np.ndarray, update_energy: float) -> float:
-    """Returns eps, or infinity for none."""
-    if budget.as_fixed_bits is not None:
-        return float(error_weight.sum()) / (2.0**budget.as_fixed_bits - 1) ** 2
-    if budget.relative is not None and update_energy != NOT_MEASURED:
-        return budget.relative**2 * update_energy
-    return np.inf if budget.absolute is None else budget.absolute
 
 
 def _charge_opponents(

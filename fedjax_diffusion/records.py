@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from fedjax_diffusion.planner import RoundPlan
 from fedjax_diffusion.resources import Ledger, Status, uplink_bits
@@ -140,18 +139,6 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def read_config(workdir: Path) -> ConfigDict:
-    """Returns the settings of a run folder.
-
-    Raises:
-      ValueError: there is no config.json.
-    """
-    path = Path(workdir) / CONFIG
-    if not path.exists():
-        raise ValueError(f"{workdir} is not a run folder: it has no {CONFIG}")
-    return ConfigDict(json.loads(path.read_text()))
-
-
 def sample_path(workdir: Path, round: int) -> Path:
     """Returns where the pictures drawn after ``round`` rounds lie."""
     return Path(workdir) / "samples" / f"round_{round:05d}.png"
@@ -178,7 +165,7 @@ def summarize(records: list[dict], num_parameters: int) -> dict:
 def _full_precision_bits(plan: RoundPlan) -> np.ndarray:
     """Returns what the taking part would upload at 32 bits, float64 [M]."""
     is_active = np.asarray(plan.allocation.num_bits) > 0
-    return uplink_bits(plan.problem, np.where(is_active, 32, 0))
+    return np.asarray(uplink_bits(plan.problem, np.where(is_active, 32, 0)))
 
 
 def _finite(value: Any) -> float | None:

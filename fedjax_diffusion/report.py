@@ -48,13 +48,13 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "",
             format_table(rows),
             "",
-            "Each scheme serves the same clients over the same channels before the same deadline and splits",
-            "the time between computing and uploading optimally, or computes at ':max_frequency'. A client",
-            "that a scheme brings home late is charged at full frequency and full power.",
+            "Each scheme serves the same clients over the same channels before the same deadline.",
+            "It splits the time optimally, or computes at ':max_frequency' and uploads in the rest.",
+            "A client that it brings home late is charged at full frequency and full power.",
             "",
-            f"loss {loss} after {summary['num_rounds']} rounds, {summary['mean_bits'] or 0:.2f} bits on "
-            f"average; {summary['client_rounds']} client-rounds, left out: {left_out or 'none'}; "
-            f"{summary['wall_seconds']:.0f} s",
+            f"loss {loss} after {summary['num_rounds']} rounds, {summary['mean_bits'] or 0:.2f} "
+            f"bits on average; {summary['client_rounds']} client-rounds, left out: "
+            f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
         ]
     )
 

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 
 from fedjax_diffusion import records
 from fedjax_diffusion.checkpoints import CheckpointConfig, Checkpoints
-from fedjax_diffusion.config import flatten
+from fedjax_diffusion.config import Config, flatten
 from fedjax_diffusion.experiment import Experiment, build
 from fedjax_diffusion.hardware import ComputeConfig, describe_machine
+from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.pictures import save_grid
 from fedjax_diffusion.simulator import SimulationState
 
@@ -43,7 +44,7 @@ class RunResult(NamedTuple):
 
 
 def run(
-    config: ConfigDict,
+    config: Config,
     workdir: str | Path,
     *,
     on_start: OnStart | None = None,
@@ -98,14 +99,25 @@ def run(
     return RunResult(workdir, log.records, summary, is_new=True)
 
 
-def load_run(workdir: str | Path) -> tuple[Experiment, SimulationState]:
+def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
     """Returns the experiment of a run folder and its newest saved state.
+
+    Args:
+      workdir: a run folder.
+      sampling: settings of ``SamplingConfig`` to change.
+
+    Returns:
+      ``(Experiment, SimulationState)``.
 
     Raises:
       ValueError: the folder holds no run, or no checkpoint yet.
     """
     workdir = Path(workdir)
-    config = records.read_config(workdir)
+    path = workdir / records.CONFIG
+    if not path.exists():
+        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
+    config: Config = ConfigDict(json.loads(path.read_text()))
+    config.sampling.update(sampling or {})
     experiment = build(config, _earlier_compute(workdir))
     like = experiment.simulator.init(experiment.run_key, experiment.data)
     with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
@@ -113,6 +125,36 @@ def load_run(workdir: str | Path) -> tuple[Experiment, SimulationState]:
     if state is None:
         raise ValueError(f"{workdir} has no checkpoint yet; let the run reach one first")
     return experiment, state
+
+
+def sample(
+    workdir: str | Path,
+    *,
+    num_samples: int = 64,
+    sampler: str = "ddim",
+    num_steps: int | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+) -> Path:
+    """Draws images from the newest checkpoint of a run and returns the path of the PNG.
+
+    Args:
+      workdir: a run folder.
+      num_samples: images in the grid, >= 1.
+      sampler: ``"ddim"`` or ``"ancestral"``.
+      num_steps: of ``ddim``, in 1..T; None: all T.
+      seed: another seed, other images.
+      output: where to; None: ``workdir/samples/sample_SEED.png``.
+
+    Raises:
+      ValueError: the folder holds no run with a checkpoint, or an argument is out of range.
+    """
+    changed = {"num_samples": num_samples, "sampler": sampler, "num_steps": num_steps}
+    experiment, state = load_run(workdir, changed)
+    images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
+    path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
+    save_grid(path, images)
+    return path
 
 
 def _play_round(

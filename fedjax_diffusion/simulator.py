@@ -1,5 +1,6 @@
 """The whole system as two pure functions: ``init`` makes a state, ``step`` plays one round."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -182,17 +183,16 @@ def _make_step(
     compiled_step = pure_step if is_loop else jax.jit(pure_step, out_shardings=shardings)
 
     def step(key: Key, state: SimulationState, allocation: HasNumBits, cohort: Array, data: Any):
-        cohort = np.asarray(cohort, np.int32)
-        num_examples = np.asarray(data.num_examples)[cohort]
-        num_bits = np.asarray(allocation.num_bits).astype(np.int32)
+        num_examples = np.asarray(data.num_examples)[np.asarray(cohort)]
+        num_bits = np.asarray(allocation.num_bits)
         num_steps = np.where(num_bits > 0, local_work.num_steps(num_examples), 0)
         inputs = ClientInputs(
-            client=cohort,
-            weight=num_examples.astype(np.float32),
-            num_bits=num_bits,
-            num_steps=num_steps.astype(np.int32),
+            client=jnp.asarray(cohort, jnp.int32),
+            weight=jnp.asarray(num_examples, jnp.float32),
+            num_bits=jnp.asarray(num_bits, jnp.int32),
+            num_steps=jnp.asarray(num_steps, jnp.int32),
         )
-        return compiled_step(key, state, jax.tree.map(jnp.asarray, inputs), data)
+        return compiled_step(key, state, inputs, data)
 
     return step
 
@@ -205,7 +205,8 @@ def _advance(
     measured = jnp.where(
         clients.is_included, clients.range_energy, state.range_energy[cohort.client]
     )
-    next_state = state.replace(
+    next_state = dataclasses.replace(
+        state,
         round=state.round + 1,
         params=outcome.params,
         opt_state=outcome.opt_state,

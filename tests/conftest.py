@@ -1,4 +1,4 @@
-"""Strict JAX for every test: 8 CPU devices, rank promotion raises (warnings are errors in pyproject)."""
+"""Strict JAX for every test: 8 CPU devices, rank promotion raises."""
 
 import os
 

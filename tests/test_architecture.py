@@ -14,15 +14,15 @@ PACKAGE = "fedjax_diffusion"
 # layers, and none of its own layer.
 LAYERS = (
     {"types"},
-    {"keys", "optimizers", "pictures"},
+    {"keys", "optimizers", "pictures", "error_budget"},
     {"data", "diffusion", "quantization", "resources"},
     {"federated", "evaluation"},
     {"simulator", "workload"},
     {"planner"},
-    {"config", "hardware", "checkpoints", "console", "records", "report", "sampling"},
-    {"experiment"},
+    {"config", "hardware", "checkpoints", "records", "sampling"},
+    {"experiment", "report"},
     {"runner"},
-    {"sweep"},
+    {"sweep", "console"},
     {"__init__"},
     {"cli"},
     {"__main__"},
@@ -37,7 +37,7 @@ BLIND_TO = {
     "workload": {"diffusion", "evaluation"},
     "planner": {"diffusion", "evaluation"},
 }
-MAY_USE_CONFIG_DICT = {"config", "experiment", "runner", "records", "sweep", "cli"}
+MAY_USE_CONFIG_DICT = {"config", "experiment", "runner", "sweep"}
 
 
 def path_to_module(path: pathlib.Path) -> str:

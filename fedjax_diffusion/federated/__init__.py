@@ -1,6 +1,6 @@
 """Federated training of any model: one client, many clients, one round."""
 
-from fedjax_diffusion.federated.aggregation import make_server_update, squared_norm
+from fedjax_diffusion.federated.aggregation import make_server_update
 from fedjax_diffusion.federated.client import (
     Broadcast,
     ClientInputs,
@@ -29,5 +29,4 @@ __all__ = [
     "make_local_training",
     "make_round",
     "make_server_update",
-    "squared_norm",
 ]

@@ -44,8 +44,3 @@ def normalize_weights(weights: Array, is_included: Array) -> Array:
 def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
     """Returns one of two trees by a bool []: entries of the other never leak, not even as NaN."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)
-
-
-def squared_norm(tree: PyTree) -> Array:
-    """Returns ``||tree||^2`` over all tensors, float32 []."""
-    return sum((jnp.vdot(x, x).astype(jnp.float32) for x in jax.tree.leaves(tree)), jnp.float32(0))

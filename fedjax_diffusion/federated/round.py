@@ -11,12 +11,12 @@ from fedjax_diffusion.federated.aggregation import (
     ServerUpdate,
     normalize_weights,
     select,
-    squared_norm,
 )
 from fedjax_diffusion.federated.client import Broadcast, ClientInputs, LocalTraining
 from fedjax_diffusion.federated.client_map import ClientFn, ClientMap
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.quantization import (
+    blocks_squared_norm,
     blocks_to_tree,
     grid_error_bound,
     grid_range_energy,
@@ -106,15 +106,16 @@ def make_round(
         weight = normalize_weights(cohort.weight, is_included)
         total_weight = jnp.where(is_included, cohort.weight, 0.0).sum()
         scale = 1.0 / jnp.maximum(total_weight, jnp.finfo(jnp.float32).tiny)
-        mean_update, mean_error = (blocks_to_tree(x * scale, broadcast.params) for x in totals)
+        update, error = jax.tree.map(lambda x: x * scale, totals)
+        mean_update = blocks_to_tree(update, broadcast.params)
         updated = server_update(broadcast.params, opt_state, mean_update)
         params, opt_state = select(total_weight > 0, updated, (broadcast.params, opt_state))
         return RoundOutcome(
             params=params,
             opt_state=opt_state,
             clients=ClientReport(is_included, weight, loss, error_bound, energy),
-            quantization_error=squared_norm(mean_error),
-            update_energy=squared_norm(mean_update),
+            quantization_error=blocks_squared_norm(error, broadcast.params),
+            update_energy=blocks_squared_norm(update, broadcast.params),
         )
 
     return round_fn

@@ -1,6 +1,10 @@
 """Stochastic quantization, its wire format and its error bound."""
 
-from fedjax_diffusion.quantization.blocks import blocks_to_tree, tree_to_blocks
+from fedjax_diffusion.quantization.blocks import (
+    blocks_squared_norm,
+    blocks_to_tree,
+    tree_to_blocks,
+)
 from fedjax_diffusion.quantization.bounds import (
     grid_error_bound,
     grid_range_energy,
@@ -32,6 +36,7 @@ __all__ = [
     "MAX_BITS",
     "Grid",
     "WireFormatError",
+    "blocks_squared_norm",
     "blocks_to_tree",
     "check_num_bits",
     "decode_update",

@@ -38,6 +38,15 @@ def blocks_to_tree(blocks: Array, like: PyTree) -> PyTree:
     return jax.tree.unflatten(treedef, parts)
 
 
+def blocks_squared_norm(blocks: Array, like: PyTree) -> Array:
+    """Returns ``||tree||^2``, float32 [], of the tree that float32 [R, 128] holds; no filling."""
+    sizes, num_rows = tensor_sizes(like), _num_rows(like)
+    used = np.full(num_rows.sum(), ROW)
+    used[np.cumsum(num_rows)[sizes > 0] - 1] = (sizes[sizes > 0] - 1) % ROW + 1
+    is_entry = jnp.arange(ROW)[None, :] < jnp.asarray(used)[:, None]
+    return jnp.sum(jnp.where(is_entry, jnp.square(blocks), 0.0))
+
+
 def row_tensors(tree: PyTree) -> np.ndarray:
     """Returns to which tensor each row belongs, int32 [R], ascending; ``tree`` may hold shapes."""
     num_rows = _num_rows(tree)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from fedjax_diffusion.quantization.blocks import (
     blocks_to_tree,
@@ -163,7 +164,7 @@ def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
     levels = jax.tree.leaves(jax.tree.broadcast(num_bits, like))
     for level in levels:
         chex.assert_rank(level, 0)
-        if not isinstance(level, jax.core.Tracer):
+        if not isinstance(level, Tracer):
             check_num_bits(int(level))
     return jnp.stack([jnp.asarray(level, jnp.int32) for level in levels])
 

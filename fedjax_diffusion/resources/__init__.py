@@ -8,7 +8,7 @@ from fedjax_diffusion.resources.devices import (
     DeviceClass,
     DeviceParams,
     FleetRow,
-    describe,
+    describe_fleet,
     make_fleet,
 )
 from fedjax_diffusion.resources.late import charge_late, uplink_bits
@@ -33,7 +33,7 @@ __all__ = [
     "Status",
     "allocate",
     "charge_late",
-    "describe",
+    "describe_fleet",
     "draw_channel",
     "make_allocator",
     "make_fleet",

@@ -39,11 +39,11 @@ class DeviceClass:
 FLEETS: dict[str, tuple[DeviceClass, ...]] = {
     # 23 dBm is 0.2 W. Smaller devices are slower, send more weakly, demand and handle fewer bits.
     "mixed": (
-        DeviceClass("sensor", 2e-28, 1.0e9, 0.1, 2, 8, 2.0, 0.4),
-        DeviceClass("phone", 1e-28, 1.8e9, 0.2, 4, 12, 4.0, 0.4),
-        DeviceClass("laptop", 0.5e-28, 2.5e9, 0.2, 6, 16, 8.0, 0.2),
+        DeviceClass("sensor", 1e-28, 1.0e9, 0.1, 2, 8, 4.0, 0.4),
+        DeviceClass("phone", 1e-28, 1.8e9, 0.2, 4, 12, 16.0, 0.4),
+        DeviceClass("laptop", 1e-28, 2.5e9, 0.2, 6, 16, 32.0, 0.2),
     ),
-    "uniform": (DeviceClass("device", 1e-28, 2.0e9, 0.2, 4, 16, 4.0, 1.0),),
+    "uniform": (DeviceClass("device", 1e-28, 2.0e9, 0.2, 4, 16, 16.0, 1.0),),
 }
 """Fleets by name, with the usual values of the field: kappa 1e-28, F 1-2.5 GHz, P up to 23 dBm."""
 
@@ -78,7 +78,7 @@ class DeviceParams:
 
 
 class FleetRow(NamedTuple):
-    """One class of a fleet as ``describe`` prints it; pairs are (least, most)."""
+    """One class of a fleet as ``describe_fleet`` gives it; pairs are (least, most)."""
 
     name: str
     num_clients: int
@@ -145,7 +145,7 @@ def make_fleet(
     )
 
 
-def describe(devices: DeviceParams) -> list[FleetRow]:
+def describe_fleet(devices: DeviceParams) -> list[FleetRow]:
     """Returns one row per class that occurs, in the fleet's order: how the clients differ."""
     rows = []
     for index, name in enumerate(devices.class_names):

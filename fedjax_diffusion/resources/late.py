@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fedjax_diffusion.resources import costs
 from fedjax_diffusion.resources.allocation import Allocation
@@ -13,7 +14,7 @@ from fedjax_diffusion.types import Array
 
 
 @float64_on_cpu
-def uplink_bits(problem: AllocationProblem, num_bits: Array) -> Array:
+def uplink_bits(problem: AllocationProblem, num_bits: ArrayLike) -> Array:
     """Returns the bits that each client uploads, float64 [K] whole numbers; 0 at 0 bits.
 
     Args:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources import FLEETS, describe, make_fleet
+from fedjax_diffusion.resources import FLEETS, describe_fleet, make_fleet
 
 PLACE = {"min_distance_meters": 50.0, "max_distance_meters": 500.0, "bandwidth_hz": 1e6}
 
@@ -52,7 +52,7 @@ def test_depends_on_the_seed_alone():
 
 
 def test_describe_counts_every_client():
-    rows = describe(make_fleet(10, seed=0, fleet="mixed", **PLACE))
+    rows = describe_fleet(make_fleet(10, seed=0, fleet="mixed", **PLACE))
     assert [(row.name, row.num_clients) for row in rows] == [
         ("sensor", 4),
         ("phone", 4),
@@ -64,7 +64,7 @@ def test_describe_counts_every_client():
 
 
 def test_describe_leaves_out_empty_classes():
-    assert [row.name for row in describe(make_fleet(1, seed=0, fleet="mixed", **PLACE))] == [
+    assert [row.name for row in describe_fleet(make_fleet(1, seed=0, fleet="mixed", **PLACE))] == [
         "sensor"
     ]
 

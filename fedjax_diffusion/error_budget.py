@@ -1,0 +1,49 @@
+"""The error budget: how much the aggregate may be off because of quantization."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """How the bound eps on the aggregate's squared quantization error is set; all None: no bound.
+
+    Attributes:
+      as_fixed_bits: b: ``eps = sum_k c_k / (2^b - 1)^2``, what b bits for everybody would give.
+      relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
+      absolute: eps itself, > 0, in squared parameter units.
+
+    Raises:
+      ValueError: more than one is given, or one is out of range.
+    """
+
+    as_fixed_bits: int | None = None
+    relative: float | None = None
+    absolute: float | None = None
+
+    def __post_init__(self):
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(f"error_budget: give one of {', '.join(vars(self))}, got {given}")
+        if self.as_fixed_bits is not None and not 1 <= self.as_fixed_bits <= 16:
+            raise ValueError(
+                f"error_budget.as_fixed_bits must be in 1..16, got {self.as_fixed_bits}"
+            )
+        for name in ("relative", "absolute"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"error_budget.{name} must be above 0, got {value}")
+
+    def to_eps(self, error_weight: np.ndarray, update_energy: float | None) -> float:
+        """Returns eps of one round, in squared parameter units; infinity for no bound.
+
+        Args:
+          error_weight: [M], ``c_k = a_k^2 V_k``.
+          update_energy: squared norm of the last mean update; None before there was one.
+        """
+        if self.as_fixed_bits is not None:
+            return float(error_weight.sum()) / (2.0**self.as_fixed_bits - 1) ** 2
+        if self.relative is not None and update_energy is not None:
+            return self.relative**2 * update_energy
+        return np.inf if self.absolute is None else self.absolute
