@@ -3,11 +3,9 @@
 Run:      fedjax-diffusion run --config=configs/digits.py
 """
 
-from ml_collections import ConfigDict
-
 from fedjax_diffusion import load_config
 
 
-def get_config() -> ConfigDict:
+def get_config():
     """Returns the default as it is."""
     return load_config("configs/default.py")

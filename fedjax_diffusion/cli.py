@@ -17,10 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 2: bad input, named in one line on stderr; 3: an allocation with infeasible clients;
     130: interrupted. With FEDJAX_DIFFUSION_DEBUG=1 in the environment, bad input shows a traceback.
     """
-    parser = _make_parser()
+    parser = make_parser()
     arguments, rest = parser.parse_known_args(argv)
     try:
-        return arguments.command(arguments, _overrides(parser, arguments, rest))
+        return arguments.command(arguments, _overrides(arguments, rest))
     except ValueError as error:
         if os.environ.get(_DEBUG):
             raise
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_INTERRUPTED
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     from fedjax_diffusion import __version__
 
     parser = argparse.ArgumentParser(prog="fedjax-diffusion", allow_abbrev=False)
@@ -70,15 +71,15 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _overrides(parser, arguments, rest: Sequence[str]) -> dict[str, str]:
+def _overrides(arguments, rest: Sequence[str]) -> dict[str, str]:
     """Returns ``--config.key=value`` arguments as a dict; anything else unknown is an error."""
     overrides = {}
     for text in rest:
         key, equals, value = text.removeprefix("--config.").partition("=")
         if not text.startswith("--config.") or "config" not in vars(arguments):
-            parser.error(f"unknown argument {text}")
+            raise ValueError(f"unknown argument {text}; see --help")
         if not equals:
-            parser.error(f"{text} needs a value: {text}=VALUE")
+            raise ValueError(f"{text} needs a value: {text}=VALUE")
         overrides[key] = value
     return overrides
 
@@ -117,15 +118,18 @@ def _sample(arguments, overrides: dict[str, str]) -> int:
 
 
 def _allocate(arguments, overrides: dict[str, str]) -> int:
-    from fedjax_diffusion.resources import allocate
-    from fedjax_diffusion.resources.files import read_problem, write_allocation
-    from fedjax_diffusion.resources.table import allocation_table
+    from fedjax_diffusion.resources import (
+        allocate,
+        allocation_table,
+        read_problem,
+        write_allocation,
+    )
 
     problem = read_problem(arguments.problem)
     allocation = allocate(problem, arguments.method)
-    print(allocation_table(allocation))
     if arguments.output:
         write_allocation(arguments.output, allocation)
+    print(allocation_table(allocation))
     reasons = allocation.explain(problem)
     for line in reasons:
         print(line, file=sys.stderr)

@@ -96,9 +96,7 @@ def describe_experiment(experiment: Experiment) -> str:
         f"round    deadline {config.allocator.time_budget_seconds:g} s, "
         f"allocator {config.allocator.method}",
         "",
-        report.format_table(
-            [_fleet_row_to_cells(row) for row in describe_fleet(experiment.devices)]
-        ),
+        report.format_table(fleet),
         "",
     ]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from fedjax_diffusion.resources import (
     allocate,
     charge_late,
     parse_method,
+    path_loss_db,
     uplink_bits,
 )
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
@@ -41,7 +42,7 @@ class AllocatorConfig:
       time_budget_seconds: T > 0.
       error_budget: ``ErrorBudget``; only ``on_demand`` heeds it.
       on_infeasible: ``"drop"`` goes on with the clients that can take part, ``"stop"`` raises.
-      opponents: methods that are charged for the same clients, channel and deadline.
+      opponents: such methods, charged for the same clients, channel and deadline.
 
     Raises:
       ValueError: a value outside of these.
@@ -59,10 +60,10 @@ class AllocatorConfig:
             raise ValueError(f"on_infeasible must be one of {names}, got {self.on_infeasible!r}")
         if not self.time_budget_seconds > 0:
             raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
-        if self.method.startswith("relaxed"):
-            raise ValueError("method 'relaxed' gives real numbers of bits; a run needs whole ones")
         for method in (self.method, *self.opponents):
             parse_method(method)
+            if method.startswith("relaxed"):
+                raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class RoundPlan:
       cohort: int32 [M], client ids.
       problem: what was asked of the allocator, with its ``error_budget``.
       allocation: the answer; a client that was left out bears its own status and zeros.
+      predicted_error: squared error that the bits add up to by the predicted V_k; None without.
       uplink_bits: float64 [M], whole numbers, what each client uploads.
       opponents: ``Opponent`` by method.
     """
@@ -97,6 +99,7 @@ class RoundPlan:
     cohort: np.ndarray
     problem: AllocationProblem
     allocation: Allocation
+    predicted_error: float | None
     uplink_bits: np.ndarray
     opponents: dict[str, Opponent]
 
@@ -117,10 +120,9 @@ def make_planner(
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's V_k is predicted: its last measured value, else the mean of the measured clients.
+    Each client's V_k is predicted: its last measured value, else the mean of the measured ones.
     When none was measured yet, mode ``model`` takes V of the broadcast model, and mode ``update``
-    gives every client its largest level that arrives in time (so does a relative budget without a
-    last update).
+    (or a relative budget without a last update) gives all their largest level that arrives in time.
 
     Args:
       devices: the fleet, [K].
@@ -132,13 +134,14 @@ def make_planner(
       cohort_size: M in 1..K; None is K.
 
     Raises:
-      ValueError: ``cohort_size`` out of range.
+      ValueError: ``cohort_size`` out of range, or not one client can take part without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     num_clients = len(num_examples)
     cohort_size = num_clients if cohort_size is None else cohort_size
     if not 1 <= cohort_size <= num_clients:
         raise ValueError(f"cohort_size must be in 1..{num_clients} (clients), got {cohort_size}")
+    _check_anyone_can_take_part(devices, workload, config)
 
     def plan(run_key: Key, state: SimulationState) -> RoundPlan:
         cohort = draw_cohort(run_key, int(state.round), num_clients, cohort_size)
@@ -150,22 +153,36 @@ def make_planner(
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
             weight = np.where(is_kept, num_examples[cohort], 0.0)
-            error_weight = (weight / max(weight.sum(), 1.0)) ** 2
-            if energy is not None:
-                error_weight = error_weight * energy[cohort]
-            budget = config.error_budget.to_eps(error_weight, update_energy)
-            return _make_problem(
-                devices, workload, channel, cohort, is_kept, error_weight, budget, config
-            )
+            share = (weight / max(weight.sum(), 1.0)) ** 2
+            c = share * (0.0 if energy is None else energy[cohort])
+            eps = np.inf if energy is None else config.error_budget.to_eps(c, update_energy)
+            return _make_problem(devices, workload, channel, cohort, is_kept, c, eps, config)
 
-        method = "largest" if is_unknown and config.method == "on_demand" else config.method
+        method = config.method.replace("on_demand", "largest") if is_unknown else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
         everybody = make_problem(np.ones(cohort_size, bool))
         opponents = _charge_opponents(everybody, allocation, config.opponents)
-        return RoundPlan(cohort, problem, allocation, uplink, opponents)
+        error = None if energy is None else float(allocation.error)
+        return RoundPlan(cohort, problem, allocation, error, uplink, opponents)
 
     return plan
+
+
+def _check_anyone_can_take_part(
+    devices: DeviceParams, workload: Workload, config: AllocatorConfig
+) -> None:
+    """Raises ValueError if no client of the fleet meets the deadline over its average channel."""
+    clients = np.arange(len(devices.distance_meters))
+    gain = 10 ** (-path_loss_db(devices.distance_meters) / 10)
+    everybody = np.ones(len(clients), bool)
+    problem = _make_problem(
+        devices, workload, ChannelState(gain), clients, everybody, everybody * 1.0, np.inf, config
+    )
+    allocation = allocate(problem, config.method.replace("on_demand", "largest"))
+    if not (allocation.num_bits > 0).any():
+        reasons = "; ".join(allocation.explain(problem))
+        raise ValueError(f"no client can take part in any round, even without fading: {reasons}")
 
 
 def draw_cohort(run_key: Key, round: int, num_clients: int, cohort_size: int) -> np.ndarray:

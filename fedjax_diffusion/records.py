@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fedjax_diffusion.atomic import write_text
 from fedjax_diffusion.planner import RoundPlan
 from fedjax_diffusion.resources import Ledger, Status, uplink_bits
 from fedjax_diffusion.simulator import RoundInfo
@@ -74,7 +75,7 @@ def make_record(round: int, plan: RoundPlan, info: RoundInfo, wall_seconds: floa
         "quantization_error": _finite(info.quantization_error),
         "quantization_error_bound": _finite(info.quantization_error_bound),
         "error_budget": _finite(plan.problem.error_budget),
-        "predicted_error": _finite(allocation.error),
+        "predicted_error": plan.predicted_error,
         "relative_gap": _finite(allocation.relative_gap),
         "update_energy": _finite(info.update_energy),
         "wall_seconds": wall_seconds,
@@ -116,7 +117,7 @@ class MetricsLog:
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """Returns the rounds of a run folder, in order.
+    """Returns the rounds of a run folder, in order; a last line that was cut off is none.
 
     Raises:
       ValueError: there is no metrics.jsonl.
@@ -124,19 +125,13 @@ def read_metrics(workdir: Path) -> list[dict]:
     path = Path(workdir) / METRICS
     if not path.exists():
         raise ValueError(f"{workdir} is not a run folder: it has no {METRICS}")
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: to a temporary name, then renamed."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def sample_path(workdir: Path, round: int) -> Path:

@@ -41,6 +41,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         }
         for row in summary["schemes"]
     ]
+    split = _split_alone(summary["schemes"])
     left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
     loss = "-" if summary["loss"] is None else f"{summary['loss']:.4f}"
     return "\n".join(
@@ -49,14 +50,24 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             format_table(rows),
             "",
             "Each scheme serves the same clients over the same channels before the same deadline.",
-            "It splits the time optimally, or computes at ':max_frequency' and uploads in the rest.",
+            "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
             "A client that it brings home late is charged at full frequency and full power.",
+            *split,
             "",
             f"loss {loss} after {summary['num_rounds']} rounds, {summary['mean_bits'] or 0:.2f} "
             f"bits on average; {summary['client_rounds']} client-rounds, left out: "
             f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
         ]
     )
+
+
+def _split_alone(schemes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns what the optimal split of the time saves without any quantization, as text."""
+    joules = {row["scheme"]: row["total_joules"] for row in schemes}
+    best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
+    if best is None or not fastest:
+        return []
+    return [f"The split alone saves full_precision {_percent(100 * (1 - best / fastest))}."]
 
 
 def format_paths(workdir: Path) -> str:
@@ -72,12 +83,18 @@ def format_paths(workdir: Path) -> str:
 
 
 def draw_figure(workdir: Path) -> Path:
-    """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the picture's path."""
+    """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the picture's path.
+
+    Raises:
+      ValueError: the folder holds no run, or no round has been played yet.
+    """
     from matplotlib.figure import Figure
 
     records = read_metrics(workdir)
+    if not records:
+        raise ValueError(f"{workdir} has no round to draw yet")
     rounds = [record["round"] + 1 for record in records]
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
     ((loss, bits, error), (joules, uplink, share)) = figure.subplots(2, 3)
     loss.plot(rounds, [record["loss"] for record in records])
     loss.set(title="training loss", xlabel="round")
@@ -100,7 +117,7 @@ def _draw_bits(axes, records: list[dict], rounds: list[int]) -> None:
         rounds, [min(b) for b in sent], [max(b) for b in sent], alpha=0.25, step="mid"
     )
     axes.step(rounds, [sum(b) / len(b) for b in sent], where="mid")
-    axes.set(title="bits per parameter: mean, smallest, largest", xlabel="round", ylim=(0, None))
+    axes.set(title="bits: smallest, mean, largest", xlabel="round", ylim=(0, None))
 
 
 def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
@@ -113,8 +130,9 @@ def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
         values = [record[name] for record in records]
         if any(value for value in values):
             axes.semilogy(rounds, [value or None for value in values], label=label)
-    axes.set(title="squared quantization error of the mean", xlabel="round")
-    axes.legend(fontsize="small")
+    axes.set(title="quantization error of the mean, squared", xlabel="round")
+    if axes.lines:  # none where everything was sent at 32 bits
+        axes.legend(fontsize="small")
 
 
 def _draw_cumulative(axes, rounds: list[int], curves: Mapping[str, list[float]]) -> None:
@@ -132,11 +150,9 @@ def _draw_share(axes, records: list[dict]) -> None:
     for name in records[0]["baseline_joules"]:
         compute[name] = sum(r["baseline_compute_joules"][name] for r in records)
         transmit[name] = sum(r["baseline_transmit_joules"][name] for r in records)
-    names = list(compute)
-    axes.barh(names, [compute[n] for n in names], label="computing")
-    axes.barh(
-        names, [transmit[n] for n in names], left=[compute[n] for n in names], label="transmitting"
-    )
+    labels = [name.replace(":max_frequency", "\n(max_frequency)") for name in compute]
+    axes.barh(labels, list(compute.values()), label="computing")
+    axes.barh(labels, list(transmit.values()), left=list(compute.values()), label="transmitting")
     axes.invert_yaxis()
     axes.set(title="joules in total", xlabel="joules")
     axes.legend(fontsize="small")
@@ -159,7 +175,7 @@ def _cumulate_megabytes(records: list[dict]) -> dict[str, list[float]]:
 
 def _format_cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) < 1e5 else f"{value:,.0f}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return "-" if value is None else str(value)
 
 

@@ -19,6 +19,7 @@ from fedjax_diffusion.experiment import Experiment, build
 from fedjax_diffusion.hardware import ComputeConfig, describe_machine
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.pictures import save_grid
+from fedjax_diffusion.report import draw_figure
 from fedjax_diffusion.simulator import SimulationState
 
 OnStart = Callable[[Experiment, int], Any]
@@ -95,6 +96,7 @@ def run(
                 if is_last or int(state.round) % checkpoint.every_rounds == 0:
                     checkpoints.save(state)
     summary = records.summarize(log.records, experiment.workload.num_parameters)
+    draw_figure(workdir)
     records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, log.records, summary, is_new=True)
 

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from fedjax_diffusion.data import images_to_uint8
-from fedjax_diffusion.diffusion import SAMPLERS, Denoiser, NoiseSchedule
-from fedjax_diffusion.keys import Stream, stream_key
-from fedjax_diffusion.types import Key, Params
+from fedjax_diffusion.diffusion import SAMPLERS, DenoiseFn, Denoiser, NoiseSchedule
+from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
+from fedjax_diffusion.types import Array, Key, Params
 
 _BATCH = 64
 
@@ -64,13 +64,16 @@ def make_draw_samples(
     sampler = SAMPLERS[config.sampler]
     batch_size = min(_BATCH, config.num_samples)
 
-    @jax.jit
-    def draw_batch(key: Key, params: Params):
-        def denoise(x_t, t):
-            return denoiser.apply(params, x_t, t)
-
+    def draw_images(key: Key, denoise: DenoiseFn) -> Array:
         shape = (batch_size, *image_shape)
         return images_to_uint8(sampler(key, denoise, schedule, shape, num_steps=config.num_steps))
+
+    # Traced once without a network: a num_steps that does not fit is refused before any training.
+    jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
+
+    @jax.jit
+    def draw_batch(key: Key, params: Params) -> Array:
+        return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
 
     def draw(run_key: Key, params: Params, counter: int) -> np.ndarray:
         params = jax.device_put(params, jax.local_devices()[0])

@@ -1,6 +1,19 @@
-"""Strict JAX for every test: 8 CPU devices, rank promotion raises."""
+"""Strict JAX for every test: 8 CPU devices, rank promotion raises.
 
+Programs that several tests (and several workers) compile are compiled once: they share a cache that
+lives as long as the test session.
+"""
+
+import atexit
 import os
+import shutil
+import tempfile
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _cache = tempfile.mkdtemp(prefix="fedjax-diffusion-tests-")
+    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")

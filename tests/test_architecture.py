@@ -14,7 +14,7 @@ PACKAGE = "fedjax_diffusion"
 # layers, and none of its own layer.
 LAYERS = (
     {"types"},
-    {"keys", "optimizers", "pictures", "error_budget"},
+    {"atomic", "keys", "optimizers", "pictures", "error_budget"},
     {"data", "diffusion", "quantization", "resources"},
     {"federated", "evaluation"},
     {"simulator", "workload"},

@@ -11,10 +11,12 @@ from fedjax_diffusion.resources.devices import (
     describe_fleet,
     make_fleet,
 )
+from fedjax_diffusion.resources.files import read_problem, write_allocation
 from fedjax_diffusion.resources.late import charge_late, uplink_bits
 from fedjax_diffusion.resources.ledger import THIS_RUN, Ledger, SavingsRow, Spending
 from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
 from fedjax_diffusion.resources.status import Status
+from fedjax_diffusion.resources.table import allocation_table
 
 __all__ = [
     "FLEETS",
@@ -32,6 +34,7 @@ __all__ = [
     "Spending",
     "Status",
     "allocate",
+    "allocation_table",
     "charge_late",
     "describe_fleet",
     "draw_channel",
@@ -39,5 +42,7 @@ __all__ = [
     "make_fleet",
     "parse_method",
     "path_loss_db",
+    "read_problem",
     "uplink_bits",
+    "write_allocation",
 ]

@@ -1,13 +1,14 @@
 """The allocator by name: one registry of methods, a pure function of each, and the host call."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from fedjax_diffusion.resources.allocation import Allocation, ChooseFn, assemble
-from fedjax_diffusion.resources.baselines import demand, fixed_bits, full_precision, largest
+from fedjax_diffusion.resources.baselines import demand, fixed_bits, largest
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.on_demand import on_demand
-from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
+from fedjax_diffusion.resources.problem import FULL_PRECISION_BITS, LEVELS, AllocationProblem
 from fedjax_diffusion.resources.relaxed import relaxed
 from fedjax_diffusion.resources.time_split import SplitFn, max_frequency_split, optimal_split
 
@@ -15,9 +16,16 @@ MAX_FREQUENCY = "max_frequency"
 
 
 class Method(NamedTuple):
-    """One registered method: how it chooses, and whether its name carries bits, ``name:B``."""
+    """One registered method.
+
+    Attributes:
+      choose: how it chooses.
+      arguments: what ``choose`` takes besides the problem and the split.
+      takes_bits: the name carries one more argument, ``name:B``.
+    """
 
     choose: ChooseFn
+    arguments: tuple[int, ...] = ()
     takes_bits: bool = False
 
 
@@ -26,7 +34,7 @@ METHODS = {
     "relaxed": Method(relaxed),
     "demand": Method(demand),
     "fixed_bits": Method(fixed_bits, takes_bits=True),
-    "full_precision": Method(full_precision),
+    "full_precision": Method(fixed_bits, arguments=(FULL_PRECISION_BITS,)),
     "largest": Method(largest),
 }
 
@@ -35,7 +43,7 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     """Allocates bits, time and power to the clients of one round, on the CPU in float64.
 
     One compilation per method and number of clients; every value of the problem may change without
-    another.
+    another. "fixed_bits" of any width and "full_precision" share one.
 
     Args:
       problem: K clients.
@@ -73,8 +81,8 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     Source: arXiv 2403.04430 (KKT conditions and binary search); the algorithm in detail is this
     project's own.
     """
-    parse_method(method)
-    return _allocate(problem, method=method)
+    choose, arguments, split = parse_method(method)
+    return _allocate(problem, arguments, choose=choose, split=split)
 
 
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
@@ -86,11 +94,7 @@ def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
       ValueError: there is no such method.
     """
     choose, arguments, split = parse_method(method)
-
-    def solve(problem: AllocationProblem) -> Allocation:
-        return assemble(problem, choose(problem, split, *arguments), split)
-
-    return solve
+    return partial(_solve, arguments=arguments, choose=choose, split=split)
 
 
 def parse_method(method: str) -> tuple[ChooseFn, tuple[int, ...], SplitFn]:
@@ -109,15 +113,16 @@ def parse_method(method: str) -> tuple[ChooseFn, tuple[int, ...], SplitFn]:
         raise ValueError(f"method = {method!r}: {expected}")
     if any(bits not in map(str, LEVELS) for bits in rest):
         raise ValueError(f"method = {method!r}: {expected}; B is 1..16 or 32")
-    return (
-        METHODS[name].choose,
-        tuple(map(int, rest)),
-        max_frequency_split if is_fast else optimal_split,
-    )
+    entry = METHODS[name]
+    arguments = (*entry.arguments, *map(int, rest))
+    return entry.choose, arguments, max_frequency_split if is_fast else optimal_split
 
 
-def _solve(problem: AllocationProblem, method: str) -> Allocation:
-    return make_allocator(method)(problem)
+def _solve(
+    problem: AllocationProblem, arguments: tuple[int, ...], choose: ChooseFn, split: SplitFn
+) -> Allocation:
+    return assemble(problem, choose(problem, split, *arguments), split)
 
 
-_allocate = float64_on_cpu(_solve, static_argnames=("method",))
+# The functions are compiled in; the arguments are traced, so another width compiles nothing.
+_allocate = float64_on_cpu(_solve, static_argnames=("choose", "split"))

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from fedjax_diffusion.resources.allocation import Choice
 from fedjax_diffusion.resources.problem import (
-    FULL_PRECISION_BITS,
     LEVELS,
     AllocationProblem,
     level_error,
@@ -17,15 +16,16 @@ from fedjax_diffusion.resources.time_split import SplitFn, is_deliverable
 from fedjax_diffusion.types import Array
 
 
-def fixed_bits(problem: AllocationProblem, split: SplitFn, num_bits: int) -> Choice:
-    """Gives every client ``num_bits``, ignoring demands and budget; only time can fail it."""
+def fixed_bits(problem: AllocationProblem, split: SplitFn, num_bits: Array) -> Choice:
+    """Gives every client ``num_bits``, ignoring demands and budget; only time can fail it.
+
+    Args:
+      problem: K clients.
+      split: not used.
+      num_bits: [], 1..16 or 32; may be traced.
+    """
     del split
-    return _fixed_levels(problem, jnp.full(problem.num_clients, LEVELS.index(num_bits)))
-
-
-def full_precision(problem: AllocationProblem, split: SplitFn) -> Choice:
-    """Sends float32 as it is: ``fixed_bits`` at 32."""
-    return fixed_bits(problem, split, FULL_PRECISION_BITS)
+    return _fixed_levels(problem, jnp.full(problem.num_clients, level_index(num_bits)))
 
 
 def demand(problem: AllocationProblem, split: SplitFn) -> Choice:

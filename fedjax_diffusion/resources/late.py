@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fedjax_diffusion.resources import costs
 from fedjax_diffusion.resources.allocation import Allocation
@@ -14,7 +13,7 @@ from fedjax_diffusion.types import Array
 
 
 @float64_on_cpu
-def uplink_bits(problem: AllocationProblem, num_bits: ArrayLike) -> Array:
+def uplink_bits(problem: AllocationProblem, num_bits: Array | np.ndarray) -> Array:
     """Returns the bits that each client uploads, float64 [K] whole numbers; 0 at 0 bits.
 
     Args:

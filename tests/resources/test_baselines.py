@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources import METHODS, Status, allocate, charge_late, uplink_bits
+from fedjax_diffusion.resources import (
+    METHODS,
+    Status,
+    allocate,
+    charge_late,
+    parse_method,
+    uplink_bits,
+)
 
 NAMES = [f"{name}:8" if method.takes_bits else name for name, method in METHODS.items()]
 
@@ -39,6 +46,24 @@ def test_opponents_ignore_the_budget_and_report_their_error(make_problem):
     assert np.all(a.status == Status.OPTIMAL)
     np.testing.assert_allclose(a.error, problem.error_weight.sum() / 255.0**2)
     assert allocate(problem, "full_precision").error == 0
+
+
+@pytest.mark.parametrize("suffix", ["", ":max_frequency"])
+def test_every_width_shares_one_compilation(make_problem, monkeypatch, suffix):
+    assert parse_method("full_precision" + suffix) == parse_method("fixed_bits:32" + suffix)
+    method, traced_bits = METHODS["fixed_bits"], []
+
+    def choose(problem, split, num_bits):
+        traced_bits.append(num_bits)
+        return method.choose(problem, split, num_bits)
+
+    for name in ("fixed_bits", "full_precision"):
+        monkeypatch.setitem(METHODS, name, METHODS[name]._replace(choose=choose))
+    problem = make_problem(3, 0, time_budget_seconds=60.0)
+    for bits in (1, 8, 16, 32):
+        assert allocate(problem, f"fixed_bits:{bits}{suffix}").num_bits.tolist() == [bits] * 3
+    assert allocate(problem, "full_precision" + suffix).num_bits.tolist() == [32] * 3
+    assert len(traced_bits) == 1
 
 
 def test_largest_is_the_last_level_that_arrives(make_problem):
