@@ -240,7 +240,10 @@ def _allocate_dropping(
             return problem, dataclasses.replace(allocation, status=status)
         if config.on_infeasible == "stop":
             lines = "; ".join(allocation.explain(problem))
-            raise InfeasibleRoundError(f"clients {cohort[found > 0].tolist()}: {lines}")
+            raise InfeasibleRoundError(
+                f"clients {cohort[found > 0].tolist()}: {lines}; these count along the cohort "
+                f"{cohort.tolist()}"
+            )
         if (found == Status.INFEASIBLE_ERROR).any():
             found = _only_worst(problem, found)
         status = np.where(is_kept, found, status)

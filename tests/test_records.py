@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -215,6 +217,19 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     write_json(path, {"loss": 0.25})
     assert json.loads(path.read_text()) == {"loss": 0.25}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    def crash(*_):
+        raise OSError("power cut")
+
+    path = tmp_path / "summary.json"
+    write_json(path, {"loss": 0.5})
+    for module, name in ((os, "replace"), (os, "rename"), (Path, "replace")):
+        monkeypatch.setattr(module, name, crash)
+    with pytest.raises(OSError, match="power cut"):
+        write_json(path, {"loss": 0.25})
+    assert json.loads(path.read_text()) == {"loss": 0.5}
 
 
 def test_pictures_sort_by_round(tmp_path):

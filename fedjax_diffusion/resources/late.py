@@ -31,7 +31,8 @@ def charge_late(
     """Charges an opponent for every client, also for those that it cannot bring home in time.
 
     A late client is charged its cost at full frequency and full power, ``kappa C F^2 + P S /
-    r_max``: an infeasible opponent must not look free.
+    r_max``: an infeasible opponent must not look free. So is a client that an opponent leaves out
+    for another reason, as ``on_demand`` may.
 
     Args:
       problem: K clients.
@@ -42,7 +43,7 @@ def charge_late(
       finite; those of the allocation itself where the client is on time.
     """
     compute_joules, transmit_joules = _full_speed_joules(problem, allocation.requested_bits)
-    is_late = np.asarray(allocation.status) == Status.INFEASIBLE_TIME
+    is_late = np.asarray(allocation.status) != Status.OPTIMAL
     return (
         np.where(is_late, compute_joules, allocation.compute_joules),
         np.where(is_late, transmit_joules, allocation.transmit_joules),

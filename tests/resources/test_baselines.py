@@ -137,3 +137,13 @@ def test_unknown_methods_are_told_what_exists(make_problem, method):
         ValueError, match=r"method = '.*': must be one of on_demand, relaxed, demand"
     ):
         allocate(make_problem(3, 0), method)
+
+
+def test_an_opponent_that_misses_its_error_budget_is_not_free(make_problem):
+    problem = make_problem(3, 0, error_budget=1e-30, time_budget_seconds=60.0)
+    answer = allocate(problem, "on_demand")
+    assert (answer.status == Status.INFEASIBLE_ERROR).all()
+    compute_joules, transmit_joules, is_late = charge_late(problem, answer)
+    assert is_late.all()
+    assert (compute_joules > 0).all()
+    assert (transmit_joules > 0).all()
