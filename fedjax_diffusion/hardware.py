@@ -26,8 +26,8 @@ class ComputeConfig:
         per client. Takes effect only before JAX has started its backend.
 
     Raises:
-      ValueError: ``client_map`` or ``cpu_devices`` is none of these; ``conv`` and ``chunk_size`` are
-        checked by ``choose_conv`` and ``make_client_map``.
+      ValueError: ``client_map`` or ``cpu_devices`` is none of these; the other two are checked
+        by ``choose_conv`` and ``make_client_map``.
     """
 
     client_map: str = AUTO
