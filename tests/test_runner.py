@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion import load_run, run
+from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.records import read_metrics
 from fedjax_diffusion.runner import sample
+from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.tiny import tiny_config
 
 CONTRACT = {
@@ -151,3 +152,11 @@ def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
     assert path.read_bytes() != other.read_bytes()
     with pytest.raises(ValueError, match="not a run folder"):
         sample(tmp_path)
+
+
+@needs_cifar10
+def test_the_cifar10_config_trains_on_real_images(tmp_path):
+    overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
+    result = run(load_config("cifar10:smoke", overrides), tmp_path / "run")
+    assert result.records[0]["loss"] < 1.5
+    assert len(result.records[0]["participants"]) == 10
