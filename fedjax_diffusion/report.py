@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_diffusion.records import read_metrics, sample_path
+from fedjax_diffusion.resources import THIS_RUN
 
 FIGURE = "figures/training.png"
 
@@ -35,11 +36,12 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "total J": row["total_joules"],
             "uploaded MB": row["uplink_bytes"] / 1e6,
             "late": row["late"],
-            "bytes saved": _percent(row["saved_bytes_percent"]),
-            "J saved": _percent(row["saved_joules_percent"]),
-            "J saved, all on time": _percent(row["on_time_saved_joules_percent"]),
+            "bytes saved": _percent(row["saved_bytes_percent"], is_own),
+            "J saved": _percent(row["saved_joules_percent"], is_own),
+            "J saved, all on time": _percent(row["on_time_saved_joules_percent"], is_own),
         }
         for row in summary["schemes"]
+        for is_own in [row["scheme"] == THIS_RUN]
     ]
     split = _split_alone(summary["schemes"])
     left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
@@ -179,5 +181,5 @@ def _format_cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _percent(percent: float | None) -> str | None:
-    return None if percent is None else f"{percent:.1f} %"
+def _percent(percent: float | None, is_own: bool = False) -> str | None:
+    return None if percent is None or is_own else f"{percent:.1f} %"
