@@ -123,7 +123,7 @@ class Allocation:
         Returns:
           The lines; none if nothing is infeasible.
         """
-        return explain(problem, self)
+        return explain(problem, self.status, self.requested_bits, self.error)
 
 
 def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allocation:

@@ -1,7 +1,6 @@
 """Says in words what is infeasible, and the least change that would help."""
 
 import math
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,19 +12,24 @@ from fedjax_diffusion.resources.status import Status
 from fedjax_diffusion.resources.time_split import min_time_budget
 from fedjax_diffusion.types import Array
 
-if TYPE_CHECKING:
-    from fedjax_diffusion.resources.allocation import Allocation
-
 _MAX_NAMED = 8
 _DIGITS = 6
 
 
-def explain(problem: AllocationProblem, allocation: "Allocation") -> list[str]:
+def explain(
+    problem: AllocationProblem, status: ArrayLike, requested_bits: ArrayLike, error: ArrayLike
+) -> list[str]:
     """Returns one line per thing that is infeasible; empty if nothing is.
 
     The least change is rounded up to six digits, so that making it works.
+
+    Args:
+      problem: K clients.
+      status: int [K], a ``Status`` each.
+      requested_bits: [K], what each was to send.
+      error: [], the least total error, where the budget is missed.
     """
-    status = np.asarray(allocation.status)
+    status, requested_bits = np.asarray(status), np.asarray(requested_bits)
     late, demanding, inexact = (
         np.flatnonzero(status == kind)
         for kind in (
@@ -36,20 +40,19 @@ def explain(problem: AllocationProblem, allocation: "Allocation") -> list[str]:
     )
     lines = []
     if late.size:
-        lines.append(_explain_time(problem, allocation, late))
+        lines.append(_explain_time(problem, requested_bits, late))
     if demanding.size:
         lines.append(_explain_demand(problem, demanding))
     if inexact.size:
         lines.append(
             f"error: {_name(inexact)} cannot meet error_budget = {float(problem.error_budget):g} "
             "even at the largest level that each can deliver; the smallest error_budget that works "
-            f"is {_round_up(float(allocation.error))}"
+            f"is {_round_up(float(np.asarray(error)))}"
         )
     return lines
 
 
-def _explain_time(problem: AllocationProblem, allocation: "Allocation", late: np.ndarray) -> str:
-    requested_bits = np.asarray(allocation.requested_bits)
+def _explain_time(problem: AllocationProblem, requested_bits: np.ndarray, late: np.ndarray) -> str:
     seconds = np.asarray(_min_seconds(problem, requested_bits))[late]
     return (
         f"time: {_name(late)} cannot deliver {_span(requested_bits[late])} bits within "
