@@ -19,8 +19,6 @@ class RunDisplay:
         self._stream = stream or sys.stdout
         self._num_rounds = num_rounds
         self._bar: tqdm | None = None
-        self._joules = 0.0
-        self._bytes = 0
 
     def __enter__(self) -> "RunDisplay":
         return self
@@ -42,22 +40,18 @@ class RunDisplay:
 
     def advance(self, record: dict) -> None:
         """Shows one round."""
-        self._joules += record["total_joules"]
-        self._bytes += record["uplink_bytes"]
         loss = "-" if record["loss"] is None else f"{record['loss']:.4f}"
         bits = " ".join(str(b) for b in record["num_bits"][:16])
         bits += " ..." if len(record["num_bits"]) > 16 else ""
         if record["diverged"]:
             self._print(f"round {record['round']}: clients {record['diverged']} diverged, left out")
+        cost = f"{record['total_joules']:.3g} J  {record['uplink_bytes'] / 1e6:.3g} MB"
+        facts = f"loss {loss}  bits {bits}  {cost}"
         if self._bar is None:
-            self._print(
-                f"round {record['round'] + 1:4d}/{self._num_rounds}  loss {loss}  bits {bits}  "
-                f"{record['total_joules']:.3g} J  {record['uplink_bytes'] / 1e6:.3g} MB  "
-                f"{record['wall_seconds']:.1f} s"
-            )
+            number = f"round {record['round'] + 1:4d}/{self._num_rounds}"
+            self._print(f"{number}  {facts}  {record['wall_seconds']:.1f} s")
             return
-        totals = f"{self._joules:.3g} J, {self._bytes / 1e6:.3g} MB"
-        self._bar.set_postfix_str(f"loss {loss}, bits {bits}, {totals}")
+        self._bar.set_postfix_str(facts)
         self._bar.update()
 
     def finish(self, result: RunResult) -> None:

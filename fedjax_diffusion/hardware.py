@@ -44,6 +44,13 @@ class ComputeConfig:
             raise ValueError(f"compute.cpu_devices must be 'auto' or at least 1, got {count!r}")
 
 
+def count_cores() -> int:
+    """Returns the cores this process may use; where the system does not tell (macOS), all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def start_backend(config: ComputeConfig, num_clients: int) -> None:
     """Makes one CPU device per core, if JAX has not started yet; does nothing afterwards.
 
@@ -52,7 +59,7 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
     """
     if "JAX_NUM_CPU_DEVICES" in os.environ or config.client_map == "loop":
         return
-    num_cores = len(os.sched_getaffinity(0))
+    num_cores = count_cores()
     is_auto = config.cpu_devices == AUTO
     count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
     with contextlib.suppress(RuntimeError):  # it runs already: whoever started it chose
@@ -64,6 +71,8 @@ def resolve(config: ComputeConfig, num_clients: int) -> ComputeConfig:
     client_map = "map" if config.client_map == AUTO else config.client_map
     conv = choose_conv(config.conv, platform=jax.default_backend(), client_map=client_map)
     num_devices = 1 if client_map == "loop" else min(jax.local_device_count(), num_clients)
+    if config.cpu_devices != AUTO:
+        num_devices = min(num_devices, int(config.cpu_devices))
     return ComputeConfig(client_map, config.chunk_size, conv, num_devices)
 
 
@@ -83,7 +92,7 @@ def describe_machine() -> dict[str, str | int]:
         "platform": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "num_devices": jax.local_device_count(),
-        "cpu_cores": len(os.sched_getaffinity(0)),
+        "cpu_cores": count_cores(),
         "machine": platform.machine(),
         "system": platform.system(),
     }

@@ -9,6 +9,7 @@ import pytest
 
 from fedjax_diffusion.hardware import (
     ComputeConfig,
+    count_cores,
     describe_machine,
     make_mesh,
     resolve,
@@ -26,6 +27,7 @@ CONFIG = ComputeConfig()
         (ComputeConfig("vmap"), 3, ComputeConfig("vmap", None, "matmul", 3)),
         (ComputeConfig("chunked", 4), 20, ComputeConfig("chunked", 4, "matmul", 8)),
         (ComputeConfig("loop"), 20, ComputeConfig("loop", None, "plain", 1)),
+        (ComputeConfig(cpu_devices=2), 5, ComputeConfig("map", None, "plain", 2)),
         (ComputeConfig(conv="stock"), 1, ComputeConfig("map", None, "stock", 1)),
     ],
 )
@@ -33,6 +35,14 @@ def test_auto_becomes_what_eight_cpu_devices_get(config, num_clients, expected):
     resolved = resolve(config, num_clients)
     assert resolved == expected
     assert resolve(resolved, num_clients) == resolved, "a resumed run computes the same way"
+
+
+def test_cores_are_counted_where_the_system_knows_no_affinity(monkeypatch):
+    assert count_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert count_cores() == 7
+    assert describe_machine()["cpu_cores"] == 7
 
 
 def test_a_mesh_lies_over_the_first_devices():
