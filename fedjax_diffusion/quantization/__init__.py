@@ -11,6 +11,21 @@ from fedjax_diffusion.quantization.bounds import (
     quantization_error_bound,
     range_energy,
 )
+from fedjax_diffusion.quantization.message import (
+    DamagedMessageError,
+    ForeignMessageError,
+    TruncatedMessageError,
+    VersionError,
+    WireFormatError,
+)
+from fedjax_diffusion.quantization.quantizers import (
+    QUANTIZERS,
+    Quantized,
+    Quantizer,
+    dequantize,
+    find_quantizer,
+    quantize,
+)
 from fedjax_diffusion.quantization.stochastic import (
     FLOAT_BITS,
     LEVELS,
@@ -22,8 +37,8 @@ from fedjax_diffusion.quantization.stochastic import (
     quantize_blocks,
     stochastic_quantize,
 )
+from fedjax_diffusion.quantization.tensor_bits import split_bits
 from fedjax_diffusion.quantization.wire import (
-    WireFormatError,
     decode_update,
     encode_update,
     overhead_bits,
@@ -34,13 +49,22 @@ __all__ = [
     "FLOAT_BITS",
     "LEVELS",
     "MAX_BITS",
+    "QUANTIZERS",
+    "DamagedMessageError",
+    "ForeignMessageError",
     "Grid",
+    "Quantized",
+    "Quantizer",
+    "TruncatedMessageError",
+    "VersionError",
     "WireFormatError",
     "blocks_squared_norm",
     "blocks_to_tree",
     "check_num_bits",
     "decode_update",
+    "dequantize",
     "encode_update",
+    "find_quantizer",
     "grid_error_bound",
     "grid_range_energy",
     "is_quantizable",
@@ -48,8 +72,10 @@ __all__ = [
     "overhead_bits",
     "payload_bytes",
     "quantization_error_bound",
+    "quantize",
     "quantize_blocks",
     "range_energy",
+    "split_bits",
     "stochastic_quantize",
     "tree_to_blocks",
 ]

@@ -7,6 +7,10 @@ Summed over the tensors j of a model: ``V / (2^b - 1)^2`` with ``V = sum_j D_j (
 4``, the *range energy*. Clients draw independently and without bias, so for weights a_k the cross
 terms vanish in expectation and the aggregate's error is at most ``sum_k a_k^2 V_k / (2^{b_k} -
 1)^2``.
+
+The values of a grid are rounded to the dtype of the tensor. That counts only where the step is no
+more than a few units in the last place of the entries: there a gap may be wider than the step, by
+one unit, but most entries are values of the grid themselves, without any error.
 """
 
 import jax.numpy as jnp

@@ -7,30 +7,37 @@ A tensor x with smallest entry lo and largest hi is laid on a grid of ``2^b`` va
 
 so that E[Q(x)] = x.
 
-In float32 two things need care, or sender and receiver disagree and large b is biased:
+In float32 three things need care, or sender and receiver disagree and large b is biased:
 
 - Delta is rounded *up* to ``24 - b`` significant bits. Then ``Delta * code`` is exact for every
   code, and ``lo + Delta * code`` rounds once whether or not the compiler contracts it to a fused
   multiply-add: both ends compute the same number, to the bit.
 - The Bernoulli probability is taken between the two *representable* grid values around x_i, so the
-  mean is x_i itself.
+  mean is x_i itself. They are found without a division: the code nearest to x_i, and its neighbour
+  on the side of x_i. A rounding error in z_i cannot do harm, for z_i needs to be right to half a
+  step only.
+- CPUs flush what is below the smallest normal float32 (2^-126) to zero. Ranges near either end of
+  float32 are drawn in units of a power of two that keep every difference normal.
 
-The whole model is quantized as one array, see ``blocks``.
+The whole model is quantized as one array, see ``blocks``, in one pass over the entries.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from fedjax_diffusion.quantization.blocks import (
     blocks_to_tree,
     row_tensors,
-    tensor_sizes,
+    tensor_ranges,
     tree_to_blocks,
 )
+from fedjax_diffusion.quantization.draws import Uniform, counter_uniform
 from fedjax_diffusion.types import Array, Key, PyTree
 
 MAX_BITS = 16
@@ -40,6 +47,9 @@ FLOAT_BITS = 32
 LEVELS = (*range(1, MAX_BITS + 1), FLOAT_BITS)
 """Every admissible number of bits."""
 _SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
+_FAR = 2.0**64
+"""A range above this, or below its reciprocal, is drawn in a unit that brings it nearer to 1."""
+_Cast: TypeAlias = Callable[[Array], Array]
 
 
 class Grid(NamedTuple):
@@ -50,7 +60,7 @@ class Grid(NamedTuple):
       step: float32 [L], the distance of neighbours; 0: the tensor is sent as the constant ``lo``.
       num_bits: int32 [L], 1..16, or 32 for a tensor that is sent as it is.
       spread: float32 [L], ``hi - lo``; not finite if an entry is NaN or infinite or if the range
-        overflows float32. 0 for an empty tensor.
+        or the grid over it overflows float32. 0 for an empty tensor.
     """
 
     lo: Array
@@ -66,7 +76,9 @@ def check_num_bits(num_bits: PyTree) -> None:
             raise ValueError(f"num_bits must be 1..{MAX_BITS} or {FLOAT_BITS}, got {level!r}")
 
 
-def stochastic_quantize(key: Key, tree: PyTree, num_bits: PyTree) -> PyTree:
+def stochastic_quantize(
+    key: Key, tree: PyTree, num_bits: PyTree, uniform: Uniform = counter_uniform
+) -> PyTree:
     """Quantizes every tensor of ``tree`` without bias and returns what the receiver decodes.
 
     Args:
@@ -75,6 +87,8 @@ def stochastic_quantize(key: Key, tree: PyTree, num_bits: PyTree) -> PyTree:
       num_bits: int32 [], or a pytree prefix of ``tree`` (bits per tensor); 1..16, or 32 for the
         identity. May be traced: a new value never recompiles. Concrete values are checked; other
         traced values are undefined.
+      uniform: makes the draws; ``jax.random.uniform`` draws with threefry, several times slower.
+        Static.
 
     Returns:
       A pytree like ``tree``, same dtypes. A tensor with a NaN, an infinity or a range that
@@ -84,9 +98,12 @@ def stochastic_quantize(key: Key, tree: PyTree, num_bits: PyTree) -> PyTree:
     Raises:
       ValueError: a concrete ``num_bits`` outside 1..16 or 32.
 
-    **Guarantees**: ``E[Q(x)] = x``; ``E||Q(x) - x||^2 <= quantization_error_bound``; constant and
-    one-entry tensors are exact; equal to ``decode_update(encode_update(key, tree, num_bits),
-    tree)``, bit for bit.
+    **Guarantees**: ``E[Q(x)] = x``, in the dtype of x; ``E||Q(x) - x||^2 <=
+    quantization_error_bound``; constant and one-entry tensors are exact; equal to
+    ``decode_update(encode_update(key, tree, num_bits), tree)``, bit for bit, and the same under
+    ``jit``, ``vmap``, ``lax.map`` and ``shard_map``. Entries below the smallest normal number of
+    their dtype may count as 0, as they do on CPUs: it shows in float32 where the step is below
+    1e-35, in float16 at 6e-5.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
     >>> stochastic_quantize(jax.random.key(0), tree, 32)["w"].tolist()
@@ -96,7 +113,7 @@ def stochastic_quantize(key: Key, tree: PyTree, num_bits: PyTree) -> PyTree:
     """
     blocks = tree_to_blocks(tree)
     grid = make_grid(blocks, tree, num_bits)
-    return blocks_to_tree(quantize_blocks(key, blocks, grid, tree), tree)
+    return blocks_to_tree(_quantize(key, blocks, grid, tree, uniform, _make_cast(tree)), tree)
 
 
 def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
@@ -110,48 +127,52 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
       like: the tree, or its shapes.
       num_bits: as in ``stochastic_quantize``.
     """
-    sizes, rows = tensor_sizes(like), row_tensors(like)
     levels = broadcast_num_bits(num_bits, like)
-    segments = {"num_segments": len(sizes), "indices_are_sorted": True}
-    lo = jax.ops.segment_min(blocks.min(axis=1), rows, **segments)
-    hi = jax.ops.segment_max(blocks.max(axis=1), rows, **segments)
-    lo, hi = jnp.where(sizes > 0, lo, 0.0), jnp.where(sizes > 0, hi, 0.0)
+    lo, hi = tensor_ranges(blocks, like)
+    spread = hi - lo
     bits = jnp.minimum(levels, MAX_BITS)
     num_intervals = ((1 << bits) - 1).astype(jnp.float32)
-    exact_step = (hi - lo) / num_intervals
+    exact_step = spread / num_intervals
     step = _round_up(exact_step, bits)
     step = jnp.where(lo + step * num_intervals < hi, _next_multiple(step, bits), step)
-    return Grid(lo, jnp.where(exact_step >= _SMALLEST_STEP, step, 0.0), levels, hi - lo)
+    step = jnp.where(exact_step >= _SMALLEST_STEP, step, 0.0)
+    is_held = jnp.isfinite(lo + step * num_intervals) | (levels == FLOAT_BITS)
+    spread = jnp.where(is_held, spread, jnp.inf)
+    return Grid(lo, step, levels, spread)
 
 
-def quantize_blocks(key: Key, blocks: Array, grid: Grid, like: PyTree) -> Array:
+def quantize_blocks(
+    key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform = counter_uniform
+) -> Array:
     """Returns what the receiver decodes, float32 [R, 128]; NaN where it cannot be quantized."""
-    value = codes_to_blocks(draw_codes(key, blocks, grid, like), grid, like)
-    rows = row_tensors(like)
-    value = jnp.where(jnp.isfinite(grid.spread)[rows, None], value, jnp.nan)
-    return jnp.where((grid.num_bits == FLOAT_BITS)[rows, None], blocks, value)
+    return _quantize(key, blocks, grid, like, uniform, _identity)
 
 
-def draw_codes(key: Key, blocks: Array, grid: Grid, like: PyTree) -> Array:
-    """Draws the code of every entry without bias: int32 [R, 128]."""
-    rows = row_tensors(like)
-    lo, step = grid.lo[rows, None], grid.step[rows, None]
-    last = (1 << jnp.minimum(grid.num_bits, MAX_BITS))[rows, None] - 2
-    safe_step = jnp.where(step > 0, step, 1.0)
-    code = jnp.clip(jnp.floor((blocks - lo) / safe_step).astype(jnp.int32), 0, last)
-    is_above = blocks < lo + step * code.astype(jnp.float32)  # the division rounded up
-    code = jnp.where(is_above, jnp.maximum(code - 1, 0), code)
-    below = lo + step * code.astype(jnp.float32)
-    gap = lo + step * (code + 1).astype(jnp.float32) - below
-    probability = jnp.where(gap > 0, (blocks - below) / jnp.where(gap > 0, gap, 1.0), 0.0)
-    is_up = jax.random.uniform(key, blocks.shape) < probability
-    return jnp.where(step > 0, code + is_up.astype(jnp.int32), 0)
+def draw_codes(
+    key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform = counter_uniform
+) -> Array:
+    """Draws the code of every entry without bias: int32 [R, 128].
+
+    Args:
+      key: [], consumed; one draw per entry.
+      blocks: float32 [R, 128], ``tree_to_blocks``.
+      grid: of these blocks; every entry lies within its values.
+      like: the tree, or its shapes.
+      uniform: as in ``stochastic_quantize``.
+
+    Returns:
+      Codes in 0..2^b - 1; 0 where the step is 0, undefined where the spread is not finite.
+
+    **Guarantees**: the same under ``jit``, ``vmap``, ``lax.map`` and ``shard_map``, entry by entry:
+    no rounded product is ever added to, so a fused multiply-add changes nothing.
+    """
+    return _draw(key, blocks, grid, like, uniform, _identity).astype(jnp.int32)
 
 
 def codes_to_blocks(codes: Array, grid: Grid, like: PyTree) -> Array:
     """Returns ``lo + step * code``, float32 [R, 128]: what the receiver reconstructs."""
-    rows = row_tensors(like)
-    return grid.lo[rows, None] + grid.step[rows, None] * codes.astype(jnp.float32)
+    lo, step = _per_row(like, grid.lo, grid.step)
+    return lo + step * codes.astype(jnp.float32)
 
 
 def is_quantizable(grid: Grid) -> Array:
@@ -167,6 +188,65 @@ def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
         if not isinstance(level, Tracer):
             check_num_bits(int(level))
     return jnp.stack([jnp.asarray(level, jnp.int32) for level in levels])
+
+
+def _quantize(
+    key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform, cast: _Cast
+) -> Array:
+    codes = _draw(key, blocks, grid, like, uniform, cast)
+    sent = grid._replace(lo=jnp.where(jnp.isfinite(grid.spread), grid.lo, jnp.nan))
+    value = cast(codes_to_blocks(codes, sent, like))
+    is_float = (grid.num_bits == FLOAT_BITS)[row_tensors(like), None]
+    return jnp.where(is_float, blocks, value)
+
+
+def _draw(
+    key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform, cast: _Cast
+) -> Array:
+    """Draws codes as float32 [R, 128]: integers that need no conversion to be multiplied.
+
+    Rounding keeps the order of numbers, so x lies between the value of the nearest code and that of
+    its neighbour on x's side: a code never leaves 0..2^b - 1, and a gap of 0 means that x is exact.
+    """
+    unit = jnp.where(grid.spread > _FAR, 1 / _FAR, jnp.where(grid.spread < 1 / _FAR, _FAR, 1.0))
+    unit = jnp.where(grid.step > 0, unit, 0.0)  # a constant: no entry differs from it
+    step = grid.step * unit
+    inverse_step = 1 / jnp.where(step > 0, step, 1.0)
+    unit, lo, step, inverse_step = _per_row(like, unit, grid.lo * unit, step, inverse_step)
+    x = blocks * unit
+    nearest = jnp.round((x - lo) * inverse_step)
+    value = cast(lo + step * nearest)
+    neighbour = nearest + jnp.where(x < value, -1.0, 1.0)
+    gap = jnp.abs(cast(lo + step * neighbour) - value)
+    is_neighbour = uniform(key, blocks.shape) * gap < jnp.abs(x - value)
+    return jnp.where(is_neighbour, neighbour, nearest)
+
+
+def _per_row(like: PyTree, *columns: Array) -> list[Array]:
+    """Takes float32 [L] each to float32 [R, 1]; one look-up serves all of them."""
+    return jnp.split(jnp.stack(columns, axis=1)[row_tensors(like)], len(columns), axis=1)
+
+
+def _identity(value: Array) -> Array:
+    return value
+
+
+def _make_cast(tree: PyTree) -> _Cast:
+    """Returns what a cast to the dtypes of the tensors makes of float32 [R, 128] values.
+
+    Saturates where a cast would overflow.
+    """
+    dtypes = np.array([x.dtype for x in jax.tree.leaves(tree)])[row_tensors(tree)]
+
+    def cast(value: Array) -> Array:
+        for dtype in set(dtypes) - {np.dtype(np.float32)}:
+            info = jnp.finfo(dtype)
+            rounded = jax.lax.reduce_precision(value, info.nexp, info.nmant)
+            rounded = jnp.clip(rounded, float(info.min), float(info.max))
+            value = jnp.where((dtypes == dtype)[:, None], rounded, value)
+        return value
+
+    return cast
 
 
 def _round_up(step: Array, levels: Array) -> Array:

@@ -1,55 +1,48 @@
-"""The bytes of one upload: header, ranges, and one stream of packed codes.
+"""One upload as bytes, and back: the quantizer's codes, packed on the device.
 
-Little endian, no padding but at the very end of the stream (L tensors):
-
-======  ===========  ==========================================================================
-bytes   field        meaning
-======  ===========  ==========================================================================
-4       magic        ``b"FJDQ"``
-1       version      1
-3       reserved     zero
-4       num_tensors  L, uint32
-4       fingerprint  CRC-32 of the tree's structure, shapes and dtypes: both ends must hold the
-                     same model
-4       checksum     CRC-32 of everything after the header
-L       levels       bits of each tensor, uint8: 1..16, or 32
-8 each  ranges       ``lo, step`` as float32, for each tensor with a level of at most 16
-rest    codes        of each tensor in C order, ``level`` bits each, least significant bit
-                     first; at level 32 the float32 pattern
-======  ===========  ==========================================================================
-
-``payload_bytes`` is the length of the message, to the byte, before anything is encoded.
+The format, to the byte, is in ``message``; where a code lies is in ``layout``; how codes become
+bits is in ``packing``. Here they meet the quantizer. What is decoded is what
+``stochastic_quantize`` returns, because both come from the same codes and the same ranges.
 """
 
-import struct
-import zlib
-from collections.abc import Sequence
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.quantization.blocks import blocks_to_tree, tree_to_blocks
+from fedjax_diffusion.quantization.blocks import ROW, row_tensors
+from fedjax_diffusion.quantization.host_blocks import make_blocks
+from fedjax_diffusion.quantization.layout import (
+    Layout,
+    make_layout,
+    packed_to_stream,
+    stream_to_packed,
+)
+from fedjax_diffusion.quantization.message import (
+    DamagedMessageError,
+    last_values,
+    num_message_bytes,
+    num_overhead_bytes,
+    read_message,
+    write_message,
+)
+from fedjax_diffusion.quantization.packing import (
+    code_dtype,
+    pack_codes,
+    unpack_codes,
+    word_dtype,
+)
 from fedjax_diffusion.quantization.stochastic import (
     FLOAT_BITS,
     LEVELS,
     Grid,
-    broadcast_num_bits,
+    check_num_bits,
     codes_to_blocks,
     draw_codes,
     make_grid,
 )
-from fedjax_diffusion.types import Key, PyTree
-
-_MAGIC = b"FJDQ"
-_VERSION = 1
-_HEADER = struct.Struct("<4sB3xIII")
-_RANGE_BYTES = 8
-
-
-class WireFormatError(ValueError):
-    """A message that is damaged, truncated, of another version or for another model."""
+from fedjax_diffusion.types import Array, Key, PyTree
 
 
 def overhead_bits(tree: PyTree) -> np.ndarray:
@@ -57,19 +50,14 @@ def overhead_bits(tree: PyTree) -> np.ndarray:
 
     Header and level bytes at every level, ranges only where values are quantized (not at 32).
     """
-    num_tensors = len(jax.tree.leaves(tree))
-    header = 8 * (_HEADER.size + num_tensors)
-    ranges = 8 * _RANGE_BYTES * sum(x.size > 0 for x in jax.tree.leaves(tree))
-    return np.array([header + (ranges if b < FLOAT_BITS else 0) for b in LEVELS], np.float64)
+    layout = make_layout(tree)
+    num_tensors = len(layout.sizes)
+    return np.array([8.0 * num_overhead_bytes(layout, [b] * num_tensors) for b in LEVELS])
 
 
 def payload_bytes(tree: PyTree, num_bits: PyTree) -> int:
     """Returns ``len(encode_update(key, tree, num_bits))``; ``tree`` may hold shapes only."""
-    leaves = jax.tree.leaves(tree)
-    levels = np.asarray(broadcast_num_bits(num_bits, tree)).tolist()
-    code_bits = sum(x.size * b for x, b in zip(leaves, levels, strict=True))
-    num_ranges = int(_has_range(leaves, levels).sum())
-    return _HEADER.size + len(leaves) + _RANGE_BYTES * num_ranges + -(-code_bits // 8)
+    return num_message_bytes(make_layout(tree), _host_levels(num_bits, tree))
 
 
 def encode_update(key: Key, tree: PyTree, num_bits: PyTree) -> bytes:
@@ -82,34 +70,35 @@ def encode_update(key: Key, tree: PyTree, num_bits: PyTree) -> bytes:
 
     Raises:
       ValueError: a level outside 1..16 and 32, a tensor that is not float32, or one with a NaN, an
-        infinity or an overflowing range (at any level: nothing but numbers is ever sent).
+        infinity or an overflowing range (at any level: nothing but numbers is ever sent). The
+        tensor is named by its path.
 
     **Guarantees**: ``decode_update(encode_update(key, tree, b), tree) == stochastic_quantize(key,
-    tree, b)``, bit for bit, and ``len(...) == payload_bytes(tree, b)``.
+    tree, b)``, bit for bit, and ``len(...) == payload_bytes(tree, b)``. New levels do not recompile
+    what draws; each level has one small program that packs.
+
+    >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
+    >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, level 1, range 8, codes 12 bits
+    31
     """
-    leaves = jax.tree.leaves(tree)
-    for j, x in enumerate(leaves):
-        if x.dtype != jnp.float32:
-            raise ValueError(f"tensor {j} is {x.dtype}; an upload carries float32")
-    blocks = tree_to_blocks(tree)
-    grid = make_grid(blocks, tree, num_bits)
-    for j in np.flatnonzero(~np.isfinite(grid.spread)):
+    layout, levels = _make_float32_layout(tree), _host_levels(num_bits, tree)
+    quantized = [level for level in {*levels} if level < FLOAT_BITS]
+    dtype = code_dtype(max(quantized)) if quantized else None
+    blocks = make_blocks(tree, layout)
+    grid, codes = _draw(key, blocks, np.array(levels, np.int32), layout, dtype)
+    lo, step, _, spread = (np.asarray(field) for field in grid)
+    step = np.where(np.array(levels) < FLOAT_BITS, step, 0)
+    is_sendable = np.isfinite(spread) & np.isfinite(last_values(lo, step, levels))
+    for j in np.flatnonzero(~is_sendable).tolist():
         raise ValueError(
-            f"tensor {j} cannot be sent: it has a NaN, an infinity or a range above float32"
+            f"tensor {layout.names[j]} cannot be sent: "
+            "it has a NaN, an infinity or a range above float32"
         )
-    levels = np.asarray(grid.num_bits).tolist()
-    codes = draw_codes(key, blocks, grid, tree).astype(jnp.float32)  # below 2^16: exact
-    stream = [
-        _to_bits(np.asarray(x).view(np.uint32) if b == FLOAT_BITS else np.asarray(c, np.uint32), b)
-        for x, c, b in zip(
-            leaves, jax.tree.leaves(blocks_to_tree(codes, tree)), levels, strict=True
-        )
-    ]
-    ranges = np.stack([grid.lo, grid.step], axis=1)[_has_range(leaves, levels)]
-    body = bytes(levels) + ranges.astype("<f4").tobytes()
-    body += np.packbits(np.concatenate(stream), bitorder="little").tobytes()
-    header = _HEADER.pack(_MAGIC, _VERSION, len(leaves), _fingerprint(tree), zlib.crc32(body))
-    return header + body
+    words = {level: pack_codes(codes, level) for level in quantized}
+    words |= {FLOAT_BITS: blocks} if FLOAT_BITS in levels else {}
+    packed = {level: _words_to_bytes(array) for level, array in words.items()}
+    stream = packed_to_stream(packed, layout, levels)
+    return write_message(layout, levels, lo, step, stream)
 
 
 def decode_update(message: bytes, like: PyTree) -> PyTree:
@@ -121,75 +110,87 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
         read).
 
     Raises:
-      WireFormatError: a subclass of ValueError, for a message that is damaged, truncated, too long,
-        of another version or made for another tree.
+      WireFormatError: a subclass of ValueError, for bytes that are no message for this tree:
+        ``ForeignMessageError``, ``VersionError``, ``TruncatedMessageError`` or
+        ``DamagedMessageError``.
+      ValueError: a tensor of ``like`` is not float32.
+
+    **Guarantees**: what is returned is finite, has the shapes of ``like`` and is the same to the
+    bit on every machine (but for subnormal numbers, which some take for zero). Any one flipped bit
+    and any cut is refused; a message that was changed *and* given a true checksum is either refused
+    or says something else, never something undefined.
     """
+    layout = _make_float32_layout(like)
+    fields = read_message(message, layout)
+    packed = stream_to_packed(fields.codes, layout, fields.levels)
+    words = jax.device_put({b: _bytes_to_words(rows, b) for b, rows in packed.items()})
+    floats = words.pop(FLOAT_BITS, None)
+    codes = [unpack_codes(array, level) for level, array in words.items()]
+    levels = np.array(fields.levels, np.int32)
+    grid = Grid(*jax.device_put((fields.lo, fields.step, levels, fields.step)))
+    flat = np.asarray(_reconstruct(codes, floats, grid, layout)).ravel()
+    # Views, not slices on the device: on a CPU no byte is copied once more.
+    parts = [
+        flat[8 * first : 8 * first + size]
+        for first, size in zip(layout.first_groups, layout.sizes, strict=True)
+    ]
+    for part, level, name in zip(parts, fields.levels, layout.names, strict=True):
+        if level == FLOAT_BITS and not np.isfinite(part).all():
+            raise DamagedMessageError(f"tensor {name} holds a NaN or an infinity")
     leaves, treedef = jax.tree.flatten(like)
-    levels, ranges, bits = _parse(message, like)
-    bounds = np.cumsum([0, *(x.size * level for x, level in zip(leaves, levels, strict=True))])
-    words = [
-        _from_bits(bits[start:end], level).reshape(x.shape)
-        for start, end, level, x in zip(bounds, bounds[1:], levels, leaves, strict=False)
-    ]
-    lo, step = np.zeros((2, len(leaves)), np.float32)
-    lo[_has_range(leaves, levels)], step[_has_range(leaves, levels)] = ranges.T
-    grid = Grid(jnp.asarray(lo), jnp.asarray(step), jnp.asarray(levels), jnp.asarray(step))
-    codes = tree_to_blocks([jnp.asarray(np.where(word < 2**16, word, 0)) for word in words])
-    values = jax.tree.leaves(blocks_to_tree(codes_to_blocks(codes, grid, like), like))
-    decoded = [
-        jnp.asarray(word.view(np.float32)) if level == FLOAT_BITS else value
-        for word, value, level in zip(words, values, levels, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, decoded)
+    shaped = [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(treedef, jax.device_put(shaped))
 
 
-def _parse(message: bytes, like: PyTree) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Checks a message and returns (levels [L], ranges [n, 2], bits of the stream)."""
-    leaves = jax.tree.leaves(like)
-    if len(message) < _HEADER.size:
-        raise WireFormatError(f"message of {len(message)} bytes is shorter than its header")
-    magic, version, num_tensors, fingerprint, checksum = _HEADER.unpack_from(message)
-    body = message[_HEADER.size :]
-    if magic != _MAGIC:
-        raise WireFormatError(f"not an upload: it starts with {magic!r}, not {_MAGIC!r}")
-    if version != _VERSION:
-        raise WireFormatError(f"version {version} of the format; this is version {_VERSION}")
-    if num_tensors != len(leaves) or fingerprint != _fingerprint(like):
-        raise WireFormatError("the message was made for another model (structure or shapes differ)")
-    if zlib.crc32(body) != checksum or message[5:8] != bytes(3):
-        raise WireFormatError("the message is damaged: its checksum does not match")
-    levels = list(body[:num_tensors])
-    if any(level not in LEVELS for level in levels):
-        raise WireFormatError(f"levels {sorted(set(levels))} are not all 1..16 or 32")
-    if len(message) != payload_bytes(like, jax.tree.unflatten(jax.tree.structure(like), levels)):
-        raise WireFormatError(f"{len(message)} bytes do not fit the levels in the header")
-    num_ranges = int(_has_range(leaves, levels).sum())
-    ranges = np.frombuffer(body, "<f4", 2 * num_ranges, num_tensors).reshape(num_ranges, 2)
-    if not np.isfinite(ranges).all() or (ranges[:, 1] < 0).any():
-        raise WireFormatError("a range in the message is not finite or its step is negative")
-    stream = np.frombuffer(body, np.uint8, offset=num_tensors + _RANGE_BYTES * num_ranges)
-    return levels, ranges, np.unpackbits(stream, bitorder="little")
+@functools.partial(jax.jit, static_argnames=("layout", "dtype"))
+def _draw(
+    key: Key, blocks: Array, levels: Array, layout: Layout, dtype: np.dtype | None
+) -> tuple[Grid, Array | None]:
+    """Returns the grid and the codes, as ``dtype``, that ``stochastic_quantize`` has inside."""
+    like = _shapes(layout)
+    grid = make_grid(blocks, like, [*levels])
+    return grid, None if dtype is None else draw_codes(key, blocks, grid, like).astype(dtype)
 
 
-def _has_range(leaves: Sequence[Any], levels: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns bool [L]: the tensor's values are quantized, so its range is sent."""
-    sizes = np.array([x.size for x in leaves])
-    return (sizes > 0) & (np.asarray(levels) < FLOAT_BITS)
+@functools.partial(jax.jit, static_argnames="layout")
+def _reconstruct(codes: list[Array], floats: Array | None, grid: Grid, layout: Layout) -> Array:
+    """Returns float32 [R, 128] from the codes [R, 128] of each level, zero where it has none."""
+    like = _shapes(layout)
+    if not codes and floats is not None:
+        return floats
+    values = codes_to_blocks(functools.reduce(jnp.bitwise_or, codes), grid, like)
+    if floats is None:
+        return values
+    is_float = (grid.num_bits == FLOAT_BITS)[row_tensors(like), None]
+    return jnp.where(is_float, floats, values)
 
 
-def _fingerprint(tree: PyTree) -> int:
-    leaves: Sequence[tuple] = jax.tree.leaves_with_path(tree)
-    text = ";".join(f"{jax.tree_util.keystr(path)}:{x.shape}:{x.dtype}" for path, x in leaves)
-    return zlib.crc32(text.encode())
+def _shapes(layout: Layout) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct((size,), jnp.float32) for size in layout.sizes]
 
 
-def _to_bits(codes: np.ndarray, level: int) -> np.ndarray:
-    """Spreads uint32 [...] codes to uint8 [n * level] bits, least significant first."""
-    shifts = np.arange(level, dtype=np.uint32)
-    return ((codes.reshape(-1, 1) >> shifts) & 1).astype(np.uint8).ravel()
+def _make_float32_layout(tree: PyTree) -> Layout:
+    layout = make_layout(tree)
+    for name, dtype in zip(layout.names, layout.dtypes, strict=True):
+        if dtype != "float32":
+            raise ValueError(f"tensor {name} is {dtype}; an upload carries float32")
+    return layout
 
 
-def _from_bits(bits: np.ndarray, level: int) -> np.ndarray:
-    """Gathers uint8 [n * level] bits to uint32 [n] codes."""
-    shifts = np.arange(level, dtype=np.uint32)
-    return (bits.reshape(-1, level).astype(np.uint32) << shifts).sum(axis=1, dtype=np.uint32)
+def _host_levels(num_bits: PyTree, tree: PyTree) -> list[int]:
+    """Returns the level of each tensor, checked, from a level or a pytree prefix of levels."""
+    check_num_bits(num_bits)
+    return [int(level) for level in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
+
+
+def _words_to_bytes(words: Array) -> np.ndarray:
+    """Returns an array's bytes, little endian, uint8 [n]."""
+    array = np.asarray(words)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8).ravel()
+
+
+def _bytes_to_words(rows: np.ndarray, level: int) -> np.ndarray:
+    """Returns packed rows, uint8 [n], as words [R, 128 level / W]; at level 32 as float32."""
+    dtype = np.dtype(np.float32) if level == FLOAT_BITS else word_dtype(level)
+    words = rows.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
+    return words.reshape(-1, ROW * level // (8 * dtype.itemsize))

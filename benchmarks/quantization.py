@@ -1,0 +1,209 @@
+"""What quantizing costs: ranges, draws and rounding of 35.7 M parameters against a copy of them.
+
+The tensors of the CIFAR-10 U-Net (35,746,307 parameters), filled with normal numbers: as one array
+of rows, as the round holds them, and as a tree. A copy of as many float32 is the least that
+anything can cost; it is timed in the same turns, once into fresh memory, which the system must
+clear page by page, and once into memory that is there already. Beside it the uniform quantizer of
+FedJAX (its formula, written out here) and a Python loop over the entries (timed on few).
+
+    python benchmarks/quantization.py
+"""
+
+import argparse
+import functools
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion import UNetConfig, load_config, make_denoiser
+from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.quantization import (
+    make_grid,
+    quantize_blocks,
+    stochastic_quantize,
+    tree_to_blocks,
+)
+from fedjax_diffusion.quantization.blocks import tensor_ranges
+from fedjax_diffusion.quantization.draws import counter_uniform
+from fedjax_diffusion.types import Array, Key, PyTree
+
+BITS = (2, 4, 8, 16)
+NUM_LOOP_ENTRIES = 100_000
+DRAWS = {"counter": counter_uniform, "threefry": jax.random.uniform}
+Runs = Mapping[str, Callable[[], object]]
+
+
+def make_tree(seed: int) -> PyTree:
+    """Returns the parameters of the CIFAR-10 U-Net, filled with normal numbers."""
+    denoiser = make_denoiser(UNetConfig(**load_config("configs/cifar10.py").model), (32, 32, 3))
+    shapes = jax.eval_shape(denoiser.init, jax.random.key(0))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape, np.float32)), shapes)
+
+
+def into_same_memory(fn: Callable[..., Array], *arguments) -> Callable[[], Array]:
+    """Returns a run of ``fn`` that writes its result, shaped like the last argument, in place."""
+    jitted = jax.jit(lambda out, *args: fn(*args), donate_argnums=0, keep_unused=True)
+    memory = [jnp.zeros_like(arguments[-1])]
+
+    def run():
+        memory[0] = jitted(memory[0], *arguments)
+        return memory[0]
+
+    return run
+
+
+def memory_runs(tree: PyTree, blocks: Array) -> Runs:
+    """Returns copies, the passes over memory that nothing can do without, and the ranges."""
+    zero = jnp.float32(0)
+    copy, copy_tree = jax.jit(jnp.add), jax.jit(lambda z, t: jax.tree.map(lambda x: x + z, t))
+    to_blocks = jax.jit(tree_to_blocks)
+    ranges = jax.jit(lambda x: tensor_ranges(x, tree))
+    extremes = jax.jit(lambda x: (x.min(), x.max()))
+    return {
+        "copy": lambda: copy(zero, blocks),
+        "copy, same memory": into_same_memory(jnp.add, zero, blocks),
+        "copy of the tree": lambda: copy_tree(zero, tree),
+        "tree to rows": lambda: to_blocks(tree),
+        "smallest and largest of all": lambda: extremes(blocks),
+        "smallest and largest per tensor": lambda: ranges(blocks),
+    }
+
+
+def rows_runs(key: Key, tree: PyTree, blocks: Array) -> Runs:
+    """Returns quantize-dequantize of the rows, with either draws."""
+
+    def make(uniform):
+        def quantize(key, num_bits, blocks):
+            grid = make_grid(blocks, tree, num_bits)
+            return quantize_blocks(key, blocks, grid, tree, uniform)
+
+        return quantize
+
+    jitted = {name: jax.jit(make(uniform)) for name, uniform in DRAWS.items()}
+    runs = {
+        f"rows, {name}, {b} bits": functools.partial(f, key, jnp.int32(b), blocks)
+        for name, f in jitted.items()
+        for b in BITS
+    }
+    in_place = into_same_memory(make(counter_uniform), key, jnp.int32(8), blocks)
+    return {**runs, "rows, counter, 8 bits, same memory": in_place}
+
+
+def tree_runs(key: Key, tree: PyTree) -> Runs:
+    """Returns quantize-dequantize of the tree, with either draws."""
+    quantize = jax.jit(stochastic_quantize, static_argnums=3)
+    return {
+        f"tree, {name}, {b} bits": functools.partial(quantize, key, tree, jnp.int32(b), uniform)
+        for name, uniform in DRAWS.items()
+        for b in BITS
+    }
+
+
+def fedjax_quantize(key: Key, x: Array, num_bits: Array) -> Array:
+    """Quantizes one tensor by FedJAX's formula (Suresh et al. 2017, section 2.2)."""
+    num_steps = (1 << num_bits) - 1
+    lo, hi = x.min(), x.max()
+    z = jnp.clip(jnp.nan_to_num((x - lo) / (hi - lo)), 0.0, 1.0)
+    below, above = jnp.floor(z * num_steps) / num_steps, jnp.ceil(z * num_steps) / num_steps
+    threshold = jnp.nan_to_num((z - below) / (above - below))
+    is_below = jax.random.uniform(key, x.shape) > threshold
+    return lo + jnp.where(is_below, below, above) * (hi - lo)
+
+
+def fedjax_runs(key: Key, tree: PyTree, blocks: Array) -> Runs:
+    """Returns FedJAX's formula for one array, and tensor by tensor as FedJAX applies it."""
+
+    def quantize_tree(key, tree, num_bits):
+        leaves, treedef = jax.tree.flatten(tree)
+        keys = jax.random.split(key, len(leaves))
+        pairs = zip(keys, leaves, strict=True)
+        return jax.tree.unflatten(treedef, [fedjax_quantize(k, x, num_bits) for k, x in pairs])
+
+    one, many, eight = jax.jit(fedjax_quantize), jax.jit(quantize_tree), jnp.int32(8)
+    return {
+        "FedJAX's formula, one array, 8 bits": lambda: one(key, blocks, eight),
+        "FedJAX's formula, tree, 8 bits": lambda: many(key, tree, eight),
+    }
+
+
+def loop_nanoseconds(entries: list[float], num_bits: int) -> float:
+    """Returns nanoseconds per entry of quantizing one by one in Python."""
+    start = time.perf_counter()
+    lo, step = min(entries), (max(entries) - min(entries)) / (2**num_bits - 1)
+    decoded = []
+    for x in entries:
+        code, fraction = divmod((x - lo) / step, 1)
+        decoded.append(lo + step * (code + (random.random() < fraction)))
+    return 1e9 * (time.perf_counter() - start) / len(entries)
+
+
+def time_in_turn(runs: Runs, num_entries: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Returns what each run takes: median wall and processor time, and the first call's seconds.
+
+    The ratio to the copy is the median over turns, each against the copy of its own turn: other
+    work on the machine slows both.
+    """
+    seconds, processor, first = {n: [] for n in runs}, {n: [] for n in runs}, {}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start, start_processor = time.perf_counter(), time.process_time()
+            result = jax.block_until_ready(run())
+            end, end_processor = time.perf_counter(), time.process_time()
+            del result
+            if repeat:
+                seconds[name].append(end - start)
+                processor[name].append(end_processor - start_processor)
+            else:
+                first[name] = end - start
+    paired = {
+        n: [a / b for a, b in zip(s, seconds["copy"], strict=True)] for n, s in seconds.items()
+    }
+    return {
+        name: {
+            "nanoseconds_per_entry": 1e9 * statistics.median(seconds[name]) / num_entries,
+            "ratio_to_copy": statistics.median(paired[name]),
+            "processor_ratio_to_copy": statistics.median(processor[name])
+            / statistics.median(processor["copy"]),
+            "first_call_seconds": first[name],
+        }
+        for name in runs
+    }
+
+
+def main() -> None:
+    """Times every run in turn and writes the JSON beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=9)
+    arguments = parser.parse_args()
+    key, tree = jax.random.key(0), make_tree(0)
+    blocks = jax.block_until_ready(jax.jit(tree_to_blocks)(tree))
+    num_entries = sum(x.size for x in jax.tree.leaves(tree))
+    runs = {
+        **memory_runs(tree, blocks),
+        **rows_runs(key, tree, blocks),
+        **tree_runs(key, tree),
+        **fedjax_runs(key, tree, blocks),
+    }
+    times = time_in_turn(runs, num_entries, arguments.repeats)
+    entries = np.random.default_rng(0).standard_normal(NUM_LOOP_ENTRIES).tolist()
+    loop = statistics.median(loop_nanoseconds(entries, 8) for _ in range(arguments.repeats))
+    ratio = loop / times["copy"]["nanoseconds_per_entry"]
+    times["Python loop, 8 bits"] = {"nanoseconds_per_entry": loop, "ratio_to_copy": ratio}
+    for name, values in times.items():
+        nanoseconds, ratio = values["nanoseconds_per_entry"], values["ratio_to_copy"]
+        print(f"{name:38s} {nanoseconds:9.3f} ns per entry {ratio:9.2f} x a copy")
+    result = {"machine": describe_machine(), "num_parameters": num_entries, "quantize": times}
+    path = Path(__file__).with_suffix(".json")
+    path.write_text(json.dumps(result | {"date": time.strftime("%Y-%m-%d")}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What a message costs: quantize, pack and check 35.7 M parameters, and 1,000 small models.
+
+The tensors of the CIFAR-10 U-Net (35,746,307 parameters) filled with normal numbers; each step
+beside a copy of as many float32 in the same process, since a copy is the least that anything can
+cost. Packing codes that are there already (nothing to do at 8 and 16 bits, where they are bytes and
+words) is compared with a matrix of bits given to ``np.packbits`` and with a loop over the entries
+(timed on few). Then one message of each of 1,000 clients with the digits U-Net.
+
+    python benchmarks/wire.py
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion import UNetConfig, load_config, make_denoiser
+from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.quantization import (
+    LEVELS,
+    decode_update,
+    encode_update,
+    payload_bytes,
+    stochastic_quantize,
+)
+from fedjax_diffusion.quantization.packing import code_dtype, pack_codes, unpack_codes
+
+NUM_CLIENTS = 1000
+NUM_LOOP_ENTRIES = 100_000
+IMAGE_SHAPES = {"cifar10": (32, 32, 3), "digits": (8, 8, 1)}
+
+
+def make_tree(name: str, seed: int):
+    """Returns the parameters of a config's U-Net, filled with normal numbers."""
+    denoiser = make_denoiser(
+        UNetConfig(**load_config(f"configs/{name}.py").model), IMAGE_SHAPES[name]
+    )
+    shapes = jax.eval_shape(denoiser.init, jax.random.key(0))
+    rng = np.random.default_rng(seed)
+    draw = lambda x: jnp.asarray(rng.standard_normal(x.shape, np.float32))  # noqa: E731
+    return jax.tree.map(draw, shapes)
+
+
+def pack_with_bit_matrix(codes: np.ndarray, level: int) -> np.ndarray:
+    """Packs uint32 [n] codes: one row of bits per code, then ``np.packbits``."""
+    bits = (codes[:, None] >> np.arange(level, dtype=np.uint32)) & 1
+    return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little")
+
+
+def pack_with_loop(codes: list[int], level: int) -> bytearray:
+    """Packs codes one by one."""
+    packed, waiting, num_waiting = bytearray(), 0, 0
+    for code in codes:
+        waiting |= code << num_waiting
+        num_waiting += level
+        while num_waiting >= 8:
+            packed.append(waiting & 255)
+            waiting >>= 8
+            num_waiting -= 8
+    return packed
+
+
+def time_in_turn(
+    runs: dict[str, Callable[[], object]], num_entries: int, repeats: int
+) -> dict[str, float]:
+    """Returns the least nanoseconds per entry of each run: whatever interferes only adds."""
+    seconds = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            result = jax.block_until_ready(run())
+            if repeat:  # the first one compiles
+                seconds[name].append(time.perf_counter() - start)
+            del result
+    return {name: 1e9 * min(s) / num_entries for name, s in seconds.items()}
+
+
+def time_messages(level: int, tree, repeats: int) -> dict[str, float]:
+    """Returns nanoseconds per entry of each way with a whole message."""
+    key, num_entries = jax.random.key(level), sum(x.size for x in jax.tree.leaves(tree))
+    entries = np.ones(num_entries, np.float32)
+    message = encode_update(key, tree, level)
+    like = jax.eval_shape(lambda: tree)
+    assert len(message) == payload_bytes(like, level)
+    quantize = jax.jit(stochastic_quantize)
+    runs = {
+        "copy": entries.copy,
+        "quantize without a message": lambda: quantize(key, tree, level),
+        "encode": lambda: encode_update(key, tree, level),
+        "decode": lambda: decode_update(message, like),
+    }
+    return time_in_turn(runs, num_entries, repeats)
+
+
+def time_packing(level: int, num_entries: int, repeats: int) -> dict[str, float]:
+    """Returns nanoseconds per entry of packing codes that are there already."""
+    rng = np.random.default_rng(level)
+    shape = (num_entries // 128, 128)
+    codes = rng.integers(0, 2**level, shape).astype(code_dtype(level))
+    on_device, words = jnp.asarray(codes), pack_codes(jnp.asarray(codes), level)
+    flat = codes.ravel().astype(np.uint32)
+    assert np.asarray(words).tobytes() == pack_with_bit_matrix(flat, level).tobytes()
+    runs = {
+        "pack": lambda: pack_codes(on_device, level),
+        "unpack": lambda: unpack_codes(words, level),
+        "pack, bit matrix": lambda: pack_with_bit_matrix(flat, level),
+    }
+    few = flat[:NUM_LOOP_ENTRIES].tolist()
+    loop = time_in_turn({"pack, loop": lambda: pack_with_loop(few, level)}, len(few), 3)
+    return time_in_turn(runs, flat.size, repeats) | loop
+
+
+def time_many_clients() -> dict[str, float]:
+    """Returns the seconds of 1,000 messages, one level per client and one per tensor."""
+    trees = [make_tree("digits", seed) for seed in range(8)]
+    like, rng = jax.eval_shape(lambda: trees[0]), np.random.default_rng(0)
+    keys = [jax.random.key(client) for client in range(NUM_CLIENTS)]
+    per_client = [LEVELS[client % len(LEVELS)] for client in range(NUM_CLIENTS)]
+    per_tensor = [jax.tree.map(lambda x: int(rng.choice(LEVELS)), like) for _ in range(NUM_CLIENTS)]
+    seconds: dict[str, float] = {}
+    for name, levels in {
+        "a level per client": per_client,
+        "a level per tensor": per_tensor,
+    }.items():
+        for level in levels[: len(LEVELS)]:  # compile
+            decode_update(encode_update(keys[0], trees[0], level), like)
+        start = time.perf_counter()
+        messages = [
+            encode_update(keys[client], trees[client % len(trees)], levels[client])
+            for client in range(NUM_CLIENTS)
+        ]
+        seconds[f"encode, {name}"] = time.perf_counter() - start
+        start = time.perf_counter()
+        for message in messages:
+            jax.block_until_ready(decode_update(message, like))
+        seconds[f"decode, {name}"] = time.perf_counter() - start
+    return seconds
+
+
+def main() -> None:
+    """Times everything and writes the JSON beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--levels", type=int, nargs="+", default=[2, 4, 6, 8, 16])
+    arguments = parser.parse_args()
+    tree = make_tree("cifar10", 0)
+    num_entries = sum(x.size for x in jax.tree.leaves(tree))
+    result = {"machine": describe_machine(), "parameters": num_entries, "levels": {}}
+    for level in arguments.levels:
+        row = time_messages(level, tree, arguments.repeats)
+        row |= time_packing(level, num_entries, arguments.repeats)
+        result["levels"][str(level)] = {
+            "bytes": payload_bytes(tree, level),
+            "nanoseconds_per_entry": row,
+            "ratio_to_copy": {way: row[way] / row["copy"] for way in ("encode", "decode")},
+        }
+        print(f"{level:2d} bits  " + "  ".join(f"{way} {ns:.2f}" for way, ns in row.items()))
+    result["seconds_of_1000_clients"] = time_many_clients()
+    for name, seconds in result["seconds_of_1000_clients"].items():
+        print(f"{NUM_CLIENTS} clients  {name}: {seconds:.2f}")
+    path = Path(__file__).with_suffix(".json")
+    path.write_text(json.dumps(result | {"date": time.strftime("%Y-%m-%d")}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

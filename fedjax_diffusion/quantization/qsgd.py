@@ -1,0 +1,109 @@
+"""QSGD: a grid that is symmetric about zero and scaled by a tensor's Euclidean norm.
+
+With ``s = 2^(b - 1) - 1`` levels and a sign, a tensor x is rounded without bias to multiples of
+``Delta = ||x|| / s``. The ``2^b - 1`` codes need b bits, and b = 1 leaves nothing but zero. The
+largest entry of a dense tensor lies far below its norm, so most of the grid stays empty: the price
+of one number per tensor instead of two, and of a zero that stays exactly zero.
+
+Source: Alistarh et al. 2017, "QSGD", section 3.1; here with whole tensors for its buckets and codes
+of equal length for its entropy coding.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.quantization.blocks import ROW, row_tensors, tensor_ranges, tensor_sizes
+from fedjax_diffusion.quantization.filling import row_entries
+from fedjax_diffusion.quantization.stochastic import (
+    FLOAT_BITS,
+    LEVELS,
+    MAX_BITS,
+    Grid,
+    broadcast_num_bits,
+)
+from fedjax_diffusion.types import Array, PyTree
+
+MIN_QSGD_BITS = 2
+"""The fewest bits whose codes hold more than zero."""
+_SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
+_MAX_EXPONENT = 126
+"""Of powers of two that float32 holds as normal numbers, as it does their inverses."""
+_ROOM = 1 + 2.0**-22
+"""Lifts the step above the rounding of a division, so that the grid reaches the norm."""
+
+
+def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
+    """Returns the grids ``Delta * (-s..s)``, as ``lo = -s Delta`` and codes 0..2s.
+
+    The step is rounded up to ``24 - b`` significant bits, as that of ``make_grid``: every value of
+    the grid is exact, zero is one of them, and the largest entry lies within. A tensor whose step
+    would not be a normal float32 is sent as zeros.
+
+    Args:
+      blocks: float32 [R, 128], ``tree_to_blocks``.
+      like: the tree, or its shapes.
+      num_bits: int32 [] or a pytree prefix of ``like``, 2..16 or 32; may be traced.
+
+    Returns:
+      ``Grid`` with ``spread = 2 ||x||``, not finite where an entry is not or ``2 ||x||`` overflows.
+    """
+    levels = broadcast_num_bits(num_bits, like)
+    bits = jnp.clip(levels, MIN_QSGD_BITS, MAX_BITS)
+    num_intervals = ((1 << (bits - 1)) - 1).astype(jnp.float32)
+    norm = tensor_norms(blocks, like)
+    exact_step = norm / num_intervals
+    is_normal = exact_step >= _SMALLEST_STEP
+    step = jnp.where(is_normal, _round_up(_ROOM * exact_step, bits), 0.0)
+    return Grid(jnp.where(is_normal, -num_intervals * step, 0.0), step, levels, 2 * norm)
+
+
+def tensor_norms(blocks: Array, like: PyTree) -> Array:
+    """Returns ``||x||`` of each tensor, float32 [L]; never below its largest entry.
+
+    Entries are scaled by a power of two before they are squared: no square over- or underflows.
+    """
+    lo, hi = tensor_ranges(blocks, like)
+    largest, rows = jnp.maximum(-lo, hi), row_tensors(like)
+    exponent = jnp.clip(jnp.frexp(largest)[1], -_MAX_EXPONENT, _MAX_EXPONENT)
+    scaled = blocks * jnp.ldexp(jnp.float32(1), -exponent)[rows, None]
+    is_entry = np.arange(ROW)[None, :] < row_entries(like)[:, None]
+    squared = jnp.where(is_entry, jnp.square(scaled), 0.0).sum(axis=1)
+    sums = jax.ops.segment_sum(squared, rows, len(largest), indices_are_sorted=True)
+    return jnp.maximum(jnp.sqrt(sums) * jnp.ldexp(jnp.float32(1), exponent), largest)
+
+
+def qsgd_law(sizes: np.ndarray) -> np.ndarray:
+    """Returns ``min(1 / (4 s^2), 1 / (s sqrt(D)))``, float64 [B, L], per unit of range energy.
+
+    In units of ``D ||x||^2``, the range energy of a grid of width ``2 ||x||``, this is the paper's
+    ``min(D / s^2, sqrt(D) / s) ||x||^2`` with the 1/4 of a Bernoulli variance that it leaves out.
+
+    Args:
+      sizes: int [L], entries of each tensor.
+
+    Source: Alistarh et al. 2017, Lemma 3.1 (ii).
+    """
+    bits = np.clip(LEVELS, MIN_QSGD_BITS, MAX_BITS)[:, None]
+    num_intervals = 2.0 ** (bits - 1) - 1
+    law = np.minimum(1 / (4 * num_intervals**2), 1 / (num_intervals * np.sqrt(np.fmax(sizes, 1))))
+    return np.where(np.array(LEVELS)[:, None] == FLOAT_BITS, 0.0, law)
+
+
+def qsgd_error_bound(grid: Grid, like: PyTree) -> Array:
+    """Returns the bound on ``E||Q(x) - x||^2``, float32 [], with the steps that are really sent.
+
+    ``sum_j min(D_j Delta_j^2 / 4, sqrt(D_j) Delta_j ||x_j||)``; ``||x_j||^2`` where zeros are sent.
+    """
+    sizes = jnp.asarray(tensor_sizes(like), jnp.float32)
+    norm = grid.spread / 2
+    rounded = jnp.minimum(sizes * jnp.square(grid.step) / 4, jnp.sqrt(sizes) * grid.step * norm)
+    bound = jnp.where(grid.step > 0, rounded, jnp.square(norm))
+    return jnp.where(grid.num_bits == FLOAT_BITS, 0.0, bound).sum()
+
+
+def _round_up(step: Array, num_bits: Array) -> Array:
+    """Rounds positive float32 [L] up to ``24 - num_bits`` significant bits."""
+    unit = jnp.uint32(1) << num_bits.astype(jnp.uint32)
+    word = jax.lax.bitcast_convert_type(step, jnp.uint32)
+    return jax.lax.bitcast_convert_type((word + (unit - 1)) & ~(unit - 1), jnp.float32)

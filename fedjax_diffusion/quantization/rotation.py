@@ -1,0 +1,94 @@
+"""Random rotation: spreads a tensor's few large entries over many before it is quantized.
+
+Every full block x of 64 entries becomes
+
+    y = H (s * x) / 8,   s_i = +1 or -1 at random, H the Hadamard matrix of order 64,
+
+an orthogonal map: the receiver, who draws the same signs from the same seed, applies its inverse,
+and squared errors stay what they are. Whatever the shape of x, the entries of y look normal with
+the variance of x: heavy-tailed tensors gain range, light-tailed ones lose a little. A last block
+that is not full stays as it is, so the number of codes does not change.
+
+Source: Suresh et al. 2017, "Distributed Mean Estimation with Limited Communication", section 3.
+Blocks in place of one padded transform are this project's own, and 64 because its root is a power
+of two: nothing but additions round, both ends and every mapping compute the same numbers.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.quantization.blocks import tensor_sizes
+from fedjax_diffusion.quantization.bounds import grid_error_bound
+from fedjax_diffusion.quantization.filling import row_entries
+from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, Grid
+from fedjax_diffusion.types import Array, PyTree
+
+SEED_BITS = 64
+"""What the receiver needs to draw the signs."""
+_BLOCK = 64
+_NUM_ROUNDS = 6
+_WORD = 32
+ROUNDING = 2 * _NUM_ROUNDS * 2.0**-24
+"""Error of rotating there and back in float32, at most, relative to the norm of what is rotated.
+
+Every entry passes six additions each way.
+"""
+
+
+def rotate(seed: Array, blocks: Array, like: PyTree) -> Array:
+    """Rotates the full blocks of float32 [R, 128].
+
+    Args:
+      seed: uint32 [2]; the signs are a function of it and of the shapes alone.
+      blocks: float32 [R, 128], ``tree_to_blocks``.
+      like: the tree, or its shapes.
+    """
+    return jnp.where(_is_full(like), _hadamard(_flip(seed, blocks)), blocks)
+
+
+def rotate_back(seed: Array, blocks: Array, like: PyTree) -> Array:
+    """Inverts ``rotate`` of the same seed, up to ``ROUNDING``."""
+    return jnp.where(_is_full(like), _flip(seed, _hadamard(blocks)), blocks)
+
+
+def rotated_error_bound(grid: Grid, like: PyTree) -> Array:
+    """Returns the bound on ``E||Q(x) - x||^2``, float32 [], rounding of the rotations included.
+
+        (sqrt(quantization) + ROUNDING ||x||)^2,   ||x||^2 <= sum_j D_j max(|lo_j|, |hi_j|)^2
+
+    For bell-shaped tensors rounding adds below 1 % up to 12 bits and a tenth at 16: it stays below
+    the quantization error unless a rotated tensor is nearly constant.
+    """
+    sizes = jnp.asarray(tensor_sizes(like), jnp.float32)
+    largest = jnp.maximum(jnp.abs(grid.lo), jnp.abs(grid.lo + grid.spread))
+    squared = jnp.where(grid.num_bits == FLOAT_BITS, 0.0, sizes * jnp.square(largest))
+    rounding = ROUNDING * jnp.sqrt(squared.sum())
+    return jnp.square(jnp.sqrt(grid_error_bound(grid, like)) + rounding)
+
+
+def _is_full(like: PyTree) -> np.ndarray:
+    """Returns bool [R, 128]: the entry lies in a full block of its tensor."""
+    blocks_end = np.array([_BLOCK, 2 * _BLOCK])
+    return np.repeat(row_entries(like)[:, None] >= blocks_end[None, :], _BLOCK, axis=1)
+
+
+def _hadamard(blocks: Array) -> Array:
+    """Multiplies each block by ``H / 8``, its own inverse, in six rounds of butterflies.
+
+    A matrix product is several times as fast on a CPU, but its sums round several times as much,
+    in an order that depends on the mapping.
+    """
+    sums = blocks.reshape(-1, _BLOCK)
+    for _ in range(_NUM_ROUNDS):
+        left, right = jnp.split(sums, 2, axis=1)
+        sums = jnp.stack([left + right, left - right], axis=-1).reshape(sums.shape)
+    return sums.reshape(blocks.shape) / np.sqrt(_BLOCK)
+
+
+def _flip(seed: Array, blocks: Array) -> Array:
+    """Negates half of the entries, by one bit of the seed's stream each."""
+    key = jax.random.wrap_key_data(seed, impl="threefry2x32")
+    words = jax.random.bits(key, (len(blocks), blocks.shape[1] // _WORD), jnp.uint32)
+    bits = (words[:, :, None] >> np.arange(_WORD, dtype=np.uint32)[None, None, :]) & 1
+    return jnp.where(bits.reshape(blocks.shape) == 1, -blocks, blocks)

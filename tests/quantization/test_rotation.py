@@ -1,0 +1,124 @@
+"""The rotation: orthogonal, a function of its seed alone, undone up to float32 rounding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import hadamard
+
+from fedjax_diffusion.quantization import Grid, make_grid, tree_to_blocks
+from fedjax_diffusion.quantization.bounds import grid_error_bound, grid_range_energy
+from fedjax_diffusion.quantization.rotation import (
+    ROUNDING,
+    rotate,
+    rotate_back,
+    rotated_error_bound,
+)
+
+LIKE = [jnp.zeros(340), jnp.zeros((2, 128)), jnp.zeros(5), jnp.zeros((0, 2)), jnp.zeros(64)]
+NUM_FULL = np.array([2, 2, 1, 2, 2, 0, 1])  # blocks of 64 in each row
+FULL = np.arange(2) < NUM_FULL[:, None]
+SEED = jnp.array([1, 2], jnp.uint32)
+jit_rotate = jax.jit(lambda seed, blocks: rotate(seed, blocks, LIKE))
+jit_rotate_back = jax.jit(lambda seed, blocks: rotate_back(seed, blocks, LIKE))
+DENSE = jnp.zeros((1000, 128))
+jit_dense_rotate = jax.jit(lambda seed, blocks: rotate(seed, blocks, DENSE))
+jit_dense_rotate_back = jax.jit(lambda seed, blocks: rotate_back(seed, blocks, DENSE))
+dense_grid = jax.jit(lambda values, num_bits: make_grid(values, DENSE, num_bits))
+
+
+def draw_blocks(seed=0):
+    return tree_to_blocks(
+        [np.float32(np.random.default_rng(seed).normal(size=x.shape)) for x in LIKE]
+    )
+
+
+def cut(blocks):
+    """Rows of 128 as pairs of 64: [R, 2, 64]."""
+    return np.asarray(blocks, np.float64).reshape(len(FULL), 2, 64)
+
+
+def find_signs(seed):
+    """The signs [R, 2, 64] that the seed gives full blocks: the image of e_i starts with s_i."""
+    units = jnp.tile(jnp.eye(64)[:, None, :], (1, len(FULL), 2))
+    images = jax.vmap(jit_rotate, in_axes=(None, 0))(seed, units)
+    return np.stack([np.sign(cut(image))[:, :, 0] for image in images], axis=-1)
+
+
+def test_is_the_hadamard_transform_of_the_signed_blocks():
+    x = cut(draw_blocks())
+    expected = (find_signs(SEED) * x) @ hadamard(64) / 8
+    rotated = cut(jit_rotate(SEED, draw_blocks()))
+    np.testing.assert_allclose(rotated[FULL], expected[FULL], atol=1e-5)
+    np.testing.assert_array_equal(rotated[~FULL], x[~FULL])
+
+
+def test_signs_are_fair_and_come_from_the_seed_alone():
+    seeds = jax.random.bits(jax.random.key(0), (20, 2), jnp.uint32)
+    signs = np.stack([find_signs(seed)[FULL] for seed in seeds]).reshape(-1, 64)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert abs(signs.mean()) <= 5 / np.sqrt(signs.size)
+    correlations = signs @ signs.T / 64 - np.eye(len(signs))  # of blocks and seeds
+    assert np.abs(correlations).max() <= 5 / np.sqrt(64)
+    np.testing.assert_array_equal(find_signs(seeds[0]), find_signs(seeds[0]))
+
+
+@pytest.mark.parametrize("kind", ["normal", "spike", "constant", "geometric", "huge"])
+def test_rounding_stays_within_its_allowance(kind):
+    """Each way costs at most half of it, in units of the block's norm."""
+    r = np.random.default_rng(0)
+    rows = {
+        "normal": r.normal(size=(2000, 64)),
+        "spike": np.eye(64)[r.integers(0, 64, 2000)] * r.normal(size=(2000, 1)),
+        "constant": np.ones((2000, 64)) * r.normal(size=(2000, 1)),
+        "geometric": r.normal(size=(2000, 64)) * 2.0 ** -np.arange(64),
+        "huge": 1e30 * r.normal(size=(2000, 64)),
+    }[kind]
+    blocks = jnp.float32(rows).reshape(1000, 128)
+    rotated = jit_dense_rotate(SEED, blocks)
+    exact, image, restored = (
+        np.asarray(x, np.float64).reshape(2000, 64)
+        for x in (blocks, rotated, jit_dense_rotate_back(SEED, rotated))
+    )
+    norms = np.linalg.norm(exact, axis=1)
+    assert (np.linalg.norm(restored - exact, axis=1) <= ROUNDING * norms).all()
+    assert (np.abs(np.linalg.norm(image, axis=1) - norms) <= ROUNDING / 2 * norms).all()
+
+
+def test_the_bound_counts_what_rounding_adds():
+    """A tensor that came out constant has nothing to quantize, but was rotated all the same."""
+    like = jnp.zeros(640)
+    grid = Grid(*(jnp.array([x]) for x in (-3.0, 0.0, 16, 0.0)))
+    rounding = 640 * (3 * ROUNDING) ** 2
+    assert float(rotated_error_bound(grid, like)) == pytest.approx(rounding, rel=1e-5)
+    wide = grid._replace(lo=jnp.array([-1.0]), step=jnp.array([2.0**-14]), spread=jnp.array([4.0]))
+    quantization = 640 * 2.0**-28 / 4
+    expected = (np.sqrt(quantization) + np.sqrt(rounding)) ** 2
+    assert float(rotated_error_bound(wide, like)) == pytest.approx(expected, rel=1e-5)
+    assert float(rotated_error_bound(grid._replace(num_bits=jnp.array([32])), like)) == 0
+
+
+@pytest.mark.parametrize("num_bits", range(1, 17))
+def test_rounding_is_below_the_quantization_error(num_bits):
+    values = jit_dense_rotate(SEED, jax.random.normal(jax.random.key(0), DENSE.shape))
+    grid = dense_grid(values, num_bits)
+    ratio = float(rotated_error_bound(grid, DENSE)) / float(grid_error_bound(grid, DENSE))
+    assert 1 <= ratio <= (1.01 if num_bits <= 12 else 1.15)
+
+
+def test_heavy_tails_gain():
+    """A block with a single 1 becomes entries of 1/8 or -1/8: its range falls from 1 to 1/4."""
+    spikes = jnp.float32(np.eye(128)[np.random.default_rng(0).integers(1, 64, 1000)])
+    energies = [
+        float(grid_range_energy(dense_grid(x, 8), DENSE))
+        for x in (spikes, jit_dense_rotate(SEED, spikes))
+    ]
+    np.testing.assert_allclose(energies[1] / energies[0], 1 / 16, rtol=1e-6)
+
+
+def test_is_the_same_in_a_loop_and_in_a_batch():
+    seeds = jax.random.bits(jax.random.key(0), (4, 2), jnp.uint32)
+    blocks = jnp.stack([draw_blocks(i) for i in range(4)])
+    for one in (jit_rotate, jit_rotate_back):
+        looped = np.stack([one(s, x) for s, x in zip(seeds, blocks, strict=True)])
+        np.testing.assert_array_equal(jax.jit(jax.vmap(one))(seeds, blocks), looped)
