@@ -50,9 +50,12 @@ from fedjax_diffusion.resources import (
     DeviceParams,
     Ledger,
     Status,
+    Verification,
     allocate,
     draw_channel,
     make_fleet,
+    refine,
+    verify,
 )
 from fedjax_diffusion.runner import RunResult, load_run, run
 from fedjax_diffusion.simulator import RoundInfo, SimulationState, Simulator, make_simulator
@@ -79,6 +82,7 @@ __all__ = [
     "Status",
     "Stream",
     "UNetConfig",
+    "Verification",
     "WireFormatError",
     "allocate",
     "build",
@@ -101,10 +105,12 @@ __all__ = [
     "partition_quantity_skew",
     "partition_shards",
     "quantization_error_bound",
+    "refine",
     "run",
     "sample_ancestral",
     "sample_ddim",
     "seed_to_key",
     "stochastic_quantize",
     "stream_key",
+    "verify",
 ]

@@ -7,6 +7,7 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_diffusion.resources.band_split import with_leaves
 from fedjax_diffusion.resources.explanation import explain
 from fedjax_diffusion.resources.problem import AllocationProblem
 from fedjax_diffusion.resources.status import Status
@@ -35,7 +36,9 @@ class Choice(NamedTuple):
       smallest_error: float64 [], the least total error that the method could reach.
       multiplier: float64 [], lambda >= 0.
       dual_bound: float64 [], joules, or None: then the best split of the same bits is the bound.
-      residual: float64 [], relative KKT residual in the bits and in lambda.
+      residual: float64 [], relative KKT residual in the bits, in lambda and in the bands.
+      bandwidth_hz: float64 [K], shares of one band, or None: then each client has its own.
+      bandwidth_price: float64 [], mu >= 0, joules per hertz of the shared band.
     """
 
     num_bits: Array
@@ -46,6 +49,8 @@ class Choice(NamedTuple):
     multiplier: Array
     dual_bound: Array | None
     residual: Array
+    bandwidth_hz: Array | None = None
+    bandwidth_price: Array | float = 0.0
 
 
 ChooseFn = Callable[..., Choice]
@@ -61,6 +66,8 @@ class Allocation:
 
     Attributes:
       num_bits: int32 [K] (float64 from the method "relaxed"), 1..16, 32, or 0.
+      bandwidth_hz: float64 [K], the band that it sends on, Hz: the problem's, or with
+        ":joint_bandwidth" its share of the problem's total; the shares add up to no more than that.
       compute_seconds: float64 [K], tau, s.
       upload_seconds: float64 [K], t, s; the two add up to the deadline.
       transmit_power_watts: float64 [K], p, W.
@@ -75,11 +82,16 @@ class Allocation:
         bits.
       relative_gap: float64 [] in [0, 1], (energy - dual bound) / energy; 0 where nobody takes part.
       multiplier: float64 [], lambda, joules per unit of squared error.
+      bandwidth_price: float64 [], mu, joules per hertz; with lambda it certifies the dual bound. 0
+        where no band is shared.
+      is_band_shared: bool [], the clients share the sum of the problem's bands.
       kkt_residual: float64 [], the largest relative violation of the KKT conditions in what the
-        method chose: tau, and for "relaxed" also the bits and the budget.
+        method chose: tau, for "relaxed" also the bits and the budget, for a shared band also the
+        shares and their sum.
     """
 
     num_bits: Array
+    bandwidth_hz: Array
     compute_seconds: Array
     upload_seconds: Array
     transmit_power_watts: Array
@@ -91,6 +103,8 @@ class Allocation:
     dual_bound_joules: Array
     relative_gap: Array
     multiplier: Array
+    bandwidth_price: Array
+    is_band_shared: Array
     kkt_residual: Array
 
     @property
@@ -123,7 +137,9 @@ class Allocation:
         Returns:
           The lines; none if nothing is infeasible.
         """
-        return explain(problem, self.status, self.requested_bits, self.error)
+        return explain(
+            problem, self.status, self.requested_bits, self.error, bool(self.is_band_shared)
+        )
 
 
 def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allocation:
@@ -135,6 +151,8 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
       split: how each client divides the deadline.
     """
     is_active = choice.status == Status.OPTIMAL
+    if choice.bandwidth_hz is not None:
+        problem = with_leaves(problem, bandwidth_hz=choice.bandwidth_hz)
     compute_seconds = split(problem, choice.payload)
     cost = client_cost(problem, choice.payload, compute_seconds)
 
@@ -157,6 +175,7 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
     per_client = {name: jnp.where(is_active, value, 0.0) for name, value in cost._asdict().items()}
     return Allocation(
         num_bits=jnp.where(is_active, choice.num_bits, jnp.zeros_like(choice.num_bits)),
+        bandwidth_hz=jnp.where(is_active, problem.bandwidth_hz, 0.0),
         **per_client,
         status=choice.status,
         requested_bits=choice.num_bits,
@@ -164,5 +183,7 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
         dual_bound_joules=bound,
         relative_gap=jnp.where(is_any, (energy - bound) / jnp.where(is_any, energy, 1.0), 0.0),
         multiplier=jnp.where(is_any, choice.multiplier, 0.0),
+        bandwidth_price=jnp.where(is_any, choice.bandwidth_price, 0.0),
+        is_band_shared=jnp.array(choice.bandwidth_hz is not None),
         kkt_residual=jnp.where(is_any, residual, 0.0),
     )

@@ -7,12 +7,19 @@ from typing import NamedTuple
 from fedjax_diffusion.resources.allocation import Allocation, ChooseFn, assemble
 from fedjax_diffusion.resources.baselines import demand, fixed_bits, largest
 from fedjax_diffusion.resources.float64 import float64_on_cpu
+from fedjax_diffusion.resources.joint_bandwidth import on_demand_jointly
+from fedjax_diffusion.resources.joint_baselines import (
+    demand_jointly,
+    fixed_bits_jointly,
+    largest_jointly,
+)
 from fedjax_diffusion.resources.on_demand import on_demand
 from fedjax_diffusion.resources.problem import FULL_PRECISION_BITS, LEVELS, AllocationProblem
 from fedjax_diffusion.resources.relaxed import relaxed
 from fedjax_diffusion.resources.time_split import SplitFn, max_frequency_split, optimal_split
 
 MAX_FREQUENCY = "max_frequency"
+JOINT_BANDWIDTH = "joint_bandwidth"
 
 
 class Method(NamedTuple):
@@ -22,20 +29,24 @@ class Method(NamedTuple):
       choose: how it chooses.
       arguments: what ``choose`` takes besides the problem and the split.
       takes_bits: the name carries one more argument, ``name:B``.
+      choose_jointly: how it chooses where the clients share one band; None if it cannot.
     """
 
     choose: ChooseFn
     arguments: tuple[int, ...] = ()
     takes_bits: bool = False
+    choose_jointly: ChooseFn | None = None
 
 
 METHODS = {
-    "on_demand": Method(on_demand),
+    "on_demand": Method(on_demand, choose_jointly=on_demand_jointly),
     "relaxed": Method(relaxed),
-    "demand": Method(demand),
-    "fixed_bits": Method(fixed_bits, takes_bits=True),
-    "full_precision": Method(fixed_bits, arguments=(FULL_PRECISION_BITS,)),
-    "largest": Method(largest),
+    "demand": Method(demand, choose_jointly=demand_jointly),
+    "fixed_bits": Method(fixed_bits, takes_bits=True, choose_jointly=fixed_bits_jointly),
+    "full_precision": Method(
+        fixed_bits, arguments=(FULL_PRECISION_BITS,), choose_jointly=fixed_bits_jointly
+    ),
+    "largest": Method(largest, choose_jointly=largest_jointly),
 }
 
 
@@ -50,7 +61,9 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
       method: "on_demand" (least energy within the error budget), "relaxed" (the same with real
         bits), "demand" (the bits that each client demands), "fixed_bits:B", "full_precision", or
         "largest" (the most bits that arrive in time). Followed by ":max_frequency", clients compute
-        at full frequency instead of splitting the time well.
+        at full frequency instead of splitting the time well. Followed by ":joint_bandwidth", they
+        share the sum of the problem's ``bandwidth_hz``, as energy asks, instead of each having its
+        own; not for "relaxed".
 
     Returns:
       The allocation, in host NumPy arrays. Infeasible clients have zeros and a status, never NaN.
@@ -98,24 +111,31 @@ def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
 
 
 def parse_method(method: str) -> tuple[ChooseFn, tuple[int, ...], SplitFn]:
-    """Returns what ``name[:bits][:max_frequency]`` means: the choice, its arguments, the split.
+    """Returns the choice, its arguments and the split that a method's name means.
+
+    ``name[:bits][:max_frequency | :joint_bandwidth]``.
 
     Raises:
       ValueError: the name, the bits or what follows is unknown; says what exists.
     """
     name, *rest = method.split(":")
     known = ", ".join(f"{key}:B" if entry.takes_bits else key for key, entry in METHODS.items())
-    expected = f"must be one of {known}, each optionally with :{MAX_FREQUENCY}"
-    is_fast = rest[-1:] == [MAX_FREQUENCY]
-    if is_fast:
-        rest = rest[:-1]
+    expected = (
+        f"must be one of {known}, each optionally with :{MAX_FREQUENCY} or :{JOINT_BANDWIDTH}"
+    )
+    suffix = rest.pop() if rest[-1:] in ([MAX_FREQUENCY], [JOINT_BANDWIDTH]) else ""
     if name not in METHODS or len(rest) != int(METHODS[name].takes_bits):
         raise ValueError(f"method = {method!r}: {expected}")
     if any(bits not in map(str, LEVELS) for bits in rest):
         raise ValueError(f"method = {method!r}: {expected}; B is 1..16 or 32")
     entry = METHODS[name]
     arguments = (*entry.arguments, *map(int, rest))
-    return entry.choose, arguments, max_frequency_split if is_fast else optimal_split
+    if suffix != JOINT_BANDWIDTH:
+        split = max_frequency_split if suffix == MAX_FREQUENCY else optimal_split
+        return entry.choose, arguments, split
+    if entry.choose_jointly is None:
+        raise ValueError(f"method = {method!r}: {expected}; {name} has no shared band")
+    return entry.choose_jointly, arguments, optimal_split
 
 
 def _solve(

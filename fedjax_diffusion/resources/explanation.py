@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fedjax_diffusion.resources.band_need import least_bandwidth_hz, shared_time_budget
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.problem import AllocationProblem, level_index, level_payload
 from fedjax_diffusion.resources.status import Status
@@ -17,7 +18,11 @@ _DIGITS = 6
 
 
 def explain(
-    problem: AllocationProblem, status: ArrayLike, requested_bits: ArrayLike, error: ArrayLike
+    problem: AllocationProblem,
+    status: ArrayLike,
+    requested_bits: ArrayLike,
+    error: ArrayLike,
+    is_band_shared: bool,
 ) -> list[str]:
     """Returns one line per thing that is infeasible; empty if nothing is.
 
@@ -28,19 +33,23 @@ def explain(
       status: int [K], a ``Status`` each.
       requested_bits: [K], what each was to send.
       error: [], the least total error, where the budget is missed.
+      is_band_shared: each could have the sum of the problem's bands.
     """
     status, requested_bits = np.asarray(status), np.asarray(requested_bits)
-    late, demanding, inexact = (
+    late, demanding, inexact, crowded = (
         np.flatnonzero(status == kind)
         for kind in (
             Status.INFEASIBLE_TIME,
             Status.INFEASIBLE_DEMAND,
             Status.INFEASIBLE_ERROR,
+            Status.INFEASIBLE_BANDWIDTH,
         )
     )
     lines = []
     if late.size:
-        lines.append(_explain_time(problem, requested_bits, late))
+        whole = problem.replace(bandwidth_hz=problem.bandwidth_hz.sum())
+        offered = whole if is_band_shared else problem
+        lines.append(_explain_time(offered, requested_bits, late))
     if demanding.size:
         lines.append(_explain_demand(problem, demanding))
     if inexact.size:
@@ -49,6 +58,8 @@ def explain(
             "even at the largest level that each can deliver; the smallest error_budget that works "
             f"is {_round_up(float(np.asarray(error)))}"
         )
+    if crowded.size:
+        lines.append(_explain_bandwidth(problem, requested_bits, crowded))
     return lines
 
 
@@ -67,6 +78,20 @@ def _explain_demand(problem: AllocationProblem, demanding: np.ndarray) -> str:
         f"demand: {_name(demanding)}: min_bits {_span(problem.min_bits[demanding])} is above "
         f"max_bits {_span(problem.max_bits[demanding])}; lower min_bits or raise max_bits by "
         f"{_span((problem.min_bits - problem.max_bits)[demanding])}"
+    )
+
+
+def _explain_bandwidth(
+    problem: AllocationProblem, requested_bits: np.ndarray, crowded: np.ndarray
+) -> str:
+    band_hz = least_bandwidth_hz(problem, requested_bits)[crowded].sum()
+    is_crowded = np.isin(np.arange(problem.num_clients), crowded)
+    seconds = shared_time_budget(problem, requested_bits, is_crowded)
+    return (
+        f"bandwidth: {_name(crowded)} cannot deliver {_span(requested_bits[crowded])} bits "
+        f"together over {problem.bandwidth_hz.sum():g} Hz; the smallest sum of bandwidth_hz that "
+        f"works is {_round_up(float(band_hz))}, or the smallest time_budget_seconds "
+        f"{_round_up(float(seconds))}"
     )
 
 

@@ -1,8 +1,9 @@
-"""Allocation problems and answers as JSON files."""
+"""Allocation problems and answers as files."""
 
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from fedjax_diffusion.atomic import write_text
 from fedjax_diffusion.resources.allocation import Allocation
-from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
+from fedjax_diffusion.resources.clients_csv import read_clients, write_clients
+from fedjax_diffusion.resources.problem import LEVELS, PER_CLIENT, AllocationProblem
 from fedjax_diffusion.resources.status import Status
 from fedjax_diffusion.types import Array
 
@@ -19,7 +21,9 @@ _TABLES = ("level_payload_bits", "level_error")
 _MAY_BE_NULL = ("error_budget", *_TABLES)
 
 
-def read_problem(path: str | os.PathLike) -> AllocationProblem:
+def read_problem(
+    path: str | os.PathLike, clients: str | os.PathLike | None = None
+) -> AllocationProblem:
     """Reads a problem from a JSON object of the fields of ``AllocationProblem``, by name.
 
     A field per client is a list, or one number for all. ``error_budget`` null (or Infinity) is no
@@ -27,20 +31,25 @@ def read_problem(path: str | os.PathLike) -> AllocationProblem:
 
     Args:
       path: a file like ``{"compute_cycles": [2e9, 4e9], "max_power_watts": 0.2, ...}``.
+      clients: a CSV file with one row per client, whose columns are fields that the JSON file does
+        not give; None if that gives all.
 
     Raises:
-      ValueError: one line that names the file, the field, the index and what is allowed. The file
-        cannot be read or is not JSON; a field is unknown, missing, given twice, not a number, out
-        of range, or does not fit the others.
+      ValueError: one line that names the file, the field, the index (in the CSV file the line) and
+        what is allowed. A file cannot be read or is not JSON or CSV; a field is unknown, missing,
+        given twice, not a number, out of range, or does not fit the others.
     """
+    columns = {} if clients is None else read_clients(clients)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         # Integers become floats too: one with 400 digits is then infinite, and refused as such.
         content = json.loads(text, parse_int=float, object_pairs_hook=_to_dict)
-        _check_names(content)
+        _check_names(content, columns, clients)
         for name, value in content.items():
             _check_value(name, value)
-        return AllocationProblem(**content)
+            if columns and isinstance(value, list) and name in (*PER_CLIENT, *_TABLES):
+                _check_length(name, value, columns, clients)
+        return AllocationProblem(**content, **columns)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, RecursionError) as error:
@@ -50,26 +59,41 @@ def read_problem(path: str | os.PathLike) -> AllocationProblem:
 
 
 def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
-    """Writes an allocation as a JSON object of its fields, by name; whole or not at all.
+    """Writes an allocation by its fields' names; whole or not at all.
 
-    Each ``status`` is its name in lower case; an infinite value is null.
+    Each ``status`` is its name in lower case; in JSON an infinite value is null.
 
     Args:
-      path: the file, replaced if there is one; its folder exists.
+      path: ``.json`` for an object of all fields, ``.csv`` for a row per client of the fields that
+        differ between clients. Replaced if there is one; its folder exists.
       allocation: of K clients.
 
     Raises:
-      ValueError: the file cannot be written.
+      ValueError: another suffix, or the file cannot be written.
     """
+    check_suffix(path)
+    try:
+        if Path(path).suffix == ".csv":
+            write_clients(path, allocation)
+        else:
+            write_text(Path(path), _to_json_text(allocation))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_suffix(path: str | os.PathLike) -> None:
+    """Raises ValueError unless ``write_allocation`` can write a file of this name."""
+    if Path(path).suffix not in (".json", ".csv"):
+        raise ValueError(f"{path}: must end in .json or .csv")
+
+
+def _to_json_text(allocation: Allocation) -> str:
     content = {
         field.name: _to_json(getattr(allocation, field.name))
         for field in dataclasses.fields(allocation)
     }
     content["status"] = [Status(status).name.lower() for status in allocation.status]
-    try:
-        write_text(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,15 +105,33 @@ def _to_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _check_names(content: Any) -> None:
+def _check_names(
+    content: Any, columns: Mapping[str, list[float]], clients: str | os.PathLike | None
+) -> None:
     if not isinstance(content, dict):
         raise ValueError(f"must be an object with the fields {', '.join(_FIELDS)}")
     unknown = [name for name in content if name not in _FIELDS]
     if unknown:
         raise ValueError(f"unknown field {_quote(unknown[0])}: must be one of {', '.join(_FIELDS)}")
-    missing = [name for name in _FIELDS if name not in content and name not in _TABLES]
+    repeated = [name for name in content if name in columns]
+    if repeated:
+        raise ValueError(f"{repeated[0]} is given here and in {clients}: must be in one of them")
+    given = {*content, *columns, *_TABLES}
+    missing = [name for name in _FIELDS if name not in given]
     if missing:
-        raise ValueError(f"missing {', '.join(missing)}")
+        where = "" if clients is None else f", here or as a column of {clients}"
+        raise ValueError(f"missing {', '.join(missing)}{where}")
+
+
+def _check_length(
+    name: str, value: list, columns: Mapping[str, list[float]], clients: str | os.PathLike | None
+) -> None:
+    num_clients = len(next(iter(columns.values())))
+    if len(value) != num_clients:
+        raise ValueError(
+            f"{name} is of {len(value)} clients, {clients} of {num_clients}: must be of as many, "
+            "or one number for all"
+        )
 
 
 def _check_value(name: str, value: Any) -> None:

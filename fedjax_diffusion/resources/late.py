@@ -32,7 +32,8 @@ def charge_late(
 
     A late client is charged its cost at full frequency and full power, ``kappa C F^2 + P S /
     r_max``: an infeasible opponent must not look free. So is a client that an opponent leaves out
-    for another reason, as ``on_demand`` may.
+    for another reason, as ``on_demand`` may. Also of an opponent whose clients share the band, a
+    late client is charged on its own ``bandwidth_hz``: what the others leave it is not defined.
 
     Args:
       problem: K clients.

@@ -1,17 +1,11 @@
 """The on-demand allocator: integer bits by a multiplier search over tables of energy per level."""
 
-import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.resources.allocation import ERROR_SLACK, Choice
-from fedjax_diffusion.resources.multiplier import (
-    LevelTable,
-    enumerate_levels,
-    fill_budget,
-    least_error,
-    pick,
-    search_multiplier,
-)
+from fedjax_diffusion.resources.chunks import MAX_CHUNK_CLIENTS
+from fedjax_diffusion.resources.client_table import client_table
+from fedjax_diffusion.resources.multiplier import Priced, least_error, pick
 from fedjax_diffusion.resources.problem import (
     LEVELS,
     AllocationProblem,
@@ -19,19 +13,19 @@ from fedjax_diffusion.resources.problem import (
     level_index,
     level_payload,
 )
-from fedjax_diffusion.resources.status import Status, client_status, meet_budget
-from fedjax_diffusion.resources.time_split import SplitFn, client_cost, is_deliverable
+from fedjax_diffusion.resources.rounding import round_levels
+from fedjax_diffusion.resources.status import Status, meet_budget
+from fedjax_diffusion.resources.survey import survey_levels
+from fedjax_diffusion.resources.time_split import SplitFn
 from fedjax_diffusion.types import Array
-
-MAX_ENUMERATED_CLIENTS = 4
 
 
 def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Chooses the levels of least energy whose error meets the budget.
 
-    The multiplier search gives the optimum over the levels' convex hull and the dual bound; what it
-    leaves of the budget is then spent greedily. Up to four clients are enumerated instead, which is
-    exact.
+    The multiplier search gives the optimum over the levels' convex hull and the dual bound, and its
+    levels are rounded to good integer ones. Of up to four clients all combinations are compared,
+    which is exact. Beyond ``MAX_CHUNK_CLIENTS`` clients the table is never held as a whole.
 
     Args:
       problem: K clients.
@@ -40,16 +34,11 @@ def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
     Guarantees: the error is within the budget (to ``ERROR_SLACK``) wherever the status is OPTIMAL.
     Without a budget every client gets its cheapest level, which is the demanded one.
     """
-    table, status = client_table(problem, split)
     budget = problem.error_budget * (1.0 + ERROR_SLACK)
-    smallest_error = jnp.sum(pick(table.error, least_error(table)))
-    priced = search_multiplier(table, budget)
-    if problem.num_clients <= MAX_ENUMERATED_CLIENTS:
-        index = enumerate_levels(table, budget)
-    else:
-        index = fill_budget(table, priced.level_index, budget, priced.dual_bound)
+    solve = _solve if problem.num_clients <= MAX_CHUNK_CLIENTS else _solve_many
+    priced, status, smallest_error = solve(problem, split, budget)
     status = meet_budget(status, smallest_error, budget)
-    index = jnp.where(status == Status.OPTIMAL, index, level_index(problem.min_bits))
+    index = jnp.where(status == Status.OPTIMAL, priced.level_index, level_index(problem.min_bits))
     return Choice(
         num_bits=jnp.array(LEVELS, jnp.int32)[index],
         payload=level_payload(problem, index),
@@ -62,25 +51,23 @@ def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
     )
 
 
-def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[LevelTable, Array]:
-    """Returns the table [B, K] of energies and errors, and each client's own status, int32 [K].
+def _solve(
+    problem: AllocationProblem, split: SplitFn, budget: Array
+) -> tuple[Priced, Array, Array]:
+    """Returns the levels with their bound, each client's own status, and the smallest error."""
+    table, status = client_table(problem, split)
+    smallest_error = jnp.sum(pick(table.error, least_error(table)))
+    return round_levels(table, budget), status, smallest_error
 
-    A client that cannot take part has one level, which costs nothing and has no error.
-    """
 
-    def level_row(index):
-        levels = jnp.full(problem.num_clients, index)
-        payload = level_payload(problem, levels)
-        cost = client_cost(problem, payload, split(problem, payload))
-        num_bits = jnp.array(LEVELS, jnp.float64)[index]
-        is_allowed = (problem.min_bits <= num_bits) & (num_bits <= problem.max_bits)
-        is_usable = is_allowed & is_deliverable(problem, payload)
-        energy = jnp.where(is_usable, cost.total_joules, jnp.inf)
-        return energy, jnp.where(is_usable, level_error(problem, levels), 0.0)
-
-    # One level after another: the search for the splits then needs memory for one row at a time.
-    energy, error = jax.lax.map(level_row, jnp.arange(len(LEVELS)))
-    is_delivered = jnp.any(jnp.isfinite(energy), axis=0)
-    status = client_status(problem.min_bits <= problem.max_bits, is_delivered)
-    stand_in = jnp.where(is_delivered, energy[0], 0.0)
-    return LevelTable(energy.at[0].set(stand_in), error), status
+def _solve_many(
+    problem: AllocationProblem, split: SplitFn, budget: Array
+) -> tuple[Priced, Array, Array]:
+    """Returns the same for more clients than a chunk."""
+    survey, excess_joules = survey_levels(problem, split, budget)
+    priced = round_levels(survey.shortlist.table, budget)
+    priced = priced._replace(
+        level_index=pick(survey.shortlist.level_index, priced.level_index),
+        dual_bound=priced.dual_bound - excess_joules,
+    )
+    return priced, survey.status, jnp.sum(survey.smallest_error)

@@ -19,7 +19,7 @@ A level's *index* is its place here.
 """
 _LEVEL_VARIANCE = (*(1.0 / (2**b - 1) ** 2 for b in LEVELS[:-1]), 0.0)
 
-_PER_CLIENT = (
+PER_CLIENT = (
     "compute_cycles",
     "effective_capacitance",
     "max_frequency_hz",
@@ -30,13 +30,14 @@ _PER_CLIENT = (
     "max_bits",
     "error_weight",
 )
+"""The fields of a problem that may differ between clients, the tables per level aside."""
 _SCALARS = (
     "noise_density_watts_per_hz",
     "num_parameters",
     "error_budget",
     "time_budget_seconds",
 )
-_MAY_BE_ZERO = ("error_weight", "error_budget", "overhead_bits", "level_error")
+_MAY_BE_ZERO = ("error_weight", "overhead_bits", "level_error")
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -154,7 +155,7 @@ def _validate(fields: dict[str, Any]) -> dict[str, Any]:
     """Returns the fields as float64 arrays of their stored shapes, or raises ValueError."""
     arrays: dict[str, Any] = {name: _to_array(name, value) for name, value in fields.items()}
     num_clients = _count_clients(arrays)
-    for name in _PER_CLIENT:
+    for name in PER_CLIENT:
         arrays[name] = np.broadcast_to(arrays[name], (num_clients,)).copy()
     _check_shape(arrays, _SCALARS, [()])
     _check_shape(arrays, ("overhead_bits",), [(), (len(LEVELS),)])
@@ -183,18 +184,20 @@ def _no_value(name: str) -> np.ndarray:
 
 def _count_clients(arrays: dict[str, Any]) -> int:
     """Returns the one length that the fields per client share."""
-    num_clients = 1
-    for name in (*_PER_CLIENT, "level_payload_bits", "level_error"):
+    longest, num_clients = "", 1
+    for name in (*PER_CLIENT, "level_payload_bits", "level_error"):
         array = arrays[name]
         if array is None or array.ndim == 0:
             continue
-        if array.shape[0] == 0 or (name in _PER_CLIENT and array.ndim != 1):
+        if array.shape[0] == 0 or (name in PER_CLIENT and array.ndim != 1):
             raise ValueError(f"{name} has shape {array.shape}: must be one number or [K], K >= 1")
         if 1 not in (num_clients, array.shape[0]) and array.shape[0] != num_clients:
             raise ValueError(
-                f"{name} has {array.shape[0]} clients: must be {num_clients} as others have"
+                f"{name} is of {array.shape[0]} clients, {longest} of {num_clients}: each must be "
+                "of as many, or one number for all"
             )
-        num_clients = max(num_clients, array.shape[0])
+        if array.shape[0] > num_clients:
+            longest, num_clients = name, array.shape[0]
     return num_clients
 
 
@@ -206,18 +209,26 @@ def _check_shape(arrays: dict[str, Any], names, allowed: list[tuple[int, ...]]) 
 
 def _check_range(name: str, array: np.ndarray) -> None:
     """Raises at the first entry outside of what the field allows."""
-    if name in ("min_bits", "max_bits"):
-        is_allowed, allowed = np.isin(array, LEVELS), "1..16 or 32"
-    elif name == "num_parameters":
-        is_allowed, allowed = (array >= 1) & (array == np.floor(array)), "a whole number >= 1"
-        is_allowed &= np.isfinite(array)
-    elif name in _MAY_BE_ZERO:
-        is_allowed, allowed = (array >= 0) & np.isfinite(array), ">= 0 and finite"
-        if name == "error_budget":
-            is_allowed, allowed = array >= 0, ">= 0, or infinity for none"
-    else:
-        is_allowed, allowed = (array > 0) & np.isfinite(array), "> 0 and finite"
+    is_allowed, allowed = is_in_range(name, array)
     if not is_allowed.all():
         index = tuple(int(i) for i in np.argwhere(~is_allowed)[0])
         place = f"[{', '.join(map(str, index))}]" if index else ""
         raise ValueError(f"{name}{place} = {array[index]:g}: must be {allowed}")
+
+
+def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Returns which values a field of a problem allows, and in words what it allows.
+
+    >>> is_in_range("min_bits", np.array([8.0, 20.0]))
+    (array([ True, False]), '1..16 or 32')
+    """
+    if name in ("min_bits", "max_bits"):
+        return np.isin(values, LEVELS), "1..16 or 32"
+    if name == "num_parameters":
+        is_whole = (values >= 1) & (values == np.floor(values)) & np.isfinite(values)
+        return is_whole, "a whole number >= 1"
+    if name == "error_budget":
+        return values >= 0, ">= 0, or infinity for none"
+    if name in _MAY_BE_ZERO:
+        return (values >= 0) & np.isfinite(values), ">= 0 and finite"
+    return (values > 0) & np.isfinite(values), "> 0 and finite"

@@ -11,13 +11,15 @@ class Status(IntEnum):
     """What came of one client.
 
     A client that cannot take part on its own account says so (DEMAND before TIME); where the others
-    then cannot meet the error budget, each of them bears ERROR.
+    then cannot meet the error budget, each of them bears ERROR. Where the band is shared and each
+    could deliver over the whole of it, but not all together, each of them bears BANDWIDTH.
     """
 
     OPTIMAL = 0
     INFEASIBLE_TIME = 1
     INFEASIBLE_ERROR = 2
     INFEASIBLE_DEMAND = 3
+    INFEASIBLE_BANDWIDTH = 4
 
 
 def client_status(is_demand_met: Array, is_delivered: Array) -> Array:

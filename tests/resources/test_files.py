@@ -76,7 +76,10 @@ def test_no_error_budget(write, budget):
         ({"bandwidth_hz": [1e6, [1e6]]}, "bandwidth_hz[1] = [1000000.0]: must be a number"),
         ({"bandwidth_hz": [1e6, float("nan")]}, "bandwidth_hz[1] = nan: must be > 0 and finite"),
         ({"bandwidth_hz": [1e6, 10**400]}, "bandwidth_hz[1] = inf: must be > 0 and finite"),
-        ({"bandwidth_hz": [1e6] * 3}, "bandwidth_hz has 3 clients: must be 2"),
+        (
+            {"bandwidth_hz": [1e6] * 3},
+            "bandwidth_hz is of 3 clients, compute_cycles of 2: each must be of",
+        ),
         ({"time_budget_seconds": float("inf")}, "time_budget_seconds = inf: must be > 0"),
         ({"time_budget_seconds": [6]}, "time_budget_seconds has shape (1,): must be"),
         ({"error_budget": float("nan")}, "error_budget = nan: must be >= 0, or infinity"),
@@ -91,6 +94,69 @@ def test_no_error_budget(write, budget):
 )
 def test_bad_fields_are_named(write, fields, message):
     check_refused(write(PLAIN | fields), message)
+
+
+@pytest.fixture
+def clients(tmp_path):
+    """Returns ``clients(text) -> path`` of a clients.csv."""
+
+    def write_file(text):
+        (tmp_path / "clients.csv").write_text(text)
+        return tmp_path / "clients.csv"
+
+    return write_file
+
+
+def without(*names, **fields):
+    return {name: value for name, value in PLAIN.items() if name not in names} | fields
+
+
+def test_columns_take_the_place_of_fields(write, clients):
+    columns = ("compute_cycles", "channel_gain", "max_bits", "min_bits")
+    rows = zip(PLAIN["compute_cycles"], PLAIN["channel_gain"], PLAIN["max_bits"], strict=True)
+    table = clients("\n".join([",".join(columns), *(f"{a},{b},{c},2" for a, b, c in rows)]))
+    found = read_problem(write(without(*columns)), str(table))
+    for name, value in vars(read_problem(write(PLAIN))).items():
+        np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "table", "message"),
+    [
+        ({}, "min_bits\n2\n2\n", "min_bits is given here and in {}: must be in one of them"),
+        (
+            without("min_bits", "num_parameters"),
+            "min_bits\n2\n2\n",
+            "missing num_parameters, here or as a column of {}",
+        ),
+        (
+            without("min_bits"),
+            "min_bits\n2\n2\n2\n",
+            "compute_cycles is of 2 clients, {} of 3: must be of as many, or one number for all",
+        ),
+        (
+            without("min_bits"),
+            "min_bits\n2\n",
+            "compute_cycles is of 2 clients, {} of 1: must be of as many, or one number for all",
+        ),
+        (
+            without("min_bits", level_error=[[1.0] * 17] * 3),
+            "min_bits\n2\n2\n",
+            "level_error is of 3 clients, {} of 2: must be of as many, or one number for all",
+        ),
+    ],
+)
+def test_columns_and_fields_that_do_not_fit(write, clients, fields, table, message):
+    table = clients(table)
+    path = write(fields or PLAIN)
+    with pytest.raises(ValueError, match="^" + re.escape(f"{path}: {message.format(table)}")):
+        read_problem(path, table)
+
+
+def test_a_bad_table_is_named_by_its_own_path(write, clients):
+    table = clients("min_bits\n0\n")
+    with pytest.raises(ValueError, match="^" + re.escape(f"{table}: line 2 (client 0): min_bits")):
+        read_problem(write(without("min_bits")), table)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +222,10 @@ def test_nothing_is_left_where_an_allocation_cannot_be_written(make_problem, tmp
     allocation = allocate(make_problem(3, 0))
     with pytest.raises(ValueError, match=r"none/a\.json: cannot be written: No such file"):
         write_allocation(tmp_path / "none" / "a.json", allocation)
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ValueError, match="folder: cannot be written: Is a directory"):
-        write_allocation(tmp_path / "folder", allocation)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    for name in ("folder.json", "folder.csv"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(ValueError, match=f"{name}: cannot be written: Is a directory"):
+            write_allocation(tmp_path / name, allocation)
+    with pytest.raises(ValueError, match=r"a\.txt: must end in \.json or \.csv"):
+        write_allocation(tmp_path / "a.txt", allocation)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.json", "folder.csv"}

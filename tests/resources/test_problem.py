@@ -55,7 +55,10 @@ def test_no_error_budget_is_infinite():
         ({"time_budget_seconds": [1, 2]}, r"time_budget_seconds has shape \(2,\): must be"),
         ({"time_budget_seconds": None}, r"time_budget_seconds = None: must be a number"),
         ({"bandwidth_hz": "wide"}, r"bandwidth_hz = 'wide': must be a number"),
-        ({"bandwidth_hz": [1e6, 1e6, 1e6]}, r"bandwidth_hz has 3 clients: must be 2"),
+        (
+            {"bandwidth_hz": [1e6, 1e6, 1e6]},
+            "bandwidth_hz is of 3 clients, compute_cycles of 2: each must be of as many",
+        ),
         ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
         ({"bandwidth_hz": []}, r"bandwidth_hz has shape \(0,\)"),
         ({"overhead_bits": [1, 2, 3]}, r"overhead_bits has shape \(3,\): must be"),

@@ -1,0 +1,112 @@
+"""The maximum of a concave bound over the price of a shared resource. Knows nothing of energy."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.types import Array
+
+M = TypeVar("M")
+
+_MAX_EVALUATIONS = 60
+_CLOSE_ENOUGH = 1e-9
+_FIRST_STEP, _MAX_STEP = 0.5, 8.0
+
+
+class Tried(NamedTuple):
+    """What is found at one price mu, [] each.
+
+    Attributes:
+      bound: ``D(mu)``.
+      slope: ``dD / dmu``; at a kink one of its slopes.
+      known: no bound is above this.
+    """
+
+    bound: Array
+    slope: Array
+    known: Array
+
+
+class _Line(NamedTuple):
+    """A supporting line of the bound: where it touches, log mu, D and dD / dmu there."""
+
+    log_price: Array
+    bound: Array
+    slope: Array
+
+
+class _State(NamedTuple):
+    low: _Line
+    high: _Line
+    best: Array
+    target: Array
+    step: Array
+    is_open: Array
+    num_evaluations: Array
+
+
+def search_price(evaluate: Callable[[Array, M], tuple[Tried, M]], log_price: Array, memory: M) -> M:
+    """Tries prices until the best bound seen is within 1e-9 of the greatest that there can be.
+
+    Two supporting lines enclose the maximum. Where they cross is the next price to try, and bounds
+    the maximum from above (Kelley's cutting planes, in one dimension).
+
+    Args:
+      evaluate: ``(log mu, memory) -> (tried, memory)``, the bound concave in mu > 0; the memory, a
+        pytree, is where it keeps what it finds.
+      log_price: [], where to start.
+      memory: to start with.
+
+    Returns:
+      The last memory.
+    """
+
+    def advance(carried):
+        state, memory = carried
+        tried, memory = evaluate(state.target, memory)
+        line = _Line(state.target, tried.bound, tried.slope)
+        rises = line.slope > 0
+        low, high = _select(rises, line, state.low), _select(rises, state.high, line)
+        best = jnp.maximum(tried.bound, state.best)
+        is_enclosed = jnp.isfinite(low.log_price) & jnp.isfinite(high.log_price)
+        crossing, ceiling = _cross(low, high)
+        outward = jnp.where(rises, state.step, -state.step)
+        target = jnp.where(is_enclosed, crossing, line.log_price + outward)
+        ceiling = jnp.minimum(jnp.where(is_enclosed, ceiling, jnp.inf), tried.known)
+        is_open = ceiling - best > _CLOSE_ENOUGH * jnp.abs(best)
+        step = jnp.minimum(2.0 * state.step, _MAX_STEP)
+        return _State(low, high, best, target, step, is_open, state.num_evaluations + 1), memory
+
+    def is_unfinished(carried):
+        state, _ = carried
+        return state.is_open & (state.num_evaluations < _MAX_EVALUATIONS)
+
+    zero, infinity = jnp.zeros_like(log_price), jnp.full_like(log_price, jnp.inf)
+    start = _State(
+        low=_Line(-infinity, zero, zero),
+        high=_Line(infinity, zero, zero),
+        best=-infinity,
+        target=log_price,
+        step=jnp.full_like(log_price, _FIRST_STEP),
+        is_open=jnp.array(True),
+        num_evaluations=jnp.array(0, jnp.int32),
+    )
+    return jax.lax.while_loop(is_unfinished, advance, (start, memory))[1]
+
+
+def _select(condition: Array, first: _Line, second: _Line) -> _Line:
+    return _Line(*(jnp.where(condition, x, y) for x, y in zip(first, second, strict=True)))
+
+
+def _cross(low: _Line, high: _Line) -> tuple[Array, Array]:
+    """Returns log mu where two supporting lines cross, and the value there."""
+    low_price, high_price = jnp.exp(low.log_price), jnp.exp(high.log_price)
+    bend = low.slope - high.slope
+    rise = high.bound - low.bound + low.slope * low_price - high.slope * high_price
+    price = jnp.clip(rise / jnp.where(bend > 0, bend, 1.0), low_price, high_price)
+    ceiling = jnp.minimum(
+        low.bound + low.slope * (price - low_price), high.bound + high.slope * (price - high_price)
+    )
+    return jnp.log(jnp.maximum(price, jnp.finfo(price.dtype).tiny)), ceiling
