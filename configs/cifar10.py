@@ -23,6 +23,9 @@ def get_config(variant: str = ""):
     config.client_optimizer.learning_rate = 2e-4
     config.federated.ema_decay = 0.9
     config.allocator.time_budget_seconds = 86_400.0
+    config.study.update(image_shape=(32, 32, 3), num_examples=50_000)
+    days = (0.75, 1.0, 1.5, 2.0, 4.0, 7.0, 14.0)
+    config.study.time_budgets_seconds = tuple(86_400.0 * day for day in days)
     if variant == "smoke":
         config.num_rounds, config.data.split, config.diffusion.num_steps = 2, "train[:512]", 100
         config.model.update(channels=16, channel_multipliers=(1, 1), num_res_blocks=1)

@@ -135,6 +135,29 @@ def get_config() -> ConfigDict:
             ),
         }
     )
+    config.study = ConfigDict(
+        {  # StudyConfig: what `fedjax-diffusion study` varies; `run` does not read it
+            "rounds": 32,  # channel draws that each setting averages over
+            "time_budgets_seconds": (8, 10, 12, 15, 20, 30, 45, 60, 90, 120, 240),  # T
+            "distances_meters": (50, 100, 150, 200, 300, 400, 500, 700, 1000),  # of all clients
+            "methods": (  # compared with allocator.method, on the same channels
+                "on_demand:max_frequency",
+                "on_demand:joint_bandwidth",  # the clients share their bands
+                "demand",
+                "demand:max_frequency",
+                "fixed_bits:1",
+                "fixed_bits:4",
+                "fixed_bits:8",
+                "fixed_bits:8:max_frequency",
+                "full_precision",
+                "full_precision:max_frequency",
+            ),
+            "goals_percent": (83.6, 90.0),  # savings of which it says where they are reached
+            "image_shape": (8, 8, 1),  # height, width, channels: a study reads no images
+            "num_examples": 1497,  # spread over the clients by `partition`
+            "num_classes": 10,
+        }
+    )
     config.compute = ConfigDict(
         {  # ComputeConfig
             "client_map": "auto",  # auto | loop | map | vmap | chunked

@@ -1,21 +1,55 @@
-"""The command line: ``fedjax-diffusion run | sample | allocate``. Commands only, no logic."""
+"""The command line: run, sample, study, allocate. Commands only, no logic."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
+_EXIT_INVALID = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_INFEASIBLE = 3
 _EXIT_INTERRUPTED = 130
 _DEBUG = "FEDJAX_DIFFUSION_DEBUG"
+_ALLOCATE = """\
+Decide for every client of one round how many bits it sends, how long it computes
+and at which power it sends, so that all meet the deadline, the error stays within
+its budget, and computing and sending cost the least energy.
+
+FILE.json holds these fields; those marked * may be a list, a number per client:
+
+  * compute_cycles               CPU cycles of local training
+  * effective_capacitance        J s^2 / cycle^3, usually 1e-28
+  * max_frequency_hz             fastest CPU clock
+  * channel_gain                 linear power gain to the base station
+  * bandwidth_hz                 of the client's sub-channel
+  * max_power_watts              transmit power limit
+  * min_bits, max_bits           bits per parameter it demands, and can handle: 1..16 or 32
+  * error_weight                 squared aggregation weight times V_k, see docs/allocator.md
+    num_parameters               of the model
+    overhead_bits                of a message, beside its codes (or 17 numbers, one per level)
+    noise_density_watts_per_hz   4e-21 for thermal noise
+    error_budget                 bound on the squared error; null for none
+    time_budget_seconds          deadline for computing and sending
+
+for example:
+
+  {"compute_cycles": [2e9, 4e9], "effective_capacitance": 1e-28,
+   "max_frequency_hz": 2e9, "channel_gain": [1e-11, 1e-12], "bandwidth_hz": 1e6,
+   "max_power_watts": 0.2, "min_bits": 2, "max_bits": 16, "error_weight": 1.0,
+   "num_parameters": 267000, "overhead_bits": 512, "noise_density_watts_per_hz": 4e-21,
+   "error_budget": 1e-3, "time_budget_seconds": 6}
+
+exit codes: 0 solved, 2 bad input, 3 some client is infeasible (stderr says why and
+what would help), 1 the answer failed the check that follows every solution.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0: done; 2: bad input, named in one line on stderr; 3: an allocation with infeasible clients;
-    130: interrupted. With FEDJAX_DIFFUSION_DEBUG=1 in the environment, bad input shows a traceback.
+    0: done; 1: an allocation that fails its check; 2: bad input, named in one line on stderr; 3: an
+    allocation with infeasible clients; 130: interrupted.
+    With FEDJAX_DIFFUSION_DEBUG=1 in the environment, bad input shows a traceback.
     """
     parser = make_parser()
     arguments, rest = parser.parse_known_args(argv)
@@ -27,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fedjax-diffusion: {' '.join(str(error).split())}", file=sys.stderr)
         return _EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        rest = "; the same command goes on from the last checkpoint"
+        print(f"\ninterrupted{rest * (arguments.command is _run)}", file=sys.stderr)
         return _EXIT_INTERRUPTED
 
 
@@ -59,16 +94,50 @@ def make_parser() -> argparse.ArgumentParser:
     sample.add_argument("--output", help="a .png (default: WORKDIR/samples/sample_SEED.png)")
     sample.set_defaults(command=_sample)
 
+    study = commands.add_parser(
+        "study",
+        allow_abbrev=False,
+        help="compare energy over deadlines and distances; trains nothing",
+        epilog="What is varied: --config.study.key=value, as in configs/default.py.",
+    )
+    study.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
+    study.add_argument("--workdir", help="the study folder (default: studies/NAME-OF-THE-CONFIG)")
+    study.set_defaults(command=_study)
+
+    _add_allocate(commands)
+    return parser
+
+
+def _add_allocate(commands) -> None:
     allocate = commands.add_parser(
-        "allocate", allow_abbrev=False, help="solve one allocation problem"
+        "allocate",
+        allow_abbrev=False,
+        help="solve one allocation problem from files",
+        description=_ALLOCATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    allocate.add_argument("--problem", required=True, metavar="FILE.json", help="see above")
+    allocate.add_argument(
+        "--clients",
+        metavar="FILE.csv",
+        help="one row per client; the header names fields that FILE.json does not give",
     )
     allocate.add_argument(
-        "--problem", required=True, help="problem.json: AllocationProblem by name"
+        "--method",
+        default="on_demand",
+        help="on_demand (default: least energy within the error budget), relaxed (with real bits), "
+        "demand (min_bits for each), fixed_bits:B, full_precision, largest; with :max_frequency "
+        "computing is at full speed, with :joint_bandwidth the clients share all bands",
     )
-    allocate.add_argument("--method", default="on_demand")
-    allocate.add_argument("--output", help="allocation.json to write")
+    allocate.add_argument(
+        "--refine", action="store_true", help="search on until on_demand is proven to be the best"
+    )
+    allocate.add_argument(
+        "--output",
+        metavar="FILE",
+        help="where to write the answer: all of it to a .json, a row per client to a .csv",
+    )
     allocate.set_defaults(command=_allocate)
-    return parser
 
 
 def _overrides(arguments, rest: Sequence[str]) -> dict[str, str]:
@@ -117,19 +186,39 @@ def _sample(arguments, overrides: dict[str, str]) -> int:
     return 0
 
 
-def _allocate(arguments, overrides: dict[str, str]) -> int:
-    from fedjax_diffusion.resources import (
-        allocate,
-        allocation_table,
-        read_problem,
-        write_allocation,
-    )
+def _study(arguments, overrides: dict[str, str]) -> int:
+    import functools
 
-    problem = read_problem(arguments.problem)
-    allocation = allocate(problem, arguments.method)
+    from tqdm import tqdm
+
+    from fedjax_diffusion.config import find_config, load_config
+    from fedjax_diffusion.study import format_paths, format_study, run_study
+
+    config = load_config(arguments.config, overrides)
+    name = find_config(arguments.config.partition(":")[0]).stem
+    track = functools.partial(tqdm, unit="setting", disable=None)  # None: only on a terminal
+    study = run_study(config, arguments.workdir or f"studies/{name}", track=track)
+    print(format_study(study.summary, study.points))
+    print(format_paths(study.workdir))
+    return 0
+
+
+def _allocate(arguments, overrides: dict[str, str]) -> int:
+    from fedjax_diffusion.resources.files import check_suffix, read_problem, write_allocation
+    from fedjax_diffusion.resources.solution import solve
+    from fedjax_diffusion.resources.table import allocation_table
+
+    if arguments.output:
+        check_suffix(arguments.output)
+    problem = read_problem(arguments.problem, arguments.clients)
+    allocation, verification = solve(problem, arguments.method, is_refined=arguments.refine)
+    if not verification.is_valid:
+        print(verification, file=sys.stderr)
+        return _EXIT_INVALID
     if arguments.output:
         write_allocation(arguments.output, allocation)
     print(allocation_table(allocation))
+    print("verified: every limit and cost recomputed")
     reasons = allocation.explain(problem)
     for line in reasons:
         print(line, file=sys.stderr)

@@ -20,23 +20,21 @@ from fedjax_diffusion.data import (
 )
 from fedjax_diffusion.diffusion import (
     Denoiser,
-    NoiseSchedule,
     UNetConfig,
     ddpm_loss,
     make_denoiser,
     make_schedule,
 )
-from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
-from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
-from fedjax_diffusion.planner import AllocatorConfig, Planner, make_planner
-from fedjax_diffusion.resources import DeviceParams, draw_channel, make_fleet
+from fedjax_diffusion.planner import Planner
+from fedjax_diffusion.resources import DeviceParams
 from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
+from fedjax_diffusion.scenario import build_scenario, check_scalars
 from fedjax_diffusion.simulator import Simulator, make_simulator
 from fedjax_diffusion.types import Key, LossFn
-from fedjax_diffusion.workload import Workload, count_training_flops, make_workload
+from fedjax_diffusion.workload import Workload
 
 
 class Experiment(NamedTuple):
@@ -81,7 +79,7 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
         clients than examples, a data set that is not there, a deadline that nobody can meet.
     """
     check_types(config)
-    _check_scalars(config)
+    check_scalars(config)
     dataset = load_images(**config.data)
     parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
     num_examples = np.array([len(part) for part in parts])
@@ -96,40 +94,25 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
 
     image_shape = dataset.images.shape[1:]
     schedule = make_schedule(**config.diffusion)
-    model = UNetConfig(**config.model)
-    denoiser = make_denoiser(model, image_shape, conv=compute.conv)
+    denoiser = make_denoiser(UNetConfig(**config.model), image_shape, conv=compute.conv)
     loss_fn = functools.partial(ddpm_loss, denoiser.apply, schedule)
     local_work = LocalWork(**config.local_work)
-    devices = make_fleet(len(parts), seed=config.seed, **config.devices)
-    workload = make_workload(
-        jax.eval_shape(denoiser.init, seed_to_key(0)),
-        devices,
-        local_work,
-        num_examples,
-        functools.partial(_count_flops, model, schedule, image_shape),
-        **config.workload,
-    )
+    scenario = build_scenario(config, num_examples, image_shape)
     return Experiment(
         config=config,
         compute=compute,
-        run_key=seed_to_key(config.seed),
+        run_key=scenario.run_key,
         dataset=dataset,
         parts=parts,
         data=data,
-        devices=devices,
-        workload=workload,
+        devices=scenario.devices,
+        workload=scenario.workload,
         simulator=_build_simulator(config, compute, mesh, denoiser, loss_fn, local_work),
-        plan=_build_planner(config, devices, workload, num_examples),
+        plan=scenario.make_planner(),
         draw_samples=make_draw_samples(
             SamplingConfig(**config.sampling), denoiser, schedule, image_shape
         ),
     )
-
-
-def _check_scalars(config: Config) -> None:
-    for name, smallest in (("seed", 0), ("num_rounds", 1)):
-        if config[name] < smallest:
-            raise ValueError(f"{name} must be at least {smallest}, got {config[name]}")
 
 
 def _build_simulator(
@@ -155,30 +138,3 @@ def _build_simulator(
         mesh=mesh,
         **config.federated,
     )
-
-
-def _build_planner(
-    config: Config, devices: DeviceParams, workload: Workload, num_examples: np.ndarray
-) -> Planner:
-    group = dict(config.allocator)
-    group["error_budget"] = ErrorBudget(**group["error_budget"])
-    group["opponents"] = tuple(group["opponents"])
-    return make_planner(
-        devices,
-        workload,
-        AllocatorConfig(**group),
-        num_examples=num_examples,
-        draw_channel=functools.partial(draw_channel, **config.channel),
-        mode=config.federated.mode,
-        cohort_size=config.cohort_size,
-    )
-
-
-def _count_flops(
-    model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
-) -> float:
-    """Counts on the stock convolutions, whatever lowering the run itself uses."""
-    denoiser = make_denoiser(model, image_shape, conv="stock")
-    loss_fn: LossFn = functools.partial(ddpm_loss, denoiser.apply, schedule)
-    params = jax.eval_shape(denoiser.init, seed_to_key(0))
-    return count_training_flops(loss_fn, params, image_shape)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.opponents import Opponent, charge_opponents, planned_errors
 from fedjax_diffusion.quantization import range_energy
 from fedjax_diffusion.resources import (
     Allocation,
@@ -17,7 +18,7 @@ from fedjax_diffusion.resources import (
     DeviceParams,
     Status,
     allocate,
-    charge_late,
+    least_bandwidth_hz,
     parse_method,
     path_loss_db,
     uplink_bits,
@@ -27,10 +28,15 @@ from fedjax_diffusion.types import Key
 from fedjax_diffusion.workload import Workload
 
 ON_INFEASIBLE = ("drop", "stop")
+_FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
 
 class InfeasibleRoundError(ValueError):
     """A round that some client cannot take part in, under ``on_infeasible = "stop"``."""
+
+
+class InfeasibleFleetError(ValueError):
+    """A fleet of which not one client can take part in any round, even without fading."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +70,6 @@ class AllocatorConfig:
             parse_method(method)
             if method.startswith("relaxed"):
                 raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
-
-
-@dataclass(frozen=True)
-class Opponent:
-    """What a scheme would have cost for the clients that take part in this run's round.
-
-    Attributes:
-      compute_joules: float64 [M], 0 for clients that do not take part.
-      transmit_joules: float64 [M].
-      uplink_bits: float64 [M], whole numbers.
-      is_late: bool [M], charged at full frequency and full power.
-    """
-
-    compute_joules: np.ndarray
-    transmit_joules: np.ndarray
-    uplink_bits: np.ndarray
-    is_late: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -134,7 +123,8 @@ def make_planner(
       cohort_size: M in 1..K; None is K.
 
     Raises:
-      ValueError: ``cohort_size`` out of range, or not one client can take part without fading.
+      ValueError: ``cohort_size`` out of range.
+      InfeasibleFleetError: not one client can take part without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     num_clients = len(num_examples)
@@ -161,8 +151,7 @@ def make_planner(
         method = config.method.replace("on_demand", "largest") if is_unknown else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
-        everybody = make_problem(np.ones(cohort_size, bool))
-        opponents = _charge_opponents(everybody, allocation, config.opponents)
+        opponents = charge_opponents(problem, allocation, config.opponents)
         error = None if energy is None else float(allocation.error)
         return RoundPlan(cohort, problem, allocation, error, uplink, opponents)
 
@@ -172,7 +161,7 @@ def make_planner(
 def _check_anyone_can_take_part(
     devices: DeviceParams, workload: Workload, config: AllocatorConfig
 ) -> None:
-    """Raises ValueError if no client of the fleet meets the deadline over its average channel."""
+    """Raises if no client of the fleet meets the deadline over its average channel."""
     clients = np.arange(len(devices.distance_meters))
     gain = 10 ** (-path_loss_db(devices.distance_meters) / 10)
     everybody = np.ones(len(clients), bool)
@@ -180,9 +169,12 @@ def _check_anyone_can_take_part(
         devices, workload, ChannelState(gain), clients, everybody, everybody * 1.0, np.inf, config
     )
     allocation = allocate(problem, config.method.replace("on_demand", "largest"))
-    if not (allocation.num_bits > 0).any():
+    # Whom only the shared band fails can take part when others are left out.
+    if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
         reasons = "; ".join(allocation.explain(problem))
-        raise ValueError(f"no client can take part in any round, even without fading: {reasons}")
+        raise InfeasibleFleetError(
+            f"no client can take part in any round, even without fading: {reasons}"
+        )
 
 
 def draw_cohort(run_key: Key, round: int, num_clients: int, cohort_size: int) -> np.ndarray:
@@ -244,18 +236,22 @@ def _allocate_dropping(
                 f"clients {cohort[found > 0].tolist()}: {lines}; these count along the cohort "
                 f"{cohort.tolist()}"
             )
-        if (found == Status.INFEASIBLE_ERROR).any():
-            found = _only_worst(problem, found)
+        if np.isin(found, _FAIL_TOGETHER).any():
+            found = _only_worst(problem, allocation, found)
         status = np.where(is_kept, found, status)
 
 
-def _only_worst(problem: AllocationProblem, status: np.ndarray) -> np.ndarray:
-    """Of clients that together miss the error budget, leaves out the one with the largest error."""
-    num_bits = allocate(problem, "largest").num_bits
-    is_taking_part = (status == Status.INFEASIBLE_ERROR) & (num_bits > 0)
-    error = problem.error_weight / (2.0 ** np.maximum(num_bits, 1) - 1) ** 2
-    worst = int(np.argmax(np.where(is_taking_part, error, -1.0)))
-    is_other = (status == Status.INFEASIBLE_ERROR) & (np.arange(len(status)) != worst)
+def _only_worst(
+    problem: AllocationProblem, allocation: Allocation, status: np.ndarray
+) -> np.ndarray:
+    """Of clients that fail together, leaves out the one that asks most of what is too small."""
+    fails = np.isin(status, _FAIL_TOGETHER)
+    if (status == Status.INFEASIBLE_BANDWIDTH).any():
+        asked = least_bandwidth_hz(problem, allocation.requested_bits)
+    else:
+        asked = planned_errors(problem, np.asarray(allocate(problem, "largest").requested_bits))
+    worst = int(np.argmax(np.where(fails, asked, -1.0)))
+    is_other = fails & (np.arange(len(status)) != worst)
     return np.where(is_other, Status.OPTIMAL, status)
 
 
@@ -268,21 +264,3 @@ def _predict_range_energy(state: SimulationState, mode: str) -> np.ndarray | Non
     if mode == "model":
         return np.full(measured.shape, float(range_energy(state.params)))
     return None
-
-
-def _charge_opponents(
-    problem: AllocationProblem, allocation: Allocation, methods: tuple[str, ...]
-) -> dict[str, Opponent]:
-    """Charges every opponent for exactly the clients that take part in this run's round."""
-    takes_part = np.asarray(allocation.num_bits) > 0
-    opponents = {}
-    for method in methods:
-        answer = allocate(problem, method)
-        compute_joules, transmit_joules, is_late = charge_late(problem, answer)
-        opponents[method] = Opponent(
-            compute_joules=np.where(takes_part, compute_joules, 0.0),
-            transmit_joules=np.where(takes_part, transmit_joules, 0.0),
-            uplink_bits=np.where(takes_part, uplink_bits(problem, answer.requested_bits), 0.0),
-            is_late=takes_part & is_late,
-        )
-    return opponents

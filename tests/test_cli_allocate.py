@@ -1,8 +1,14 @@
+"""``fedjax-diffusion allocate``, as a user types it."""
+
+import csv
+import dataclasses
 import json
+import re
 
 import pytest
 
-from fedjax_diffusion import cli
+from fedjax_diffusion import AllocationProblem, cli
+from fedjax_diffusion.resources import solution
 
 PROBLEM = {
     "compute_cycles": [2e9, 4e9],
@@ -43,14 +49,15 @@ def test_a_problem_is_solved_shown_and_written(allocate):
     assert answer["num_bits"] == [6, 6]
     assert answer["status"] == ["optimal", "optimal"]
     assert answer["error"] <= 1e-3
-    assert len(out.splitlines()) == 2 + 2 + 3
+    assert len(out.splitlines()) == 2 + 2 + 4
+    assert out.endswith("verified: every limit and cost recomputed\n")
 
 
 def test_without_output_nothing_is_written(tmp_path, capsys):
     problem = tmp_path / "problem.json"
     problem.write_text(json.dumps(PROBLEM))
     assert cli.main(["allocate", f"--problem={problem}"]) == 0
-    assert "relative gap" in capsys.readouterr().out
+    assert "energy at least " in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [problem]
 
 
@@ -91,6 +98,9 @@ def test_an_infeasible_client_is_explained_and_the_answer_written(allocate, fiel
         ({}, ("--method", "best"), "method = 'best': must be one of on_demand"),
         ({}, ("--method", "fixed_bits:17"), "B is 1..16 or 32"),
         ({}, ("--problem", "none.json"), "none.json: cannot be read: No such file"),
+        ({}, ("--clients", "none.csv"), "none.csv: cannot be read: No such file"),
+        ({}, ("--output", "answer.txt"), "answer.txt: must end in .json or .csv"),
+        ({}, ("--refine", "--method=demand"), "method = 'demand': must be one of on_demand"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(allocate, fields, arguments, message):
@@ -106,3 +116,78 @@ def test_an_output_that_cannot_be_written_is_one_line(allocate, tmp_path):
     assert (code, answer) == (2, None)
     (line,) = err.splitlines()
     assert line.endswith("answer.json: cannot be written: No such file or directory")
+
+
+def test_clients_come_from_a_table_and_go_to_one(allocate, tmp_path):
+    """The same numbers as from JSON alone, whatever the order of the columns."""
+    code, expected, shown, _ = allocate({})
+    fields = {n: v for n, v in PROBLEM.items() if n not in ("compute_cycles", "error_weight")}
+    (tmp_path / "fields.json").write_text(json.dumps(fields))
+    (tmp_path / "clients.csv").write_text("error_weight,compute_cycles\n1,2e9\n2,4e9\n")
+    files = {n: str(tmp_path / f) for n, f in (("problem", "fields.json"), ("output", "a.csv"))}
+    code, _, out, err = allocate(
+        {},
+        *(f"--{name}={path}" for name, path in files.items()),
+        f"--clients={tmp_path / 'clients.csv'}",
+    )
+    assert (code, err, out) == (0, "", shown)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == expected["status"]
+    for name in ("num_bits", "compute_seconds", "transmit_power_watts", "requested_bits"):
+        assert [float(row[name]) for row in rows] == expected[name]
+
+
+def test_a_field_that_is_given_twice_is_named(allocate, tmp_path):
+    (tmp_path / "clients.csv").write_text("min_bits\n2\n2\n")
+    code, answer, out, err = allocate({}, f"--clients={tmp_path / 'clients.csv'}")
+    assert (code, answer, out) == (2, None, "")
+    assert re.fullmatch(r".*problem\.json: min_bits is given here and in .*clients\.csv: .*\n", err)
+
+
+def test_refining_closes_the_gap(allocate):
+    fields = {"compute_cycles": [1e9, 2e9, 3e9, 4e9, 5e9], "error_weight": 1.0}
+    fields["error_budget"] = 2e-3
+    _, start, _, _ = allocate(fields)
+    code, refined, out, _ = allocate(fields, "--refine")
+    assert code == 0
+    assert refined["relative_gap"] <= 1e-9
+    joules = [
+        sum(answer["compute_joules"] + answer["transmit_joules"]) for answer in (start, refined)
+    ]
+    assert joules[1] <= joules[0]
+    assert out.endswith("verified: every limit and cost recomputed\n")
+
+
+@pytest.mark.parametrize(
+    "method", ["relaxed", "demand", "fixed_bits:1", "largest", "demand:joint_bandwidth"]
+)
+def test_every_method_is_verified_by_what_it_promises(allocate, method):
+    """Bits outside of the limits, an error above the budget: as far as the method allows them."""
+    code, _, out, err = allocate({"min_bits": 2, "max_bits": [6, 16]}, "--method", method)
+    assert (code, err) == (0, "")
+    assert "verified" in out
+
+
+def test_an_answer_that_fails_the_check_is_not_written(allocate, monkeypatch):
+    honest = solution.allocate
+
+    def cheat(problem, method):
+        answer = honest(problem, method)
+        return dataclasses.replace(answer, compute_joules=0.5 * answer.compute_joules)
+
+    monkeypatch.setattr(solution, "allocate", cheat)
+    code, answer, out, err = allocate({})
+    assert (code, answer, out) == (1, None, "")
+    assert "compute_joules[0] = " in err
+
+
+def test_the_help_names_every_field_and_its_example_works(allocate, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["allocate", "--help"])
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(AllocationProblem):
+        assert field.name in text or field.name.startswith("level_")
+    code, answer, _, _ = allocate(json.loads(re.search(r"\{.*\}", text, re.DOTALL)[0]))
+    assert code == 0
+    assert answer["status"] == ["optimal", "optimal"]

@@ -7,7 +7,7 @@ import pytest
 
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.planner import InfeasibleRoundError, draw_cohort
-from fedjax_diffusion.resources import ChannelState, Status, allocate
+from fedjax_diffusion.resources import ChannelState, Status, allocate, least_bandwidth_hz
 from tests.plans import (
     FLEET,
     KEY,
@@ -52,6 +52,21 @@ def test_out_of_reach_of_the_budget_the_worst_client_is_left_out():
     assert plan.allocation.status.tolist() == [0, 0, 0, Status.INFEASIBLE_ERROR, 0, 0]
     assert float(plan.allocation.error) <= 1e-4
     assert_same_allocation(plan, kept, allocate(problem_by_hand(kept, wild, 1e-4)))
+
+
+def test_on_a_band_too_small_for_all_the_hungriest_client_is_left_out():
+    method, bandwidth_hz = "full_precision:joint_bandwidth", 4e3
+    narrow = FLEET.replace(bandwidth_hz=np.full(K, bandwidth_hz))
+    plan = planner_of(method, devices=narrow)(KEY, state_of(MEASURED))
+    everybody = problem_by_hand(np.arange(K), MEASURED, np.inf).replace(bandwidth_hz=bandwidth_hz)
+    crowded = allocate(everybody, method)
+    assert (crowded.status == Status.INFEASIBLE_BANDWIDTH).all()
+    needed_hz = least_bandwidth_hz(everybody, crowded.requested_bits)
+    left_out = np.flatnonzero(plan.allocation.status == Status.INFEASIBLE_BANDWIDTH)
+    assert left_out.tolist() == [np.argmax(needed_hz)]
+    assert needed_hz.sum() > K * bandwidth_hz >= needed_hz.sum() - needed_hz.max()
+    assert plan.allocation.bandwidth_hz.sum() == pytest.approx(K * bandwidth_hz)
+    assert not plan.allocation.bandwidth_hz[left_out].any()
 
 
 def test_late_and_wild_clients_are_left_out_together():

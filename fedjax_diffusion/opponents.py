@@ -1,0 +1,80 @@
+"""What other schemes would have cost for the clients that take part in a round."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedjax_diffusion.resources import (
+    Allocation,
+    AllocationProblem,
+    allocate,
+    charge_late,
+    uplink_bits,
+)
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """What a scheme would have cost for the clients that take part in this run's round.
+
+    Attributes:
+      compute_joules: float64 [M], 0 for clients that do not take part.
+      transmit_joules: float64 [M].
+      uplink_bits: float64 [M], whole numbers.
+      is_late: bool [M], charged at full frequency and full power.
+      num_bits: int32 [M], what is sent, also late; 0 for clients that do not take part.
+      error: squared error that these bits add up to by the predicted V_k.
+      relative_gap: of the scheme's own answer, in [0, 1].
+    """
+
+    compute_joules: np.ndarray
+    transmit_joules: np.ndarray
+    uplink_bits: np.ndarray
+    is_late: np.ndarray
+    num_bits: np.ndarray
+    error: float
+    relative_gap: float
+
+
+def charge_opponents(
+    problem: AllocationProblem, allocation: Allocation, methods: Iterable[str]
+) -> dict[str, Opponent]:
+    """Charges every opponent for exactly the clients that take part in this run's round.
+
+    Args:
+      problem: the round, M clients; who was left out demands more bits than it handles.
+      allocation: this run's answer to it.
+      methods: of ``allocate``, whole bits.
+
+    Returns:
+      ``Opponent`` by method.
+    """
+    takes_part = np.asarray(allocation.num_bits) > 0
+    opponents = {}
+    for method in methods:
+        answer = allocate(problem, method)
+        compute_joules, transmit_joules, is_late = charge_late(problem, answer)
+        num_bits = np.where(takes_part, answer.requested_bits, 0)
+        opponents[method] = Opponent(
+            compute_joules=np.where(takes_part, compute_joules, 0.0),
+            transmit_joules=np.where(takes_part, transmit_joules, 0.0),
+            uplink_bits=np.asarray(uplink_bits(problem, num_bits)),
+            is_late=takes_part & is_late,
+            num_bits=num_bits,
+            error=float(np.sum(planned_errors(problem, num_bits))),
+            relative_gap=float(answer.relative_gap),
+        )
+    return opponents
+
+
+def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
+    """Returns each client's term of the squared error, ``c_k / (2^b_k - 1)^2``, float64 [M].
+
+    Args:
+      problem: M clients.
+      num_bits: int [M], 0, 1..16 or 32; at 0 (nothing is sent) and 32 (exact) the term is 0.
+    """
+    is_quantized = (num_bits > 0) & (num_bits < 32)
+    steps = 2.0 ** np.where(is_quantized, num_bits, 1) - 1.0
+    return np.where(is_quantized, problem.error_weight / steps**2, 0.0)

@@ -1,0 +1,35 @@
+"""The paper's study without training: the energy of schemes over deadlines and distances."""
+
+from fedjax_diffusion.study.comparison import RIVALS, SchemeRow, compare
+from fedjax_diffusion.study.folder import (
+    FIGURES,
+    TABLE,
+    Study,
+    build_study,
+    format_paths,
+    run_study,
+)
+from fedjax_diffusion.study.points import FLOOR, Point, StudyConfig, play_points
+from fedjax_diffusion.study.region import Cell, Goal, find_goal, to_cells
+from fedjax_diffusion.study.report import format_study
+
+__all__ = [
+    "FIGURES",
+    "FLOOR",
+    "RIVALS",
+    "TABLE",
+    "Cell",
+    "Goal",
+    "Point",
+    "SchemeRow",
+    "Study",
+    "StudyConfig",
+    "build_study",
+    "compare",
+    "find_goal",
+    "format_paths",
+    "format_study",
+    "play_points",
+    "run_study",
+    "to_cells",
+]

@@ -1,0 +1,155 @@
+"""A study in words and numbers: the table of schemes, the savings, where the goals are reached."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedjax_diffusion.report import format_table
+from fedjax_diffusion.scenario import Scenario
+from fedjax_diffusion.study.comparison import RIVALS, SchemeRow
+from fedjax_diffusion.study.points import Point, StudyConfig
+from fedjax_diffusion.study.region import (
+    Cell,
+    Goal,
+    find_goal,
+    format_deadline,
+    format_percent,
+    to_cells,
+)
+
+
+def summarize(scenario: Scenario, study: StudyConfig, points: Sequence[Point]) -> dict[str, Any]:
+    """Returns what summary.json holds: the setting, its schemes, and where each goal is reached."""
+    cycles, bandwidth_hz = scenario.workload.compute_cycles, scenario.devices.bandwidth_hz
+    cells = to_cells(points)
+    return {
+        "scheme": scenario.allocator.method,
+        "num_clients": len(scenario.num_examples),
+        "clients_per_round": scenario.cohort_size or len(scenario.num_examples),
+        "num_parameters": scenario.workload.num_parameters,
+        "compute_cycles": [float(cycles.min()), float(cycles.max())],
+        "bandwidth_hz": [float(bandwidth_hz.min()), float(bandwidth_hz.max())],
+        "time_budget_seconds": float(scenario.allocator.time_budget_seconds),
+        "error_budget_as_fixed_bits": scenario.allocator.error_budget.as_fixed_bits,
+        "rounds": study.rounds,
+        "setting": [row._asdict() for row in points[0].rows],
+        "region": [cell._asdict() for cell in cells],
+        "goals": [_goal_to_json(find_goal(cells, percent)) for percent in study.goals_percent],
+    }
+
+
+def describe_setting(summary: Mapping[str, Any]) -> str:
+    """Returns the setting of a study in one line: clients, model, cycles, band, budget."""
+    budget = summary["error_budget_as_fixed_bits"]
+    error = "no error budget" if budget is None else f"error budget of {budget} bits for all"
+    clients = f"{summary['clients_per_round']} clients"
+    if summary["clients_per_round"] < summary["num_clients"]:
+        clients = f"{summary['clients_per_round']} of {summary['num_clients']} clients a round"
+    return (
+        f"{clients}, {summary['num_parameters']:,} parameters, "
+        f"{_span(summary['compute_cycles'], 1e9)} G cycles, "
+        f"{_span(summary['bandwidth_hz'], 1e3)} kHz each, "
+        f"{error}, mean of {summary['rounds']} rounds"
+    )
+
+
+def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
+    """Returns a study as text."""
+    own, deadline = summary["scheme"], format_deadline(summary["time_budget_seconds"])
+    goals = [find_goal(to_cells(points), goal["percent"]) for goal in summary["goals"]]
+    return "\n".join(
+        [
+            describe_setting(summary),
+            "",
+            f"Deadline {deadline}, clients at their own places:",
+            "",
+            format_table([_row_to_cells(row) for row in points[0].rows]),
+            "",
+            "Each scheme serves the same clients over the same channels before the same deadline.",
+            "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
+            "An upload that it brings home late is charged at full frequency and full power.",
+            f"saved A: against {RIVALS[0]} with the optimal split; B: against {RIVALS[1]};",
+            "A, on time: like A, over the uploads that are on time under every scheme.",
+            _left_out(points[0].rows[0]),
+            "",
+            f"Saved by {own} against {RIVALS[0]} with the optimal split, and by one bit for",
+            "everybody, in percent rounded down; in brackets where full precision is late for one:",
+            "",
+            format_table(_region_to_rows(to_cells(points))),
+            "",
+            *map(_goal_to_text, goals),
+        ]
+    )
+
+
+def _left_out(own: SchemeRow) -> str:
+    number = own.infeasible + own.client_rounds
+    return f"Left out by {own.scheme}, and so by the others: {own.infeasible} of {number} clients."
+
+
+def _row_to_cells(row: SchemeRow) -> dict[str, Any]:
+    return {
+        "scheme": row.scheme,
+        "bits": _digits(row.mean_bits, 2),
+        "computing J": row.compute_joules_per_round,
+        "transmitting J": row.transmit_joules_per_round,
+        "J a round": row.joules_per_round,
+        "MB a round": row.uplink_bytes_per_round / 1e6,
+        "late": f"{row.late}/{row.client_rounds}",
+        "error/budget": _digits(row.error_over_budget, 3),
+        "saved A": _percent(row.saved_percent_full_precision),
+        "saved B": _percent(row.saved_percent_full_precision_max_frequency),
+        "A, on time": _percent(row.on_time_saved_percent_full_precision),
+    }
+
+
+def _region_to_rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
+    """Returns one row per distance, one column per deadline."""
+    rows: dict[float, dict[str, str]] = {}
+    for cell in cells:
+        row = rows.setdefault(cell.distance_meters, {"distance": f"{cell.distance_meters:g} m"})
+        saved, floor = (
+            format_percent(percent, cell.is_late)
+            for percent in (cell.saved_percent, cell.floor_percent)
+        )
+        row[format_deadline(cell.time_budget_seconds)] = f"{saved} {floor}"
+    return list(rows.values())
+
+
+def _goal_to_text(goal: Goal) -> str:
+    number = len(goal.reached) + len(goal.missed)
+    text = f"{goal.percent:g} % is reached in {len(goal.reached)} of {number} settings"
+    on_time = sum(not cell.is_late for cell in goal.reached)
+    text += f", in {on_time} of them with full precision on time;"
+    if not goal.out_of_reach:
+        return f"{text} one bit for everybody reaches it in all."
+    floors = [cell.floor_percent or 0.0 for cell in goal.out_of_reach]
+    return (
+        f"{text} out of reach of any bits in {len(goal.out_of_reach)}, where one bit saves "
+        f"{min(floors):.1f} to {max(floors):.1f} %."
+    )
+
+
+def _goal_to_json(goal: Goal) -> dict[str, Any]:
+    def places(cells: Sequence[Cell]) -> list[list[float]]:
+        return [[cell.time_budget_seconds, cell.distance_meters] for cell in cells]
+
+    return {
+        "percent": goal.percent,
+        "against": RIVALS[0],
+        "reached": places(goal.reached),
+        "missed": places(goal.missed),
+        "out_of_reach": places(goal.out_of_reach),
+    }
+
+
+def _span(values: Sequence[float], unit: float) -> str:
+    low, high = (f"{value / unit:,.{0 if value >= 100 * unit else 2}f}" for value in values)
+    return low if low == high else f"{low} to {high}"
+
+
+def _digits(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(percent: float | None) -> str | None:
+    return None if percent is None else f"{percent:.1f} %"
