@@ -123,7 +123,7 @@ def main() -> None:
     """Times both on problems of every size and writes the JSON beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=9, help="problems per size")
-    parser.add_argument("--calls", type=int, default=20, help="calls of ours per problem")
+    parser.add_argument("--calls", type=int, default=100, help="calls of ours per problem")
     arguments = parser.parse_args()
     convex = load_model()
     convex.solve(convex.pose(draw_problem(3, 0)))  # the first one imports and compiles
