@@ -98,6 +98,7 @@ def test_ten_orders_of_magnitude_in_every_field(float64):
             continue
         num_feasible += 1
         assert residual[i] <= 1e-10
+        assert allocation.kkt_residual[i] <= 1e-8
         assert allocation.relative_gap[i] <= 1e-10
         assert allocation.error[i] <= problem.error_budget * (1 + 1e-12)
         if np.any(integer.status[i] == Status.OPTIMAL):
