@@ -4,7 +4,9 @@ The tensors of the CIFAR-10 U-Net (35,746,307 parameters) filled with normal num
 beside a copy of as many float32 in the same process, since a copy is the least that anything can
 cost. Packing codes that are there already (nothing to do at 8 and 16 bits, where they are bytes and
 words) is compared with a matrix of bits given to ``np.packbits`` and with a loop over the entries
-(timed on few). Then one message of each of 1,000 clients with the digits U-Net.
+(timed on few). Then one message of each of 1,000 clients with the digits U-Net. At 2, 4 and 8 bits
+both are entropy coded too, beside the plain message: normal numbers, so the savings are those of
+bell-shaped updates, not of a training run.
 
     python benchmarks/wire.py
 """
@@ -32,6 +34,7 @@ from fedjax_diffusion.quantization.packing import code_dtype, pack_codes, unpack
 
 NUM_CLIENTS = 1000
 NUM_LOOP_ENTRIES = 100_000
+CODED_LEVELS = (2, 4, 8)
 IMAGE_SHAPES = {"cifar10": (32, 32, 3), "digits": (8, 8, 1)}
 
 
@@ -115,6 +118,45 @@ def time_packing(level: int, num_entries: int, repeats: int) -> dict[str, float]
     return time_in_turn(runs, flat.size, repeats) | loop
 
 
+def time_coded_messages(level: int, tree, repeats: int) -> dict[str, float]:
+    """Returns nanoseconds per entry, and bytes, of an entropy coded message."""
+    key, num_entries = jax.random.key(level), sum(x.size for x in jax.tree.leaves(tree))
+    message = encode_update(key, tree, level, entropy_coding=True)
+    like = jax.eval_shape(lambda: tree)
+    runs = {
+        "encode": lambda: encode_update(key, tree, level, entropy_coding=True),
+        "decode": lambda: decode_update(message, like),
+    }
+    return time_in_turn(runs, num_entries, repeats) | {
+        "bytes": len(message),
+        "plain bytes": payload_bytes(like, level),
+    }
+
+
+def time_coded_clients(level: int) -> dict[str, float]:
+    """Returns nanoseconds per entry, and bytes, of 1,000 entropy coded messages."""
+    trees = [make_tree("digits", seed) for seed in range(8)]
+    like = jax.eval_shape(lambda: trees[0])
+    keys = [jax.random.key(client) for client in range(NUM_CLIENTS)]
+    messages: list[bytes] = []
+
+    def encode() -> None:
+        messages[:] = [
+            encode_update(key, trees[client % len(trees)], level, entropy_coding=True)
+            for client, key in enumerate(keys)
+        ]
+
+    def decode() -> None:
+        for message in messages:
+            jax.block_until_ready(decode_update(message, like))
+
+    num_entries = NUM_CLIENTS * sum(x.size for x in jax.tree.leaves(like))
+    return time_in_turn({"encode": encode, "decode": decode}, num_entries, 1) | {
+        "bytes": sum(map(len, messages)),
+        "plain bytes": NUM_CLIENTS * payload_bytes(like, level),
+    }
+
+
 def time_many_clients() -> dict[str, float]:
     """Returns the seconds of 1,000 messages, one level per client and one per tensor."""
     trees = [make_tree("digits", seed) for seed in range(8)]
@@ -163,6 +205,15 @@ def main() -> None:
     result["seconds_of_1000_clients"] = time_many_clients()
     for name, seconds in result["seconds_of_1000_clients"].items():
         print(f"{NUM_CLIENTS} clients  {name}: {seconds:.2f}")
+    result["entropy coded"] = {}
+    for level in CODED_LEVELS:
+        rows = {
+            "one message": time_coded_messages(level, tree, 1 + arguments.repeats // 5),
+            f"{NUM_CLIENTS} digits messages": time_coded_clients(level),
+        }
+        result["entropy coded"][str(level)] = rows
+        for name, row in rows.items():
+            print(f"{level:2d} bits  {name}, entropy coded: {row}")
     path = Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(result | {"date": time.strftime("%Y-%m-%d")}, indent=2) + "\n")
 

@@ -88,6 +88,15 @@ def get_config() -> ConfigDict:
             "ema_decay": 0.7,  # per round, of the model that samples come from
         }
     )
+    config.quantization = ConfigDict(
+        {  # QuantizationConfig
+            "scheme": "stochastic",  # stochastic (the paper) | nearest | qsgd | rotated | none
+            "per_tensor": False,  # a client's bits are an average that its tensors share out
+            "error_feedback": False,  # send next time what was lost; K x model size of memory
+            "entropy_coding": False,  # compress the codes without loss; the extra `entropy`
+            "downlink_bits": 32,  # of the broadcast: 1..16, or 32 for float32
+        }
+    )
     config.devices = ConfigDict(
         {  # make_fleet
             "fleet": "mixed",  # classes of devices: see FLEETS

@@ -25,15 +25,23 @@ from fedjax_diffusion.diffusion import (
     make_denoiser,
     make_schedule,
 )
-from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
+from fedjax_diffusion.federated import LocalWork, empty_memory
+from fedjax_diffusion.hardware import (
+    ComputeConfig,
+    count_memory_bytes,
+    make_mesh,
+    resolve,
+    start_backend,
+)
 from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
 from fedjax_diffusion.planner import Planner
+from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.resources import DeviceParams
 from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
 from fedjax_diffusion.scenario import build_scenario, check_scalars
 from fedjax_diffusion.simulator import Simulator, make_simulator
-from fedjax_diffusion.types import Key, LossFn
+from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
+from fedjax_diffusion.types import Key, LossFn, Params
 from fedjax_diffusion.workload import Workload
 
 
@@ -52,6 +60,7 @@ class Experiment(NamedTuple):
       simulator: ``Simulator(init, step)``.
       plan: ``plan(run_key, state) -> RoundPlan``.
       draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
+      count_traffic: ``count(num_bits, clients) -> Traffic``.
     """
 
     config: Config
@@ -65,6 +74,7 @@ class Experiment(NamedTuple):
     simulator: Simulator
     plan: Planner
     draw_samples: DrawSamples
+    count_traffic: CountTraffic
 
 
 def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
@@ -98,6 +108,8 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     loss_fn = functools.partial(ddpm_loss, denoiser.apply, schedule)
     local_work = LocalWork(**config.local_work)
     scenario = build_scenario(config, num_examples, image_shape)
+    params = jax.eval_shape(denoiser.init, scenario.run_key)
+    _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     return Experiment(
         config=config,
         compute=compute,
@@ -107,12 +119,33 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
         data=data,
         devices=scenario.devices,
         workload=scenario.workload,
-        simulator=_build_simulator(config, compute, mesh, denoiser, loss_fn, local_work),
+        simulator=_build_simulator(
+            config, compute, mesh, denoiser, loss_fn, local_work, scenario.quantization
+        ),
         plan=scenario.make_planner(),
         draw_samples=make_draw_samples(
             SamplingConfig(**config.sampling), denoiser, schedule, image_shape
         ),
+        count_traffic=make_count_traffic(params, scenario.quantization),
     )
+
+
+def _check_options(
+    quantization: QuantizationConfig, params: Params, num_clients: int, num_devices: int
+) -> None:
+    """Raises if a package or the memory that an option of quantization needs is not there."""
+    if quantization.entropy_coding:
+        check_entropy_coding()
+    if not quantization.error_feedback:
+        return
+    memory = jax.eval_shape(lambda: empty_memory(quantization, params, num_clients))
+    needed, there = num_devices * memory.size * memory.dtype.itemsize, count_memory_bytes()
+    if needed > there // 2:
+        raise ValueError(
+            f"quantization.error_feedback keeps a model per client, {needed / 2**30:.1f} GiB for "
+            f"{num_clients} clients on {num_devices} devices; half of this machine's memory is "
+            f"{there / 2**31:.1f} GiB"
+        )
 
 
 def _build_simulator(
@@ -122,6 +155,7 @@ def _build_simulator(
     denoiser: Denoiser,
     loss_fn: LossFn,
     local_work: LocalWork,
+    quantization: QuantizationConfig,
 ) -> Simulator:
     batch_fn = functools.partial(
         draw_batch, batch_size=local_work.batch_size, **config.augmentation
@@ -136,5 +170,6 @@ def _build_simulator(
         client_map=compute.client_map,
         chunk_size=compute.chunk_size,
         mesh=mesh,
+        quantization=quantization,
         **config.federated,
     )

@@ -51,6 +51,14 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def count_memory_bytes() -> int:
+    """Returns the memory of one device, or of the machine where the CPU is the device."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def start_backend(config: ComputeConfig, num_clients: int) -> None:
     """Makes one CPU device per core, if JAX has not started yet; does nothing afterwards.
 

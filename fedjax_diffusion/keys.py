@@ -25,6 +25,7 @@ class Stream(IntEnum):
     LOSS = 7
     QUANTIZE = 8
     SAMPLE = 9
+    DOWNLINK = 10
 
 
 def seed_to_key(seed: int) -> Key:

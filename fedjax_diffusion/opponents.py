@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedjax_diffusion.quantization import UNIFORM_LAW
 from fedjax_diffusion.resources import (
+    LEVELS,
     Allocation,
     AllocationProblem,
     allocate,
@@ -24,7 +26,7 @@ class Opponent:
       uplink_bits: float64 [M], whole numbers.
       is_late: bool [M], charged at full frequency and full power.
       num_bits: int32 [M], what is sent, also late; 0 for clients that do not take part.
-      error: squared error that these bits add up to by the predicted V_k.
+      error: squared error that these bits add up to by the predicted ranges.
       relative_gap: of the scheme's own answer, in [0, 1].
     """
 
@@ -69,12 +71,15 @@ def charge_opponents(
 
 
 def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
-    """Returns each client's term of the squared error, ``c_k / (2^b_k - 1)^2``, float64 [M].
+    """Returns each client's term of the squared error, float64 [M]; 0 at 0 bits.
 
     Args:
       problem: M clients.
-      num_bits: int [M], 0, 1..16 or 32; at 0 (nothing is sent) and 32 (exact) the term is 0.
+      num_bits: int [M], 0, 1..16 or 32.
     """
-    is_quantized = (num_bits > 0) & (num_bits < 32)
-    steps = 2.0 ** np.where(is_quantized, num_bits, 1) - 1.0
-    return np.where(is_quantized, problem.error_weight / steps**2, 0.0)
+    index = np.clip(num_bits, 1, len(LEVELS)).astype(int) - 1
+    table = problem.level_error
+    if table is None:
+        table = np.outer(problem.error_weight, UNIFORM_LAW)
+    error = np.take_along_axis(np.asarray(table), index[:, None], axis=1)[:, 0]
+    return np.where(num_bits > 0, error, 0.0)

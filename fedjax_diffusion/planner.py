@@ -10,7 +10,7 @@ import numpy as np
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.opponents import Opponent, charge_opponents, planned_errors
-from fedjax_diffusion.quantization import range_energy
+from fedjax_diffusion.quantization import LEVELS, QuantizationConfig, predict_level_error
 from fedjax_diffusion.resources import (
     Allocation,
     AllocationProblem,
@@ -80,8 +80,8 @@ class RoundPlan:
       cohort: int32 [M], client ids.
       problem: what was asked of the allocator, with its ``error_budget``.
       allocation: the answer; a client that was left out bears its own status and zeros.
-      predicted_error: squared error that the bits add up to by the predicted V_k; None without.
-      uplink_bits: float64 [M], whole numbers, what each client uploads.
+      predicted_error: squared error that the bits add up to by the predicted ranges; None without.
+      uplink_bits: float64 [M], whole numbers, what each client is planned to upload.
       opponents: ``Opponent`` by method.
     """
 
@@ -106,12 +106,14 @@ def make_planner(
     draw_channel: Callable[[Key, int, DeviceParams], ChannelState],
     mode: str,
     cohort_size: int | None = None,
+    quantization: QuantizationConfig | None = None,
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's V_k is predicted: its last measured value, else the mean of the measured ones.
-    When none was measured yet, mode ``model`` takes V of the broadcast model, and mode ``update``
-    (or a relative budget without a last update) gives all their largest level that arrives in time.
+    Each client's error at each level (with the paper's scheme: its V_k) is predicted: as it was
+    last measured, else the mean of the measured ones. When none was measured yet, mode ``model``
+    takes that of the broadcast model, and mode ``update`` (or a relative budget without a last
+    update) gives all their largest level that arrives in time.
 
     Args:
       devices: the fleet, [K].
@@ -121,9 +123,10 @@ def make_planner(
       draw_channel: ``(run_key, round, devices) -> ChannelState``.
       mode: ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
+      quantization: scheme and options; None: the paper's scheme without any.
 
     Raises:
-      ValueError: ``cohort_size`` out of range.
+      ValueError: ``cohort_size`` out of range, or a method whose bits the scheme does not have.
       InfeasibleFleetError: not one client can take part without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
@@ -131,31 +134,57 @@ def make_planner(
     cohort_size = num_clients if cohort_size is None else cohort_size
     if not 1 <= cohort_size <= num_clients:
         raise ValueError(f"cohort_size must be in 1..{num_clients} (clients), got {cohort_size}")
+    quantization = QuantizationConfig() if quantization is None else quantization
+    _check_bits(config.method, quantization)
+    devices = _raise_bits(devices, quantization.quantizer.min_bits)
     _check_anyone_can_take_part(devices, workload, config)
 
     def plan(run_key: Key, state: SimulationState) -> RoundPlan:
         cohort = draw_cohort(run_key, int(state.round), num_clients, cohort_size)
         channel = draw_channel(run_key, int(state.round), devices)
-        energy = _predict_range_energy(state, mode)
+        predicted = _predict_level_error(state, mode, quantization)
         is_first = float(state.update_energy) == NOT_MEASURED
         update_energy = None if is_first else float(state.update_energy)
-        is_unknown = energy is None or (config.error_budget.relative is not None and is_first)
+        is_unknown = predicted is None or (config.error_budget.relative is not None and is_first)
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
-            weight = np.where(is_kept, num_examples[cohort], 0.0)
-            share = (weight / max(weight.sum(), 1.0)) ** 2
-            c = share * (0.0 if energy is None else energy[cohort])
-            eps = np.inf if energy is None else config.error_budget.to_eps(c, update_energy)
-            return _make_problem(devices, workload, channel, cohort, is_kept, c, eps, config)
+            examples = np.where(is_kept, num_examples[cohort], 0.0)
+            weight = quantization.error_weight(examples / max(examples.sum(), 1.0))
+            if predicted is None:
+                error, eps = np.zeros((len(cohort), len(LEVELS))), np.inf
+            else:
+                error = weight[:, None] * predicted[cohort]
+                eps = config.error_budget.to_eps(error, update_energy)
+            return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
         method = config.method.replace("on_demand", "largest") if is_unknown else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
         opponents = charge_opponents(problem, allocation, config.opponents)
-        error = None if energy is None else float(allocation.error)
+        error = None if predicted is None else float(allocation.error)
         return RoundPlan(cohort, problem, allocation, error, uplink, opponents)
 
     return plan
+
+
+def _check_bits(method: str, quantization: QuantizationConfig) -> None:
+    """Raises if a method fixes bits that the scheme does not have."""
+    min_bits = quantization.quantizer.min_bits
+    fixed = [int(part) for part in method.split(":") if part.isdigit()]
+    if fixed and fixed[0] < min_bits:
+        raise ValueError(
+            f"method {method!r} sends fewer bits than quantization.scheme "
+            f"{quantization.scheme!r} has, {min_bits}"
+        )
+
+
+def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:
+    """Returns the fleet with what it demands and handles raised to the least level there is."""
+    return dataclasses.replace(
+        devices,
+        min_bits=np.maximum(devices.min_bits, min_bits),
+        max_bits=np.maximum(devices.max_bits, min_bits),
+    )
 
 
 def _check_anyone_can_take_part(
@@ -164,9 +193,9 @@ def _check_anyone_can_take_part(
     """Raises if no client of the fleet meets the deadline over its average channel."""
     clients = np.arange(len(devices.distance_meters))
     gain = 10 ** (-path_loss_db(devices.distance_meters) / 10)
-    everybody = np.ones(len(clients), bool)
+    everybody, no_error = np.ones(len(clients), bool), np.zeros((len(clients), len(LEVELS)))
     problem = _make_problem(
-        devices, workload, ChannelState(gain), clients, everybody, everybody * 1.0, np.inf, config
+        devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
     )
     allocation = allocate(problem, config.method.replace("on_demand", "largest"))
     # Whom only the shared band fails can take part when others are left out.
@@ -192,7 +221,7 @@ def _make_problem(
     channel: ChannelState,
     cohort: np.ndarray,
     is_kept: np.ndarray,
-    error_weight: np.ndarray,
+    level_error: np.ndarray,
     error_budget: float,
     config: AllocatorConfig,
 ) -> AllocationProblem:
@@ -209,9 +238,10 @@ def _make_problem(
         # A client that was left out demands more than it handles: the solver passes it by.
         min_bits=np.where(is_kept, devices.min_bits[cohort], 32),
         max_bits=np.where(is_kept, devices.max_bits[cohort], 1),
-        error_weight=error_weight,
+        error_weight=level_error[:, 0],
         error_budget=error_budget,
         time_budget_seconds=config.time_budget_seconds,
+        level_error=level_error,
     )
 
 
@@ -255,12 +285,21 @@ def _only_worst(
     return np.where(is_other, Status.OPTIMAL, status)
 
 
-def _predict_range_energy(state: SimulationState, mode: str) -> np.ndarray | None:
-    """Returns V_k [K] as far as it can be known before the round, else None."""
-    measured = np.asarray(state.range_energy, np.float64)
-    is_measured = measured != NOT_MEASURED
+def _predict_level_error(
+    state: SimulationState, mode: str, quantization: QuantizationConfig
+) -> np.ndarray | None:
+    """Returns each client's error at each level, float64 [K, 17], as far as it is known, else None.
+
+    NumPy in float64: sums over clients are not to depend on the accelerator.
+    """
+    measured = np.asarray(state.level_error, np.float64)
+    is_measured = measured[:, 0] != NOT_MEASURED
     if is_measured.any():
-        return np.where(is_measured, measured, measured[is_measured].mean())
-    if mode == "model":
-        return np.full(measured.shape, float(range_energy(state.params)))
-    return None
+        mean = measured[is_measured].mean(axis=0)
+        return np.where(is_measured[:, None], measured, mean)
+    if mode != "model":
+        return None
+    error = predict_level_error(
+        quantization.quantizer, state.params, bits_per_tensor=quantization.per_tensor
+    )
+    return np.broadcast_to(np.asarray(error, np.float64), measured.shape)

@@ -13,6 +13,7 @@ from fedjax_diffusion.atomic import write_text
 from fedjax_diffusion.planner import RoundPlan
 from fedjax_diffusion.resources import Ledger, Status, uplink_bits
 from fedjax_diffusion.simulator import RoundInfo
+from fedjax_diffusion.traffic import Traffic
 
 METRICS = "metrics.jsonl"
 CONFIG = "config.json"
@@ -20,11 +21,14 @@ ENVIRONMENT = "environment.json"
 SUMMARY = "summary.json"
 
 
-def make_record(round: int, plan: RoundPlan, info: RoundInfo, wall_seconds: float) -> dict:
+def make_record(
+    round: int, plan: RoundPlan, info: RoundInfo, traffic: Traffic, wall_seconds: float
+) -> dict:
     """Returns one line of metrics.jsonl: a round as plain numbers, in the cohort's order.
 
     A client whose training diverged has computed but sends nothing, in this run and under every
-    opponent alike.
+    opponent alike. A message shorter than planned is sent in less time at the planned power, so it
+    costs in proportion to its length.
     """
     allocation = plan.allocation
     takes_part = np.asarray(allocation.num_bits) > 0
@@ -32,11 +36,13 @@ def make_record(round: int, plan: RoundPlan, info: RoundInfo, wall_seconds: floa
     on_time = is_included.copy()
     for opponent in plan.opponents.values():
         on_time &= ~opponent.is_late
+    sent_bits = 8.0 * traffic.uplink_bytes
+    share_sent = sent_bits / np.where(plan.uplink_bits > 0, plan.uplink_bits, 1.0)
     schemes = {
         "this_run": (
             np.asarray(allocation.compute_joules),
-            np.asarray(allocation.transmit_joules) * is_included,
-            plan.uplink_bits * is_included,
+            np.asarray(allocation.transmit_joules) * share_sent,
+            sent_bits,
         )
     }
     for name, opponent in plan.opponents.items():
@@ -71,6 +77,8 @@ def make_record(round: int, plan: RoundPlan, info: RoundInfo, wall_seconds: floa
         "on_time_joules": {n: float(((c + t) * on_time).sum()) for n, (c, t, _) in schemes.items()},
         "on_time_clients": int(on_time.sum()),
         "uplink_bytes": bytes_sent["this_run"],
+        "planned_uplink_bytes": int((plan.uplink_bits * is_included).sum()) // 8,
+        "downlink_bytes": int(traffic.downlink_bytes.sum()),
         "full_precision_bytes": int(full_precision_bits.sum()) // 8,
         "quantization_error": _finite(info.quantization_error),
         "quantization_error_bound": _finite(info.quantization_error_bound),
@@ -152,6 +160,7 @@ def summarize(records: list[dict], num_parameters: int) -> dict:
         "client_rounds": len(statuses),
         "left_out": {s: statuses.count(s) for s in sorted(set(statuses) - {"optimal"})},
         "diverged": sum(len(record["diverged"]) for record in records),
+        "downlink_bytes": sum(record["downlink_bytes"] for record in records),
         "wall_seconds": sum(record["wall_seconds"] for record in records),
         "schemes": [row._asdict() for row in Ledger.replay(records).savings()],
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from fedjax_diffusion import records
@@ -171,7 +172,9 @@ def _play_round(
         experiment.run_key, state, plan.allocation, plan.cohort, experiment.data
     )
     info = jax.device_get(info)
-    record = records.make_record(int(state.round), plan, info, time.perf_counter() - start)
+    traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
+    seconds = time.perf_counter() - start
+    record = records.make_record(int(state.round), plan, info, traffic, seconds)
     log.append(record)
     if on_record is not None:
         on_record(record)

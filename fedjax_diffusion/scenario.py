@@ -20,6 +20,7 @@ from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planner import AllocatorConfig, Planner, make_planner
+from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.resources import ChannelState, DeviceParams, draw_channel, make_fleet
 from fedjax_diffusion.types import Key, LossFn
 from fedjax_diffusion.workload import Workload, count_training_flops, make_workload
@@ -37,6 +38,7 @@ class Scenario(NamedTuple):
       draw_channel: ``(run_key, round, devices) -> ChannelState``.
       mode: what is quantized, ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
+      quantization: scheme and options.
     """
 
     run_key: Key
@@ -47,6 +49,7 @@ class Scenario(NamedTuple):
     draw_channel: Callable[[Key, int, DeviceParams], ChannelState]
     mode: str
     cohort_size: int | None
+    quantization: QuantizationConfig = QuantizationConfig()
 
     def replace_allocator(self, **fields) -> "Scenario":
         """Returns the scenario with some fields of ``allocator`` changed, checked like new ones."""
@@ -62,6 +65,7 @@ class Scenario(NamedTuple):
             draw_channel=self.draw_channel,
             mode=self.mode,
             cohort_size=self.cohort_size,
+            quantization=self.quantization,
         )
 
 
@@ -88,6 +92,7 @@ def build_scenario(
     model = UNetConfig(**config.model)
     schedule = make_schedule(**config.diffusion)
     devices = make_fleet(len(num_examples), seed=config.seed, **config.devices)
+    quantization = QuantizationConfig(**config.quantization)
     group = dict(config.allocator)
     group["error_budget"] = ErrorBudget(**group["error_budget"])
     group["opponents"] = tuple(group["opponents"])
@@ -101,12 +106,14 @@ def build_scenario(
             LocalWork(**config.local_work),
             num_examples,
             functools.partial(_count_flops, model, schedule, image_shape),
+            scheme=quantization.scheme,
             **config.workload,
         ),
         allocator=AllocatorConfig(**group),
         draw_channel=functools.partial(draw_channel, **config.channel),
         mode=config.federated.mode,
         cohort_size=config.cohort_size,
+        quantization=quantization,
     )
 
 

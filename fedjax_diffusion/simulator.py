@@ -1,6 +1,7 @@
 """The whole system as two pure functions: ``init`` makes a state, ``step`` plays one round."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from fedjax_diffusion.federated import (
     ClientReport,
     LocalWork,
     RoundOutcome,
+    empty_memory,
     make_client_map,
     make_local_training,
     make_round,
@@ -26,10 +28,11 @@ from fedjax_diffusion.federated import (
 from fedjax_diffusion.federated.aggregation import select
 from fedjax_diffusion.federated.round import RoundFn
 from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
 NOT_MEASURED = -1.0
-"""``range_energy`` and ``update_energy`` before there was anything to measure."""
+"""``level_error`` and ``update_energy`` before there was anything to measure."""
 
 
 @flax.struct.dataclass
@@ -41,19 +44,26 @@ class SimulationState:
       params: the global model, float32.
       opt_state: the server optimizer's state.
       ema_params: exponential moving average of ``params`` over rounds; samples come from it.
-      range_energy: float32 [K], V_k of each client's last upload in squared parameter units;
-        ``NOT_MEASURED`` for a client that has not uploaded yet.
+      level_error: float32 [K, 17], bound on the squared error of each client's last upload at each
+        of ``LEVELS``, in squared parameter units; ``NOT_MEASURED`` for a client that has not
+        uploaded yet.
       update_energy: float32 [], squared norm of the last mean update; ``NOT_MEASURED`` at first.
-      client_state: what clients keep between rounds, leaves [K, ...]; empty for stateless clients.
+      client_state: what clients keep of their last uploads, float32 [K, R, 128], under error
+        feedback; () for stateless clients.
     """
 
     round: Array
     params: Params
     opt_state: PyTree
     ema_params: Params
-    range_energy: Array
+    level_error: Array
     update_energy: Array
     client_state: PyTree = ()
+
+    @property
+    def range_energy(self) -> Array:
+        """The bound at one bit [K]; V_k of the paper's scheme."""
+        return self.level_error[:, 0]
 
 
 @flax.struct.dataclass
@@ -65,7 +75,7 @@ class RoundInfo:
       clients: ``ClientReport``, [M].
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``.
       quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, Theorem 1 with the ranges that
-        were really sent.
+        were really sent; ``sum_k a_k bound_k`` of errors that do not have mean zero.
       update_energy: float32 [], squared norm of the mean update.
     """
 
@@ -113,6 +123,7 @@ def make_simulator(
     mode: str = "update",
     proximal_weight: float = 0.0,
     ema_decay: float = 0.0,
+    quantization: QuantizationConfig | None = None,
 ) -> Simulator:
     """Builds the simulator from any model, loss and data; nothing here is specific to diffusion.
 
@@ -129,9 +140,11 @@ def make_simulator(
       mode: ``"update"`` or ``"model"``: what is quantized.
       proximal_weight: mu >= 0 of FedProx.
       ema_decay: in [0, 1), per round; 0 keeps no average (``ema_params == params``).
+      quantization: scheme and options; None: the paper's scheme without any.
 
     Raises:
-      ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map.
+      ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map, or
+        error feedback in another mode than ``"update"``.
 
     **Guarantees**: ``init`` and ``step`` are pure; with 32 bits, plain SGD and one local step this
     is a step of centralized SGD on the weighted loss.
@@ -143,25 +156,31 @@ def make_simulator(
         loss_fn, client_optimizer, batch_fn, proximal_weight=proximal_weight
     )
     mapping = make_client_map(client_map, chunk_size=chunk_size, mesh=mesh)
-    round_fn = make_round(train, mapping, make_server_update(server_optimizer), mode=mode)
-    init = _make_init(init_params, server_optimizer, mesh)
-    return Simulator(init, _make_step(round_fn, local_work, ema_decay, client_map == "loop", mesh))
+    quantization = QuantizationConfig() if quantization is None else quantization
+    server_update = make_server_update(server_optimizer)
+    round_fn = make_round(train, mapping, server_update, mode=mode, quantization=quantization)
+    advance = functools.partial(_advance, ema_decay, quantization)
+    init = _make_init(init_params, server_optimizer, quantization, mesh)
+    return Simulator(init, _make_step(round_fn, advance, local_work, client_map == "loop", mesh))
 
 
 def _make_init(
     init_params: Callable[[Key], Params],
     server_optimizer: optax.GradientTransformation,
+    quantization: QuantizationConfig,
     mesh: Mesh | None,
 ) -> Callable[[Key, Any], SimulationState]:
     def init(key: Key, data: Any) -> SimulationState:
         params = init_params(stream_key(key, Stream.INIT))
+        num_clients = len(data.num_examples)
         state = SimulationState(
             round=jnp.int32(0),
             params=params,
             opt_state=server_optimizer.init(params),
             ema_params=params,
-            range_energy=jnp.full(data.num_examples.shape, NOT_MEASURED, jnp.float32),
+            level_error=jnp.full((num_clients, len(LEVELS)), NOT_MEASURED, jnp.float32),
             update_energy=jnp.float32(NOT_MEASURED),
+            client_state=empty_memory(quantization, params, num_clients),
         )
         return (
             state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
@@ -171,12 +190,19 @@ def _make_init(
 
 
 def _make_step(
-    round_fn: RoundFn, local_work: LocalWork, ema_decay: float, is_loop: bool, mesh: Mesh | None
+    round_fn: RoundFn,
+    advance: Callable[..., tuple[SimulationState, RoundInfo]],
+    local_work: LocalWork,
+    is_loop: bool,
+    mesh: Mesh | None,
 ) -> Callable[..., tuple[SimulationState, RoundInfo]]:
     def pure_step(key: Key, state: SimulationState, cohort: ClientInputs, data: Any):
-        chex.assert_rank([cohort.client, cohort.num_bits, state.range_energy], 1)
+        chex.assert_rank([cohort.client, cohort.num_bits, state.level_error], [1, 1, 2])
         broadcast = Broadcast(key, state.round, state.params, data)
-        return _advance(state, cohort, round_fn(broadcast, cohort, state.opt_state), ema_decay)
+        memory = jax.tree.map(lambda x: x[cohort.client], state.client_state)
+        cohort = dataclasses.replace(cohort, memory=memory)
+        outcome = round_fn(broadcast, cohort, state.opt_state)
+        return advance(state, cohort.client, outcome)
 
     # Pinned to the mesh, so that the state of one step compiles no other program in the next.
     shardings = None if mesh is None else NamedSharding(mesh, PartitionSpec())
@@ -198,27 +224,34 @@ def _make_step(
 
 
 def _advance(
-    state: SimulationState, cohort: ClientInputs, outcome: RoundOutcome, ema_decay: float
+    ema_decay: float,
+    quantization: QuantizationConfig,
+    state: SimulationState,
+    cohort: Array,
+    outcome: RoundOutcome,
 ) -> tuple[SimulationState, RoundInfo]:
     clients = outcome.clients
     is_any = clients.is_included.any()
-    measured = jnp.where(
-        clients.is_included, clients.range_energy, state.range_energy[cohort.client]
-    )
+    is_measured = clients.is_included[:, None]
+    level_error = jnp.where(is_measured, clients.level_error, state.level_error[cohort])
     next_state = dataclasses.replace(
         state,
         round=state.round + 1,
         params=outcome.params,
         opt_state=outcome.opt_state,
         ema_params=optax.incremental_update(outcome.params, state.ema_params, 1 - ema_decay),
-        range_energy=state.range_energy.at[cohort.client].set(measured),
+        level_error=state.level_error.at[cohort].set(level_error),
         update_energy=select(is_any, outcome.update_energy, state.update_energy),
+        client_state=jax.tree.map(
+            lambda x, new: x.at[cohort].set(new), state.client_state, outcome.memory
+        ),
     )
+    error_weight = quantization.error_weight(clients.weight)
     info = RoundInfo(
         loss=jnp.where(is_any, _weighted_sum(clients.weight, clients.loss), jnp.nan),
         clients=clients,
         quantization_error=outcome.quantization_error,
-        quantization_error_bound=_weighted_sum(clients.weight**2, clients.error_bound),
+        quantization_error_bound=_weighted_sum(error_weight, clients.error_bound),
         update_energy=outcome.update_energy,
     )
     return next_state, info

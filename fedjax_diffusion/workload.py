@@ -40,6 +40,7 @@ def make_workload(
     *,
     cycles_per_example: float | None,
     noise_density_dbm_per_hz: float,
+    scheme: str = "stochastic",
 ) -> Workload:
     """Returns the workload of a fleet.
 
@@ -54,6 +55,7 @@ def make_workload(
       count_flops: returns the FLOPs of training on one example; called only if needed.
       cycles_per_example: > 0, or None to count.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
+      scheme: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
 
     Raises:
       ValueError: ``cycles_per_example`` is not above 0.
@@ -68,7 +70,7 @@ def make_workload(
     return Workload(
         compute_cycles=cycles,
         num_parameters=sum(x.size for x in jax.tree.leaves(params)),
-        overhead_bits=overhead_bits(params),
+        overhead_bits=overhead_bits(params, scheme),
         noise_density_watts_per_hz=10 ** ((noise_density_dbm_per_hz - 30) / 10),
     )
 

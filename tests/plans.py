@@ -8,6 +8,7 @@ import numpy as np
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planner import AllocatorConfig, make_planner
+from fedjax_diffusion.quantization import UNIFORM_LAW
 from fedjax_diffusion.resources import AllocationProblem, draw_channel, make_fleet
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 from fedjax_diffusion.workload import Workload
@@ -36,13 +37,19 @@ FADING = functools.partial(draw_channel, shadowing_db=3.0, fading="rayleigh")
 SIX_BITS = ErrorBudget(as_fixed_bits=6)
 
 
+def level_error_of(measured):
+    """Returns what the paper's scheme makes of V_k at each level [K, 17]; below 0: not measured."""
+    energies = np.array([-1.0] * K if measured is None else measured)[:, None]
+    return np.where(energies < 0, NOT_MEASURED, energies * UNIFORM_LAW[:, 0])
+
+
 def state_of(measured=None, update_energy=NOT_MEASURED, round=3):
     return SimulationState(
         round=jnp.int32(round),
         params=PARAMS,
         opt_state=(),
         ema_params=PARAMS,
-        range_energy=jnp.array([NOT_MEASURED] * K if measured is None else measured, jnp.float32),
+        level_error=jnp.asarray(level_error_of(measured), jnp.float32),
         update_energy=jnp.float32(update_energy),
     )
 

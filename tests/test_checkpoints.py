@@ -27,8 +27,9 @@ def state_at(round):
         params=params,
         opt_state=opt_state,
         ema_params=jax.tree.map(lambda w: w / 3, params),
-        range_energy=jnp.array([-1.0, 0.1, 1 / 3], jnp.float32),
+        level_error=jnp.array([[-1.0, -1.0], [0.1, 0.0], [1 / 3, 1e-9]], jnp.float32),
         update_energy=jnp.float32(1 / 7),
+        client_state=jax.random.normal(key, (3, 2, 128)),
     )
 
 

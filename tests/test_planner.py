@@ -1,7 +1,6 @@
 """The planner: cohorts, predicted ranges, error budgets, channels."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
@@ -9,7 +8,12 @@ import pytest
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planner import draw_cohort
-from fedjax_diffusion.quantization import range_energy
+from fedjax_diffusion.quantization import (
+    UNIFORM_LAW,
+    QuantizationConfig,
+    predict_level_error,
+    range_energy,
+)
 from fedjax_diffusion.resources import Status, allocate
 from tests.plans import (
     FADING,
@@ -43,14 +47,17 @@ def test_cohorts_are_drawn_uniformly_without_replacement():
 def test_a_plan_speaks_of_its_cohort():
     plan = planner_of(cohort_size=5)(KEY, state_of(MEASURED))
     np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 5))
-    assert_same = functools.partial(np.testing.assert_allclose, rtol=1e-12)
     by_hand = problem_by_hand(plan.cohort, MEASURED, plan.problem.error_budget)
+    terms = np.outer(by_hand.error_weight, UNIFORM_LAW)
+    by_hand = by_hand.replace(level_error=terms)
     for field in dataclasses.fields(plan.problem):
         value, expected = (getattr(problem, field.name) for problem in (plan.problem, by_hand))
         if expected is None:
             assert value is None
         else:
-            assert_same(value, np.broadcast_to(expected, np.shape(value)), err_msg=field.name)
+            rtol = 2.0**-24 if field.name == "level_error" else 1e-12  # the state is float32
+            expected = np.broadcast_to(expected, np.shape(value))
+            np.testing.assert_allclose(value, expected, rtol=rtol, err_msg=field.name)
     codes = 8 * np.ceil(50_000 * plan.allocation.num_bits / 8)
     np.testing.assert_array_equal(plan.uplink_bits, codes + 512)
 
@@ -101,7 +108,7 @@ def test_before_anything_is_known_everybody_gets_its_largest_level(budget, mode,
 def test_the_round_meets_the_budget_that_was_asked_for(budget, eps):
     plan = planner_of(budget=budget)(KEY, state_of(MEASURED, update_energy=0.75))
     error_weight = (SIZES / SIZES.sum()) ** 2 * MEASURED
-    assert budget.to_eps(error_weight, 0.75) == pytest.approx(eps, rel=1e-12)
+    assert budget.to_eps(np.outer(error_weight, UNIFORM_LAW), 0.75) == pytest.approx(eps, rel=1e-12)
     assert float(plan.problem.error_budget) == pytest.approx(eps, rel=1e-6)
 
     def error_at(num_bits):
@@ -116,7 +123,7 @@ def test_the_round_meets_the_budget_that_was_asked_for(budget, eps):
 
 
 def test_a_relative_budget_is_none_before_the_first_update():
-    assert ErrorBudget(relative=0.1).to_eps(np.ones(2), None) == np.inf
+    assert ErrorBudget(relative=0.1).to_eps(np.ones((2, 17)), None) == np.inf
 
 
 def test_the_seed_and_the_round_draw_the_channel():
@@ -154,3 +161,42 @@ def test_the_seed_and_the_round_draw_the_channel():
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_no_client_is_given_fewer_bits_than_the_scheme_has():
+    float32 = planner_of(quantization=QuantizationConfig("none"))(KEY, state_of(MEASURED))
+    assert float32.allocation.num_bits.tolist() == [32] * K
+    assert float32.predicted_error == 0
+    budget = ErrorBudget(absolute=1e9)
+    devices = FLEET.replace(min_bits=np.ones(K, int))
+    for scheme, least in (("stochastic", 1), ("qsgd", 2)):
+        planner = planner_of(
+            budget=budget, devices=devices, quantization=QuantizationConfig(scheme)
+        )
+        assert planner(KEY, state_of(MEASURED)).allocation.num_bits.tolist() == [least] * K
+    with pytest.raises(ValueError, match=r"'fixed_bits:1' sends fewer bits than .* 'qsgd' has, 2"):
+        planner_of("fixed_bits:1", quantization=QuantizationConfig("qsgd"))
+
+
+@pytest.mark.parametrize(
+    ("config", "power"),
+    [
+        (QuantizationConfig(), 2),
+        (QuantizationConfig("nearest"), 1),
+        (QuantizationConfig(error_feedback=True), 1),
+    ],
+)
+def test_errors_that_do_not_average_out_count_by_their_weight(config, power):
+    plan = planner_of(quantization=config)(KEY, state_of(MEASURED))
+    expected = np.outer((SIZES / SIZES.sum()) ** power * MEASURED, UNIFORM_LAW)
+    np.testing.assert_allclose(plan.problem.level_error, expected, rtol=2.0**-24)
+
+
+@pytest.mark.parametrize(
+    "config", [QuantizationConfig("qsgd"), QuantizationConfig("rotated", per_tensor=True)]
+)
+def test_before_the_first_upload_mode_model_takes_the_curve_of_the_broadcast(config):
+    plan = planner_of(mode="model", quantization=config)(KEY, state_of())
+    curve = predict_level_error(config.quantizer, PARAMS, bits_per_tensor=config.per_tensor)
+    expected = np.outer((SIZES / SIZES.sum()) ** 2, np.asarray(curve, float))
+    np.testing.assert_allclose(plan.problem.level_error, expected, rtol=1e-12)

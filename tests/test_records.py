@@ -20,6 +20,7 @@ from fedjax_diffusion.records import (
     write_json,
 )
 from fedjax_diffusion.simulator import RoundInfo
+from fedjax_diffusion.traffic import Traffic
 from tests.plans import KEY, MEASURED, K, far_away, planner_of, state_of
 
 OPPONENTS = ("full_precision", "demand")
@@ -43,6 +44,8 @@ FIELDS = [
     "on_time_joules",
     "on_time_clients",
     "uplink_bytes",
+    "planned_uplink_bytes",
+    "downlink_bytes",
     "full_precision_bytes",
     "quantization_error",
     "quantization_error_bound",
@@ -66,18 +69,26 @@ def info_of(is_included, loss=0.5):
     nothing = jnp.zeros(K)
     return RoundInfo(
         loss=jnp.float32(loss),
-        clients=ClientReport(is_included, nothing, nothing, nothing, nothing),
+        clients=ClientReport(is_included, nothing, nothing, nothing, nothing, upload=None),
         quantization_error=jnp.float32(1e-5),
         quantization_error_bound=jnp.float32(2e-5),
         update_energy=jnp.float32(0.25),
     )
 
 
+def traffic_of(plan, is_included, share=1.0):
+    """What was planned, or a share of it, and a broadcast of 1,000 bytes to each."""
+    is_included = np.asarray(is_included)
+    uplink = np.round(plan.uplink_bits / 8 * share).astype(int) * is_included
+    return Traffic(uplink, 1_000 * (np.asarray(plan.allocation.num_bits) > 0))
+
+
 def record_of(method="on_demand", loss=0.5):
     """A round in which client 2 diverged besides."""
     is_included = np.asarray(plan_of(method).allocation.num_bits) > 0
     is_included[DIVERGED] = False
-    return make_record(3, plan_of(method), info_of(is_included, loss), 1.5)
+    plan = plan_of(method)
+    return make_record(3, plan, info_of(is_included, loss), traffic_of(plan, is_included), 1.5)
 
 
 def test_a_record_has_all_fields_and_is_plain_json():
@@ -90,9 +101,25 @@ def test_a_record_has_all_fields_and_is_plain_json():
     assert record_of()["status"] == ["optimal", "infeasible_time", *["optimal"] * 4]
 
 
+def test_shorter_messages_are_charged_less_and_the_plan_is_kept_beside():
+    plan = plan_of()
+    is_included = np.asarray(plan.allocation.num_bits) > 0
+    info = info_of(is_included)
+    planned, half = (
+        make_record(3, plan, info, traffic_of(plan, is_included, share), 1.5) for share in (1, 0.5)
+    )
+    assert planned["uplink_bytes"] == planned["planned_uplink_bytes"]
+    assert half["planned_uplink_bytes"] == planned["planned_uplink_bytes"]
+    assert half["uplink_bytes"] == pytest.approx(planned["uplink_bytes"] / 2, abs=K)
+    assert half["transmit_joules"] == pytest.approx(planned["transmit_joules"] / 2, rel=1e-4)
+    assert half["compute_joules"] == planned["compute_joules"]
+    assert half["baseline_joules"] == planned["baseline_joules"]
+    assert half["downlink_bytes"] == 1_000 * is_included.sum()
+
+
 def test_an_unbounded_budget_is_null():
     plan = planner_of("demand")(KEY, state_of())
-    record = make_record(0, plan, info_of([True] * K), 1.0)
+    record = make_record(0, plan, info_of([True] * K), traffic_of(plan, [True] * K), 1.0)
     assert record["error_budget"] is None
     assert record["predicted_error"] is None
 
@@ -186,6 +213,7 @@ def test_a_summary_adds_the_rounds_up():
     assert (summary["client_rounds"], summary["diverged"]) == (2 * K, 2)
     assert summary["left_out"] == {"infeasible_time": 2}
     assert summary["wall_seconds"] == 3.0
+    assert summary["downlink_bytes"] == 2 * 5 * 1_000
     ours, *theirs = summary["schemes"]
     assert ours["scheme"] == "this_run"
     assert ours["total_joules"] == pytest.approx(first["total_joules"] + second["total_joules"])

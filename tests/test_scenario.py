@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.experiment import build
+from fedjax_diffusion.quantization import UNIFORM_LAW
 from fedjax_diffusion.scenario import build_scenario, check_scalars
 from tests.tiny import tiny_config
 
@@ -23,7 +24,7 @@ def test_fleet_workload_and_plans_are_those_of_the_experiment(cycles_per_example
     ):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     state = experiment.simulator.init(experiment.run_key, experiment.data)
-    state = state.replace(range_energy=np.array([1.0, 2.0, 3.0]))
+    state = state.replace(level_error=np.outer([1.0, 2.0, 3.0], UNIFORM_LAW))
     ours = scenario.make_planner()(scenario.run_key, state)
     theirs = experiment.plan(experiment.run_key, state)
     assert ours.opponents.keys() == theirs.opponents.keys() == set(config.allocator.opponents)

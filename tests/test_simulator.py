@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.hardware import make_mesh
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.quantization import LEVELS
 from fedjax_diffusion.simulator import NOT_MEASURED, make_simulator
 from tests.federated.problems import (
     BATCH_SIZE,
@@ -191,14 +192,15 @@ def test_the_ema_follows_its_formula():
 
 def test_only_who_uploads_is_measured():
     states, infos, *_ = trajectory(1)
-    expected = np.full(NUM_CLIENTS, NOT_MEASURED, np.float32)
+    expected = np.full((NUM_CLIENTS, len(LEVELS)), NOT_MEASURED, np.float32)
     for (cohort, num_bits), state, info in zip(ROUNDS, states[1:], infos, strict=True):
         for m, client in enumerate(cohort):
             if num_bits[m] > 0:
-                expected[client] = info.clients.range_energy[m]
-        np.testing.assert_array_equal(state.range_energy, expected)
+                expected[client] = info.clients.level_error[m]
+        np.testing.assert_array_equal(state.level_error, expected)
+        np.testing.assert_array_equal(state.range_energy, expected[:, 0])
         assert float(state.update_energy) == float(info.update_energy) > 0
-    assert (expected > 0).all(), "everybody has uploaded by now"
+    assert (expected[:, :-1] > 0).all(), "everybody has uploaded by now"
 
 
 def test_a_round_measures_what_it_says():

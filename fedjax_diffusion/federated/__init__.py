@@ -13,7 +13,8 @@ from fedjax_diffusion.federated.client_map import (
     ClientError,
     make_client_map,
 )
-from fedjax_diffusion.federated.round import MODES, ClientReport, RoundOutcome, make_round
+from fedjax_diffusion.federated.round import ClientReport, RoundOutcome, make_round
+from fedjax_diffusion.federated.send import MODES, Upload, empty_memory, make_send
 
 __all__ = [
     "AXIS",
@@ -25,8 +26,11 @@ __all__ = [
     "ClientReport",
     "LocalWork",
     "RoundOutcome",
+    "Upload",
+    "empty_memory",
     "make_client_map",
     "make_local_training",
     "make_round",
+    "make_send",
     "make_server_update",
 ]

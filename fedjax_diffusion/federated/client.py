@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from fedjax_diffusion.keys import Stream, step_key, stream_key
-from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params
+from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
 
 @flax.struct.dataclass
@@ -42,12 +42,14 @@ class ClientInputs:
       weight: float32 [], its aggregation weight before normalization (its number of examples).
       num_bits: int32 [], 1..16 or 32; 0: it takes no part.
       num_steps: int32 [], local steps to take.
+      memory: what it kept of its last upload, float32 [R, 128]; () for stateless clients.
     """
 
     client: Array
     weight: Array
     num_bits: Array
     num_steps: Array
+    memory: PyTree = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def make_local_training(
         w <- w - optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
 
     The number of steps is traced: clients with fewer steps stop earlier and do not recompile.
-    The optimizer's state starts afresh in each round (clients are stateless).
+    The optimizer's state starts afresh in each round.
 
     Args:
       loss_fn: ``(params, batch, key) -> []``, the mean over the batch.

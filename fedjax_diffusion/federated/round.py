@@ -1,5 +1,6 @@
 """One federated round: broadcast -> local training -> quantize -> upload -> aggregate."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,21 +15,17 @@ from fedjax_diffusion.federated.aggregation import (
 )
 from fedjax_diffusion.federated.client import Broadcast, ClientInputs, LocalTraining
 from fedjax_diffusion.federated.client_map import ClientFn, ClientMap
+from fedjax_diffusion.federated.send import SendFn, Upload, make_send
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.quantization import (
+    FLOAT_BITS,
+    QuantizationConfig,
     blocks_squared_norm,
     blocks_to_tree,
-    grid_error_bound,
-    grid_range_energy,
-    is_quantizable,
-    make_grid,
-    quantize_blocks,
+    stochastic_quantize,
     tree_to_blocks,
 )
 from fedjax_diffusion.types import Array, Params, PyTree
-
-MODES = ("model", "update")
-"""What is quantized: the local model w_k (the paper), or its difference w_k - w from the global."""
 
 
 @flax.struct.dataclass
@@ -39,15 +36,18 @@ class ClientReport:
       is_included: bool [M], it took part and all its numbers were finite.
       weight: float32 [M], a_k over the included clients, 0 for the others.
       loss: float32 [M], mean over its local steps; meaningless where it took no part.
-      error_bound: float32 [M], Theorem 1's bound for its upload; 0 where not included.
-      range_energy: float32 [M], V_k of its upload; 0 where not included.
+      error_bound: float32 [M], bound on its upload's squared error, Theorem 1's for the paper's
+        scheme; 0 where not included.
+      level_error: float32 [M, 17], that bound at each of ``LEVELS``; 0 where not included.
+      upload: what it sent, [M]; zeros where not included.
     """
 
     is_included: Array
     weight: Array
     loss: Array
     error_bound: Array
-    range_energy: Array
+    level_error: Array
+    upload: Upload
 
 
 @flax.struct.dataclass
@@ -60,6 +60,7 @@ class RoundOutcome:
       clients: ``ClientReport``.
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, measured.
       update_energy: float32 [], squared norm of the mean update; 0 if nobody was included.
+      memory: what the cohort's clients keep, [M]; as it was where not included.
     """
 
     params: Params
@@ -67,6 +68,7 @@ class RoundOutcome:
     clients: ClientReport
     quantization_error: Array
     update_energy: Array
+    memory: PyTree
 
 
 RoundFn = Callable[[Any, ClientInputs, PyTree], RoundOutcome]
@@ -79,6 +81,7 @@ def make_round(
     server_update: ServerUpdate,
     *,
     mode: str,
+    quantization: QuantizationConfig | None = None,
 ) -> RoundFn:
     """Returns one round as a pure function; jit it, with bits and channels as arguments.
 
@@ -91,54 +94,64 @@ def make_round(
       client_map: from ``make_client_map``.
       server_update: from ``make_server_update``.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
+      quantization: scheme and options; None: the paper's scheme without any.
 
     Raises:
-      ValueError: an unknown mode.
+      ValueError: an unknown mode, or one that the options do not go with.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-
-    client_round = _make_client_round(train, mode)
+    quantization = QuantizationConfig() if quantization is None else quantization
+    client_round = _make_client_round(train, make_send(quantization, mode))
 
     def round_fn(broadcast: Broadcast, cohort: ClientInputs, opt_state: PyTree) -> RoundOutcome:
-        totals, reports = client_map(client_round, broadcast, cohort)
-        is_included, loss, error_bound, energy = reports
+        params = broadcast.params
+        received = _receive(broadcast, quantization.downlink_bits)
+        shared = dataclasses.replace(broadcast, params=received)
+        (update, error), reports = client_map(client_round, shared, cohort)
+        is_included, loss, error_bound, level_error, upload, memory = reports
         weight = normalize_weights(cohort.weight, is_included)
         total_weight = jnp.where(is_included, cohort.weight, 0.0).sum()
         scale = 1.0 / jnp.maximum(total_weight, jnp.finfo(jnp.float32).tiny)
-        update, error = jax.tree.map(lambda x: x * scale, totals)
-        mean_update = blocks_to_tree(update, broadcast.params)
-        updated = server_update(broadcast.params, opt_state, mean_update)
-        params, opt_state = select(total_weight > 0, updated, (broadcast.params, opt_state))
+        update, error = update * scale, error * scale
+        if mode == "model" and received is not params:
+            # The mean of the models, seen from the server's own: what it broadcast was not that.
+            update += tree_to_blocks(received) - tree_to_blocks(params)
+        updated = server_update(params, opt_state, blocks_to_tree(update, params))
+        is_any = total_weight > 0
+        new_params, opt_state = select(is_any, updated, (params, opt_state))
+        update_energy = jnp.where(is_any, blocks_squared_norm(update, params), 0.0)
         return RoundOutcome(
-            params=params,
+            params=new_params,
             opt_state=opt_state,
-            clients=ClientReport(is_included, weight, loss, error_bound, energy),
-            quantization_error=blocks_squared_norm(error, broadcast.params),
-            update_energy=blocks_squared_norm(update, broadcast.params),
+            clients=ClientReport(is_included, weight, loss, error_bound, level_error, upload),
+            quantization_error=blocks_squared_norm(error, params),
+            update_energy=update_energy,
+            memory=memory,
         )
 
     return round_fn
 
 
-def _make_client_round(train: LocalTraining, mode: str) -> ClientFn:
+def _receive(broadcast: Broadcast, downlink_bits: int) -> Params:
+    """Returns what the clients receive of the global model."""
+    if downlink_bits == FLOAT_BITS:
+        return broadcast.params
+    key = stream_key(broadcast.run_key, Stream.DOWNLINK, broadcast.round)
+    return stochastic_quantize(key, broadcast.params, downlink_bits)
+
+
+def _make_client_round(train: LocalTraining, send: SendFn) -> ClientFn:
     """Returns what ONE client does: train, quantize, send."""
 
     def client_round(broadcast: Broadcast, inputs: ClientInputs):
         trained, loss = train(broadcast, inputs)
-        local, start = tree_to_blocks(trained), tree_to_blocks(broadcast.params)
-        payload = local if mode == "model" else local - start
-        grid = make_grid(payload, trained, jnp.maximum(inputs.num_bits, 1))
         key = stream_key(broadcast.run_key, Stream.QUANTIZE, broadcast.round, inputs.client)
-        decoded = quantize_blocks(key, payload, grid, trained)
-        update = decoded - start if mode == "model" else decoded
-        sent = (
-            (inputs.weight * update, inputs.weight * (decoded - payload)),
-            grid_error_bound(grid, trained),
-            grid_range_energy(grid, trained),
-        )
-        is_included = (inputs.num_bits > 0) & jnp.isfinite(loss) & is_quantizable(grid)
-        contribution, *measured = select(is_included, sent, jax.tree.map(jnp.zeros_like, sent))
-        return contribution, (is_included, loss, *measured)
+        num_bits = jnp.maximum(inputs.num_bits, 1)
+        sent = send(key, trained, broadcast.params, num_bits, inputs.memory)
+        is_included = (inputs.num_bits > 0) & jnp.isfinite(loss) & sent.is_sendable
+        weighed = (inputs.weight * sent.update, inputs.weight * sent.error)
+        told = (weighed, sent.error_bound, sent.level_error, sent.upload)
+        contribution, *measured = select(is_included, told, jax.tree.map(jnp.zeros_like, told))
+        memory = select(is_included, sent.memory, inputs.memory)
+        return contribution, (is_included, loss, *measured, memory)
 
     return client_round

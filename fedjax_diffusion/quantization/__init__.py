@@ -11,12 +11,18 @@ from fedjax_diffusion.quantization.bounds import (
     quantization_error_bound,
     range_energy,
 )
+from fedjax_diffusion.quantization.config import QuantizationConfig
+from fedjax_diffusion.quantization.entropy import check_entropy_coding
+from fedjax_diffusion.quantization.feedback import shrink
+from fedjax_diffusion.quantization.filling import refill
+from fedjax_diffusion.quantization.layout import make_layout
 from fedjax_diffusion.quantization.message import (
     DamagedMessageError,
     ForeignMessageError,
     TruncatedMessageError,
     VersionError,
     WireFormatError,
+    message_bytes,
 )
 from fedjax_diffusion.quantization.quantizers import (
     QUANTIZERS,
@@ -24,6 +30,7 @@ from fedjax_diffusion.quantization.quantizers import (
     Quantizer,
     dequantize,
     find_quantizer,
+    predict_level_error,
     quantize,
 )
 from fedjax_diffusion.quantization.stochastic import (
@@ -37,7 +44,8 @@ from fedjax_diffusion.quantization.stochastic import (
     quantize_blocks,
     stochastic_quantize,
 )
-from fedjax_diffusion.quantization.tensor_bits import split_bits
+from fedjax_diffusion.quantization.tensor_bits import UNIFORM_LAW, split_bits
+from fedjax_diffusion.quantization.upload import write_upload
 from fedjax_diffusion.quantization.wire import (
     decode_update,
     encode_update,
@@ -50,9 +58,11 @@ __all__ = [
     "LEVELS",
     "MAX_BITS",
     "QUANTIZERS",
+    "UNIFORM_LAW",
     "DamagedMessageError",
     "ForeignMessageError",
     "Grid",
+    "QuantizationConfig",
     "Quantized",
     "Quantizer",
     "TruncatedMessageError",
@@ -60,6 +70,7 @@ __all__ = [
     "WireFormatError",
     "blocks_squared_norm",
     "blocks_to_tree",
+    "check_entropy_coding",
     "check_num_bits",
     "decode_update",
     "dequantize",
@@ -69,13 +80,19 @@ __all__ = [
     "grid_range_energy",
     "is_quantizable",
     "make_grid",
+    "make_layout",
+    "message_bytes",
     "overhead_bits",
     "payload_bytes",
+    "predict_level_error",
     "quantization_error_bound",
     "quantize",
     "quantize_blocks",
     "range_energy",
+    "refill",
+    "shrink",
     "split_bits",
     "stochastic_quantize",
     "tree_to_blocks",
+    "write_upload",
 ]

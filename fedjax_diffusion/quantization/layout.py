@@ -44,6 +44,17 @@ class Layout:
     num_groups: int
     fingerprint: int
 
+    def size_array(self) -> np.ndarray:
+        """Returns the sizes, int64 [L]."""
+        return _size_array(self.sizes)
+
+    def tensor_slices(self) -> list[slice]:
+        """Returns where the entries of each tensor lie in the rows, made one array."""
+        return [
+            slice(_GROUP * first, _GROUP * first + size)
+            for first, size in zip(self.first_groups, self.sizes, strict=True)
+        ]
+
     def num_code_bits(self, levels: Sequence[int]) -> int:
         """Returns ``sum_j n_j b_j``, what the codes of a message take."""
         return sum(size * level for size, level in zip(self.sizes, levels, strict=True))
@@ -62,8 +73,13 @@ class Layout:
         """Yields (level, bytes of its packed rows, how many of their bits) of the leftovers."""
         for size, first, level in zip(self.sizes, self.first_groups, levels, strict=True):
             start = level * (first + size // _GROUP)
-            if size % _GROUP:
+            if level and size % _GROUP:
                 yield level, slice(start, start + level), level * (size % _GROUP)
+
+
+@functools.lru_cache(maxsize=64)
+def _size_array(sizes: tuple[int, ...]) -> np.ndarray:
+    return np.array(sizes, np.int64)
 
 
 def make_layout(tree: PyTree) -> Layout:
@@ -98,7 +114,7 @@ def packed_to_stream(
     Args:
       packed: for each level in ``levels``, the packed rows of the whole model as uint8 [n].
       layout: of the model.
-      levels: bits of each tensor.
+      levels: bits of each tensor; 0 for one whose codes are elsewhere.
     """
     pieces = [packed[level][part] for level, part in layout.runs(levels)]
     bits = [
@@ -116,9 +132,9 @@ def stream_to_packed(
     Args:
       stream: uint8 [ceil(num_code_bits / 8)], the pieces joined.
       layout: of the model.
-      levels: bits of each tensor.
+      levels: bits of each tensor; 0 for one whose codes are elsewhere.
     """
-    packed = {level: aligned_zeros(level * layout.num_groups) for level in {*levels}}
+    packed = {level: aligned_zeros(level * layout.num_groups) for level in {*levels} - {0}}
     position = 0
     for level, part in layout.runs(levels):
         end = position + part.stop - part.start

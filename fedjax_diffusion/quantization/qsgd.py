@@ -5,8 +5,8 @@ With ``s = 2^(b - 1) - 1`` levels and a sign, a tensor x is rounded without bias
 largest entry of a dense tensor lies far below its norm, so most of the grid stays empty: the price
 of one number per tensor instead of two, and of a zero that stays exactly zero.
 
-Source: Alistarh et al. 2017, "QSGD", section 3.1; here with whole tensors for its buckets and codes
-of equal length for its entropy coding.
+Source: Alistarh et al. 2017, "QSGD", section 3.1; here with whole tensors for its buckets, and
+``entropy`` or nothing for its Elias codes.
 """
 
 import jax
@@ -21,6 +21,7 @@ from fedjax_diffusion.quantization.stochastic import (
     MAX_BITS,
     Grid,
     broadcast_num_bits,
+    round_step_up,
 )
 from fedjax_diffusion.types import Array, PyTree
 
@@ -46,7 +47,8 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
       num_bits: int32 [] or a pytree prefix of ``like``, 2..16 or 32; may be traced.
 
     Returns:
-      ``Grid`` with ``spread = 2 ||x||``, not finite where an entry is not or ``2 ||x||`` overflows.
+      ``Grid`` with ``spread = 2 ||x||``, not finite where an entry is not, or where ``2 ||x||`` or
+      ``2^b - 1`` steps overflow.
     """
     levels = broadcast_num_bits(num_bits, like)
     bits = jnp.clip(levels, MIN_QSGD_BITS, MAX_BITS)
@@ -54,8 +56,11 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     norm = tensor_norms(blocks, like)
     exact_step = norm / num_intervals
     is_normal = exact_step >= _SMALLEST_STEP
-    step = jnp.where(is_normal, _round_up(_ROOM * exact_step, bits), 0.0)
-    return Grid(jnp.where(is_normal, -num_intervals * step, 0.0), step, levels, 2 * norm)
+    step = jnp.where(is_normal, round_step_up(_ROOM * exact_step, bits), 0.0)
+    lo = jnp.where(is_normal, -num_intervals * step, 0.0)
+    last_code = ((1 << bits) - 1).astype(jnp.float32)  # never drawn, but a receiver allows for it
+    is_held = jnp.isfinite(lo) & jnp.isfinite(last_code * step) | (levels == FLOAT_BITS)
+    return Grid(lo, step, levels, jnp.where(is_held, 2 * norm, jnp.inf))
 
 
 def tensor_norms(blocks: Array, like: PyTree) -> Array:
@@ -100,10 +105,3 @@ def qsgd_error_bound(grid: Grid, like: PyTree) -> Array:
     rounded = jnp.minimum(sizes * jnp.square(grid.step) / 4, jnp.sqrt(sizes) * grid.step * norm)
     bound = jnp.where(grid.step > 0, rounded, jnp.square(norm))
     return jnp.where(grid.num_bits == FLOAT_BITS, 0.0, bound).sum()
-
-
-def _round_up(step: Array, num_bits: Array) -> Array:
-    """Rounds positive float32 [L] up to ``24 - num_bits`` significant bits."""
-    unit = jnp.uint32(1) << num_bits.astype(jnp.uint32)
-    word = jax.lax.bitcast_convert_type(step, jnp.uint32)
-    return jax.lax.bitcast_convert_type((word + (unit - 1)) & ~(unit - 1), jnp.float32)

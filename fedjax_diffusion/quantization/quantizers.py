@@ -19,6 +19,7 @@ name            bound on E||Q(x) - x||^2 per tensor                  unbiased  l
 A new quantizer is one function and one line in ``QUANTIZERS``.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from fedjax_diffusion.keys import step_key
-from fedjax_diffusion.quantization.blocks import row_tensors, tensor_sizes
+from fedjax_diffusion.keys import seed_to_key, step_key
+from fedjax_diffusion.quantization.blocks import row_tensors, tensor_sizes, tree_to_blocks
 from fedjax_diffusion.quantization.bounds import grid_error_bound
 from fedjax_diffusion.quantization.nearest import nearest_codes
 from fedjax_diffusion.quantization.qsgd import (
@@ -210,6 +211,25 @@ def quantize(
         error_bound=quantizer.error_bound(grid, like),
         level_error=_level_error(quantizer, grid, like, curve),
     )
+
+
+@functools.partial(jax.jit, static_argnames=("quantizer", "bits_per_tensor"))
+def predict_level_error(
+    quantizer: Quantizer, tree: PyTree, *, bits_per_tensor: bool = False
+) -> Array:
+    """Returns the bound on the squared error of sending ``tree`` at each of ``LEVELS``.
+
+    Args:
+      quantizer: from ``find_quantizer``; of ``rotated``, by one of its rotations.
+      tree: pytree of float arrays.
+      bits_per_tensor: as in ``quantize``.
+
+    Returns:
+      float32 [17], in squared parameter units.
+    """
+    blocks, num_bits = tree_to_blocks(tree), quantizer.min_bits
+    per_tensor = {"bits_per_tensor": bits_per_tensor}
+    return quantize(quantizer, seed_to_key(0), blocks, tree, num_bits, **per_tensor).level_error
 
 
 def dequantize(quantizer: Quantizer, codes: Array, grid: Grid, seed: Array, like: PyTree) -> Array:

@@ -133,7 +133,7 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     bits = jnp.minimum(levels, MAX_BITS)
     num_intervals = ((1 << bits) - 1).astype(jnp.float32)
     exact_step = spread / num_intervals
-    step = _round_up(exact_step, bits)
+    step = round_step_up(exact_step, bits)
     step = jnp.where(lo + step * num_intervals < hi, _next_multiple(step, bits), step)
     step = jnp.where(exact_step >= _SMALLEST_STEP, step, 0.0)
     is_held = jnp.isfinite(lo + step * num_intervals) | (levels == FLOAT_BITS)
@@ -178,6 +178,13 @@ def codes_to_blocks(codes: Array, grid: Grid, like: PyTree) -> Array:
 def is_quantizable(grid: Grid) -> Array:
     """Returns bool []: every entry is finite and no tensor's range overflows float32."""
     return jnp.isfinite(grid.spread).all()
+
+
+def round_step_up(step: Array, num_bits: Array) -> Array:
+    """Rounds positive float32 [L] up to ``24 - num_bits`` significant bits."""
+    unit = jnp.uint32(1) << num_bits.astype(jnp.uint32)
+    word = jax.lax.bitcast_convert_type(step, jnp.uint32)
+    return jax.lax.bitcast_convert_type((word + (unit - 1)) & ~(unit - 1), jnp.float32)
 
 
 def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
@@ -247,13 +254,6 @@ def _make_cast(tree: PyTree) -> _Cast:
         return value
 
     return cast
-
-
-def _round_up(step: Array, levels: Array) -> Array:
-    """Rounds positive float32 [L] up to ``24 - level`` significant bits."""
-    unit = jnp.uint32(1) << levels.astype(jnp.uint32)
-    word = jax.lax.bitcast_convert_type(step, jnp.uint32)
-    return jax.lax.bitcast_convert_type((word + (unit - 1)) & ~(unit - 1), jnp.float32)
 
 
 def _next_multiple(step: Array, levels: Array) -> Array:

@@ -12,93 +12,116 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors
+from fedjax_diffusion.quantization.entropy import decode_codes
 from fedjax_diffusion.quantization.host_blocks import make_blocks
 from fedjax_diffusion.quantization.layout import (
     Layout,
     make_layout,
-    packed_to_stream,
     stream_to_packed,
 )
 from fedjax_diffusion.quantization.message import (
     DamagedMessageError,
-    last_values,
-    num_message_bytes,
+    message_bytes,
     num_overhead_bytes,
     read_message,
-    write_message,
 )
 from fedjax_diffusion.quantization.packing import (
     code_dtype,
-    pack_codes,
     unpack_codes,
     word_dtype,
 )
+from fedjax_diffusion.quantization.quantizers import Transform, find_quantizer, quantize
 from fedjax_diffusion.quantization.stochastic import (
     FLOAT_BITS,
     LEVELS,
+    MAX_BITS,
     Grid,
     check_num_bits,
     codes_to_blocks,
-    draw_codes,
-    make_grid,
 )
+from fedjax_diffusion.quantization.upload import check_sendable, write_upload
 from fedjax_diffusion.types import Array, Key, PyTree
 
 
-def overhead_bits(tree: PyTree) -> np.ndarray:
+def overhead_bits(tree: PyTree, scheme: str = "stochastic") -> np.ndarray:
     """Returns the bits of a message that are not codes, float64 [17], one per entry of ``LEVELS``.
 
-    Header and level bytes at every level, ranges only where values are quantized (not at 32).
+    Header and level bytes at every level, ranges and a seed, if the scheme has one, only where
+    values are quantized (not at 32, and no level is below the scheme's least).
     """
-    layout = make_layout(tree)
-    num_tensors = len(layout.sizes)
-    return np.array([8.0 * num_overhead_bytes(layout, [b] * num_tensors) for b in LEVELS])
+    layout, least = make_layout(tree), find_quantizer(scheme).min_bits
+    levels = np.repeat(np.fmax(LEVELS, least)[:, None], len(layout.sizes), axis=1)
+    return 8.0 * num_overhead_bytes(layout, levels, scheme)
 
 
-def payload_bytes(tree: PyTree, num_bits: PyTree) -> int:
-    """Returns ``len(encode_update(key, tree, num_bits))``; ``tree`` may hold shapes only."""
-    return num_message_bytes(make_layout(tree), _host_levels(num_bits, tree))
+def payload_bytes(tree: PyTree, num_bits: PyTree, scheme: str = "stochastic") -> int:
+    """Returns ``len(encode_update(key, tree, num_bits, scheme=scheme))``, a plain message.
+
+    Args:
+      tree: pytree of arrays, or of their shapes.
+      num_bits: as in ``encode_update``.
+      scheme: name of the quantizer.
+    """
+    return int(message_bytes(make_layout(tree), _host_levels(num_bits, tree, scheme), scheme))
 
 
-def encode_update(key: Key, tree: PyTree, num_bits: PyTree) -> bytes:
+def encode_update(
+    key: Key,
+    tree: PyTree,
+    num_bits: PyTree,
+    *,
+    scheme: str = "stochastic",
+    per_tensor: bool = False,
+    entropy_coding: bool = False,
+) -> bytes:
     """Quantizes ``tree`` and returns the message a device uploads.
 
     Args:
       key: [], consumed, as in ``stochastic_quantize``.
       tree: pytree of float32 arrays.
       num_bits: int, or a pytree prefix of ``tree``: 1..16, or 32.
+      scheme: name of the quantizer, one of ``QUANTIZERS``.
+      per_tensor: whether ``num_bits``, then one level, is an average split over the tensors.
+      entropy_coding: whether codes are entropy coded where that is shorter; needs the package
+        ``constriction``.
 
     Raises:
-      ValueError: a level outside 1..16 and 32, a tensor that is not float32, or one with a NaN, an
-        infinity or an overflowing range (at any level: nothing but numbers is ever sent). The
-        tensor is named by its path.
+      ValueError: an unknown scheme, a level outside 1..16 and 32, a tensor that is not float32, or
+        one with a NaN, an infinity or an overflowing range (at any level: nothing but numbers is
+        ever sent; what is rotated must be below 1/64 of the largest float32). The tensor is named
+        by its path.
 
-    **Guarantees**: ``decode_update(encode_update(key, tree, b), tree) == stochastic_quantize(key,
-    tree, b)``, bit for bit, and ``len(...) == payload_bytes(tree, b)``. New levels do not recompile
-    what draws; each level has one small program that packs.
+    **Guarantees**: ``decode_update(encode_update(key, tree, b, scheme=s, ...), tree)`` is what
+    ``quantize`` says the receiver has, bit for bit; of the paper's scheme,
+    ``stochastic_quantize(key, tree, b)``. ``len(...) == payload_bytes(tree, b, s)`` if neither
+    split nor entropy coded. New levels do not recompile what draws; each level has one small
+    program that packs.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
     >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, level 1, range 8, codes 12 bits
     31
     """
-    layout, levels = _make_float32_layout(tree), _host_levels(num_bits, tree)
-    quantized = [level for level in {*levels} if level < FLOAT_BITS]
-    dtype = code_dtype(max(quantized)) if quantized else None
+    layout, asked = _make_float32_layout(tree), _host_levels(num_bits, tree, scheme)
+    if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:
+        raise ValueError(f"num_bits must be one level where per_tensor splits it, got {num_bits!r}")
+    quantized = [level for level in asked if level < FLOAT_BITS]
+    dtype = code_dtype(MAX_BITS if per_tensor else max(quantized)) if quantized else None
     blocks = make_blocks(tree, layout)
-    grid, codes = _draw(key, blocks, np.array(levels, np.int32), layout, dtype)
-    lo, step, _, spread = (np.asarray(field) for field in grid)
-    step = np.where(np.array(levels) < FLOAT_BITS, step, 0)
-    is_sendable = np.isfinite(spread) & np.isfinite(last_values(lo, step, levels))
-    for j in np.flatnonzero(~is_sendable).tolist():
-        raise ValueError(
-            f"tensor {layout.names[j]} cannot be sent: "
-            "it has a NaN, an infinity or a range above float32"
-        )
-    words = {level: pack_codes(codes, level) for level in quantized}
-    words |= {FLOAT_BITS: blocks} if FLOAT_BITS in levels else {}
-    packed = {level: _words_to_bytes(array) for level, array in words.items()}
-    stream = packed_to_stream(packed, layout, levels)
-    return write_message(layout, levels, lo, step, stream)
+    levels = np.array(asked, np.int32)
+    grid, seed, codes = _quantize(key, blocks, levels, layout, scheme, per_tensor, dtype)
+    lo, step, levels, spread = (np.asarray(field) for field in grid)
+    check_sendable(np.isfinite(spread), layout)
+    return write_upload(
+        layout,
+        scheme,
+        levels,
+        lo,
+        step,
+        np.asarray(seed),
+        codes,
+        floats=blocks,
+        entropy_coding=entropy_coding,
+    )
 
 
 def decode_update(message: bytes, like: PyTree) -> PyTree:
@@ -122,18 +145,22 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     """
     layout = _make_float32_layout(like)
     fields = read_message(message, layout)
-    packed = stream_to_packed(fields.codes, layout, fields.levels)
+    coded = None
+    stream, plain_levels = fields.codes, fields.levels
+    if fields.is_coded:
+        plain_levels, stream, coded = decode_codes(stream, layout, fields.levels)
+    packed = stream_to_packed(stream, layout, plain_levels)
     words = jax.device_put({b: _bytes_to_words(rows, b) for b, rows in packed.items()})
     floats = words.pop(FLOAT_BITS, None)
     codes = [unpack_codes(array, level) for level, array in words.items()]
+    codes += [] if coded is None else [jax.device_put(coded)]
     levels = np.array(fields.levels, np.int32)
     grid = Grid(*jax.device_put((fields.lo, fields.step, levels, fields.step)))
-    flat = np.asarray(_reconstruct(codes, floats, grid, layout)).ravel()
+    inverse = find_quantizer(fields.scheme).inverse
+    blocks = _reconstruct(codes, floats, grid, fields.seed, layout, inverse)
+    flat = np.asarray(blocks).ravel()
     # Views, not slices on the device: on a CPU no byte is copied once more.
-    parts = [
-        flat[8 * first : 8 * first + size]
-        for first, size in zip(layout.first_groups, layout.sizes, strict=True)
-    ]
+    parts = [flat[part] for part in layout.tensor_slices()]
     for part, level, name in zip(parts, fields.levels, layout.names, strict=True):
         if level == FLOAT_BITS and not np.isfinite(part).all():
             raise DamagedMessageError(f"tensor {name} holds a NaN or an infinity")
@@ -142,23 +169,39 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     return jax.tree.unflatten(treedef, jax.device_put(shaped))
 
 
-@functools.partial(jax.jit, static_argnames=("layout", "dtype"))
-def _draw(
-    key: Key, blocks: Array, levels: Array, layout: Layout, dtype: np.dtype | None
-) -> tuple[Grid, Array | None]:
-    """Returns the grid and the codes, as ``dtype``, that ``stochastic_quantize`` has inside."""
-    like = _shapes(layout)
-    grid = make_grid(blocks, like, [*levels])
-    return grid, None if dtype is None else draw_codes(key, blocks, grid, like).astype(dtype)
+@functools.partial(jax.jit, static_argnames=("layout", "scheme", "per_tensor", "dtype"))
+def _quantize(
+    key: Key,
+    blocks: Array,
+    levels: Array,
+    layout: Layout,
+    scheme: str,
+    per_tensor: bool,
+    dtype: np.dtype | None,
+) -> tuple[Grid, Array, Array | None]:
+    """Returns the grid, the seed and the codes, as ``dtype``, of ``quantize``."""
+    num_bits = levels[0] if per_tensor else [*levels]
+    upload = quantize(
+        find_quantizer(scheme), key, blocks, _shapes(layout), num_bits, bits_per_tensor=per_tensor
+    )
+    return upload.grid, upload.seed, None if dtype is None else upload.codes.astype(dtype)
 
 
-@functools.partial(jax.jit, static_argnames="layout")
-def _reconstruct(codes: list[Array], floats: Array | None, grid: Grid, layout: Layout) -> Array:
+@functools.partial(jax.jit, static_argnames=("layout", "inverse"))
+def _reconstruct(
+    codes: list[Array],
+    floats: Array | None,
+    grid: Grid,
+    seed: Array,
+    layout: Layout,
+    inverse: Transform | None,
+) -> Array:
     """Returns float32 [R, 128] from the codes [R, 128] of each level, zero where it has none."""
     like = _shapes(layout)
     if not codes and floats is not None:
         return floats
     values = codes_to_blocks(functools.reduce(jnp.bitwise_or, codes), grid, like)
+    values = values if inverse is None else inverse(seed, values, like)
     if floats is None:
         return values
     is_float = (grid.num_bits == FLOAT_BITS)[row_tensors(like), None]
@@ -177,16 +220,11 @@ def _make_float32_layout(tree: PyTree) -> Layout:
     return layout
 
 
-def _host_levels(num_bits: PyTree, tree: PyTree) -> list[int]:
-    """Returns the level of each tensor, checked, from a level or a pytree prefix of levels."""
+def _host_levels(num_bits: PyTree, tree: PyTree, scheme: str) -> list[int]:
+    """Returns the level of each tensor, checked and not below the scheme's least."""
     check_num_bits(num_bits)
-    return [int(level) for level in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
-
-
-def _words_to_bytes(words: Array) -> np.ndarray:
-    """Returns an array's bytes, little endian, uint8 [n]."""
-    array = np.asarray(words)
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8).ravel()
+    least = find_quantizer(scheme).min_bits
+    return [max(int(b), least) for b in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
 
 
 def _bytes_to_words(rows: np.ndarray, level: int) -> np.ndarray:

@@ -69,8 +69,8 @@ def compare(scenario: Scenario, num_rounds: int) -> list[SchemeRow]:
     """Plays the rounds of a scenario without training and returns one row per scheme.
 
     The scenario's own method decides who takes part, as in a run; its opponents are charged for
-    exactly those clients. The ranges of all uploads are taken as equal, ``V_k = 1``: with a budget
-    ``as_fixed_bits`` their scale cancels.
+    exactly those clients. The ranges of all uploads are taken as equal, ``V_k = 1``, and the model
+    as one tensor: with a budget ``as_fixed_bits`` their scale cancels.
 
     Args:
       scenario: its method and opponents include ``RIVALS``.
@@ -124,12 +124,14 @@ def _plan_rounds(scenario: Scenario, num_rounds: int) -> list[RoundPlan]:
         plan = scenario.make_planner()
     except InfeasibleFleetError:
         return []
+    sizes = np.array([scenario.workload.num_parameters])
+    law = scenario.quantization.quantizer.error_law(sizes)[:, 0]
     state = SimulationState(
         round=jnp.int32(0),
         params=(),
         opt_state=(),
         ema_params=(),
-        range_energy=jnp.ones(len(scenario.num_examples)),
+        level_error=jnp.tile(law, (len(scenario.num_examples), 1)),
         update_energy=jnp.float32(NOT_MEASURED),
     )
     states = (dataclasses.replace(state, round=jnp.int32(n)) for n in range(num_rounds))

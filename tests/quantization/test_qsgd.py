@@ -79,6 +79,19 @@ def test_what_has_no_norm_cannot_be_sent(bad):
     assert np.isfinite(jit_grid(tree, 8).spread).tolist() == [True, False]
 
 
+@pytest.mark.parametrize(("norm", "num_bits"), [(1.69e38, 2), (1.2e38, 2), (1.69e38, 16)])
+def test_a_grid_whose_last_step_overflows_cannot_be_sent(norm, num_bits):
+    """A receiver multiplies the step by codes up to 2^b - 1, though 2^b - 2 is the last drawn."""
+    x = np.array([norm, 0.0], np.float32)
+    grid = jax.tree.map(np.asarray, jit_grid(x, num_bits))
+    with np.errstate(over="ignore"):
+        last = grid.step * np.float32(2**num_bits - 1)
+    assert np.isfinite(2 * np.float32(norm))
+    assert bool(is_quantizable(grid)) == bool(np.isfinite(last).all()) == (num_bits == 16)
+    assert is_quantizable(jit_grid(x, 32))
+    assert is_quantizable(jit_grid(np.float32([1.1e38, 0]), num_bits))
+
+
 def test_the_law_is_the_papers_with_a_bernoulli_variance():
     """Lemma 3.1 (ii) of the paper: E||Q(x) - x||^2 <= min(D / s^2, sqrt(D) / s) ||x||^2."""
     sizes = np.array([1, 4, 100, 10**6])

@@ -58,11 +58,11 @@ def check_message(num_bits, seed):
     quantized = quantize(key, TREE, jax.tree.map(jnp.int32, per_tensor))
     decoded = decode_update(message, TREE)
     assert_trees_equal(decoded, quantized)
-    levels, ranges, codes = plain_wire.read(message, TREE)
-    assert levels == [per_tensor[name] for name in NAMES]
-    for name, value in zip(NAMES, plain_wire.values(levels, ranges, codes), strict=True):
+    fields = plain_wire.read(message, TREE)
+    assert fields.levels == [per_tensor[name] for name in NAMES]
+    for name, value in zip(NAMES, plain_wire.values(TREE, fields), strict=True):
         np.testing.assert_array_equal(bits(value), bits(quantized[name]).ravel())
-    assert plain_wire.write(TREE, levels, ranges, codes) == message
+    assert plain_wire.write(TREE, fields) == message
 
 
 @pytest.mark.parametrize("num_bits", LEVELS)
@@ -101,25 +101,24 @@ def test_the_allocator_plans_with_the_length_of_the_message(num_bits):
 
 
 def test_new_levels_do_not_trace_the_quantizer_again(monkeypatch):
-    """Once for codes that are bytes, once for wider ones."""
+    """Once for codes that are bytes, once for wider ones, once for floats."""
     traces = []
 
-    def draw_codes(*args):
+    def count(*args, **options):
         traces.append(args)
-        return draw(*args)
+        return quantize_blocks(*args, **options)
 
-    draw = wire.draw_codes
-    monkeypatch.setattr(wire, "draw_codes", draw_codes)
-    for num_bits in (2, 7, 8, 10, 16, 32):
+    quantize_blocks = wire.quantize
+    monkeypatch.setattr(wire, "quantize", count)
+    for num_bits in (2, 7, 8, 10, 16, 32, 3, 11):
         encode_update(jax.random.key(0), {"only here": jnp.arange(3.0)}, num_bits)
-    assert len(traces) == 2
+    assert len(traces) == 3
 
 
 def reseal(message, start, new):
-    """Replaces bytes of the body and sets the checksum right."""
-    body = bytearray(message[20:])
-    body[start - 20 : start - 20 + len(new)] = new
-    return plain_wire.seal(message[:20], bytes(body))
+    """Replaces bytes and sets the checksum right."""
+    changed = message[:start] + new + message[start + len(new) :]
+    return plain_wire.seal(changed[:20], changed[20:])
 
 
 def flip(message, i):
@@ -138,9 +137,14 @@ WRONG = {  # cause: (message, kind, what is said); the range of SMALL["a"] lies 
         ForeignMessageError,
         "^an upload starts with b'FJDQ', this starts with b",
     ),
-    "newer": (MESSAGE[:4] + b"\3", VersionError, "^version 3 of the format; this is version 2$"),
-    "older": (MESSAGE[:4] + b"\1" + MESSAGE[5:], VersionError, "^version 1 of the format; this"),
-    "reserved": (MESSAGE[:6] + b"\1" + MESSAGE[7:], DamagedMessageError, "bytes must be zero, got"),
+    "newer": (MESSAGE[:4] + b"\4", VersionError, "^version 4 of the format; this is version 3$"),
+    "older": (MESSAGE[:4] + b"\2" + MESSAGE[5:], VersionError, "^version 2 of the format; this"),
+    "new scheme": (reseal(MESSAGE, 5, b"\5"), VersionError, r"^scheme 5 is none of 0\.\.4, which"),
+    "other scheme": (flip(MESSAGE, 5), DamagedMessageError, "the checksum does not match"),
+    "flags": (reseal(MESSAGE, 6, b"\2"), DamagedMessageError, "zero, got 2 and 0$"),
+    "reserved": (reseal(MESSAGE, 7, b"\1"), DamagedMessageError, "reserved byte zero, got 0 and 1"),
+    "no seed": (reseal(MESSAGE, 5, b"\3"), TruncatedMessageError, "^59 bytes of a message of 67$"),
+    "not floats": (reseal(MESSAGE, 5, b"\4"), DamagedMessageError, "'none' must be at least 32, g"),
     "tensors": (MESSAGE[:8] + b"\4" + MESSAGE[9:], ForeignMessageError, "has 4 tensors, this mod"),
     "model": (flip(MESSAGE, 12), ForeignMessageError, "made for another model"),
     "checksum": (flip(MESSAGE, 16), DamagedMessageError, "does not match"),

@@ -27,41 +27,64 @@ from tests.quantization import plain_wire
 KINDS = {DamagedMessageError, ForeignMessageError, TruncatedMessageError, VersionError}
 SHAPES = {"a": (2, 4), "b": (5,), "c": (0,), "d": (), "e": (8,), "f": (13,)}
 OTHER_SHAPES = SHAPES | {"a": (4, 2)}
+CODED_SHAPES = {"a": (150,), "b": (5,), "c": (0,), "d": (9, 10)}
+SCHEMES = ("stochastic", "rotated", "qsgd", "nearest")
+SCHEMES_IN_TURN = (*SCHEMES, "stochastic", "stochastic", "none", "rotated", *SCHEMES[:1] * 3)
 SEEDS = range(4)
 
 
 def make_tree(seed, shapes=SHAPES):
+    """Heavy tails: their codes are worth coding where a tensor is large."""
     rng = np.random.default_rng(seed)
-    return {name: np.float32(rng.normal(size=shape)) for name, shape in shapes.items()}
+    return {name: np.float32(rng.standard_t(2, size=shape)) for name, shape in shapes.items()}
 
 
-def make_messages(shapes=SHAPES):
+def make_messages(shapes=SHAPES, schemes=SCHEMES_IN_TURN):
     """One at each of a few levels, and mixtures."""
     choices = [1, 3, 4, 8, 11, 16, 32, 32]
     rng = np.random.default_rng(1)
     mixtures = [{name: int(rng.choice(choices)) for name in shapes} for _ in range(4)]
     return [
-        encode_update(jax.random.key(i), make_tree(i, shapes), num_bits)
-        for i, num_bits in enumerate([*choices[:-1], *mixtures])
+        encode_update(jax.random.key(i), make_tree(i, shapes), num_bits, scheme=scheme)
+        for i, (num_bits, scheme) in enumerate(
+            zip([*choices[:-1], *mixtures], schemes, strict=True)
+        )
+    ]
+
+
+def make_coded_messages():
+    """Entropy coded in part and in full."""
+    levels = (2, {"a": 4, "b": 32, "c": 2, "d": 11}, 5, {"a": 3, "b": 8, "c": 32, "d": 7})
+    return [
+        encode_update(
+            jax.random.key(i),
+            make_tree(i, CODED_SHAPES),
+            num_bits,
+            scheme=scheme,
+            entropy_coding=True,
+        )
+        for i, (num_bits, scheme) in enumerate(zip(levels, SCHEMES, strict=False))
     ]
 
 
 LIKE = make_tree(0)
 MESSAGES = make_messages()
-OTHERS = make_messages(OTHER_SHAPES)
+OTHERS = make_messages(OTHER_SHAPES, ("stochastic",) * len(MESSAGES))
+CODED_LIKE = make_tree(0, CODED_SHAPES)
+CODED_MESSAGES = make_coded_messages()
 
 
-def outcome(message):
+def outcome(message, like=LIKE):
     """Decodes; returns the kind of error that came, or None after checking what was accepted."""
     try:
-        decoded = decode_update(message, LIKE)
+        decoded = decode_update(message, like)
     except tuple(KINDS) as error:
         return type(error)
-    fields = plain_wire.read(message, LIKE)
+    fields = plain_wire.read(message, like)
     assert fields is not None
-    assert plain_wire.write(LIKE, *fields) == message
-    for name, value in zip(sorted(LIKE), plain_wire.values(*fields), strict=True):
-        assert decoded[name].shape == SHAPES[name]
+    assert plain_wire.write(like, fields) == message
+    for name, value in zip(sorted(like), plain_wire.values(like, fields), strict=True):
+        assert decoded[name].shape == like[name].shape
         np.testing.assert_array_equal(flush(decoded[name].ravel()), flush(value))
         assert np.isfinite(decoded[name]).all()
     return None
@@ -77,23 +100,31 @@ def test_the_messages_themselves_are_accepted():
         assert outcome(message) is None
     for message in OTHERS:
         assert outcome(message) is ForeignMessageError
+    for message in CODED_MESSAGES:
+        assert outcome(message, CODED_LIKE) is None
+        assert message[6] == 1
 
 
-def test_every_single_flipped_bit():
-    for message in MESSAGES:
+BOTH = [(MESSAGES, LIKE), (CODED_MESSAGES, CODED_LIKE)]
+
+
+@pytest.mark.parametrize(("messages", "like"), BOTH, ids=["plain", "coded"])
+def test_every_single_flipped_bit(messages, like):
+    for message in messages:
         for bit in range(8 * len(message)):
             damaged = bytearray(message)
             damaged[bit // 8] ^= 1 << bit % 8
-            assert outcome(bytes(damaged)) is not None
+            assert outcome(bytes(damaged), like) is not None
 
 
-def test_every_cut_and_some_extensions():
+@pytest.mark.parametrize(("messages", "like"), BOTH, ids=["plain", "coded"])
+def test_every_cut_and_some_extensions(messages, like):
     rng = np.random.default_rng(0)
-    for message in MESSAGES:
+    for message in messages:
         for length in range(len(message)):
-            assert outcome(message[:length]) is TruncatedMessageError
+            assert outcome(message[:length], like) is TruncatedMessageError
         for extra in range(1, 100):
-            assert outcome(message + rng.bytes(extra)) is DamagedMessageError
+            assert outcome(message + rng.bytes(extra), like) is DamagedMessageError
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -136,10 +167,10 @@ def test_random_bytes(seed):
         check_sealed(MESSAGES[0][:20], noise)
 
 
-def check_sealed(header, body):
+def check_sealed(header, body, like=LIKE):
     message = plain_wire.seal(header, body)
-    kind = outcome(message)
-    assert (kind is None) == (plain_wire.read(message, LIKE) is not None)
+    kind = outcome(message, like)
+    assert (kind is None) == (plain_wire.read(message, like) is not None)
     return kind
 
 
@@ -176,10 +207,70 @@ def test_forged_bodies_with_a_true_checksum(seed):
     assert min(kinds[None], kinds[DamagedMessageError], kinds[TruncatedMessageError]) > 20
 
 
+def rest_starts(message):
+    """Returns where, in the body, the size of what is entropy coded stands."""
+    fields = plain_wire.read(message, CODED_LIKE)
+    num_ranges = sum(pair is not None for pair in fields.ranges)
+    seeds = 8 * plain_wire.has_seed(fields.scheme, fields.levels)
+    return len(CODED_SHAPES) + seeds + 8 * num_ranges
+
+
+CODED_STARTS = [rest_starts(message) for message in CODED_MESSAGES]
+
+
+def mutate_coded(rng, body, start):
+    """Changes precisions, alphabets, frequencies, words or their number, or anything else."""
+    body = bytearray(body)
+    position = int(rng.integers(start, len(body)))
+    match rng.integers(5):
+        case 0:
+            body[position] ^= 1 << rng.integers(8)
+        case 1:
+            body[position] = rng.integers(256)
+        case 2:
+            i, j = rng.integers(len(body) - 8, len(body), size=2)
+            body[i], body[j] = body[j], body[i]
+        case 3:
+            num_bytes = rng.integers(1, 13)
+            body = body[:-num_bytes] if rng.integers(2) else body + rng.bytes(num_bytes)
+            body[start : start + 4] = struct.pack("<I", len(body) - start - 4)
+        case 4:
+            body[rng.integers(len(CODED_SHAPES))] = rng.integers(1, 17)
+    return bytes(body)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_forged_entropy_coded_bodies(seed):
+    rng = np.random.default_rng(seed)
+    kinds = collections.Counter()
+    for _ in range(200):
+        i = rng.integers(len(CODED_MESSAGES))
+        message = CODED_MESSAGES[i]
+        body = mutate_coded(rng, message[20:], CODED_STARTS[i])
+        kinds[check_sealed(message[:20], body, CODED_LIKE)] += 1
+    assert min(kinds[None], kinds[DamagedMessageError]) > 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_forged_schemes_and_flags(seed):
+    """What another scheme would make of the same bytes."""
+    rng = np.random.default_rng(seed)
+    kinds = collections.Counter()
+    for _ in range(200):
+        messages, like = BOTH[rng.integers(2)]
+        message = messages[rng.integers(len(messages))]
+        scheme, flags, reserved = rng.integers(7), rng.integers(3), rng.integers(20) // 19
+        header = message[:5] + bytes([scheme, flags, reserved]) + message[8:20]
+        kinds[check_sealed(header, message[20:], like)] += 1
+    assert min(kinds[None], kinds[DamagedMessageError], kinds[VersionError]) > 10
+
+
 def test_a_message_of_another_model_relabelled():
     """The fingerprint is all that tells (2, 4) from (4, 2): forged, it is another message."""
     for message in OTHERS:
-        fingerprint = struct.pack("<I", plain_wire.fingerprint(LIKE))
-        assert zlib.crc32(message[20:]) == struct.unpack_from("<I", message, 16)[0]
-        assert outcome(message[:12] + fingerprint + message[16:]) is None
+        fingerprint = plain_wire.start(LIKE, message[5], False)[12:]
+        checksum = struct.pack("<I", zlib.crc32(message[:16] + message[20:]))
+        assert message[16:20] == checksum
+        assert check_sealed(message[:12] + fingerprint + bytes(4), message[20:]) is None
+        assert outcome(message[:12] + fingerprint + message[16:]) is DamagedMessageError
         assert outcome(message[:12] + bytes(4) + message[16:]) is ForeignMessageError

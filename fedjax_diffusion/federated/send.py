@@ -1,0 +1,128 @@
+"""What ONE client sends after its training, and what that loses."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.quantization import (
+    MAX_BITS,
+    QuantizationConfig,
+    is_quantizable,
+    quantize,
+    refill,
+    shrink,
+    tree_to_blocks,
+)
+from fedjax_diffusion.types import Array, Key, Params, PyTree
+
+MODES = ("model", "update")
+"""What is quantized: the local model w_k (the paper), or its difference w_k - w from the global."""
+
+
+@flax.struct.dataclass
+class Upload:
+    """A message before it becomes bytes; the cohort's carries a leading [M].
+
+    Attributes:
+      levels: int32 [L], bits of each tensor; 0 where nothing was sent.
+      lo: float32 [L], smallest value of each tensor's grid.
+      step: float32 [L], distance of the grid's values.
+      seed: uint32 [2], of the scheme's transform.
+      codes: uint16 [R, 128], or None: they are kept for entropy coding alone.
+    """
+
+    levels: Array
+    lo: Array
+    step: Array
+    seed: Array
+    codes: Array | None
+
+
+class SentUpdate(NamedTuple):
+    """An upload as the server and the simulation see it.
+
+    Attributes:
+      update: float32 [R, 128], what the server adds to the broadcast model.
+      error: float32 [R, 128], what quantization added to it.
+      error_bound: float32 [], bound on the mean of ``||error||^2``.
+      level_error: float32 [17], that bound at each of ``LEVELS``.
+      upload: the message.
+      memory: float32 [R, 128], what the client keeps for its next upload; () without feedback.
+      is_sendable: bool [], every entry is finite and every range fits float32.
+    """
+
+    update: Array
+    error: Array
+    error_bound: Array
+    level_error: Array
+    upload: Upload
+    memory: PyTree
+    is_sendable: Array
+
+
+SendFn = Callable[[Key, Params, Params, Array, PyTree], SentUpdate]
+"""``send(key, trained, received, num_bits int32 [], memory) -> SentUpdate``."""
+
+
+def make_send(config: QuantizationConfig, mode: str) -> SendFn:
+    """Returns what a client does with its trained model.
+
+    Args:
+      config: the scheme and its options.
+      mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
+
+    Returns:
+      ``send(key, trained, received, num_bits, memory)``: the client's key, its model, the broadcast
+      that it started from, its bits (1..16 or 32) and what it kept of its last upload.
+
+    Raises:
+      ValueError: an unknown mode, or error feedback of whole models.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if config.error_feedback and mode != "update":
+        raise ValueError(f"error_feedback needs mode 'update', got {mode!r}")
+
+    def send(
+        key: Key, trained: Params, received: Params, num_bits: Array, memory: PyTree
+    ) -> SentUpdate:
+        local, start = tree_to_blocks(trained), tree_to_blocks(received)
+        payload = local if mode == "model" else local - start
+        if config.error_feedback:
+            payload = refill(payload + memory, trained)
+        sent = quantize(
+            config.quantizer, key, payload, trained, num_bits, bits_per_tensor=config.per_tensor
+        )
+        if config.error_feedback:
+            sent = shrink(sent, payload, trained)
+        error = sent.decoded - payload
+        levels = sent.grid.num_bits
+        codes = jnp.where(levels.max(initial=0) <= MAX_BITS, sent.codes, 0).astype(jnp.uint16)
+        return SentUpdate(
+            update=sent.decoded - start if mode == "model" else sent.decoded,
+            error=error,
+            error_bound=sent.error_bound,
+            level_error=sent.level_error,
+            upload=Upload(
+                levels=levels,
+                lo=sent.grid.lo,
+                step=sent.grid.step,
+                seed=sent.seed,
+                codes=codes if config.entropy_coding else None,
+            ),
+            memory=-error if config.error_feedback else (),
+            is_sendable=is_quantizable(sent.grid),
+        )
+
+    return send
+
+
+def empty_memory(config: QuantizationConfig, params: Params, num_clients: int) -> PyTree:
+    """Returns what K clients keep before their first upload: float32 [K, R, 128], or ()."""
+    if not config.error_feedback:
+        return ()
+    shape = jax.eval_shape(tree_to_blocks, params).shape
+    return jnp.zeros((num_clients, *shape), jnp.float32)

@@ -1,0 +1,73 @@
+"""What a round really sent: the lengths of its messages, not what was planned."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_diffusion.federated import ClientReport, Upload
+from fedjax_diffusion.quantization import (
+    QuantizationConfig,
+    make_layout,
+    message_bytes,
+    payload_bytes,
+    write_upload,
+)
+from fedjax_diffusion.types import PyTree
+
+
+class Traffic(NamedTuple):
+    """Bytes of one round, in the cohort's order.
+
+    Attributes:
+      uplink_bytes: int64 [M], the length of each client's message; 0 where it sent none.
+      downlink_bytes: int64 [M], what was broadcast to it; 0 where it takes no part.
+    """
+
+    uplink_bytes: np.ndarray
+    downlink_bytes: np.ndarray
+
+
+CountTraffic = Callable[[np.ndarray, ClientReport], Traffic]
+"""``count(num_bits [M], clients) -> Traffic``; 0 bits: the client takes no part."""
+
+
+def make_count_traffic(params: PyTree, quantization: QuantizationConfig) -> CountTraffic:
+    """Returns what counts a round's bytes on the host.
+
+    Plain messages are as long as their levels say. Entropy-coded ones are made, to see how long
+    they become.
+
+    Args:
+      params: the model, or its shapes.
+      quantization: scheme and options.
+    """
+    layout = make_layout(params)
+    broadcast_bytes = payload_bytes(params, quantization.downlink_bits)
+
+    def coded_bytes(upload: Upload) -> int:
+        message = write_upload(
+            layout,
+            quantization.scheme,
+            np.asarray(upload.levels),
+            np.asarray(upload.lo),
+            np.asarray(upload.step),
+            np.asarray(upload.seed),
+            upload.codes,
+            entropy_coding=True,
+        )
+        return len(message)
+
+    def count(num_bits: np.ndarray, clients: ClientReport) -> Traffic:
+        is_included = np.asarray(clients.is_included)
+        levels = np.where(is_included[:, None], np.asarray(clients.upload.levels), 1)
+        uplink = message_bytes(layout, levels, quantization.scheme)
+        if quantization.entropy_coding:
+            for client in np.flatnonzero(is_included & (levels.min(axis=1) <= 16)):
+                upload = jax.tree.map(lambda x, m=client: x[m], clients.upload)
+                uplink[client] = coded_bytes(upload)
+        takes_part = np.asarray(num_bits) > 0
+        return Traffic(uplink * is_included, broadcast_bytes * takes_part.astype(np.int64))
+
+    return count

@@ -1,0 +1,193 @@
+"""What a client sends: rivals, error feedback, a quantized broadcast, and the very message."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fedjax_diffusion.federated import (
+    Broadcast,
+    ClientInputs,
+    empty_memory,
+    make_client_map,
+    make_local_training,
+    make_round,
+    make_server_update,
+)
+from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
+from fedjax_diffusion.quantization import (
+    QUANTIZERS,
+    QuantizationConfig,
+    blocks_to_tree,
+    decode_update,
+    encode_update,
+    make_layout,
+    stochastic_quantize,
+    tree_to_blocks,
+    write_upload,
+)
+from tests.federated.problems import NUM_CLIENTS, batch_fn, init_params, loss_fn, make_data
+
+KEY, ROUND = seed_to_key(0), 4
+PARAMS = init_params(jax.random.key(1))
+SERVER = optax.sgd(1.0)
+TRAIN = make_local_training(loss_fn, optax.sgd(0.1), batch_fn)
+SIZES = np.asarray(make_data().num_examples, np.float32)
+PLAIN = QuantizationConfig()
+FEEDBACK = QuantizationConfig(error_feedback=True)
+
+
+@functools.cache
+def round_fn_of(config, mode="update", name="map"):
+    client_map = make_client_map(name)
+    server_update = make_server_update(SERVER)
+    return jax.jit(make_round(TRAIN, client_map, server_update, mode=mode, quantization=config))
+
+
+def play(config, num_bits, mode="update", num_steps=3, memory=None, name="map"):
+    if memory is None:
+        memory = empty_memory(config, PARAMS, NUM_CLIENTS)
+    num_bits = jnp.asarray(num_bits, jnp.int32)
+    cohort = ClientInputs(
+        client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
+        weight=jnp.asarray(SIZES),
+        num_bits=num_bits,
+        num_steps=jnp.where(num_bits > 0, num_steps, 0).astype(jnp.int32),
+        memory=memory,
+    )
+    broadcast = Broadcast(KEY, jnp.int32(ROUND), PARAMS, make_data())
+    return round_fn_of(config, mode, name)(broadcast, cohort, SERVER.init(PARAMS))
+
+
+@functools.cache
+def updates():
+    """Returns what each client trains, by hand: a list of trees."""
+    inputs = (jnp.arange(NUM_CLIENTS, dtype=jnp.int32), jnp.full(NUM_CLIENTS, 3, jnp.int32))
+
+    @jax.jit
+    def train(client, num_steps):
+        one = ClientInputs(client, jnp.float32(1), jnp.int32(8), num_steps)
+        trained, _ = TRAIN(Broadcast(KEY, jnp.int32(ROUND), PARAMS, make_data()), one)
+        return jax.tree.map(jnp.subtract, trained, PARAMS)
+
+    return [train(*(x[m] for x in inputs)) for m in range(NUM_CLIENTS)]
+
+
+def quantize_key(client):
+    return stream_key(KEY, Stream.QUANTIZE, ROUND, client)
+
+
+def assert_close(a, b, rtol=1e-5, atol=1e-6):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("entropy_coding", [False, True])
+@pytest.mark.parametrize(
+    ("scheme", "per_tensor"), [*((s, False) for s in QUANTIZERS), ("stochastic", True)]
+)
+def test_the_report_makes_the_very_message_that_the_client_would_send(
+    scheme, per_tensor, entropy_coding
+):
+    """Bytes from the round's report equal those of ``encode_update`` of the update itself."""
+    if entropy_coding:
+        pytest.importorskip("constriction")
+    config = QuantizationConfig(scheme, per_tensor, entropy_coding=True)
+    least = QUANTIZERS[scheme].min_bits
+    num_bits = [max(b, least) for b in (2, 4, 5, 8, 16)]
+    outcome = play(config, num_bits)
+    layout = make_layout(PARAMS)
+    mean = jax.tree.map(jnp.zeros_like, PARAMS)
+    for client, bits in enumerate(num_bits):
+        options = {"scheme": scheme, "per_tensor": per_tensor, "entropy_coding": entropy_coding}
+        expected = encode_update(quantize_key(client), updates()[client], bits, **options)
+        upload = jax.tree.map(lambda x, m=client: np.asarray(x[m]), outcome.clients.upload)
+        if scheme != "none":
+            message = write_upload(
+                layout,
+                scheme,
+                upload.levels,
+                upload.lo,
+                upload.step,
+                upload.seed,
+                upload.codes,
+                entropy_coding=entropy_coding,
+            )
+            assert message == expected
+        decoded = decode_update(expected, PARAMS)
+        share = SIZES[client] / SIZES.sum()
+        mean = jax.tree.map(lambda m, d, a=share: m + a * d, mean, decoded)
+    assert_close(outcome.params, jax.tree.map(jnp.add, PARAMS, mean))
+
+
+def test_codes_are_kept_for_entropy_coding_alone():
+    assert play(PLAIN, [8] * NUM_CLIENTS).clients.upload.codes is None
+
+
+@pytest.mark.parametrize("name", ["map", "vmap"])
+def test_feedback_sends_next_time_what_was_lost(name):
+    """v = u + e is split into what the server gets and what the client keeps, nothing is lost."""
+    rng = np.random.default_rng(0)
+    memory = [jax.tree.map(lambda w: 0.01 * rng.standard_normal(w.shape), PARAMS) for _ in SIZES]
+    blocks = jnp.stack([tree_to_blocks(tree) for tree in memory])
+    outcome = play(FEEDBACK, [1, 2, 0, 8, 32], memory=blocks, name=name)
+    assert outcome.clients.is_included.tolist() == [True, True, False, True, True]
+    np.testing.assert_array_equal(outcome.memory[2], blocks[2], err_msg="took no part: keeps it")
+    np.testing.assert_array_equal(outcome.memory[4], 0, err_msg="float32 loses nothing")
+    share = SIZES * np.array([1, 1, 0, 1, 1]) / (SIZES.sum() - SIZES[2])
+    expected = jax.tree.map(jnp.zeros_like, PARAMS)
+    for client, a in enumerate(share):
+        kept = blocks_to_tree(outcome.memory[client], PARAMS)
+        expected = jax.tree.map(
+            lambda total, u, e, k, a=a: total + a * (u + e - k),
+            expected,
+            updates()[client],
+            memory[client],
+            kept,
+        )
+    assert_close(outcome.params, jax.tree.map(jnp.add, PARAMS, expected), atol=3e-6)
+
+
+def test_feedback_of_whole_models_is_refused():
+    with pytest.raises(ValueError, match="error_feedback needs mode 'update', got 'model'"):
+        round_fn_of(FEEDBACK, "model")
+
+
+def test_only_feedback_has_a_memory():
+    assert empty_memory(PLAIN, PARAMS, 3) == ()
+    assert empty_memory(FEEDBACK, PARAMS, 3).shape == (3, *tree_to_blocks(PARAMS).shape)
+
+
+@pytest.mark.parametrize("mode", ["update", "model"])
+def test_clients_start_from_the_quantized_broadcast(mode):
+    """Without any training an update is zero; the models' mean is what was broadcast."""
+    outcome = play(QuantizationConfig(downlink_bits=3), [32] * NUM_CLIENTS, mode, num_steps=0)
+    received = stochastic_quantize(stream_key(KEY, Stream.DOWNLINK, ROUND), PARAMS, 3)
+    assert_close(outcome.params, PARAMS if mode == "update" else received)
+    assert max(float(abs(received[name] - PARAMS[name]).max()) for name in PARAMS) > 1e-2
+    trained = play(QuantizationConfig(downlink_bits=3), [32] * NUM_CLIENTS, mode)
+    plain = play(PLAIN, [32] * NUM_CLIENTS, mode)
+    assert not np.allclose(trained.params["w"], plain.params["w"], atol=1e-4)
+
+
+def test_a_broadcast_at_32_bits_is_the_model_itself():
+    same = play(QuantizationConfig(downlink_bits=32), [8] * NUM_CLIENTS)
+    assert_close(same.params, play(PLAIN, [8] * NUM_CLIENTS).params, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scheme", QUANTIZERS)
+def test_every_scheme_reports_its_bound_and_its_curve(scheme):
+    least = QUANTIZERS[scheme].min_bits
+    num_bits = [max(b, least) for b in (1, 3, 5, 8, 10)]
+    clients = play(QuantizationConfig(scheme, entropy_coding=True), num_bits).clients
+    curve = np.asarray(clients.level_error)
+    assert (np.diff(curve, axis=1) <= 0).all()
+    index = np.minimum(num_bits, 17) - 1
+    # The step that is sent is rounded up by less than 0.8 %.
+    planned = curve[np.arange(NUM_CLIENTS), index]
+    bound = np.asarray(clients.error_bound)
+    assert (bound >= planned * (1 - 1e-5)).all()
+    assert (bound <= planned * 1.008**2 + 1e-12).all()
+    np.testing.assert_array_equal(clients.upload.levels, np.tile(num_bits, (2, 1)).T)

@@ -1,0 +1,136 @@
+"""Error feedback: the factor is the best power of two, and the memory stays bounded at one bit."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.quantization import (
+    QUANTIZERS,
+    blocks_squared_norm,
+    blocks_to_tree,
+    dequantize,
+    find_quantizer,
+    quantize,
+    refill,
+    shrink,
+    tree_to_blocks,
+)
+from fedjax_diffusion.quantization.filling import tensor_sums
+
+RNG = np.random.default_rng(0)
+TREE = {
+    "bell": jnp.asarray(RNG.standard_normal(700), jnp.float32),
+    "constant": jnp.full((3, 5), 2.0),
+    "empty": jnp.zeros((0, 4)),
+    "lone": jnp.array([-0.25]),
+    "ramp": jnp.linspace(1.0, 4.0, 200),
+    "zero": jnp.zeros(130),
+}
+BLOCKS = tree_to_blocks(TREE)
+SCHEMES = [name for name in QUANTIZERS if name != "none"]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def send(scheme, key, blocks, num_bits):
+    quantized = quantize(find_quantizer(scheme), key, blocks, TREE, num_bits)
+    return quantized, shrink(quantized, blocks, TREE)
+
+
+def squared_norms(blocks):
+    return np.asarray(tensor_sums(jnp.square(blocks), TREE))
+
+
+@pytest.mark.parametrize("num_bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_tensor_is_worse_than_unscaled_or_unsent_and_the_factor_is_the_best(scheme, num_bits):
+    plain, scaled = send(scheme, jax.random.key(num_bits), BLOCKS, num_bits)
+    error = squared_norms(scaled.decoded - BLOCKS)
+    factors = [0.0, *(2.0**-m for m in range(31))]
+    others = [squared_norms(f * plain.decoded - BLOCKS) for f in factors]
+    best = np.min(others, axis=0)
+    room = 1e-5 * squared_norms(BLOCKS)
+    assert (error <= best + room).all()
+    assert (error <= squared_norms(plain.decoded - BLOCKS) + room).all()
+    assert (error <= squared_norms(BLOCKS) + room).all()
+
+
+@pytest.mark.parametrize("num_bits", [1, 4, 16])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_scaled_grid_says_what_was_decoded(scheme, num_bits):
+    _, scaled = send(scheme, jax.random.key(0), BLOCKS, num_bits)
+    decoded = dequantize(find_quantizer(scheme), scaled.codes, scaled.grid, scaled.seed, TREE)
+    np.testing.assert_array_equal(
+        blocks_to_tree(decoded, TREE)["bell"], blocks_to_tree(scaled.decoded, TREE)["bell"]
+    )
+    np.testing.assert_array_equal(decoded, scaled.decoded)
+    word = np.asarray(scaled.grid.step).view(np.uint32)
+    assert (word % (1 << num_bits) == 0).all()
+
+
+def test_float32_is_left_alone():
+    _, scaled = send("stochastic", jax.random.key(0), BLOCKS, 32)
+    np.testing.assert_array_equal(scaled.decoded, BLOCKS)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_extreme_scales_neither_overflow_nor_vanish(scale):
+    blocks = BLOCKS * jnp.float32(scale)
+    plain, scaled = send("stochastic", jax.random.key(1), blocks, 2)
+    expected = send("stochastic", jax.random.key(1), BLOCKS, 2)
+    factors = [
+        np.asarray(s.grid.step / jnp.maximum(p.grid.step, 1e-38))
+        for p, s in ((plain, scaled), expected)
+    ]
+    np.testing.assert_array_equal(factors[0], factors[1])
+    assert np.isfinite(scaled.decoded).all()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_memory_is_bounded_at_the_fewest_bits_where_plain_feedback_diverges(scheme):
+    """Constant updates u: a contraction by q keeps ``||e|| <= sqrt(q) / (1 - sqrt(q)) ||u||``.
+
+    The factor is the best power of two, so q is at most ``1 - (8/9) <Q, v>^2 / (||Q||^2 ||v||^2)``;
+    the bound is checked with the largest q met on the way.
+    """
+    num_bits, num_rounds = QUANTIZERS[scheme].min_bits, 60
+    unit = BLOCKS / jnp.sqrt(blocks_squared_norm(BLOCKS, TREE))
+    memory, plain_memory, worst = jnp.zeros_like(unit), jnp.zeros_like(unit), 0.0
+    for n in range(num_rounds):
+        key = jax.random.key(n)
+        payload = refill(unit + memory, TREE)
+        _, scaled = send(scheme, key, payload, num_bits)
+        memory = payload - scaled.decoded
+        ratio = blocks_squared_norm(memory, TREE) / blocks_squared_norm(payload, TREE)
+        worst = max(worst, float(ratio))
+        if float(blocks_squared_norm(plain_memory, TREE)) < 1e12:
+            plain_payload = refill(unit + plain_memory, TREE)
+            plain_memory = plain_payload - send(scheme, key, plain_payload, num_bits)[0].decoded
+    assert worst < 1
+    root = np.sqrt(worst)
+    assert float(blocks_squared_norm(memory, TREE)) <= (root / (1 - root)) ** 2
+    if QUANTIZERS[scheme].is_unbiased:
+        assert float(blocks_squared_norm(plain_memory, TREE)) > 1e6
+
+
+def test_what_is_sent_adds_up_to_what_was_to_be_sent():
+    """sum_n sent_n = sum_n u_n - e_N: with feedback nothing is lost, only late."""
+    memory, sent = jnp.zeros_like(BLOCKS), jnp.zeros_like(BLOCKS)
+    for n in range(20):
+        payload = refill(BLOCKS + memory, TREE)
+        _, scaled = send("stochastic", jax.random.key(n), payload, 2)
+        memory, sent = payload - scaled.decoded, sent + scaled.decoded
+    np.testing.assert_allclose(
+        blocks_to_tree(sent + memory, TREE)["bell"], 20 * TREE["bell"], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_refill_repeats_first_entries_and_keeps_the_others():
+    blocks = jnp.arange(BLOCKS.size, dtype=jnp.float32).reshape(BLOCKS.shape)
+    filled = refill(blocks, TREE)
+    np.testing.assert_array_equal(filled, tree_to_blocks(blocks_to_tree(filled, TREE)))
+    kept = blocks_to_tree(blocks, TREE)
+    for name, x in blocks_to_tree(filled, TREE).items():
+        np.testing.assert_array_equal(x, kept[name])
