@@ -37,6 +37,7 @@ from fedjax_diffusion.experiment import Experiment, build
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 from fedjax_diffusion.quantization import (
+    QuantizationConfig,
     WireFormatError,
     decode_update,
     encode_update,
@@ -75,6 +76,7 @@ __all__ = [
     "LocalWork",
     "NoiseSchedule",
     "PartitionConfig",
+    "QuantizationConfig",
     "RoundInfo",
     "RunResult",
     "SimulationState",

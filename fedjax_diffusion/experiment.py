@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fedjax_diffusion.compile_cache import use_compile_cache
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import (
     ClientData,
@@ -96,6 +97,7 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
     compute = compute or ComputeConfig(**config.compute)
     start_backend(compute, cohort_size)
+    use_compile_cache()
     compute = resolve(compute, cohort_size)
     mesh = make_mesh(int(compute.cpu_devices))
     data = make_client_data(dataset, parts)

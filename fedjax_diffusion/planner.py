@@ -10,7 +10,8 @@ import numpy as np
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.opponents import Opponent, charge_opponents, planned_errors
-from fedjax_diffusion.quantization import LEVELS, QuantizationConfig, predict_level_error
+from fedjax_diffusion.prediction import predict_errors
+from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
 from fedjax_diffusion.resources import (
     Allocation,
     AllocationProblem,
@@ -110,10 +111,9 @@ def make_planner(
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's error at each level (with the paper's scheme: its V_k) is predicted: as it was
-    last measured, else the mean of the measured ones. When none was measured yet, mode ``model``
-    takes that of the broadcast model, and mode ``update`` (or a relative budget without a last
-    update) gives all their largest level that arrives in time.
+    Each client's error at each level is predicted, see ``predict_errors``. Where it is unknown (in
+    mode ``update`` before the first upload, or a relative budget before the first update), all get
+    their largest level that arrives in time.
 
     Args:
       devices: the fleet, [K].
@@ -126,55 +126,57 @@ def make_planner(
       quantization: scheme and options; None: the paper's scheme without any.
 
     Raises:
-      ValueError: ``cohort_size`` out of range, or a method whose bits the scheme does not have.
+      ValueError: ``cohort_size`` out of range, or bits that the scheme does not have.
       InfeasibleFleetError: not one client can take part without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     num_clients = len(num_examples)
     cohort_size = num_clients if cohort_size is None else cohort_size
-    if not 1 <= cohort_size <= num_clients:
-        raise ValueError(f"cohort_size must be in 1..{num_clients} (clients), got {cohort_size}")
-    quantization = QuantizationConfig() if quantization is None else quantization
-    _check_bits(config.method, quantization)
+    quantization = quantization or QuantizationConfig()
+    _check(cohort_size, num_clients, config.method, quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
     _check_anyone_can_take_part(devices, workload, config)
 
     def plan(run_key: Key, state: SimulationState) -> RoundPlan:
         cohort = draw_cohort(run_key, int(state.round), num_clients, cohort_size)
         channel = draw_channel(run_key, int(state.round), devices)
-        predicted = _predict_level_error(state, mode, quantization)
-        is_first = float(state.update_energy) == NOT_MEASURED
-        update_energy = None if is_first else float(state.update_energy)
-        is_unknown = predicted is None or (config.error_budget.relative is not None and is_first)
+        predicted = predict_errors(state, mode, quantization)
+        update_energy = None if state.update_energy == NOT_MEASURED else float(state.update_energy)
+        is_unknown = predicted is None or (config.error_budget.relative and update_energy is None)
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
             examples = np.where(is_kept, num_examples[cohort], 0.0)
-            weight = quantization.error_weight(examples / max(examples.sum(), 1.0))
-            if predicted is None:
-                error, eps = np.zeros((len(cohort), len(LEVELS))), np.inf
-            else:
-                error = weight[:, None] * predicted[cohort]
-                eps = config.error_budget.to_eps(error, update_energy)
+            error = _weigh(None if predicted is None else predicted[cohort], examples, quantization)
+            eps = np.inf if predicted is None else config.error_budget.to_eps(error, update_energy)
             return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
         method = config.method.replace("on_demand", "largest") if is_unknown else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
-        opponents = charge_opponents(problem, allocation, config.opponents)
+        rivals = charge_opponents(problem, allocation, config.opponents)
         error = None if predicted is None else float(allocation.error)
-        return RoundPlan(cohort, problem, allocation, error, uplink, opponents)
+        return RoundPlan(cohort, problem, allocation, error, uplink, rivals)
 
     return plan
 
 
-def _check_bits(method: str, quantization: QuantizationConfig) -> None:
-    """Raises if a method fixes bits that the scheme does not have."""
-    min_bits = quantization.quantizer.min_bits
+def _weigh(
+    errors: np.ndarray | None, examples: np.ndarray, quantization: QuantizationConfig
+) -> np.ndarray:
+    """Returns what errors [M, 17] count in the aggregate's, by examples [M]; zeros for None."""
+    if errors is None:
+        return np.zeros((len(examples), len(LEVELS)))
+    return quantization.error_weight(examples / max(examples.sum(), 1.0))[:, None] * errors
+
+
+def _check(cohort_size: int, num_clients: int, method: str, min_bits: int) -> None:
+    """Raises if there are too few clients, or if a method fixes bits that the scheme lacks."""
+    if not 1 <= cohort_size <= num_clients:
+        raise ValueError(f"cohort_size must be in 1..{num_clients} (clients), got {cohort_size}")
     fixed = [int(part) for part in method.split(":") if part.isdigit()]
     if fixed and fixed[0] < min_bits:
         raise ValueError(
-            f"method {method!r} sends fewer bits than quantization.scheme "
-            f"{quantization.scheme!r} has, {min_bits}"
+            f"method {method!r} sends fewer bits than quantization.scheme has, {min_bits}"
         )
 
 
@@ -283,23 +285,3 @@ def _only_worst(
     worst = int(np.argmax(np.where(fails, asked, -1.0)))
     is_other = fails & (np.arange(len(status)) != worst)
     return np.where(is_other, Status.OPTIMAL, status)
-
-
-def _predict_level_error(
-    state: SimulationState, mode: str, quantization: QuantizationConfig
-) -> np.ndarray | None:
-    """Returns each client's error at each level, float64 [K, 17], as far as it is known, else None.
-
-    NumPy in float64: sums over clients are not to depend on the accelerator.
-    """
-    measured = np.asarray(state.level_error, np.float64)
-    is_measured = measured[:, 0] != NOT_MEASURED
-    if is_measured.any():
-        mean = measured[is_measured].mean(axis=0)
-        return np.where(is_measured[:, None], measured, mean)
-    if mode != "model":
-        return None
-    error = predict_level_error(
-        quantization.quantizer, state.params, bits_per_tensor=quantization.per_tensor
-    )
-    return np.broadcast_to(np.asarray(error, np.float64), measured.shape)

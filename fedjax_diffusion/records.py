@@ -36,21 +36,7 @@ def make_record(
     on_time = is_included.copy()
     for opponent in plan.opponents.values():
         on_time &= ~opponent.is_late
-    sent_bits = 8.0 * traffic.uplink_bytes
-    share_sent = sent_bits / np.where(plan.uplink_bits > 0, plan.uplink_bits, 1.0)
-    schemes = {
-        "this_run": (
-            np.asarray(allocation.compute_joules),
-            np.asarray(allocation.transmit_joules) * share_sent,
-            sent_bits,
-        )
-    }
-    for name, opponent in plan.opponents.items():
-        schemes[name] = (
-            opponent.compute_joules,
-            opponent.transmit_joules * is_included,
-            opponent.uplink_bits * is_included,
-        )
+    schemes = _bill_schemes(plan, is_included, traffic)
     compute = {name: float(c.sum()) for name, (c, _, _) in schemes.items()}
     transmit = {name: float(t.sum()) for name, (_, t, _) in schemes.items()}
     bytes_sent = {name: int(bits.sum()) // 8 for name, (_, _, bits) in schemes.items()}
@@ -164,6 +150,29 @@ def summarize(records: list[dict], num_parameters: int) -> dict:
         "wall_seconds": sum(record["wall_seconds"] for record in records),
         "schemes": [row._asdict() for row in Ledger.replay(records).savings()],
     }
+
+
+def _bill_schemes(
+    plan: RoundPlan, is_included: np.ndarray, traffic: Traffic
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns joules of computing, joules of transmitting and bits sent, [M] each, by scheme."""
+    sent_bits = 8.0 * traffic.uplink_bytes
+    share_sent = sent_bits / np.where(plan.uplink_bits > 0, plan.uplink_bits, 1.0)
+    allocation = plan.allocation
+    schemes = {
+        "this_run": (
+            np.asarray(allocation.compute_joules),
+            np.asarray(allocation.transmit_joules) * share_sent,
+            sent_bits,
+        )
+    }
+    for name, opponent in plan.opponents.items():
+        schemes[name] = (
+            opponent.compute_joules,
+            opponent.transmit_joules * is_included,
+            opponent.uplink_bits * is_included,
+        )
+    return schemes
 
 
 def _full_precision_bits(plan: RoundPlan) -> np.ndarray:

@@ -14,10 +14,11 @@ PACKAGE = "fedjax_diffusion"
 # layers, and none of its own layer.
 LAYERS = (
     {"types"},
-    {"atomic", "keys", "optimizers", "pictures", "error_budget"},
+    {"atomic", "compile_cache", "keys", "optimizers", "pictures", "error_budget"},
     {"data", "diffusion", "quantization", "resources"},
     {"federated", "evaluation"},
     {"simulator", "workload", "opponents"},
+    {"prediction", "traffic"},
     {"planner"},
     {"config", "hardware", "checkpoints", "records", "sampling"},
     {"scenario"},

@@ -174,7 +174,7 @@ def test_no_client_is_given_fewer_bits_than_the_scheme_has():
             budget=budget, devices=devices, quantization=QuantizationConfig(scheme)
         )
         assert planner(KEY, state_of(MEASURED)).allocation.num_bits.tolist() == [least] * K
-    with pytest.raises(ValueError, match=r"'fixed_bits:1' sends fewer bits than .* 'qsgd' has, 2"):
+    with pytest.raises(ValueError, match="'fixed_bits:1' sends fewer bits"):
         planner_of("fixed_bits:1", quantization=QuantizationConfig("qsgd"))
 
 

@@ -84,7 +84,7 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     if config.error_feedback and mode != "update":
-        raise ValueError(f"error_feedback needs mode 'update', got {mode!r}")
+        raise ValueError(f"quantization.error_feedback needs mode 'update', got {mode!r}")
 
     def send(
         key: Key, trained: Params, received: Params, num_bits: Array, memory: PyTree

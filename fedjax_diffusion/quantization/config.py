@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fedjax_diffusion.quantization.quantizers import Quantizer, find_quantizer
-from fedjax_diffusion.quantization.stochastic import check_num_bits
+from fedjax_diffusion.quantization.quantizers import QUANTIZERS, Quantizer
+from fedjax_diffusion.quantization.stochastic import LEVELS
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,18 @@ class QuantizationConfig:
     downlink_bits: int = 32
 
     def __post_init__(self):
-        find_quantizer(self.scheme)
-        check_num_bits(self.downlink_bits)
+        if self.scheme not in QUANTIZERS:
+            names = ", ".join(QUANTIZERS)
+            raise ValueError(f"quantization.scheme must be one of {names}, got {self.scheme!r}")
+        if self.downlink_bits not in LEVELS:
+            raise ValueError(
+                f"quantization.downlink_bits must be 1..16 or 32, got {self.downlink_bits}"
+            )
 
     @property
     def quantizer(self) -> Quantizer:
         """The scheme itself."""
-        return find_quantizer(self.scheme)
+        return QUANTIZERS[self.scheme]
 
     def error_weight(self, weight: Any) -> Any:
         """Returns what clients' squared errors count in the aggregate's, [...] like ``weight``.

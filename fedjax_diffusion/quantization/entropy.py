@@ -126,7 +126,7 @@ def encode_codes(codes: np.ndarray, layout: Layout, levels: Sequence[int]) -> Co
             ranks[used] = np.arange(used.size)
             model = _make_model(ans, tensor_frequencies[used])
             stack.encode_reverse(ranks[flat[slices[j]]], model)
-    plain_levels = [0 if j in {*coded} else level for j, level in enumerate(levels)]
+    plain_levels = _without(coded, levels)
     tables = write_tables(frequencies[pays], np.where(pays, precisions, 0))
     words = stack.get_compressed().astype(_WORD, copy=False).view(np.uint8)
     return CodedCodes(plain_levels, tables, words)
@@ -151,7 +151,7 @@ def decode_codes(rest: np.ndarray, layout: Layout, levels: Sequence[int]) -> Dec
     bits = np.array([levels[j] for j in candidates], np.int64)
     frequencies, precisions, tables_end = read_tables(rest, bits)
     coded = np.array(candidates, int)[precisions > 0].tolist()
-    plain_levels = [0 if j in {*coded} else level for j, level in enumerate(levels)]
+    plain_levels = _without(coded, levels)
     num_plain_bits = layout.num_code_bits(plain_levels)
     words_start = tables_end - (-num_plain_bits // 8)
     check(words_start <= rest.size, "the plain codes are cut off")
@@ -189,6 +189,14 @@ def _candidates(layout: Layout, levels: Sequence[int]) -> list[int]:
         for j, (size, level) in enumerate(zip(layout.sizes, levels, strict=True))
         if size and level <= MAX_CODED_BITS
     ]
+
+
+def _without(coded: list[int], levels: Sequence[int]) -> list[int]:
+    """Returns the levels with 0 for the coded tensors."""
+    plain_levels = list(levels)
+    for j in coded:
+        plain_levels[j] = 0
+    return plain_levels
 
 
 def _make_model(ans: Any, frequencies: np.ndarray) -> Any:

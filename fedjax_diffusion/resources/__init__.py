@@ -2,7 +2,7 @@
 
 from fedjax_diffusion.resources.allocation import Allocation
 from fedjax_diffusion.resources.allocator import METHODS, allocate, make_allocator, parse_method
-from fedjax_diffusion.resources.band_need import least_bandwidth_hz
+from fedjax_diffusion.resources.band.need import least_bandwidth_hz
 from fedjax_diffusion.resources.channel import ChannelState, draw_channel, path_loss_db
 from fedjax_diffusion.resources.devices import (
     FLEETS,
@@ -19,7 +19,7 @@ from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
 from fedjax_diffusion.resources.refinement import refine
 from fedjax_diffusion.resources.status import Status
 from fedjax_diffusion.resources.table import allocation_table
-from fedjax_diffusion.resources.verification import Verification, verify
+from fedjax_diffusion.resources.verification.verification import Verification, verify
 
 __all__ = [
     "FLEETS",

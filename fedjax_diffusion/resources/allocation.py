@@ -7,16 +7,16 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.resources.band_split import with_leaves
+from fedjax_diffusion.resources.band.split import with_leaves
 from fedjax_diffusion.resources.explanation import explain
 from fedjax_diffusion.resources.problem import AllocationProblem
-from fedjax_diffusion.resources.status import Status
-from fedjax_diffusion.resources.time_split import (
+from fedjax_diffusion.resources.search.time_split import (
     SplitFn,
     client_cost,
     optimal_split,
     split_residual,
 )
+from fedjax_diffusion.resources.status import Status
 from fedjax_diffusion.types import Array
 
 _NEAR = 1e-9

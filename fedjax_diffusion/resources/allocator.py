@@ -5,18 +5,18 @@ from functools import partial
 from typing import NamedTuple
 
 from fedjax_diffusion.resources.allocation import Allocation, ChooseFn, assemble
-from fedjax_diffusion.resources.baselines import demand, fixed_bits, largest
 from fedjax_diffusion.resources.float64 import float64_on_cpu
-from fedjax_diffusion.resources.joint_bandwidth import on_demand_jointly
-from fedjax_diffusion.resources.joint_baselines import (
+from fedjax_diffusion.resources.methods.baselines import demand, fixed_bits, largest
+from fedjax_diffusion.resources.methods.joint_bandwidth import on_demand_jointly
+from fedjax_diffusion.resources.methods.joint_baselines import (
     demand_jointly,
     fixed_bits_jointly,
     largest_jointly,
 )
-from fedjax_diffusion.resources.on_demand import on_demand
+from fedjax_diffusion.resources.methods.on_demand import on_demand
+from fedjax_diffusion.resources.methods.relaxed import relaxed
 from fedjax_diffusion.resources.problem import FULL_PRECISION_BITS, LEVELS, AllocationProblem
-from fedjax_diffusion.resources.relaxed import relaxed
-from fedjax_diffusion.resources.time_split import SplitFn, max_frequency_split, optimal_split
+from fedjax_diffusion.resources.search.time_split import SplitFn, max_frequency_split, optimal_split
 
 MAX_FREQUENCY = "max_frequency"
 JOINT_BANDWIDTH = "joint_bandwidth"

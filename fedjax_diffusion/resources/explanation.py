@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedjax_diffusion.resources.band_need import least_bandwidth_hz, shared_time_budget
+from fedjax_diffusion.resources.band.need import least_bandwidth_hz, shared_time_budget
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.problem import AllocationProblem, level_index, level_payload
+from fedjax_diffusion.resources.search.time_split import min_time_budget
 from fedjax_diffusion.resources.status import Status
-from fedjax_diffusion.resources.time_split import min_time_budget
 from fedjax_diffusion.types import Array
 
 _MAX_NAMED = 8

@@ -7,8 +7,8 @@ from fedjax_diffusion.resources import costs
 from fedjax_diffusion.resources.allocation import Allocation
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.problem import AllocationProblem, level_index, level_payload
+from fedjax_diffusion.resources.search.time_split import link
 from fedjax_diffusion.resources.status import Status
-from fedjax_diffusion.resources.time_split import link
 from fedjax_diffusion.types import Array
 
 

@@ -27,8 +27,6 @@ import numpy as np
 
 from fedjax_diffusion.resources.allocation import ERROR_SLACK, Allocation, Choice, assemble
 from fedjax_diffusion.resources.allocator import allocate
-from fedjax_diffusion.resources.branch_and_bound import search_levels
-from fedjax_diffusion.resources.client_table import client_table
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.problem import (
     LEVELS,
@@ -36,8 +34,10 @@ from fedjax_diffusion.resources.problem import (
     level_error,
     level_payload,
 )
+from fedjax_diffusion.resources.search.branch_and_bound import search_levels
+from fedjax_diffusion.resources.search.client_table import client_table
+from fedjax_diffusion.resources.search.time_split import SplitFn, max_frequency_split, optimal_split
 from fedjax_diffusion.resources.status import Status
-from fedjax_diffusion.resources.time_split import SplitFn, max_frequency_split, optimal_split
 from fedjax_diffusion.types import Array
 
 _SPLITS = {"on_demand": optimal_split, "on_demand:max_frequency": max_frequency_split}

@@ -6,7 +6,7 @@ from fedjax_diffusion.resources.allocation import Allocation
 from fedjax_diffusion.resources.allocator import allocate
 from fedjax_diffusion.resources.problem import AllocationProblem
 from fedjax_diffusion.resources.refinement import refine
-from fedjax_diffusion.resources.verification import Verification, verify
+from fedjax_diffusion.resources.verification.verification import Verification, verify
 
 _HEED_LIMITS = ("on_demand", "relaxed", "largest")
 _HEED_BUDGET = ("on_demand", "relaxed")

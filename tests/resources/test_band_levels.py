@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.band_levels import MAX_EXACT_CLIENTS, BandLevels, least_cost
+from fedjax_diffusion.resources.band.levels import MAX_EXACT_CLIENTS, BandLevels, least_cost
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 
 NUM_LEVELS = 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.resources import Status, allocate, charge_late
-from fedjax_diffusion.resources.band_need import least_bandwidth_hz, shared_time_budget
+from fedjax_diffusion.resources.band.need import least_bandwidth_hz, shared_time_budget
 from tests.resources.shared_band_oracle import least_band, payload_at
 
 JOINTLY = ":joint_bandwidth"

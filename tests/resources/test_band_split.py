@@ -6,13 +6,13 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from fedjax_diffusion.resources import AllocationProblem
-from fedjax_diffusion.resources.band_split import (
+from fedjax_diffusion.resources.band.split import (
     bandwidth_price,
     least_bandwidth,
     split_at_price,
 )
 from fedjax_diffusion.resources.float64 import float64_on_cpu
-from fedjax_diffusion.resources.time_split import client_cost, optimal_split
+from fedjax_diffusion.resources.search.time_split import client_cost, optimal_split
 
 NUM_CLIENTS = 240
 DEADLINE = 10.0

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.bisection import bisect, newton
+from fedjax_diffusion.resources.search.bisection import bisect, newton
 
 pytestmark = pytest.mark.usefixtures("float64")
 TARGETS = np.geomspace(1e-6, 1e6, 13)

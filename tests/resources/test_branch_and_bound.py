@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.branch_and_bound import search_levels
+from fedjax_diffusion.resources.search.branch_and_bound import search_levels
 
 MANY = 10**6
 

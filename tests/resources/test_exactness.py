@@ -22,7 +22,7 @@ from fedjax_diffusion.resources import (
     make_allocator,
     verify,
 )
-from fedjax_diffusion.resources.recomputation import Recomputation
+from fedjax_diffusion.resources.verification.recomputation import Recomputation
 
 NUM_INSTANCES = 15
 NUM_CLIENTS = (1, 2, 3, 4)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.findings import Findings
+from fedjax_diffusion.resources.verification.findings import Findings
 
 
 @pytest.fixture

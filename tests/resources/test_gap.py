@@ -6,9 +6,9 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from fedjax_diffusion.resources import Status, allocate, make_allocator
-from fedjax_diffusion.resources.client_table import client_table
 from fedjax_diffusion.resources.float64 import float64_on_cpu
-from fedjax_diffusion.resources.time_split import optimal_split
+from fedjax_diffusion.resources.search.client_table import client_table
+from fedjax_diffusion.resources.search.time_split import optimal_split
 
 LEVEL_TABLE = float64_on_cpu(lambda problem: client_table(problem, optimal_split)[0])
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.resources import AllocationProblem, Status, allocate, make_allocator
-from fedjax_diffusion.resources.joint_bandwidth import MAX_EXACT_CLIENTS
+from fedjax_diffusion.resources.methods.joint_bandwidth import MAX_EXACT_CLIENTS
 from tests.resources.shared_band_oracle import (
     brute_force,
     error_at,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.multiplier import (
+from fedjax_diffusion.resources.search.multiplier import (
     LevelTable,
     enumerate_levels,
     fill_budget,

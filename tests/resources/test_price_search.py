@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.price_search import Tried, search_price
+from fedjax_diffusion.resources.search.price_search import Tried, search_price
 
 
 def maximise(bound_and_slope, start, known=np.inf):

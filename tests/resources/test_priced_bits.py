@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from fedjax_diffusion.resources.priced_bits import Pair, choose_bits, price_clients
+from fedjax_diffusion.resources.search.priced_bits import Pair, choose_bits, price_clients
 
 NUM_CLIENTS = 12
 OVERHEAD_BITS = 4096.0

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 
 from fedjax_diffusion.resources import LEVELS, allocate, verify
-from fedjax_diffusion.resources.recomputation import Recomputation
+from fedjax_diffusion.resources.verification.recomputation import Recomputation
 
 NUM_CLIENTS = 5
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from fedjax_diffusion.resources import LEVELS, Status, allocate, refine, verify
-from fedjax_diffusion.resources.recomputation import Recomputation
+from fedjax_diffusion.resources.verification.recomputation import Recomputation
 
 
 def highs(problem, is_active):

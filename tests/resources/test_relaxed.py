@@ -9,10 +9,10 @@ from fedjax_diffusion.resources import (
     allocate,
     make_allocator,
 )
-from fedjax_diffusion.resources import relaxed as relaxed_module
 from fedjax_diffusion.resources.allocation import assemble
-from fedjax_diffusion.resources.relaxed import relaxed
-from fedjax_diffusion.resources.time_split import optimal_split
+from fedjax_diffusion.resources.methods import relaxed as relaxed_module
+from fedjax_diffusion.resources.methods.relaxed import relaxed
+from fedjax_diffusion.resources.search.time_split import optimal_split
 
 NUM_INSTANCES, NUM_CLIENTS = 500, 5
 USUAL = {  # name: (usual value, is per client)

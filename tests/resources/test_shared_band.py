@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.resources import LEVELS, Status, allocate
-from fedjax_diffusion.resources.band_split import least_bandwidth, with_leaves
+from fedjax_diffusion.resources.band.shared_band import band_residual, share_band
+from fedjax_diffusion.resources.band.split import least_bandwidth, with_leaves
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.problem import level_payload
-from fedjax_diffusion.resources.shared_band import band_residual, share_band
 from tests.resources.shared_band_oracle import least_band, payload_at, shared_energy
 
 JOINTLY = ":joint_bandwidth"

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.resources.warm_newton import newton_from
+from fedjax_diffusion.resources.search.warm_newton import newton_from
 
 
 def count(fn_and_slope):

@@ -14,17 +14,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.chunks import map_chunks, sample_clients
-from fedjax_diffusion.resources.client_table import client_table
-from fedjax_diffusion.resources.multiplier import (
+from fedjax_diffusion.resources.problem import AllocationProblem
+from fedjax_diffusion.resources.search.chunks import map_chunks, sample_clients
+from fedjax_diffusion.resources.search.client_table import client_table
+from fedjax_diffusion.resources.search.multiplier import (
     argmin_level,
     least_error,
     pick,
     search_multiplier,
 )
-from fedjax_diffusion.resources.problem import AllocationProblem
-from fedjax_diffusion.resources.shortlist import Shortlist, near_levels
-from fedjax_diffusion.resources.time_split import SplitFn
+from fedjax_diffusion.resources.search.shortlist import Shortlist, near_levels
+from fedjax_diffusion.resources.search.time_split import SplitFn
 from fedjax_diffusion.types import Array
 
 _RATIO = 2.0

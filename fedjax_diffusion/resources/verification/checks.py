@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fedjax_diffusion.resources.claim import NOT_NEGATIVE, ZERO_IF_LEFT_OUT, Claim
 from fedjax_diffusion.resources.problem import LEVELS
 from fedjax_diffusion.resources.status import Status
+from fedjax_diffusion.resources.verification.claim import NOT_NEGATIVE, ZERO_IF_LEFT_OUT, Claim
 
 _IS_ONE_FOR_ALL = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 

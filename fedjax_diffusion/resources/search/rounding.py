@@ -10,7 +10,7 @@ and error, like the search.
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.multiplier import (
+from fedjax_diffusion.resources.search.multiplier import (
     LevelTable,
     Priced,
     bracket_multiplier,
@@ -18,7 +18,7 @@ from fedjax_diffusion.resources.multiplier import (
     fill_budget,
     pick,
 )
-from fedjax_diffusion.resources.shortlist import least_regret
+from fedjax_diffusion.resources.search.shortlist import least_regret
 from fedjax_diffusion.types import Array
 
 MAX_EXACT_CLIENTS = 4

@@ -10,21 +10,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.band_split import least_bandwidth
-from fedjax_diffusion.resources.multiplier import (
-    LevelTable,
-    enumerate_levels,
-    fill_budget,
-    pick,
-    search_multiplier,
-)
+from fedjax_diffusion.resources.band.shared_band import is_within
+from fedjax_diffusion.resources.band.split import least_bandwidth
 from fedjax_diffusion.resources.problem import (
     LEVELS,
     AllocationProblem,
     level_error,
     level_payload,
 )
-from fedjax_diffusion.resources.shared_band import is_within
+from fedjax_diffusion.resources.search.multiplier import (
+    LevelTable,
+    enumerate_levels,
+    fill_budget,
+    pick,
+    search_multiplier,
+)
 from fedjax_diffusion.resources.status import Status, client_status
 from fedjax_diffusion.types import Array
 

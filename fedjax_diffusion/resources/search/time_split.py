@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.resources import costs
-from fedjax_diffusion.resources.bisection import halley
 from fedjax_diffusion.resources.problem import AllocationProblem
+from fedjax_diffusion.resources.search.bisection import halley
 from fedjax_diffusion.types import Array
 
 _LN2 = float(np.log(2.0))

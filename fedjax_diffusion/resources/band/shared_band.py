@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.band_split import bandwidth_price, split_at_price, with_leaves
-from fedjax_diffusion.resources.bisection import newton
+from fedjax_diffusion.resources.band.split import bandwidth_price, split_at_price, with_leaves
 from fedjax_diffusion.resources.problem import AllocationProblem
-from fedjax_diffusion.resources.time_split import optimal_split
+from fedjax_diffusion.resources.search.bisection import newton
+from fedjax_diffusion.resources.search.time_split import optimal_split
 from fedjax_diffusion.types import Array
 
 BAND_SLACK = 1e-12

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.resources import costs
-from fedjax_diffusion.resources.bisection import newton
 from fedjax_diffusion.resources.problem import AllocationProblem
-from fedjax_diffusion.resources.time_split import watts_saved
+from fedjax_diffusion.resources.search.bisection import newton
+from fedjax_diffusion.resources.search.time_split import watts_saved
 from fedjax_diffusion.types import Array
 
 _LN2 = float(np.log(2.0))

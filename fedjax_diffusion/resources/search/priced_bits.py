@@ -23,8 +23,8 @@ import numpy as np
 
 from fedjax_diffusion.resources import costs
 from fedjax_diffusion.resources.problem import AllocationProblem
-from fedjax_diffusion.resources.time_split import noise_watts
-from fedjax_diffusion.resources.warm_newton import newton_from
+from fedjax_diffusion.resources.search.time_split import noise_watts
+from fedjax_diffusion.resources.search.warm_newton import newton_from
 from fedjax_diffusion.types import Array
 
 _LN2 = float(np.log(2.0))

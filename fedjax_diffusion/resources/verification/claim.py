@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fedjax_diffusion.resources.allocation import Allocation
-from fedjax_diffusion.resources.findings import Findings
 from fedjax_diffusion.resources.problem import AllocationProblem
-from fedjax_diffusion.resources.recomputation import Recomputation
 from fedjax_diffusion.resources.status import Status
+from fedjax_diffusion.resources.verification.findings import Findings
+from fedjax_diffusion.resources.verification.recomputation import Recomputation
 
 ZERO_IF_LEFT_OUT = (
     "num_bits",

@@ -11,8 +11,8 @@ from fedjax_diffusion.resources.problem import (
     level_index,
     level_payload,
 )
+from fedjax_diffusion.resources.search.time_split import SplitFn, is_deliverable
 from fedjax_diffusion.resources.status import client_status
-from fedjax_diffusion.resources.time_split import SplitFn, is_deliverable
 from fedjax_diffusion.types import Array
 
 

@@ -3,9 +3,6 @@
 import jax.numpy as jnp
 
 from fedjax_diffusion.resources.allocation import ERROR_SLACK, Choice
-from fedjax_diffusion.resources.chunks import MAX_CHUNK_CLIENTS
-from fedjax_diffusion.resources.client_table import client_table
-from fedjax_diffusion.resources.multiplier import Priced, least_error, pick
 from fedjax_diffusion.resources.problem import (
     LEVELS,
     AllocationProblem,
@@ -13,10 +10,13 @@ from fedjax_diffusion.resources.problem import (
     level_index,
     level_payload,
 )
-from fedjax_diffusion.resources.rounding import round_levels
+from fedjax_diffusion.resources.search.chunks import MAX_CHUNK_CLIENTS
+from fedjax_diffusion.resources.search.client_table import client_table
+from fedjax_diffusion.resources.search.multiplier import Priced, least_error, pick
+from fedjax_diffusion.resources.search.rounding import round_levels
+from fedjax_diffusion.resources.search.survey import survey_levels
+from fedjax_diffusion.resources.search.time_split import SplitFn
 from fedjax_diffusion.resources.status import Status, meet_budget
-from fedjax_diffusion.resources.survey import survey_levels
-from fedjax_diffusion.resources.time_split import SplitFn
 from fedjax_diffusion.types import Array
 
 

@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.resources.band_split import least_bandwidth, with_leaves
-from fedjax_diffusion.resources.bisection import bisect
+from fedjax_diffusion.resources.band.shared_band import total_bandwidth
+from fedjax_diffusion.resources.band.split import least_bandwidth, with_leaves
 from fedjax_diffusion.resources.float64 import float64_on_cpu
 from fedjax_diffusion.resources.problem import AllocationProblem, level_index, level_payload
-from fedjax_diffusion.resources.shared_band import total_bandwidth
-from fedjax_diffusion.resources.time_split import min_time_budget
+from fedjax_diffusion.resources.search.bisection import bisect
+from fedjax_diffusion.resources.search.time_split import min_time_budget
 from fedjax_diffusion.types import Array
 
 _NUM_HALVINGS = 60

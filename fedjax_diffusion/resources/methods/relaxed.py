@@ -14,23 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.resources.allocation import ERROR_SLACK, Choice
-from fedjax_diffusion.resources.priced_bits import (
+from fedjax_diffusion.resources.problem import FULL_PRECISION_BITS, AllocationProblem
+from fedjax_diffusion.resources.search.priced_bits import (
     Pair,
     PricedBits,
     PricedClients,
     choose_bits,
     price_clients,
 )
-from fedjax_diffusion.resources.problem import FULL_PRECISION_BITS, AllocationProblem
-from fedjax_diffusion.resources.status import Status, client_status, meet_budget
-from fedjax_diffusion.resources.time_split import (
+from fedjax_diffusion.resources.search.time_split import (
     SplitFn,
     client_cost,
     is_deliverable,
     max_frequency_split,
     time_bracket,
 )
-from fedjax_diffusion.resources.warm_newton import newton_from
+from fedjax_diffusion.resources.search.warm_newton import newton_from
+from fedjax_diffusion.resources.status import Status, client_status, meet_budget
 from fedjax_diffusion.types import Array
 
 _LN2 = float(np.log(2.0))

@@ -3,21 +3,21 @@
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.multiplier import LevelTable, argmin_level, pick
 from fedjax_diffusion.resources.problem import (
     LEVELS,
     AllocationProblem,
     level_error,
     level_payload,
 )
-from fedjax_diffusion.resources.status import client_status
-from fedjax_diffusion.resources.time_split import (
+from fedjax_diffusion.resources.search.multiplier import LevelTable, argmin_level, pick
+from fedjax_diffusion.resources.search.time_split import (
     SplitFn,
     client_cost,
     follow_split,
     is_deliverable,
     start_path,
 )
+from fedjax_diffusion.resources.status import client_status
 from fedjax_diffusion.types import Array
 
 

@@ -21,30 +21,13 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.resources.allocation import ERROR_SLACK, Choice
-from fedjax_diffusion.resources.band_levels import (
+from fedjax_diffusion.resources.band.levels import (
     MAX_EXACT_CLIENTS,
     BandLevels,
     band_levels,
     least_cost,
 )
-from fedjax_diffusion.resources.band_split import split_at_price
-from fedjax_diffusion.resources.multiplier import (
-    LevelTable,
-    Priced,
-    fill_budget,
-    least_error,
-    pick,
-    search_multiplier,
-)
-from fedjax_diffusion.resources.price_search import Tried, search_price
-from fedjax_diffusion.resources.problem import (
-    LEVELS,
-    AllocationProblem,
-    level_error,
-    level_index,
-    level_payload,
-)
-from fedjax_diffusion.resources.shared_band import (
+from fedjax_diffusion.resources.band.shared_band import (
     BAND_SLACK,
     SharedBand,
     band_residual,
@@ -53,8 +36,25 @@ from fedjax_diffusion.resources.shared_band import (
     share_evenly,
     total_bandwidth,
 )
+from fedjax_diffusion.resources.band.split import split_at_price
+from fedjax_diffusion.resources.problem import (
+    LEVELS,
+    AllocationProblem,
+    level_error,
+    level_index,
+    level_payload,
+)
+from fedjax_diffusion.resources.search.multiplier import (
+    LevelTable,
+    Priced,
+    fill_budget,
+    least_error,
+    pick,
+    search_multiplier,
+)
+from fedjax_diffusion.resources.search.price_search import Tried, search_price
+from fedjax_diffusion.resources.search.time_split import SplitFn
 from fedjax_diffusion.resources.status import Status
-from fedjax_diffusion.resources.time_split import SplitFn
 from fedjax_diffusion.types import Array
 
 _TIE = 1e-7

@@ -7,8 +7,15 @@ bits than it handles has no share: what it takes, others would lose.
 import jax.numpy as jnp
 
 from fedjax_diffusion.resources.allocation import Choice
-from fedjax_diffusion.resources.band_levels import band_levels, least_cost
-from fedjax_diffusion.resources.band_split import least_bandwidth
+from fedjax_diffusion.resources.band.levels import band_levels, least_cost
+from fedjax_diffusion.resources.band.shared_band import (
+    BAND_SLACK,
+    band_residual,
+    is_within,
+    share_band,
+    total_bandwidth,
+)
+from fedjax_diffusion.resources.band.split import least_bandwidth
 from fedjax_diffusion.resources.problem import (
     LEVELS,
     AllocationProblem,
@@ -16,15 +23,8 @@ from fedjax_diffusion.resources.problem import (
     level_index,
     level_payload,
 )
-from fedjax_diffusion.resources.shared_band import (
-    BAND_SLACK,
-    band_residual,
-    is_within,
-    share_band,
-    total_bandwidth,
-)
+from fedjax_diffusion.resources.search.time_split import SplitFn
 from fedjax_diffusion.resources.status import Status, client_status
-from fedjax_diffusion.resources.time_split import SplitFn
 from fedjax_diffusion.types import Array
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.multiplier import LevelTable, argmin_level, pick
+from fedjax_diffusion.resources.search.multiplier import LevelTable, argmin_level, pick
 from fedjax_diffusion.types import Array
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.resources.bisection import bisect
+from fedjax_diffusion.resources.search.bisection import bisect
 from fedjax_diffusion.types import Array
 
 _MAX_STEPS = 200

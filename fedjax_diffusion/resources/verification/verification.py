@@ -30,10 +30,10 @@ import dataclasses
 
 import numpy as np
 
-from fedjax_diffusion.resources import checks
 from fedjax_diffusion.resources.allocation import Allocation
-from fedjax_diffusion.resources.claim import Claim
 from fedjax_diffusion.resources.problem import AllocationProblem
+from fedjax_diffusion.resources.verification import checks
+from fedjax_diffusion.resources.verification.claim import Claim
 
 _MAX_LISTED = 20
 

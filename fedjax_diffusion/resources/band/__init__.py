@@ -1,0 +1,1 @@
+"""One band that all clients share: what bandwidth costs, and what it buys."""

@@ -1,0 +1,61 @@
+"""The compile cache: where it lies, who goes before it, and that a second process finds it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import jax
+from fedjax_diffusion.compile_cache import use_compile_cache
+use_compile_cache()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+hits = []
+jax.monitoring.register_event_listener(lambda name, **_: hits.append("cache_hits" in name))
+print(float(jax.jit(lambda x: x * 3 + 1)(2.0)), jax.config.jax_compilation_cache_dir, sum(hits))
+"""
+
+
+def start(**environment):
+    """Returns what a fresh process prints: a result, the folder, and how many programs it found."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    answer = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=inherited | {"JAX_PLATFORMS": "cpu"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout.split()
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path):
+    first = start(XDG_CACHE_HOME=str(tmp_path))
+    again = start(XDG_CACHE_HOME=str(tmp_path))
+    assert first[0] == again[0] == "7.0"
+    assert first[1] == again[1]
+    assert first[1].startswith(str(tmp_path / "fedjax-diffusion"))
+    assert (int(first[2]), int(again[2]) > 0) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"JAX_COMPILATION_CACHE_DIR": "mine"}, "mine"),
+        ({"JAX_ENABLE_COMPILATION_CACHE": "false"}, "None"),
+    ],
+)
+def test_what_jax_was_told_goes_first(environment, folder, tmp_path):
+    environment = {
+        name: str(tmp_path / value) if value == "mine" else value
+        for name, value in environment.items()
+    }
+    folder = str(tmp_path / folder) if folder == "mine" else folder
+    assert start(XDG_CACHE_HOME=str(tmp_path), **environment)[1] == folder
+    assert not (tmp_path / "fedjax-diffusion").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_no_reason_to_stop(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert start(XDG_CACHE_HOME=str(tmp_path / "file"))[:2] == ["7.0", "None"]
