@@ -126,6 +126,8 @@ def draw(results: dict[str, dict[str, dict]], path: Path) -> None:
                 if label:
                     axes.annotate(bits, (x, y), (5, 5), textcoords="offset points")
     axes.set(xscale="log", yscale="log", xlabel="uploaded by all clients, MB")
+    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis("{x:.3g}")
     axes.set_ylabel("denoising loss on held-out digits")
     axes.set_title(
         "numbers: bits per entry; bars: all seeds; dotted: entropy coded",

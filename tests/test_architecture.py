@@ -31,6 +31,22 @@ LAYERS = (
 )
 RANKS = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 
+# The same within ``resources``, of which a unit is a module or a sub-package.
+RESOURCE_LAYERS = (
+    {"costs", "float64", "ledger", "status"},
+    {"problem"},
+    {"devices", "search"},
+    {"band", "channel"},
+    {"explanation"},
+    {"allocation"},
+    {"clients_csv", "late", "methods", "table", "verification"},
+    {"allocator", "files"},
+    {"refinement"},
+    {"solution"},
+    {"__init__"},
+)
+RESOURCE_RANKS = {unit: rank for rank, layer in enumerate(RESOURCE_LAYERS) for unit in layer}
+
 # What a unit must not know although it lies lower.
 BLIND_TO = {
     "federated": {"diffusion", "resources"},
@@ -54,6 +70,7 @@ def read_trees(*folders: str) -> dict[str, ast.Module]:
 
 
 TREES = read_trees(PACKAGE)
+RESOURCES = [module for module in TREES if module.startswith(f"{PACKAGE}.resources.")]
 
 
 def names_imported(tree: ast.AST) -> set[str]:
@@ -119,6 +136,33 @@ def test_imports_point_down(module):
     lower = {other for other in RANKS if RANKS[other] < RANKS[unit]} - BLIND_TO.get(unit, set())
     forbidden = imported - lower - {unit}
     assert not forbidden, f"{module} must not import {sorted(forbidden)}"
+
+
+def module_to_resource(module: str) -> str:
+    """Returns the unit of a module of ``resources``: ``...resources.band.need`` -> band."""
+    return module.split(".")[2]
+
+
+def test_every_part_of_resources_has_a_place():
+    homeless = {module_to_resource(module) for module in RESOURCES} - RESOURCE_RANKS.keys()
+    assert not homeless, f"place {sorted(homeless)} in RESOURCE_LAYERS"
+
+
+@pytest.mark.parametrize("module", RESOURCES)
+def test_imports_within_resources_point_down(module):
+    unit = module_to_resource(module)
+    imported = {
+        module_to_resource(name)
+        for name in modules_imported(TREES[module], set(TREES)) & set(RESOURCES)
+    }
+    lower = {other for other in RESOURCE_RANKS if RESOURCE_RANKS[other] < RESOURCE_RANKS[unit]}
+    forbidden = imported - lower - {unit}
+    assert not forbidden, f"{module} must not import {sorted(forbidden)}"
+
+
+@pytest.mark.parametrize("package", ["band", "methods", "search", "verification"])
+def test_a_part_of_resources_exports_nothing_of_its_own(package):
+    assert len(TREES[f"{PACKAGE}.resources.{package}.__init__"].body) == 1  # its docstring
 
 
 def test_imports_have_no_cycle():

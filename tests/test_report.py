@@ -53,6 +53,7 @@ def make_record(round, opponents=("full_precision", "fixed_bits:8:max_frequency"
         "on_time_joules": {"this_run": 3.0} | each,
         "on_time_clients": 1,
         "uplink_bytes": 100,
+        "downlink_bytes": 800,
         "full_precision_bytes": 800,
         "quantization_error": 1e-5,
         "quantization_error_bound": 2e-5,

@@ -12,7 +12,7 @@ from fedjax_diffusion.resources.devices import (
     describe_fleet,
     make_fleet,
 )
-from fedjax_diffusion.resources.files import read_problem, write_allocation
+from fedjax_diffusion.resources.files import read_allocation, read_problem, write_allocation
 from fedjax_diffusion.resources.late import charge_late, uplink_bits
 from fedjax_diffusion.resources.ledger import THIS_RUN, Ledger, SavingsRow, Spending
 from fedjax_diffusion.resources.problem import LEVELS, AllocationProblem
@@ -47,6 +47,7 @@ __all__ = [
     "make_fleet",
     "parse_method",
     "path_loss_db",
+    "read_allocation",
     "read_problem",
     "refine",
     "uplink_bits",

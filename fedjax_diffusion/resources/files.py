@@ -18,6 +18,16 @@ from fedjax_diffusion.types import Array
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(AllocationProblem))
 _TABLES = ("level_payload_bits", "level_error")
+_PER_CLIENT_ANSWERS = (
+    "num_bits",
+    "bandwidth_hz",
+    "compute_seconds",
+    "upload_seconds",
+    "transmit_power_watts",
+    "compute_joules",
+    "transmit_joules",
+    "requested_bits",
+)
 _MAY_BE_NULL = ("error_budget", *_TABLES)
 
 
@@ -81,10 +91,72 @@ def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
         raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def read_allocation(path: str | os.PathLike) -> Allocation:
+    """Reads what ``write_allocation`` wrote as JSON, for ``verify`` or for a simulation.
+
+    Args:
+      path: a ``.json`` file with all fields of ``Allocation``.
+
+    Returns:
+      The allocation, bit for bit the one that was written.
+
+    Raises:
+      ValueError: one line that names the file, the field, the index and what is allowed.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_to_dict)
+        return _to_allocation(content)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def check_suffix(path: str | os.PathLike) -> None:
     """Raises ValueError unless ``write_allocation`` can write a file of this name."""
     if Path(path).suffix not in (".json", ".csv"):
         raise ValueError(f"{path}: must end in .json or .csv")
+
+
+def _to_allocation(content: Any) -> Allocation:
+    names = [field.name for field in dataclasses.fields(Allocation)]
+    if not isinstance(content, dict) or {*content} != {*names}:
+        raise ValueError(f"must be an object with the fields {', '.join(names)}")
+    by_name = {status.name.lower(): int(status) for status in Status}
+    statuses = content["status"]
+    num_clients = len(statuses) if isinstance(statuses, list) else 0
+    for client, status in enumerate(statuses if num_clients else []):
+        if status not in by_name:
+            raise ValueError(
+                f"status[{client}] = {_quote(status)}: must be one of {', '.join(by_name)}"
+            )
+    if not num_clients:
+        raise ValueError("status: must be a list, one name per client")
+    fields: dict[str, Any] = {
+        name: _to_numbers(name, content[name], num_clients) for name in names if name != "status"
+    }
+    fields["status"] = np.array([by_name[status] for status in statuses], np.int32)
+    return Allocation(**fields)
+
+
+def _to_numbers(name: str, value: Any, num_clients: int) -> np.ndarray:
+    """Returns a field as it was before it was written: null is infinity, whole bits are int32."""
+    numbers = value if isinstance(value, list) else [value]
+    if name in _PER_CLIENT_ANSWERS and len(numbers) != num_clients:
+        raise ValueError(f"{name}: must be a list of {num_clients} numbers, one per client")
+    if (name in _PER_CLIENT_ANSWERS) != isinstance(value, list):
+        raise ValueError(f"{name}: must be a number")
+    for index, number in enumerate(numbers):
+        if number is not None and not isinstance(number, int | float):
+            raise ValueError(f"{name}[{index}] = {_quote(number)}: must be a number or null")
+    if name == "is_band_shared":
+        return np.asarray(value, bool)
+    array = np.array([np.inf if number is None else number for number in numbers])
+    is_whole = name in ("num_bits", "requested_bits") and array.dtype.kind == "i"
+    array = array.astype(np.int32 if is_whole else np.float64)
+    return array if isinstance(value, list) else array[0]
 
 
 def _to_json_text(allocation: Allocation) -> str:
