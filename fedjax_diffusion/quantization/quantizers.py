@@ -40,6 +40,7 @@ from fedjax_diffusion.quantization.qsgd import (
 )
 from fedjax_diffusion.quantization.rotation import (
     SEED_BITS,
+    make_rotated_grid,
     rotate,
     rotate_back,
     rotated_error_bound,
@@ -136,7 +137,7 @@ QUANTIZERS: dict[str, Quantizer] = {
         make_qsgd_grid, draw_codes, qsgd_law, qsgd_error_bound, min_bits=MIN_QSGD_BITS
     ),
     "rotated": Quantizer(
-        make_grid,
+        make_rotated_grid,
         draw_codes,
         error_bound=rotated_error_bound,
         transform=rotate,

@@ -21,7 +21,7 @@ import numpy as np
 from fedjax_diffusion.quantization.blocks import tensor_sizes
 from fedjax_diffusion.quantization.bounds import grid_error_bound
 from fedjax_diffusion.quantization.filling import row_entries
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, Grid
+from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, Grid, make_grid
 from fedjax_diffusion.types import Array, PyTree
 
 SEED_BITS = 64
@@ -50,6 +50,21 @@ def rotate(seed: Array, blocks: Array, like: PyTree) -> Array:
 def rotate_back(seed: Array, blocks: Array, like: PyTree) -> Array:
     """Inverts ``rotate`` of the same seed, up to ``ROUNDING``."""
     return jnp.where(_is_full(like), _flip(seed, _hadamard(blocks)), blocks)
+
+
+def make_rotated_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
+    """Returns ``make_grid``, its spread infinite where rotating back may leave float32.
+
+    That adds up 64 values of the grid, whatever the codes are.
+
+    Args:
+      blocks: float32 [R, 128], rotated.
+      like: the tree, or its shapes.
+      num_bits: as in ``make_grid``.
+    """
+    grid = make_grid(blocks, like, num_bits)
+    largest = jnp.abs(grid.lo) + 1.01 * grid.spread  # the step is rounded up by less than 1 %
+    return grid._replace(spread=jnp.where(jnp.isfinite(_BLOCK * largest), grid.spread, jnp.inf))
 
 
 def rotated_error_bound(grid: Grid, like: PyTree) -> Array:

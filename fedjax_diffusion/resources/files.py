@@ -1,9 +1,10 @@
 """Allocation problems and answers as files."""
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _PER_CLIENT_ANSWERS = (
     "transmit_joules",
     "requested_bits",
 )
+_LARGEST = int(np.finfo(float).max)  # an integer, or comparing with longer ones overflows
 _MAY_BE_NULL = ("error_budget", *_TABLES)
 
 
@@ -50,7 +52,7 @@ def read_problem(
         given twice, not a number, out of range, or does not fit the others.
     """
     columns = {} if clients is None else read_clients(clients)
-    try:
+    with _naming(path):
         text = Path(path).read_text(encoding="utf-8-sig")
         # Integers become floats too: one with 400 digits is then infinite, and refused as such.
         content = json.loads(text, parse_int=float, object_pairs_hook=_to_dict)
@@ -60,12 +62,6 @@ def read_problem(
             if columns and isinstance(value, list) and name in (*PER_CLIENT, *_TABLES):
                 _check_length(name, value, columns, clients)
         return AllocationProblem(**content, **columns)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
@@ -103,21 +99,28 @@ def read_allocation(path: str | os.PathLike) -> Allocation:
     Raises:
       ValueError: one line that names the file, the field, the index and what is allowed.
     """
-    try:
+    with _naming(path):
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_to_dict)
         return _to_allocation(content)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def check_suffix(path: str | os.PathLike) -> None:
     """Raises ValueError unless ``write_allocation`` can write a file of this name."""
     if Path(path).suffix not in (".json", ".csv"):
         raise ValueError(f"{path}: must end in .json or .csv")
+
+
+@contextlib.contextmanager
+def _naming(path: str | os.PathLike) -> Iterator[None]:
+    """Turns what goes wrong with a JSON file into a ValueError of one line that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _to_allocation(content: Any) -> Allocation:
@@ -128,7 +131,7 @@ def _to_allocation(content: Any) -> Allocation:
     statuses = content["status"]
     num_clients = len(statuses) if isinstance(statuses, list) else 0
     for client, status in enumerate(statuses if num_clients else []):
-        if status not in by_name:
+        if not isinstance(status, str) or status not in by_name:
             raise ValueError(
                 f"status[{client}] = {_quote(status)}: must be one of {', '.join(by_name)}"
             )
@@ -148,11 +151,14 @@ def _to_numbers(name: str, value: Any, num_clients: int) -> np.ndarray:
         raise ValueError(f"{name}: must be a list of {num_clients} numbers, one per client")
     if (name in _PER_CLIENT_ANSWERS) != isinstance(value, list):
         raise ValueError(f"{name}: must be a number")
-    for index, number in enumerate(numbers):
-        if number is not None and not isinstance(number, int | float):
-            raise ValueError(f"{name}[{index}] = {_quote(number)}: must be a number or null")
     if name == "is_band_shared":
-        return np.asarray(value, bool)
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} = {_quote(value)}: must be true or false")
+        return np.asarray(value)
+    for index, number in enumerate(numbers):
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if number is not None and not (is_number and -_LARGEST <= number <= _LARGEST):
+            raise ValueError(f"{name}[{index}] = {_quote(number)}: must be a number or null")
     array = np.array([np.inf if number is None else number for number in numbers])
     is_whole = name in ("num_bits", "requested_bits") and array.dtype.kind == "i"
     array = array.astype(np.int32 if is_whole else np.float64)

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from fedjax_diffusion.quantization import Grid, make_grid, tree_to_blocks
+from fedjax_diffusion.quantization import (
+    Grid,
+    encode_update,
+    is_quantizable,
+    make_grid,
+    tree_to_blocks,
+)
 from fedjax_diffusion.quantization.bounds import grid_error_bound, grid_range_energy
 from fedjax_diffusion.quantization.rotation import (
     ROUNDING,
+    make_rotated_grid,
     rotate,
     rotate_back,
     rotated_error_bound,
@@ -114,6 +121,20 @@ def test_heavy_tails_gain():
         for x in (spikes, jit_dense_rotate(SEED, spikes))
     ]
     np.testing.assert_allclose(energies[1] / energies[0], 1 / 16, rtol=1e-6)
+
+
+def test_what_could_leave_float32_when_rotated_back_is_not_quantizable():
+    """The sender leaves it out, as the wire refuses it, instead of failing when it is encoded."""
+    largest = float(np.finfo(np.float32).max) / 64
+    for scale, expected in ((0.3 * largest, True), (1.2 * largest, False)):
+        tree = {"x": jnp.array([scale, 0.0, scale / 2])}
+        grid = make_rotated_grid(tree_to_blocks(tree), tree, 4)
+        assert bool(is_quantizable(grid)) == expected
+        if expected:
+            encode_update(jax.random.key(0), tree, 4, scheme="rotated")
+        else:
+            with pytest.raises(ValueError, match=r"\['x'\] cannot be sent"):
+                encode_update(jax.random.key(0), tree, 4, scheme="rotated")
 
 
 def test_is_the_same_in_a_loop_and_in_a_batch():
