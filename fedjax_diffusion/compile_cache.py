@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-_MIN_SECONDS = 0.3
+_MIN_SECONDS = 0.05
 """Programs that compile faster are not worth a file."""
 
 

@@ -98,11 +98,13 @@ class Simulator(NamedTuple):
     """The simulator.
 
     Attributes:
-      init: ``init(key, data) -> SimulationState``.
-      step: ``step(key, state, allocation, cohort, data) -> (SimulationState, RoundInfo)``; one
-        compilation serves all rounds, bits, channels and keys. ``key`` is the run's key in every
-        call: what a round draws is derived from it and ``state.round``. ``cohort`` int32 [M] are
-        client ids, ``allocation.num_bits`` [M] their bits.
+      init: ``init(key, data) -> SimulationState``; of the data it reads ``num_examples`` [K].
+      step: ``step(key, state, allocation, cohort, data, rows=None) -> (SimulationState,
+        RoundInfo)``; one compilation serves all rounds, bits, channels and keys. ``key`` is the
+        run's key in every call: what a round draws is derived from it and ``state.round``.
+        ``cohort`` int32 [M] are client ids, ``allocation.num_bits`` [M] their bits, ``rows`` int32
+        [M] where the data hold them; None: at their ids. It returns as soon as the devices have
+        their work, and brings nothing back from them.
     """
 
     init: Callable[[Key, Any], SimulationState]
@@ -124,6 +126,7 @@ def make_simulator(
     proximal_weight: float = 0.0,
     ema_decay: float = 0.0,
     quantization: QuantizationConfig | None = None,
+    donate_state: bool = False,
 ) -> Simulator:
     """Builds the simulator from any model, loss and data; nothing here is specific to diffusion.
 
@@ -141,6 +144,7 @@ def make_simulator(
       proximal_weight: mu >= 0 of FedProx.
       ema_decay: in [0, 1), per round; 0 keeps no average (``ema_params == params``).
       quantization: scheme and options; None: the paper's scheme without any.
+      donate_state: let ``step`` write the next state over the one it is given, which is then gone.
 
     Raises:
       ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map, or
@@ -161,7 +165,10 @@ def make_simulator(
     round_fn = make_round(train, mapping, server_update, mode=mode, quantization=quantization)
     advance = functools.partial(_advance, ema_decay, quantization)
     init = _make_init(init_params, server_optimizer, quantization, mesh)
-    return Simulator(init, _make_step(round_fn, advance, local_work, client_map == "loop", mesh))
+    options = {} if mesh is None else {"out_shardings": NamedSharding(mesh, PartitionSpec())}
+    jit = functools.partial(jax.jit, donate_argnums=(1,) if donate_state else (), **options)
+    compile_step = _identity if client_map == "loop" else jit
+    return Simulator(init, _make_step(round_fn, advance, local_work, compile_step, mesh))
 
 
 def _make_init(
@@ -170,10 +177,9 @@ def _make_init(
     quantization: QuantizationConfig,
     mesh: Mesh | None,
 ) -> Callable[[Key, Any], SimulationState]:
-    def init(key: Key, data: Any) -> SimulationState:
+    def make_state(key: Key, num_clients: int) -> SimulationState:
         params = init_params(stream_key(key, Stream.INIT))
-        num_clients = len(data.num_examples)
-        state = SimulationState(
+        return SimulationState(
             round=jnp.int32(0),
             params=params,
             opt_state=server_optimizer.init(params),
@@ -182,18 +188,18 @@ def _make_init(
             update_energy=jnp.float32(NOT_MEASURED),
             client_state=empty_memory(quantization, params, num_clients),
         )
-        return (
-            state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
-        )
 
-    return init
+    # One program instead of one per operation; the arrays of a state share no memory.
+    sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    compiled = jax.jit(make_state, static_argnums=1, out_shardings=sharding)
+    return lambda key, data: compiled(key, len(data.num_examples))
 
 
 def _make_step(
     round_fn: RoundFn,
     advance: Callable[..., tuple[SimulationState, RoundInfo]],
     local_work: LocalWork,
-    is_loop: bool,
+    compile_step: Callable[[Callable], Callable],
     mesh: Mesh | None,
 ) -> Callable[..., tuple[SimulationState, RoundInfo]]:
     def pure_step(key: Key, state: SimulationState, cohort: ClientInputs, data: Any):
@@ -204,20 +210,30 @@ def _make_step(
         outcome = round_fn(broadcast, cohort, state.opt_state)
         return advance(state, cohort.client, outcome)
 
-    # Pinned to the mesh, so that the state of one step compiles no other program in the next.
-    shardings = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    compiled_step = pure_step if is_loop else jax.jit(pure_step, out_shardings=shardings)
+    compiled_step = compile_step(pure_step)
+    # All inputs lie where the state does: no transfer is left to the program.
+    placement = None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
-    def step(key: Key, state: SimulationState, allocation: HasNumBits, cohort: Array, data: Any):
-        num_examples = np.asarray(data.num_examples)[np.asarray(cohort)]
-        num_bits = np.asarray(allocation.num_bits)
+    def step(
+        key: Key,
+        state: SimulationState,
+        allocation: HasNumBits,
+        cohort: Array,
+        data: Any,
+        rows: Array | None = None,
+    ):
+        rows = cohort if rows is None else rows
+        num_examples = jax.device_get(data.num_examples)[jax.device_get(rows)]
+        num_bits = np.asarray(jax.device_get(allocation.num_bits), np.int32)
         num_steps = np.where(num_bits > 0, local_work.num_steps(num_examples), 0)
         inputs = ClientInputs(
-            client=jnp.asarray(cohort, jnp.int32),
-            weight=jnp.asarray(num_examples, jnp.float32),
-            num_bits=jnp.asarray(num_bits, jnp.int32),
-            num_steps=jnp.asarray(num_steps, jnp.int32),
+            client=np.asarray(jax.device_get(cohort), np.int32),
+            row=np.asarray(jax.device_get(rows), np.int32),
+            weight=num_examples.astype(np.float32),
+            num_bits=num_bits,
+            num_steps=num_steps.astype(np.int32),
         )
+        key, inputs, data = jax.device_put((key, inputs, data), placement)
         return compiled_step(key, state, inputs, data)
 
     return step
@@ -255,6 +271,10 @@ def _advance(
         update_energy=outcome.update_energy,
     )
     return next_state, info
+
+
+def _identity(function: Callable) -> Callable:
+    return function
 
 
 def _weighted_sum(weight: Array, value: Array) -> Array:

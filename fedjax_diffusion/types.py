@@ -48,4 +48,4 @@ class Batch:
 LossFn: TypeAlias = Callable[[Params, Batch, Key], Array]
 """``loss_fn(params, batch, key) -> float32 []``, the mean over the batch."""
 BatchFn: TypeAlias = Callable[[Key, Any, Array, Array], Batch]
-"""``batch_fn(key, data, client, step) -> Batch``: local step ``step`` of client ``client``."""
+"""``batch_fn(key, data, row, step) -> Batch``: local step ``step`` of row ``row`` of the data."""

@@ -149,10 +149,7 @@ def make_denoiser(
         raise ValueError(f"conv: {conv!r} is not one of {', '.join(CONV_LOWERINGS)}")
     config.check_image_shape(image_shape)
     unet = UNet(config, image_shape[-1], CONV_LOWERINGS[conv], dtype)
-
-    def init(key: Key) -> Params:
-        x_t = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-        return unet.lazy_init(key, x_t, jax.ShapeDtypeStruct((1,), jnp.int32))["params"]
+    init = _make_init(config, tuple(image_shape))
 
     def apply(params: Params, x_t: Array, t: Array, dropout_key: Key | None = None) -> Array:
         rngs = None if dropout_key is None else {"dropout": dropout_key}
@@ -160,6 +157,17 @@ def make_denoiser(
         return cast(Array, eps)
 
     return Denoiser(init, apply)
+
+
+@functools.cache  # a denoiser is made several times in a program, its parameters are traced once
+def _make_init(config: UNetConfig, image_shape: tuple[int, int, int]) -> InitFn:
+    unet = UNet(config, image_shape[-1], CONV_LOWERINGS["stock"])
+
+    def init(key: Key) -> Params:
+        x_t = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+        return unet.lazy_init(key, x_t, jax.ShapeDtypeStruct((1,), jnp.int32))["params"]
+
+    return jax.jit(init)
 
 
 class UNet(nn.Module):

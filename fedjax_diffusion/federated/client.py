@@ -39,6 +39,8 @@ class ClientInputs:
 
     Attributes:
       client: int32 [], its id in 0..K-1.
+      row: int32 [], where its examples lie in the data: its id, or its place in a cohort whose data
+        alone are on the device.
       weight: float32 [], its aggregation weight before normalization (its number of examples).
       num_bits: int32 [], 1..16 or 32; 0: it takes no part.
       num_steps: int32 [], local steps to take.
@@ -46,6 +48,7 @@ class ClientInputs:
     """
 
     client: Array
+    row: Array
     weight: Array
     num_bits: Array
     num_steps: Array
@@ -113,7 +116,7 @@ def make_local_training(
     Args:
       loss_fn: ``(params, batch, key) -> []``, the mean over the batch.
       optimizer: any optax optimizer.
-      batch_fn: ``(key, data, client, step) -> Batch``.
+      batch_fn: ``(key, data, row, step) -> Batch``.
       proximal_weight: mu >= 0 of FedProx (Li et al. 2020, eq. 2); 0 is FedAvg (McMahan et al.
         2017, Alg. 1).
 
@@ -132,7 +135,7 @@ def make_local_training(
 
         def local_step(step, carry):
             params, opt_state, loss_sum = carry
-            batch = batch_fn(key_batch, broadcast.data, inputs.client, step)
+            batch = batch_fn(key_batch, broadcast.data, inputs.row, step)
             loss, grads = jax.value_and_grad(loss_fn)(params, batch, step_key(key_loss, step))
             if proximal_weight:
                 grads = jax.tree.map(

@@ -83,6 +83,7 @@ def _map(client_fn: ClientFn, shared: Broadcast, cohort: ClientInputs) -> tuple[
         contribution, output = client_fn(shared, one)
         return jax.tree.map(jnp.add, total, contribution), output
 
+    client_fn = jax.jit(client_fn, inline=True)  # traced once, for its shapes and in the scan
     one = jax.tree.map(lambda x: x[0], cohort)
     shapes, _ = jax.eval_shape(client_fn, shared, one)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
