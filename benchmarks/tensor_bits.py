@@ -60,7 +60,8 @@ def make_uploads(num_rounds: int) -> dict:
         @jax.jit
         def run(params, round, client):
             broadcast = Broadcast(seed_to_key(0), round, params, data)
-            inputs = ClientInputs(client, jnp.float32(1), jnp.int32(32), jnp.int32(LOCAL_STEPS))
+            steps = jnp.int32(LOCAL_STEPS)
+            inputs = ClientInputs(client, client, jnp.float32(1), jnp.int32(32), steps)
             return train(broadcast, inputs)[0]
 
         return run

@@ -172,7 +172,10 @@ def get_config() -> ConfigDict:
             "client_map": "auto",  # auto | loop | map | vmap | chunked
             "chunk_size": optional(int),  # of chunked
             "conv": "auto",  # auto | stock | plain | matmul
-            "cpu_devices": "auto",  # auto (one per core) or a number
+            "cpu_devices": "auto",  # auto (one per core) or a number, of each process
+            "data": "auto",  # resident (on the device) | streamed (each cohort's, from the host)
+            "dtype": "float32",  # of the network's computation: float32 | bfloat16
+            "remat": False,  # compute activations again in the backward pass: less memory, slower
         }
     )
     config.sampling = ConfigDict(

@@ -83,6 +83,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
     run.add_argument("--workdir", help="the run folder (default: runs/NAME-OF-THE-CONFIG)")
+    several = run.add_argument_group("several processes, each started with the same command")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="a free port of process 0")
+    several.add_argument("--num_processes", type=int, metavar="N")
+    several.add_argument("--process_id", type=int, metavar="I", help="0..N-1, another in each")
     run.set_defaults(command=_run)
 
     sample = commands.add_parser("sample", allow_abbrev=False, help="draw images from a run")
@@ -156,17 +160,22 @@ def _overrides(arguments, rest: Sequence[str]) -> dict[str, str]:
 def _run(arguments, overrides: dict[str, str]) -> int:
     from fedjax_diffusion.config import find_config, load_config
     from fedjax_diffusion.console import RunDisplay
+    from fedjax_diffusion.processes import join_processes
     from fedjax_diffusion.runner import run
 
     config = load_config(arguments.config, overrides)
     name = find_config(arguments.config.partition(":")[0]).stem
+    workdir = arguments.workdir or f"runs/{name}"
+    places = (arguments.coordinator, arguments.num_processes, arguments.process_id)
+    if any(place is not None for place in places):
+        if None in places:
+            raise ValueError("give all of --coordinator, --num_processes, --process_id, or none")
+        join_processes(*places)
+    if arguments.process_id:
+        run(config, workdir)  # process 0 writes and talks
+        return 0
     with RunDisplay(config.num_rounds) as display:
-        result = run(
-            config,
-            arguments.workdir or f"runs/{name}",
-            on_start=display.start,
-            on_record=display.advance,
-        )
+        result = run(config, workdir, on_start=display.start, on_record=display.advance)
     display.finish(result)
     return 0
 

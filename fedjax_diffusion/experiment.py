@@ -4,19 +4,24 @@ import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fedjax_diffusion.compile_cache import use_compile_cache
+from fedjax_diffusion.conditions import DrawConditions
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import (
     ClientData,
     ImageDataset,
+    LoadCohort,
     Partition,
     PartitionConfig,
+    StreamedClients,
     draw_batch,
     load_images,
     make_client_data,
+    make_load_resident,
     partition,
 )
 from fedjax_diffusion.diffusion import (
@@ -30,6 +35,7 @@ from fedjax_diffusion.federated import LocalWork, empty_memory
 from fedjax_diffusion.hardware import (
     ComputeConfig,
     count_memory_bytes,
+    make_local_mesh,
     make_mesh,
     resolve,
     start_backend,
@@ -55,11 +61,13 @@ class Experiment(NamedTuple):
       run_key: [], the run's key.
       dataset: the images.
       parts: one index array per client.
-      data: the same, on the device.
+      data: the same, on the devices or waiting on the host.
       devices: the fleet.
       workload: cycles and payload of a round.
-      simulator: ``Simulator(init, step)``.
-      plan: ``plan(run_key, state) -> RoundPlan``.
+      simulator: ``Simulator(init, step)``; a step takes its state's memory.
+      draw_conditions: ``draw(run_key, round) -> RoundConditions``.
+      load_cohort: ``load(cohort) -> CohortData``.
+      plan: ``plan(run_key, state, conditions) -> RoundPlan``.
       draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
       count_traffic: ``count(num_bits, clients) -> Traffic``.
     """
@@ -69,10 +77,12 @@ class Experiment(NamedTuple):
     run_key: Key
     dataset: ImageDataset
     parts: Partition
-    data: ClientData
+    data: ClientData | StreamedClients
     devices: DeviceParams
     workload: Workload
     simulator: Simulator
+    draw_conditions: DrawConditions
+    load_cohort: LoadCohort
     plan: Planner
     draw_samples: DrawSamples
     count_traffic: CountTraffic
@@ -98,15 +108,19 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     compute = compute or ComputeConfig(**config.compute)
     start_backend(compute, cohort_size)
     use_compile_cache()
-    compute = resolve(compute, cohort_size)
+    compute = resolve(compute, cohort_size, dataset.images.nbytes)
     mesh = make_mesh(int(compute.cpu_devices))
-    data = make_client_data(dataset, parts)
-    if mesh is not None:
-        data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+    data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
 
     image_shape = dataset.images.shape[1:]
     schedule = make_schedule(**config.diffusion)
-    denoiser = make_denoiser(UNetConfig(**config.model), image_shape, conv=compute.conv)
+    denoiser = make_denoiser(
+        UNetConfig(**config.model),
+        image_shape,
+        conv=compute.conv,
+        dtype=jnp.dtype(compute.dtype),
+        remat=compute.remat,
+    )
     loss_fn = functools.partial(ddpm_loss, denoiser.apply, schedule)
     local_work = LocalWork(**config.local_work)
     scenario = build_scenario(config, num_examples, image_shape)
@@ -124,12 +138,34 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
         simulator=_build_simulator(
             config, compute, mesh, denoiser, loss_fn, local_work, scenario.quantization
         ),
+        draw_conditions=scenario.make_draw_conditions(),
+        load_cohort=load_cohort,
         plan=scenario.make_planner(),
         draw_samples=make_draw_samples(
-            SamplingConfig(**config.sampling), denoiser, schedule, image_shape
+            SamplingConfig(**config.sampling),
+            denoiser,
+            schedule,
+            image_shape,
+            make_local_mesh(mesh),
         ),
         count_traffic=make_count_traffic(params, scenario.quantization),
     )
+
+
+def _place_data(
+    dataset: ImageDataset,
+    parts: Partition,
+    cohort_size: int,
+    compute: ComputeConfig,
+    mesh: Mesh | None,
+) -> tuple[ClientData | StreamedClients, LoadCohort]:
+    """Returns the clients' data, and what brings a cohort's to the devices."""
+    placement = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    if compute.data == "streamed":
+        streamed = StreamedClients(dataset, parts, cohort_size)
+        return streamed, functools.partial(streamed.load, placement=placement)
+    data = jax.device_put(make_client_data(dataset, parts), placement)
+    return data, make_load_resident(data)
 
 
 def _check_options(
@@ -173,5 +209,6 @@ def _build_simulator(
         chunk_size=compute.chunk_size,
         mesh=mesh,
         quantization=quantization,
+        donate_state=True,
         **config.federated,
     )

@@ -1,6 +1,7 @@
-"""The machine the simulation runs on: its devices, the mesh, and the mapping that suits it."""
+"""The machine the simulation runs on: its devices, the mesh, and what suits them."""
 
 import contextlib
+import dataclasses
 import os
 import platform
 from dataclasses import dataclass
@@ -12,33 +13,50 @@ from fedjax_diffusion.diffusion import choose_conv
 from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
 
 AUTO = "auto"
+DATA_PLACES = ("resident", "streamed")
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """How the simulation uses the machine. None of it changes results beyond float32 rounding.
+    """How the simulation uses the machine. None of it changes results beyond rounding.
 
     Attributes:
       client_map: ``auto``, ``loop``, ``map``, ``vmap`` or ``chunked``.
       chunk_size: clients at once on a device, >= 1, for ``chunked``; None otherwise.
       conv: lowering of the convolutions: ``auto``, ``stock``, ``plain`` or ``matmul``.
       cpu_devices: CPU devices to make of the cores, >= 1, or ``auto``: one per core, at most one
-        per client. Takes effect only before JAX has started its backend.
+        per client. Takes effect only before JAX has started its backend. Of each process.
+      data: ``resident``, all images on every device; ``streamed``, each cohort's brought from the
+        host while the devices work; ``auto``: streamed if they would take a quarter of the memory.
+      dtype: of the network's computation, ``float32`` or ``bfloat16``. Parameters, the loss, what
+        is sent and what is averaged are float32.
+      remat: compute activations again for the gradient, instead of keeping them.
 
     Raises:
-      ValueError: ``client_map`` or ``cpu_devices`` is none of these; the other two are checked
-        by ``choose_conv`` and ``make_client_map``.
+      ValueError: a value is none of these; ``conv`` and ``chunk_size`` are checked by
+        ``choose_conv`` and ``make_client_map``.
     """
 
     client_map: str = AUTO
     chunk_size: int | None = None
     conv: str = AUTO
     cpu_devices: int | str = AUTO
+    data: str = AUTO
+    dtype: str = "float32"
+    remat: bool = False
 
     def __post_init__(self):
-        if self.client_map not in (AUTO, *CLIENT_MAPS):
-            names = ", ".join((AUTO, *CLIENT_MAPS))
-            raise ValueError(f"compute.client_map must be one of {names}, got {self.client_map!r}")
+        choices = {
+            "client_map": (AUTO, *CLIENT_MAPS),
+            "data": (AUTO, *DATA_PLACES),
+            "dtype": DTYPES,
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                names = ", ".join(allowed)
+                raise ValueError(f"compute.{name} must be one of {names}, got {value!r}")
         count = self.cpu_devices
         if count != AUTO and not (str(count).isdecimal() and int(count) >= 1):
             raise ValueError(f"compute.cpu_devices must be 'auto' or at least 1, got {count!r}")
@@ -74,22 +92,45 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
         jax.config.update("jax_num_cpu_devices", count)
 
 
-def resolve(config: ComputeConfig, num_clients: int) -> ComputeConfig:
-    """Returns ``config`` with every ``auto`` replaced by what this machine gets."""
+def resolve(config: ComputeConfig, num_clients: int, image_bytes: int = 0) -> ComputeConfig:
+    """Returns ``config`` with every ``auto`` replaced by what this machine gets.
+
+    Args:
+      config: as it was asked for, or resolved already.
+      num_clients: M, the cohort.
+      image_bytes: of all images.
+    """
     client_map = "map" if config.client_map == AUTO else config.client_map
     conv = choose_conv(config.conv, platform=jax.default_backend(), client_map=client_map)
-    num_devices = 1 if client_map == "loop" else min(jax.local_device_count(), num_clients)
+    share = -(-num_clients // jax.process_count())
+    num_devices = 1 if client_map == "loop" else min(jax.local_device_count(), share)
     if config.cpu_devices != AUTO:
         num_devices = min(num_devices, int(config.cpu_devices))
-    return ComputeConfig(client_map, config.chunk_size, conv, num_devices)
+    num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
+    is_large = num_copies * image_bytes > count_memory_bytes() // 4
+    data = config.data if config.data != AUTO else DATA_PLACES[is_large]
+    return dataclasses.replace(
+        config, client_map=client_map, conv=conv, cpu_devices=num_devices, data=data
+    )
 
 
 def make_mesh(num_devices: int) -> Mesh | None:
-    """Returns a 1-D mesh over the first ``num_devices`` devices; None for a single one."""
-    if num_devices == 1:
+    """Returns a 1-D mesh over the first ``num_devices`` of every process; None for a single one."""
+    of_processes: dict[int, list] = {}
+    for device in jax.devices():
+        of_processes.setdefault(device.process_index, []).append(device)
+    devices = [device for all_of in of_processes.values() for device in all_of[:num_devices]]
+    if len(devices) == 1:
         return None
-    devices = jax.local_devices()[:num_devices]
-    return jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def make_local_mesh(mesh: Mesh | None) -> Mesh | None:
+    """Returns the part of a 1-D mesh that this process holds; None for a single device."""
+    if mesh is None:
+        return None
+    devices = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    return None if len(devices) == 1 else Mesh(devices, mesh.axis_names)
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -100,6 +141,7 @@ def describe_machine() -> dict[str, str | int]:
         "platform": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "num_devices": jax.local_device_count(),
+        "num_processes": jax.process_count(),
         "cpu_cores": count_cores(),
         "machine": platform.machine(),
         "system": platform.system(),

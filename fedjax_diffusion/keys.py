@@ -58,6 +58,11 @@ def step_key(key: Key, step: Array | int) -> Key:
     return jax.random.fold_in(key, step)
 
 
+def step_keys(key: Key, steps: Array) -> Key:
+    """Returns ``step_key`` of every one of ``steps`` int32 [n], keys [n]."""
+    return jax.vmap(step_key, in_axes=(None, 0))(key, steps)
+
+
 def stream_seed(seed: int, stream: Stream) -> list[int]:
     """Returns the entropy of one stream on the host, for ``np.random.default_rng``."""
     return [seed, int(stream)]

@@ -1,14 +1,15 @@
-"""What happens between two rounds: cohort, channel, allocation problem, allocation, opponents."""
+"""What happens between two rounds: allocation problem, allocation, opponents."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-import jax
 import numpy as np
 
+from fedjax_diffusion.conditions import DrawConditions, RoundConditions
 from fedjax_diffusion.error_budget import ErrorBudget
-from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.opponents import Opponent, charge_opponents, planned_errors
 from fedjax_diffusion.prediction import predict_errors
 from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
@@ -83,7 +84,7 @@ class RoundPlan:
       allocation: the answer; a client that was left out bears its own status and zeros.
       predicted_error: squared error that the bits add up to by the predicted ranges; None without.
       uplink_bits: float64 [M], whole numbers, what each client is planned to upload.
-      opponents: ``Opponent`` by method.
+      opponent_methods: of the schemes that it is compared with.
     """
 
     cohort: np.ndarray
@@ -91,11 +92,22 @@ class RoundPlan:
     allocation: Allocation
     predicted_error: float | None
     uplink_bits: np.ndarray
-    opponents: dict[str, Opponent]
+    opponent_methods: tuple[str, ...]
+
+    @functools.cached_property
+    def opponents(self) -> dict[str, Opponent]:
+        """``Opponent`` by method, charged when first asked for: training need not wait for it."""
+        return charge_opponents(self.problem, self.allocation, self.opponent_methods)
 
 
-Planner = Callable[[Key, SimulationState], RoundPlan]
-"""``plan(run_key, state) -> RoundPlan`` for round ``state.round``."""
+class Planner(Protocol):
+    """``plan(run_key, state, conditions=None) -> RoundPlan`` for round ``state.round``."""
+
+    def __call__(
+        self, run_key: Key, state: SimulationState, conditions: RoundConditions | None = None
+    ) -> RoundPlan:
+        """Plans the round; ``conditions`` are those of the round, None: drawn here."""
+        ...
 
 
 def make_planner(
@@ -104,9 +116,8 @@ def make_planner(
     config: AllocatorConfig,
     *,
     num_examples: np.ndarray,
-    draw_channel: Callable[[Key, int, DeviceParams], ChannelState],
+    draw_conditions: DrawConditions,
     mode: str,
-    cohort_size: int | None = None,
     quantization: QuantizationConfig | None = None,
 ) -> Planner:
     """Returns the planner of a run.
@@ -120,26 +131,24 @@ def make_planner(
       workload: cycles and payload of a round.
       config: method, deadline, error budget, opponents.
       num_examples: int [K], for the aggregation weights.
-      draw_channel: ``(run_key, round, devices) -> ChannelState``.
+      draw_conditions: ``(run_key, round) -> RoundConditions``.
       mode: ``"model"`` or ``"update"``.
-      cohort_size: M in 1..K; None is K.
       quantization: scheme and options; None: the paper's scheme without any.
 
     Raises:
-      ValueError: ``cohort_size`` out of range, or bits that the scheme does not have.
+      ValueError: the method fixes bits that the scheme does not have.
       InfeasibleFleetError: not one client can take part without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
-    num_clients = len(num_examples)
-    cohort_size = num_clients if cohort_size is None else cohort_size
     quantization = quantization or QuantizationConfig()
-    _check(cohort_size, num_clients, config.method, quantization.quantizer.min_bits)
+    _check_fixed_bits(config.method, quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
     _check_anyone_can_take_part(devices, workload, config)
 
-    def plan(run_key: Key, state: SimulationState) -> RoundPlan:
-        cohort = draw_cohort(run_key, int(state.round), num_clients, cohort_size)
-        channel = draw_channel(run_key, int(state.round), devices)
+    def plan(
+        run_key: Key, state: SimulationState, conditions: RoundConditions | None = None
+    ) -> RoundPlan:
+        cohort, channel = conditions or draw_conditions(run_key, int(state.round))
         predicted = predict_errors(state, mode, quantization)
         update_energy = None if state.update_energy == NOT_MEASURED else float(state.update_energy)
         is_unknown = predicted is None or (config.error_budget.relative and update_energy is None)
@@ -153,9 +162,8 @@ def make_planner(
         method = config.method.replace("on_demand", "largest") if is_unknown else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
-        rivals = charge_opponents(problem, allocation, config.opponents)
         error = None if predicted is None else float(allocation.error)
-        return RoundPlan(cohort, problem, allocation, error, uplink, rivals)
+        return RoundPlan(cohort, problem, allocation, error, uplink, config.opponents)
 
     return plan
 
@@ -169,10 +177,8 @@ def _weigh(
     return quantization.error_weight(examples / max(examples.sum(), 1.0))[:, None] * errors
 
 
-def _check(cohort_size: int, num_clients: int, method: str, min_bits: int) -> None:
-    """Raises if there are too few clients, or if a method fixes bits that the scheme lacks."""
-    if not 1 <= cohort_size <= num_clients:
-        raise ValueError(f"cohort_size must be in 1..{num_clients} (clients), got {cohort_size}")
+def _check_fixed_bits(method: str, min_bits: int) -> None:
+    """Raises if the method fixes bits that the scheme lacks."""
     fixed = [int(part) for part in method.split(":") if part.isdigit()]
     if fixed and fixed[0] < min_bits:
         raise ValueError(
@@ -206,15 +212,6 @@ def _check_anyone_can_take_part(
         raise InfeasibleFleetError(
             f"no client can take part in any round, even without fading: {reasons}"
         )
-
-
-def draw_cohort(run_key: Key, round: int, num_clients: int, cohort_size: int) -> np.ndarray:
-    """Draws the round's clients without replacement, int32 [M], ascending; all of them if M = K."""
-    if cohort_size == num_clients:
-        return np.arange(num_clients, dtype=np.int32)
-    key = stream_key(run_key, Stream.COHORT, round)
-    drawn = jax.random.choice(key, num_clients, (cohort_size,), replace=False)
-    return np.sort(np.asarray(drawn)).astype(np.int32)
 
 
 def _make_problem(

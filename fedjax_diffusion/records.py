@@ -79,8 +79,13 @@ def make_record(
 class MetricsLog:
     """metrics.jsonl, one line per round, flushed to disk as it is written."""
 
-    def __init__(self, workdir: Path, num_rounds: int):
+    def __init__(self, workdir: Path, num_rounds: int, *, is_writer: bool = True):
         """Opens the log and cuts it to its first ``num_rounds`` lines, where a resumed run goes on.
+
+        Args:
+          workdir: the run folder.
+          num_rounds: lines to keep.
+          is_writer: False keeps the records and leaves the file to another process.
 
         Raises:
           ValueError: the log has fewer lines than the checkpoint has rounds.
@@ -93,8 +98,9 @@ class MetricsLog:
                 "start again in a new workdir"
             )
         self.records = [json.loads(line) for line in lines[:num_rounds]]
-        write_text(path, "".join(lines[:num_rounds]))
-        self._file = path.open("a")
+        if is_writer:
+            write_text(path, "".join(lines[:num_rounds]))
+        self._file = (path if is_writer else Path(os.devnull)).open("a")
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -107,7 +113,8 @@ class MetricsLog:
         self.records.append(record)
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._file.name != os.devnull:
+            os.fsync(self._file.fileno())
 
 
 def read_metrics(workdir: Path) -> list[dict]:

@@ -15,11 +15,14 @@ from ml_collections import ConfigDict
 
 from fedjax_diffusion import records
 from fedjax_diffusion.checkpoints import CheckpointConfig, Checkpoints
+from fedjax_diffusion.conditions import RoundConditions
 from fedjax_diffusion.config import Config, flatten
+from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.experiment import Experiment, build
 from fedjax_diffusion.hardware import ComputeConfig, describe_machine
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.pictures import save_grid
+from fedjax_diffusion.processes import is_primary, wait_for_all
 from fedjax_diffusion.report import draw_figure
 from fedjax_diffusion.simulator import SimulationState
 
@@ -77,10 +80,13 @@ def run(
         return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
     checkpoint = CheckpointConfig(**config.checkpoint)
     experiment = build(config, _earlier_compute(workdir))
-    workdir.mkdir(parents=True, exist_ok=True)
-    records.write_json(workdir / records.CONFIG, settings)
-    if not (workdir / records.ENVIRONMENT).exists():
-        records.write_json(workdir / records.ENVIRONMENT, _describe_environment(experiment))
+    wait_for_all("nobody writes before everybody has read")
+    if is_primary():
+        workdir.mkdir(parents=True, exist_ok=True)
+        records.write_json(workdir / records.CONFIG, settings)
+        if not (workdir / records.ENVIRONMENT).exists():
+            records.write_json(workdir / records.ENVIRONMENT, _describe_environment(experiment))
+    wait_for_all("the run folder is there")
 
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     with Checkpoints(workdir / "checkpoints", checkpoint.keep) as checkpoints:
@@ -88,17 +94,19 @@ def run(
         first = int(state.round)
         if on_start is not None:
             on_start(experiment, first)
-        with records.MetricsLog(workdir, first) as log:
+        with records.MetricsLog(workdir, first, is_writer=is_primary()) as log:
+            prepared = None
             for _ in range(first, config.num_rounds):
-                state = _play_round(experiment, state, log, on_record)
+                state, prepared = _play_round(experiment, state, prepared, log, on_record)
                 is_last = int(state.round) == config.num_rounds
                 if is_last or int(state.round) % config.sampling.every_rounds == 0:
                     _draw(experiment, state, workdir)
                 if is_last or int(state.round) % checkpoint.every_rounds == 0:
                     checkpoints.save(state)
     summary = records.summarize(log.records, experiment.workload.num_parameters)
-    draw_figure(workdir)
-    records.write_json(workdir / records.SUMMARY, summary)
+    if is_primary():
+        draw_figure(workdir)
+        records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, log.records, summary, is_new=True)
 
 
@@ -160,28 +168,47 @@ def sample(
     return path
 
 
+class _Prepared(NamedTuple):
+    """What a round needs and can have before the one ahead of it is over."""
+
+    conditions: RoundConditions
+    cohort_data: CohortData
+
+
+def _prepare(experiment: Experiment, round: int) -> _Prepared:
+    conditions = experiment.draw_conditions(experiment.run_key, round)
+    return _Prepared(conditions, experiment.load_cohort(conditions.cohort))
+
+
 def _play_round(
     experiment: Experiment,
     state: SimulationState,
+    prepared: _Prepared | None,
     log: records.MetricsLog,
     on_record: OnRecord | None,
-) -> SimulationState:
-    start = time.perf_counter()
-    plan = experiment.plan(experiment.run_key, state)
+) -> tuple[SimulationState, _Prepared]:
+    """Plays a round and prepares the next one while the devices work."""
+    start, round = time.perf_counter(), int(state.round)
+    conditions, cohort_data = prepared or _prepare(experiment, round)
+    plan = experiment.plan(experiment.run_key, state, conditions)
     next_state, info = experiment.simulator.step(
-        experiment.run_key, state, plan.allocation, plan.cohort, experiment.data
+        experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data
     )
+    upcoming = _prepare(experiment, round + 1)
+    _ = plan.opponents  # charged now, not after the wait
     info = jax.device_get(info)
     traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
     seconds = time.perf_counter() - start
-    record = records.make_record(int(state.round), plan, info, traffic, seconds)
+    record = records.make_record(round, plan, info, traffic, seconds)
     log.append(record)
     if on_record is not None:
         on_record(record)
-    return next_state
+    return next_state, upcoming
 
 
 def _draw(experiment: Experiment, state: SimulationState, workdir: Path) -> None:
+    if not is_primary():
+        return
     counter = int(state.round)
     images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
     save_grid(records.sample_path(workdir, counter), images)

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion.data import images_to_uint8
 from fedjax_diffusion.diffusion import SAMPLERS, DenoiseFn, Denoiser, NoiseSchedule
-from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
+from fedjax_diffusion.keys import Stream, seed_to_key, step_keys, stream_key
 from fedjax_diffusion.types import Array, Key, Params
 
-_BATCH = 64
+_BATCH = 32
+"""Images at once on a device; a number of its own, so that images do not depend on the devices."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,19 @@ def make_draw_samples(
     denoiser: Denoiser,
     schedule: NoiseSchedule,
     image_shape: tuple[int, ...],
+    mesh: Mesh | None = None,
 ) -> DrawSamples:
     """Returns a function that draws ``config.num_samples`` images, in batches of one compiled size.
 
     ``counter`` (a round) tells one drawing of a run from another. The same run key, counter and
-    model give the same images.
+    model give the same images, on any number of devices.
+
+    Args:
+      config: what to draw, and how.
+      denoiser: the network.
+      schedule: of T steps.
+      image_shape: (H, W, C).
+      mesh: 1-D, of devices that share the batches out; None: one device.
 
     Raises:
       ValueError: ``num_steps`` does not suit the sampler or the schedule.
@@ -71,17 +83,23 @@ def make_draw_samples(
     # Traced once without a network: a num_steps that does not fit is refused before any training.
     jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
 
-    @jax.jit
-    def draw_batch(key: Key, params: Params) -> Array:
-        return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
+    def draw_batches(keys: Key, params: Params) -> Array:
+        def draw_batch(key: Key) -> Array:
+            return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
+
+        return jax.lax.map(draw_batch, keys)
+
+    num_batches, num_devices = -(-config.num_samples // batch_size), 1
+    if mesh is not None:
+        (axis,), num_devices = mesh.axis_names, mesh.size
+        specs = {"in_specs": (P(axis), P()), "out_specs": P(axis)}
+        draw_batches = jax.shard_map(draw_batches, mesh=mesh, check_vma=False, **specs)
+    draw_batches = jax.jit(draw_batches)
+    counters = jnp.arange(-(-num_batches // num_devices) * num_devices)
 
     def draw(run_key: Key, params: Params, counter: int) -> np.ndarray:
-        params = jax.device_put(params, jax.local_devices()[0])
-        num_batches = -(-config.num_samples // batch_size)
-        batches = [
-            np.asarray(draw_batch(stream_key(run_key, Stream.SAMPLE, counter, i), params))
-            for i in range(num_batches)
-        ]
-        return np.concatenate(batches)[: config.num_samples]
+        key = stream_key(run_key, Stream.SAMPLE, counter)
+        batches = np.asarray(draw_batches(step_keys(key, counters), jax.device_get(params)))
+        return batches.reshape(-1, *image_shape)[: config.num_samples]
 
     return draw

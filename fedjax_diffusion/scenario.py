@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from fedjax_diffusion.conditions import DrawConditions, make_draw_conditions
 from fedjax_diffusion.config import Config
 from fedjax_diffusion.diffusion import (
     NoiseSchedule,
@@ -55,6 +56,12 @@ class Scenario(NamedTuple):
         """Returns the scenario with some fields of ``allocator`` changed, checked like new ones."""
         return self._replace(allocator=dataclasses.replace(self.allocator, **fields))
 
+    def make_draw_conditions(self) -> DrawConditions:
+        """Returns what draws cohort and channel; see ``conditions.make_draw_conditions``."""
+        return make_draw_conditions(
+            self.devices, self.draw_channel, len(self.num_examples), self.cohort_size
+        )
+
     def make_planner(self) -> Planner:
         """Returns the planner of these rounds; see ``planner.make_planner`` for what it raises."""
         return make_planner(
@@ -62,9 +69,8 @@ class Scenario(NamedTuple):
             self.workload,
             self.allocator,
             num_examples=self.num_examples,
-            draw_channel=self.draw_channel,
+            draw_conditions=self.make_draw_conditions(),
             mode=self.mode,
-            cohort_size=self.cohort_size,
             quantization=self.quantization,
         )
 

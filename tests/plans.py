@@ -5,6 +5,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_diffusion.conditions import make_draw_conditions
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planner import AllocatorConfig, make_planner
@@ -63,7 +64,9 @@ def planner_of(
         WORKLOAD,
         AllocatorConfig(method, seconds, budget, **config),
         num_examples=SIZES,
-        draw_channel=draw_channel,
+        draw_conditions=make_draw_conditions(
+            devices, draw_channel, len(SIZES), options.pop("cohort_size", None)
+        ),
         **({"mode": "update"} | options),
     )
 

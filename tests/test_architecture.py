@@ -14,11 +14,11 @@ PACKAGE = "fedjax_diffusion"
 # layers, and none of its own layer.
 LAYERS = (
     {"types"},
-    {"atomic", "compile_cache", "keys", "optimizers", "pictures", "error_budget"},
+    {"atomic", "compile_cache", "keys", "optimizers", "pictures", "error_budget", "processes"},
     {"data", "diffusion", "quantization", "resources"},
     {"federated", "evaluation"},
     {"simulator", "workload", "opponents"},
-    {"prediction", "traffic"},
+    {"conditions", "prediction", "traffic"},
     {"planner"},
     {"config", "hardware", "checkpoints", "records", "sampling"},
     {"scenario"},

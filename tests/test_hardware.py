@@ -22,13 +22,13 @@ CONFIG = ComputeConfig()
 @pytest.mark.parametrize(
     ("config", "num_clients", "expected"),
     [
-        (CONFIG, 5, ComputeConfig("map", None, "plain", 5)),
-        (CONFIG, 100, ComputeConfig("map", None, "plain", 8)),
-        (ComputeConfig("vmap"), 3, ComputeConfig("vmap", None, "matmul", 3)),
-        (ComputeConfig("chunked", 4), 20, ComputeConfig("chunked", 4, "matmul", 8)),
-        (ComputeConfig("loop"), 20, ComputeConfig("loop", None, "plain", 1)),
-        (ComputeConfig(cpu_devices=2), 5, ComputeConfig("map", None, "plain", 2)),
-        (ComputeConfig(conv="stock"), 1, ComputeConfig("map", None, "stock", 1)),
+        (CONFIG, 5, ComputeConfig("map", None, "plain", 5, "resident")),
+        (CONFIG, 100, ComputeConfig("map", None, "plain", 8, "resident")),
+        (ComputeConfig("vmap"), 3, ComputeConfig("vmap", None, "matmul", 3, "resident")),
+        (ComputeConfig("chunked", 4), 20, ComputeConfig("chunked", 4, "matmul", 8, "resident")),
+        (ComputeConfig("loop"), 20, ComputeConfig("loop", None, "plain", 1, "resident")),
+        (ComputeConfig(cpu_devices=2), 5, ComputeConfig("map", None, "plain", 2, "resident")),
+        (ComputeConfig(conv="stock"), 1, ComputeConfig("map", None, "stock", 1, "resident")),
     ],
 )
 def test_auto_becomes_what_eight_cpu_devices_get(config, num_clients, expected):

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fedjax_diffusion.conditions import draw_cohort
 from fedjax_diffusion.error_budget import ErrorBudget
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.planner import draw_cohort
 from fedjax_diffusion.quantization import (
     UNIFORM_LAW,
     QuantizationConfig,

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fedjax_diffusion.conditions import draw_cohort
 from fedjax_diffusion.error_budget import ErrorBudget
-from fedjax_diffusion.planner import InfeasibleRoundError, draw_cohort
+from fedjax_diffusion.planner import InfeasibleRoundError
 from fedjax_diffusion.resources import ChannelState, Status, allocate, least_bandwidth_hz
 from tests.plans import (
     FLEET,

@@ -28,7 +28,7 @@ def draw_of(num_samples):
 
 
 def test_more_images_than_a_batch_are_drawn_batch_by_batch():
-    """Against the sampler itself: batches of 64, the last one cut."""
+    """Against the sampler itself: batches of 32, the last one cut."""
     key = seed_to_key(0)
     images = draw_of(70)(key, PARAMS, 5)
     assert images.shape == (70, *SHAPE)
@@ -38,10 +38,10 @@ def test_more_images_than_a_batch_are_drawn_batch_by_batch():
             stream_key(key, Stream.SAMPLE, 5, i),
             lambda x_t, t: 0.5 * x_t,
             SCHEDULE,
-            (64, *SHAPE),
+            (32, *SHAPE),
             num_steps=3,
         )
-        for i in range(2)
+        for i in range(3)
     ]
     expected = np.asarray(images_to_uint8(jnp.concatenate(batches)[:70]), int)
     np.testing.assert_allclose(images.astype(int), expected, atol=1)  # float32 rounding under jit

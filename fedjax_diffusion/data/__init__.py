@@ -19,19 +19,29 @@ from fedjax_diffusion.data.partition import (
     partition_shards,
 )
 from fedjax_diffusion.data.sources import LOADERS, ImageDataset, load_images
+from fedjax_diffusion.data.stream import (
+    CohortData,
+    LoadCohort,
+    StreamedClients,
+    make_load_resident,
+)
 
 __all__ = [
     "LOADERS",
     "PARTITIONS",
     "ClientData",
+    "CohortData",
     "ImageDataset",
+    "LoadCohort",
     "Partition",
     "PartitionConfig",
+    "StreamedClients",
     "describe_partition",
     "draw_batch",
     "images_to_uint8",
     "load_images",
     "make_client_data",
+    "make_load_resident",
     "partition",
     "partition_dirichlet",
     "partition_iid",

@@ -52,26 +52,36 @@ def make_client_data(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> Clie
     Raises:
       ValueError: there is no client, one is empty, or an index is outside its range.
     """
+    num_examples = check_parts(dataset, parts)
+    indices = np.zeros((len(parts), num_examples.max()), np.int32)
+    for row, part in zip(indices, parts, strict=True):
+        row[: len(part)] = part
+    return ClientData(*map(jnp.asarray, (dataset.images, dataset.labels, indices, num_examples)))
+
+
+def check_parts(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns how many examples each client has, int32 [K].
+
+    Raises:
+      ValueError: there is no client, one is empty, or an index is outside its range.
+    """
     if not parts:
         raise ValueError("parts must hold at least one client, got none")
     num_examples = np.array([len(part) for part in parts], np.int32)
     if not num_examples.all():
         raise ValueError(f"client {int(np.argmin(num_examples))} must have an example, it has none")
-    indices = np.zeros((len(parts), num_examples.max()), np.int32)
-    for row, part in zip(indices, parts, strict=True):
-        if np.min(part) < 0 or np.max(part) >= len(dataset.labels):
-            raise ValueError(
-                f"indices must lie in 0..{len(dataset.labels) - 1}, "
-                f"got {np.min(part)}..{np.max(part)}"
-            )
-        row[: len(part)] = part
-    return ClientData(*map(jnp.asarray, (dataset.images, dataset.labels, indices, num_examples)))
+    smallest, largest = min(map(np.min, parts)), max(map(np.max, parts))
+    if smallest < 0 or largest >= len(dataset.labels):
+        raise ValueError(
+            f"indices must lie in 0..{len(dataset.labels) - 1}, got {smallest}..{largest}"
+        )
+    return num_examples
 
 
 def draw_batch(
     key: Key,
     data: ClientData,
-    client: Array | int,
+    row: Array | int,
     step: Array | int,
     *,
     batch_size: int,
@@ -87,8 +97,8 @@ def draw_batch(
     Args:
       key: [], the client's key of this round (stream ``BATCH``); the same one for all of the
         round's steps.
-      data: K clients.
-      client: int32 [], the client's id in 0..K-1; may be traced.
+      data: of clients.
+      row: int32 [], the client's row in the data; may be traced.
       step: int32 [], the local step, with ``(step + 1) * B < 2**31``; may be traced.
       batch_size: B >= 1, any size: a batch larger than the client's data holds examples several
         times.
@@ -102,9 +112,9 @@ def draw_batch(
       ``ceil(p / n)`` times. The examples and their order are the same in a loop, under ``vmap``
       and in a ``scan``.
     """
-    chex.assert_shape([client, step], ())
+    chex.assert_shape([row, step], ())
     order_key, flip_key = jax.random.split(key)
-    num_examples = data.num_examples[client]
+    num_examples = data.num_examples[row]
     positions = step * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
     passes, places = positions // num_examples, positions % num_examples
 
@@ -116,7 +126,7 @@ def draw_batch(
     # matters to nobody, so two permutations serve all passes.
     first, last = permute(passes[0]), permute(passes[-1])
     slots = jnp.where(passes == passes[0], first[places], last[places])
-    examples = data.indices[client, slots]
+    examples = data.indices[row, slots]
     images = uint8_to_images(data.images[examples])
     if random_flip:
         is_flipped = jax.random.bernoulli(keys.step_key(flip_key, step), shape=(batch_size,))

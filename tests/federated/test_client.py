@@ -15,8 +15,8 @@ PARAMS = init_params(jax.random.key(1))
 
 
 def inputs_of(client, num_steps):
-    values = (client, 1.0, 8, num_steps)
-    dtypes = (np.int32, np.float32, np.int32, np.int32)
+    values = (client, client, 1.0, 8, num_steps)
+    dtypes = (np.int32, np.int32, np.float32, np.int32, np.int32)
     return ClientInputs(*(jnp.asarray(v, d) for v, d in zip(values, dtypes, strict=True)))
 
 

@@ -48,6 +48,7 @@ MAPS = {
 def cohort_of(num_bits, num_steps=3):
     return ClientInputs(
         client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
+        row=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
         weight=make_data().num_examples.astype(jnp.float32),
         num_bits=jnp.asarray(num_bits, jnp.int32),
         num_steps=jnp.where(jnp.asarray(num_bits) > 0, num_steps, 0).astype(jnp.int32),

@@ -53,6 +53,7 @@ def play(config, num_bits, mode="update", num_steps=3, memory=None, name="map"):
     num_bits = jnp.asarray(num_bits, jnp.int32)
     cohort = ClientInputs(
         client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
+        row=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
         weight=jnp.asarray(SIZES),
         num_bits=num_bits,
         num_steps=jnp.where(num_bits > 0, num_steps, 0).astype(jnp.int32),
@@ -69,7 +70,7 @@ def updates():
 
     @jax.jit
     def train(client, num_steps):
-        one = ClientInputs(client, jnp.float32(1), jnp.int32(8), num_steps)
+        one = ClientInputs(client, client, jnp.float32(1), jnp.int32(8), num_steps)
         trained, _ = TRAIN(Broadcast(KEY, jnp.int32(ROUND), PARAMS, make_data()), one)
         return jax.tree.map(jnp.subtract, trained, PARAMS)
 

@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 
+from fedjax_diffusion.conditions import draw_cohort
 from fedjax_diffusion.error_budget import ErrorBudget
-from fedjax_diffusion.planner import InfeasibleRoundError, draw_cohort
+from fedjax_diffusion.planner import InfeasibleRoundError
 from fedjax_diffusion.resources import AllocationProblem, allocate
 from fedjax_diffusion.study import compare
 from tests.plans import FADING, FLEET, KEY, SIZES, STEADY, WORKLOAD, K, far_away

@@ -1,0 +1,73 @@
+"""Clients' data that stay on the host: each round brings those of its cohort to the device."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Sharding
+
+from fedjax_diffusion.data.clients import ClientData, check_parts
+from fedjax_diffusion.data.sources import ImageDataset
+
+
+class CohortData(NamedTuple):
+    """The data of one round.
+
+    Attributes:
+      data: rows of clients, on the device.
+      rows: int32 [M], where the cohort's clients lie in it.
+    """
+
+    data: ClientData
+    rows: np.ndarray
+
+
+LoadCohort = Callable[[np.ndarray], CohortData]
+"""``load(cohort int32 [M]) -> CohortData``; it does not wait for the device."""
+
+
+def make_load_resident(data: ClientData) -> LoadCohort:
+    """Returns the loader of data that are on the device, all clients' at once."""
+    return lambda cohort: CohortData(data, cohort)
+
+
+class StreamedClients:
+    """K clients whose images stay in the host's memory, or in a file that is mapped into it.
+
+    Every cohort becomes arrays of one shape, so it is one program that reads them.
+
+    Attributes:
+      num_examples: int32 [K], at least 1.
+    """
+
+    def __init__(self, dataset: ImageDataset, parts: Sequence[np.ndarray], cohort_size: int):
+        """Checks the parts like ``make_client_data``.
+
+        Args:
+          dataset: N examples.
+          parts: K arrays of indices in 0..N-1, none empty.
+          cohort_size: M in 1..K.
+        """
+        self.num_examples = check_parts(dataset, parts)
+        self._dataset, self._parts = dataset, parts
+        self._num_slots = int(np.sort(self.num_examples)[-cohort_size:].sum())
+
+    def load(self, cohort: np.ndarray, placement: Sharding | None = None) -> CohortData:
+        """Returns the cohort's data, on their way to the device.
+
+        Args:
+          cohort: int [M], client ids.
+          placement: where to; None: the default device.
+
+        **Guarantees**: a client draws the batches from it that it draws from ``make_client_data``.
+        """
+        sizes = self.num_examples[cohort]
+        examples = np.concatenate([self._parts[client] for client in cohort])
+        padding = np.zeros(self._num_slots - len(examples), examples.dtype)
+        taken = np.concatenate([examples, padding])
+        starts = np.cumsum(sizes) - sizes
+        slots = np.arange(self.num_examples.max(), dtype=np.int32)
+        indices = np.where(slots < sizes[:, None], starts[:, None] + slots, 0).astype(np.int32)
+        data = ClientData(self._dataset.images[taken], self._dataset.labels[taken], indices, sizes)
+        return CohortData(jax.device_put(data, placement), np.arange(len(cohort), dtype=np.int32))

@@ -1,0 +1,44 @@
+"""Several processes that play one run together: each on its devices, one of them writes."""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+def join_processes(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Joins the run's other processes; before anything else asks JAX for a device.
+
+    Args:
+      coordinator: ``host:port`` of process 0, a port that is free there.
+      num_processes: >= 1, in all.
+      process_id: this one's, in 0..num_processes-1.
+
+    Raises:
+      ValueError: a number out of range, or an address that is not ``host:port``.
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"coordinator must be host:port, got {coordinator!r}")
+    if num_processes < 1:
+        raise ValueError(f"num_processes must be at least 1, got {num_processes}")
+    if not 0 <= process_id < num_processes:
+        raise ValueError(f"process_id must be in 0..{num_processes - 1}, got {process_id}")
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
+def is_primary() -> bool:
+    """Returns whether this process is the one that writes files and talks."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process has come here; ``what`` is the same in all of them."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def agree(value: int) -> int:
+    """Returns the first process's ``value`` in all of them."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
