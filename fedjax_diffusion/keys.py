@@ -8,6 +8,7 @@ same numbers whether it is computed in a loop, under ``vmap`` or on another devi
 from enum import IntEnum
 
 import jax
+from jax.sharding import Sharding
 
 from fedjax_diffusion.types import Array, Key
 
@@ -61,6 +62,12 @@ def step_key(key: Key, step: Array | int) -> Key:
 def step_keys(key: Key, steps: Array) -> Key:
     """Returns ``step_key`` of every one of ``steps`` int32 [n], keys [n]."""
     return jax.vmap(step_key, in_axes=(None, 0))(key, steps)
+
+
+def place_key(key: Key, placement: Sharding | None) -> Key:
+    """Returns the key where ``placement`` says, the devices of other processes included."""
+    words = jax.device_put(jax.random.key_data(key), placement)
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
 
 
 def stream_seed(seed: int, stream: Stream) -> list[int]:

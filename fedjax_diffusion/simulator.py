@@ -27,7 +27,7 @@ from fedjax_diffusion.federated import (
 )
 from fedjax_diffusion.federated.aggregation import select
 from fedjax_diffusion.federated.round import RoundFn
-from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.keys import Stream, place_key, stream_key
 from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
@@ -233,8 +233,8 @@ def _make_step(
             num_bits=num_bits,
             num_steps=num_steps.astype(np.int32),
         )
-        key, inputs, data = jax.device_put((key, inputs, data), placement)
-        return compiled_step(key, state, inputs, data)
+        inputs, data = jax.device_put((inputs, data), placement)
+        return compiled_step(place_key(key, placement), state, inputs, data)
 
     return step
 
