@@ -1,10 +1,11 @@
 """From a config to everything a run needs: the one place where ConfigDict ends."""
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -13,42 +14,42 @@ from fedjax_diffusion.conditions import DrawConditions
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import (
     ClientData,
+    CohortData,
     ImageDataset,
     LoadCohort,
     Partition,
     PartitionConfig,
     StreamedClients,
-    draw_batch,
     load_images,
     make_client_data,
     make_load_resident,
     partition,
 )
-from fedjax_diffusion.diffusion import (
-    Denoiser,
-    UNetConfig,
-    ddpm_loss,
-    make_denoiser,
-    make_schedule,
-)
 from fedjax_diffusion.federated import LocalWork, empty_memory
 from fedjax_diffusion.hardware import (
+    AUTO,
     ComputeConfig,
     count_memory_bytes,
-    make_local_mesh,
     make_mesh,
     resolve,
     start_backend,
 )
-from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.learner import Learner
 from fedjax_diffusion.planner import Planner
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.resources import DeviceParams
-from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
-from fedjax_diffusion.scenario import build_scenario, check_scalars
-from fedjax_diffusion.simulator import Simulator, make_simulator
+from fedjax_diffusion.sampling import DrawSamples
+from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
+from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
-from fedjax_diffusion.types import Key, LossFn, Params
+from fedjax_diffusion.tuning import (
+    Candidate,
+    choose,
+    is_worth_measuring,
+    list_candidates,
+    time_in_turn,
+)
+from fedjax_diffusion.types import Key, Params
 from fedjax_diffusion.workload import Workload
 
 
@@ -105,27 +106,23 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
     num_examples = np.array([len(part) for part in parts])
     cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
-    compute = compute or ComputeConfig(**config.compute)
-    start_backend(compute, cohort_size)
+    asked = compute or ComputeConfig(**config.compute)
+    start_backend(asked, cohort_size)
     use_compile_cache()
-    compute = resolve(compute, cohort_size, dataset.images.nbytes)
-    mesh = make_mesh(int(compute.cpu_devices))
-    data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
 
     image_shape = dataset.images.shape[1:]
-    schedule = make_schedule(**config.diffusion)
-    denoiser = make_denoiser(
-        UNetConfig(**config.model),
-        image_shape,
-        conv=compute.conv,
-        dtype=jnp.dtype(compute.dtype),
-        remat=compute.remat,
-    )
-    loss_fn = functools.partial(ddpm_loss, denoiser.apply, schedule)
-    local_work = LocalWork(**config.local_work)
     scenario = build_scenario(config, num_examples, image_shape)
-    params = jax.eval_shape(denoiser.init, scenario.run_key)
+    draw_conditions = scenario.make_draw_conditions()
+    compute = resolve(asked, cohort_size, dataset.images.nbytes)
+    mesh = make_mesh(int(compute.cpu_devices))
+    data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
+    learner = Learner(config, image_shape, scenario.quantization, mesh)
+    params = jax.eval_shape(learner.make_denoiser(compute).init, scenario.run_key)
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
+    plan = scenario.make_planner()
+    if asked.client_map == AUTO:
+        trial_data = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
+        compute = _choose_client_map(learner, scenario, compute, data, trial_data)
     return Experiment(
         config=config,
         compute=compute,
@@ -135,19 +132,11 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
         data=data,
         devices=scenario.devices,
         workload=scenario.workload,
-        simulator=_build_simulator(
-            config, compute, mesh, denoiser, loss_fn, local_work, scenario.quantization
-        ),
-        draw_conditions=scenario.make_draw_conditions(),
+        simulator=learner.make_simulator(compute),
+        draw_conditions=draw_conditions,
         load_cohort=load_cohort,
-        plan=scenario.make_planner(),
-        draw_samples=make_draw_samples(
-            SamplingConfig(**config.sampling),
-            denoiser,
-            schedule,
-            image_shape,
-            make_local_mesh(mesh),
-        ),
+        plan=plan,
+        draw_samples=learner.make_draw_samples(compute),
         count_traffic=make_count_traffic(params, scenario.quantization),
     )
 
@@ -186,29 +175,35 @@ def _check_options(
         )
 
 
-def _build_simulator(
-    config: Config,
+def _choose_client_map(
+    learner: Learner,
+    scenario: Scenario,
     compute: ComputeConfig,
-    mesh: Mesh | None,
-    denoiser: Denoiser,
-    loss_fn: LossFn,
-    local_work: LocalWork,
-    quantization: QuantizationConfig,
-) -> Simulator:
-    batch_fn = functools.partial(
-        draw_batch, batch_size=local_work.batch_size, **config.augmentation
+    data: ClientData | StreamedClients,
+    load_trial_data: Callable[[], CohortData],
+) -> ComputeConfig:
+    """Returns ``compute`` with the mapping that is fastest in a trial, where one pays."""
+    steps = LocalWork(**learner.config.local_work).num_steps(scenario.num_examples).mean()
+    cohort_size = scenario.cohort_size or len(scenario.num_examples)
+    batch_size = learner.config.local_work.batch_size
+    cost = scenario.count_cost()
+    run_flops = learner.config.num_rounds * cohort_size * steps * batch_size * cost.flops
+    if not is_worth_measuring(run_flops, jax.default_backend()):
+        return compute
+    num_devices = 1 if learner.mesh is None else learner.mesh.size
+    candidates = list_candidates(
+        -(-cohort_size // num_devices), batch_size * cost.num_bytes, count_memory_bytes()
     )
-    return make_simulator(
-        denoiser.init,
-        loss_fn,
-        batch_fn,
-        local_work=local_work,
-        client_optimizer=make_optimizer(OptimizerConfig(**config.client_optimizer)),
-        server_optimizer=make_optimizer(OptimizerConfig(**config.server_optimizer)),
-        client_map=compute.client_map,
-        chunk_size=compute.chunk_size,
-        mesh=mesh,
-        quantization=quantization,
-        donate_state=True,
-        **config.federated,
+    if len(candidates) == 1:
+        return compute
+    cohort_data = load_trial_data()
+
+    def replace(candidate: Candidate) -> ComputeConfig:
+        asked = dataclasses.replace(compute, conv=learner.config.compute.conv)
+        return resolve(dataclasses.replace(asked, **candidate._asdict()), cohort_size)
+
+    seconds = time_in_turn(
+        candidates,
+        lambda c: learner.make_trial(replace(c), scenario.run_key, data, cohort_data),
     )
+    return replace(choose(candidates, seconds))

@@ -224,16 +224,17 @@ def _make_step(
     ):
         rows = cohort if rows is None else rows
         num_examples = jax.device_get(data.num_examples)[jax.device_get(rows)]
-        num_bits = np.asarray(jax.device_get(allocation.num_bits), np.int32)
+        num_bits = np.asarray(jax.device_get(allocation.num_bits))
         num_steps = np.where(num_bits > 0, local_work.num_steps(num_examples), 0)
-        inputs = ClientInputs(
-            client=np.asarray(jax.device_get(cohort), np.int32),
-            row=np.asarray(jax.device_get(rows), np.int32),
-            weight=num_examples.astype(np.float32),
-            num_bits=num_bits,
-            num_steps=num_steps.astype(np.int32),
+        fields = (  # of ClientInputs, in its order
+            np.asarray(jax.device_get(cohort), np.int32),
+            np.asarray(jax.device_get(rows), np.int32),
+            num_examples.astype(np.float32),
+            num_bits.astype(np.int32),
+            num_steps.astype(np.int32),
         )
-        inputs, data = jax.device_put((inputs, data), placement)
+        fields, data = jax.device_put((fields, data), placement)
+        inputs = ClientInputs(*fields)
         return compiled_step(place_key(key, placement), state, inputs, data)
 
     return step

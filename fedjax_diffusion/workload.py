@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +32,24 @@ class Workload:
     noise_density_watts_per_hz: float
 
 
+class TrainingCost(NamedTuple):
+    """What the loss and its gradient of one example cost.
+
+    Attributes:
+      flops: floating point operations.
+      num_bytes: read and written by all operations, before any is fused.
+    """
+
+    flops: float
+    num_bytes: float
+
+
 def make_workload(
     params: Params,
     devices: DeviceParams,
     local_work: LocalWork,
     num_examples: np.ndarray,
-    count_flops: Callable[[], float],
+    count_cost: Callable[[], TrainingCost],
     *,
     cycles_per_example: float | None,
     noise_density_dbm_per_hz: float,
@@ -52,7 +65,7 @@ def make_workload(
       devices: the fleet, [K].
       local_work: how much a client trains.
       num_examples: int [K].
-      count_flops: returns the FLOPs of training on one example; called only if needed.
+      count_cost: returns the cost of training on one example; called only if needed.
       cycles_per_example: > 0, or None to count.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
       scheme: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
@@ -64,7 +77,7 @@ def make_workload(
         raise ValueError(f"cycles_per_example must be above 0 or None, got {cycles_per_example}")
     examples = local_work.num_steps(num_examples).astype(np.float64) * local_work.batch_size
     if cycles_per_example is None:
-        cycles = examples * count_flops() / devices.flops_per_cycle
+        cycles = examples * count_cost().flops / devices.flops_per_cycle
     else:
         cycles = examples * cycles_per_example
     return Workload(
@@ -75,8 +88,10 @@ def make_workload(
     )
 
 
-def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int, ...]) -> float:
-    """Returns the floating point operations of one example's loss and gradient.
+def count_training_cost(
+    loss_fn: LossFn, params: Params, image_shape: tuple[int, ...]
+) -> TrainingCost:
+    """Returns what one example's loss and gradient cost.
 
     Counted by XLA on the program as written, before any backend rewrites it, so the count does not
     depend on the machine.
@@ -93,4 +108,4 @@ def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int
     analysis = jax.jit(jax.value_and_grad(loss_fn)).lower(params, batch, key).cost_analysis()
     if analysis is None:
         raise RuntimeError("XLA counted no FLOPs; give workload.cycles_per_example instead")
-    return float(analysis["flops"])
+    return TrainingCost(float(analysis["flops"]), float(analysis["bytes accessed"]))

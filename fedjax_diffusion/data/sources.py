@@ -111,7 +111,8 @@ def _read_digits() -> tuple[np.ndarray, np.ndarray]:
             return table[:, :-1], table[:, -1].astype(int)
     import sklearn.datasets
 
-    return sklearn.datasets.load_digits(return_X_y=True)
+    digits: Any = sklearn.datasets.load_digits()
+    return digits.data, digits.target
 
 
 def load_tfds(name: str, split: str, data_dir: DataDir = None) -> ImageDataset:

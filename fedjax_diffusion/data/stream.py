@@ -69,5 +69,6 @@ class StreamedClients:
         starts = np.cumsum(sizes) - sizes
         slots = np.arange(self.num_examples.max(), dtype=np.int32)
         indices = np.where(slots < sizes[:, None], starts[:, None] + slots, 0).astype(np.int32)
-        data = ClientData(self._dataset.images[taken], self._dataset.labels[taken], indices, sizes)
-        return CohortData(jax.device_put(data, placement), np.arange(len(cohort), dtype=np.int32))
+        arrays = (self._dataset.images[taken], self._dataset.labels[taken], indices, sizes)
+        data = ClientData(*jax.device_put(arrays, placement))
+        return CohortData(data, np.arange(len(cohort), dtype=np.int32))

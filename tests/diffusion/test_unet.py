@@ -177,3 +177,42 @@ def test_images_that_do_not_fit_are_one_line_errors():
         make_denoiser(UNetConfig(attention_resolutions=(16,)), (8, 8, 1))
     with pytest.raises(ValueError, match=r"^conv: 'fft' is not one of stock, plain, matmul$"):
         make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")
+
+
+def loss_and_gradient(inputs, **options):
+    """Of the mean square of what is predicted, with dropout."""
+    params, x_t, t = inputs
+    denoiser = make_denoiser(TINY, SHAPE, **options)
+
+    def loss(params):
+        return jnp.mean(jnp.square(denoiser.apply(params, x_t, t, jax.random.key(2))))
+
+    return jax.jit(jax.value_and_grad(loss)), params
+
+
+def test_computing_activations_again_changes_nothing_but_rounding(inputs):
+    """Not the dropout, either; and there is more to compute."""
+    results, counts = [], []
+    for remat in (False, True):
+        gradient, params = loss_and_gradient(inputs, remat=remat)
+        results.append(gradient(params))
+        counts.append(gradient.lower(params).as_text().count("stablehlo.convolution"))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), *results)
+    assert counts[1] > counts[0]
+
+
+def test_bfloat16_computes_with_float32_parameters(inputs):
+    """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
+    (loss, grads), (loss_16, grads_16) = (
+        gradient(params)
+        for gradient, params in (
+            loss_and_gradient(inputs, dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16)
+        )
+    )
+    assert {x.dtype for x in jax.tree.leaves((loss_16, grads_16))} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(loss_16, loss, rtol=0.05)
+    distance, norm = (
+        np.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(tree)))
+        for tree in (jax.tree.map(jnp.subtract, grads, grads_16), grads)
+    )
+    assert 2**-12 < distance / norm < 0.1
