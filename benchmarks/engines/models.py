@@ -1,0 +1,44 @@
+"""The models that are compared, and how a process of an engine talks to the benchmark."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Model(NamedTuple):
+    """A U-Net and its data.
+
+    Attributes:
+      channels: of a U-Net of two levels, one residual block each.
+      image_shape: (H, W, C).
+      batch_size: of a local step.
+    """
+
+    channels: int
+    image_shape: tuple[int, int, int]
+    batch_size: int
+
+
+MODELS = {
+    "0.27M-8x8": Model(32, (8, 8, 1), 32),
+    "1.06M-8x8": Model(64, (8, 8, 1), 32),
+    "1.06M-16x16": Model(64, (16, 16, 1), 16),
+    "4.24M-32x32": Model(128, (32, 32, 3), 32),
+}
+EXAMPLES_PER_CLIENT = 64
+NUM_DIFFUSION_STEPS = 200
+LEARNING_RATE = 2e-3
+CLIP_NORM = 1.0
+
+
+def serve(run: Callable[[], float]) -> None:
+    """Warms up, then times ``run`` once for each line on stdin.
+
+    ``run`` returns a loss, so that all engines can be seen to train the same thing.
+    """
+    print("ready", run(), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        loss = run()
+        print(time.perf_counter() - start, loss, flush=True)

@@ -1,0 +1,64 @@
+"""A round of ours: broadcast, local training, 8-bit quantization, aggregation.
+
+    python -m benchmarks.engines.ours MODEL NUM_CLIENTS NUM_STEPS CLIENT_MAP CONV DEVICES
+
+CLIENT_MAP is map, vmap or chunked:N, CONV a lowering or auto.
+"""
+
+import resource
+import sys
+
+from benchmarks.engines.models import MODELS, serve
+from benchmarks.engines.plain import make_ingredients
+
+
+def main(
+    name: str, num_clients: str, num_steps: str, client_map: str, conv: str, devices: str
+) -> None:
+    """Times rounds of ``num_steps`` local steps."""
+    import jax
+    import numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from fedjax_diffusion import LocalWork, make_simulator, seed_to_key
+    from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
+
+    client_map, _, chunk = client_map.partition(":")
+    compute = ComputeConfig(client_map, int(chunk) if chunk else None, conv, devices)
+    start_backend(compute, int(num_clients))
+    compute = resolve(compute, int(num_clients))
+    mesh = make_mesh(int(compute.cpu_devices))
+    data, loss_fn, batch_fn, optimizer, init = make_ingredients(
+        name, int(num_clients), compute.conv
+    )
+    if mesh is not None:
+        data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+    simulator = make_simulator(
+        init,
+        loss_fn,
+        batch_fn,
+        local_work=LocalWork(batch_size=MODELS[name].batch_size, local_steps=int(num_steps)),
+        client_optimizer=optimizer,
+        client_map=client_map,
+        chunk_size=compute.chunk_size,
+        mesh=mesh,
+    )
+    key = seed_to_key(0)
+    state = simulator.init(key, data)
+    cohort = np.arange(int(num_clients))
+
+    class Bits:
+        num_bits = np.full(int(num_clients), 8)
+
+    def run() -> float:
+        _, info = simulator.step(key, state, Bits, cohort, data)
+        loss = float(info.loss)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"peak memory {peak} MiB", file=sys.stderr, flush=True)
+        return loss
+
+    serve(run)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
