@@ -75,6 +75,8 @@ class Engine:
         self.loss = [self._read(process)[1] for process in self._processes].pop()
 
     def _read(self, process: subprocess.Popen) -> list[str]:
+        assert process.stdout is not None
+        assert process.stderr is not None
         line = process.stdout.readline().split()
         if not line:
             raise RuntimeError(process.stderr.read()[-2000:])
@@ -84,6 +86,7 @@ class Engine:
         """Returns milliseconds per client-step of one turn; all processes work at once."""
         start = time.perf_counter()
         for process in self._processes:
+            assert process.stdin is not None
             process.stdin.write("go\n")
         for process in self._processes:
             self._read(process)

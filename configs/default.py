@@ -171,7 +171,7 @@ def get_config() -> ConfigDict:
         {  # ComputeConfig
             "client_map": "auto",  # auto | loop | map | vmap | chunked
             "chunk_size": optional(int),  # of chunked
-            "conv": "auto",  # auto | stock | plain | matmul
+            "conv": "auto",  # auto | stock | plain | matmul | rows
             "cpu_devices": "auto",  # auto (one per core) or a number, of each process
             "data": "auto",  # resident (on the device) | streamed (each cohort's, from the host)
             "dtype": "float32",  # of the network's computation: float32 | bfloat16

@@ -23,15 +23,21 @@ def use_compile_cache() -> None:
     config: Any = jax.config  # its flags are made at run time
     if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return
+    folder = cache_folder()
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_SECONDS)
+
+
+def cache_folder() -> Path | None:
+    """Returns this processor's folder in the user's cache, made if needed; None if it cannot be."""
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = root / "fedjax-diffusion" / f"xla-{_processor_fingerprint():08x}"
+        folder = root / "fedjax-diffusion" / f"{_processor_fingerprint():08x}"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
-        return
-    if os.access(folder, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_SECONDS)
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _processor_fingerprint() -> int:

@@ -120,9 +120,8 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     params = jax.eval_shape(learner.make_denoiser(compute).init, scenario.run_key)
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     plan = scenario.make_planner()
-    if asked.client_map == AUTO:
-        trial_data = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
-        compute = _choose_client_map(learner, scenario, compute, data, trial_data)
+    load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
+    compute = _tune(learner, scenario, asked, compute, data, load_first)
     return Experiment(
         config=config,
         compute=compute,
@@ -175,14 +174,17 @@ def _check_options(
         )
 
 
-def _choose_client_map(
+def _tune(
     learner: Learner,
     scenario: Scenario,
+    asked: ComputeConfig,
     compute: ComputeConfig,
     data: ClientData | StreamedClients,
     load_trial_data: Callable[[], CohortData],
 ) -> ComputeConfig:
-    """Returns ``compute`` with the mapping that is fastest in a trial, where one pays."""
+    """Returns ``compute`` with what trials show to be fastest, where they pay."""
+    if AUTO not in (asked.client_map, asked.conv) or compute.client_map == "loop":
+        return compute
     steps = LocalWork(**learner.config.local_work).num_steps(scenario.num_examples).mean()
     cohort_size = scenario.cohort_size or len(scenario.num_examples)
     batch_size = learner.config.local_work.batch_size
@@ -190,20 +192,22 @@ def _choose_client_map(
     run_flops = learner.config.num_rounds * cohort_size * steps * batch_size * cost.flops
     if not is_worth_measuring(run_flops, jax.default_backend()):
         return compute
-    num_devices = 1 if learner.mesh is None else learner.mesh.size
-    candidates = list_candidates(
-        -(-cohort_size // num_devices), batch_size * cost.num_bytes, count_memory_bytes()
-    )
-    if len(candidates) == 1:
-        return compute
-    cohort_data = load_trial_data()
+    share = -(-cohort_size // (1 if learner.mesh is None else learner.mesh.size))
+    candidates = list_candidates(share, batch_size * cost.num_bytes, count_memory_bytes())
+    if asked.client_map == AUTO and len(candidates) > 1:
+        cohort_data = load_trial_data()
 
-    def replace(candidate: Candidate) -> ComputeConfig:
-        asked = dataclasses.replace(compute, conv=learner.config.compute.conv)
-        return resolve(dataclasses.replace(asked, **candidate._asdict()), cohort_size)
+        def replace(candidate: Candidate) -> ComputeConfig:
+            tried = dataclasses.replace(compute, conv=asked.conv, **candidate._asdict())
+            return resolve(tried, cohort_size)
 
-    seconds = time_in_turn(
-        candidates,
-        lambda c: learner.make_trial(replace(c), scenario.run_key, data, cohort_data),
-    )
-    return replace(choose(candidates, seconds))
+        seconds = time_in_turn(
+            candidates,
+            lambda c: learner.make_trial(replace(c), scenario.run_key, data, cohort_data),
+        )
+        compute = replace(choose(candidates, seconds))
+    if asked.conv == AUTO and jax.process_count() == 1:
+        at_once = {"vmap": share, "chunked": compute.chunk_size or 1}
+        num_clients = at_once.get(compute.client_map, 1)
+        compute = dataclasses.replace(compute, conv=learner.measure_convs(compute, num_clients))
+    return compute

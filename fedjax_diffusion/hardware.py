@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 from jax.sharding import AxisType, Mesh
 
-from fedjax_diffusion.diffusion import choose_conv
+from fedjax_diffusion.diffusion import ConvTable, choose_conv
 from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
 
 AUTO = "auto"
@@ -24,7 +24,8 @@ class ComputeConfig:
     Attributes:
       client_map: ``auto``, ``loop``, ``map``, ``vmap`` or ``chunked``.
       chunk_size: clients at once on a device, >= 1, for ``chunked``; None otherwise.
-      conv: lowering of the convolutions: ``auto``, ``stock``, ``plain`` or ``matmul``.
+      conv: lowering of the convolutions: ``auto``, ``stock``, ``plain``, ``matmul``, ``rows``, or a
+        table of measured ones, by operation and shape.
       cpu_devices: CPU devices to make of the cores, >= 1, or ``auto``: one per core, at most one
         per client. Takes effect only before JAX has started its backend. Of each process.
       data: ``resident``, all images on every device; ``streamed``, each cohort's brought from the
@@ -40,7 +41,7 @@ class ComputeConfig:
 
     client_map: str = AUTO
     chunk_size: int | None = None
-    conv: str = AUTO
+    conv: str | ConvTable = AUTO
     cpu_devices: int | str = AUTO
     data: str = AUTO
     dtype: str = "float32"

@@ -1,10 +1,12 @@
 """What trains and draws, for any way to use the machine."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -12,21 +14,26 @@ from jax.sharding import Mesh
 from fedjax_diffusion.config import Config
 from fedjax_diffusion.data import ClientData, CohortData, StreamedClients, draw_batch
 from fedjax_diffusion.diffusion import (
+    ConvTable,
     Denoiser,
     NoiseSchedule,
     UNetConfig,
     ddpm_loss,
+    list_convs,
     make_denoiser,
     make_schedule,
+    measure_convs,
 )
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.hardware import ComputeConfig, make_local_mesh
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.measurements import measure_once
 from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
 from fedjax_diffusion.simulator import Simulator, make_simulator
 from fedjax_diffusion.tuning import Trial
-from fedjax_diffusion.types import Key
+from fedjax_diffusion.types import Batch, Key
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,30 @@ class Learner:
             quantization=self.quantization,
             donate_state=True,
             **self.config.federated,
+        )
+
+    def measure_convs(self, compute: ComputeConfig, num_clients: int) -> ConvTable:
+        """Returns the fastest lowering of each convolution of a training step, measured once.
+
+        Args:
+          compute: resolved, but for the lowering.
+          num_clients: mapped at once on a device.
+        """
+        batch_size = self.config.local_work.batch_size
+
+        def trace(table: ConvTable) -> object:
+            denoiser = self.make_denoiser(dataclasses.replace(compute, conv=table))
+            loss_fn = functools.partial(ddpm_loss, denoiser.apply, self.schedule)
+            batch = Batch(
+                jnp.zeros((batch_size, *self.image_shape)), jnp.zeros(batch_size, jnp.int32)
+            )
+            params = jax.eval_shape(denoiser.init, seed_to_key(0))
+            return jax.eval_shape(jax.grad(loss_fn), params, batch, seed_to_key(0))
+
+        keys = list_convs(trace)
+        question = {"convs": keys, "num_clients": num_clients, "dtype": compute.dtype}
+        return measure_once(
+            question, lambda: measure_convs(keys, num_clients=num_clients, mesh=self.mesh)
         )
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:

@@ -15,7 +15,7 @@ PACKAGE = "fedjax_diffusion"
 LAYERS = (
     {"types"},
     {"atomic", "compile_cache", "keys", "optimizers", "pictures", "error_budget", "processes"},
-    {"data", "diffusion", "quantization", "resources"},
+    {"data", "diffusion", "quantization", "resources", "measurements"},
     {"federated", "evaluation"},
     {"simulator", "workload", "opponents", "tuning"},
     {"conditions", "prediction", "traffic"},

@@ -12,7 +12,7 @@ import sys
 from benchmarks.engines.models import CLIP_NORM, LEARNING_RATE, MODELS, NUM_DIFFUSION_STEPS, serve
 
 
-def make_ingredients(name: str, num_clients: int, conv: str):
+def make_ingredients(name: str, num_clients: int, conv):
     """Returns data, loss, batches, optimizer and initialization of a model."""
     import numpy as np
     import optax

@@ -1,6 +1,7 @@
 """Denoising diffusion: noise schedules, the loss, samplers, and the U-Net that is trained."""
 
-from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, choose_conv
+from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvTable, choose_conv, make_conv
+from fedjax_diffusion.diffusion.conv_choice import list_convs, measure_convs
 from fedjax_diffusion.diffusion.ddpm import (
     DenoiserApply,
     ddpm_loss,
@@ -33,6 +34,7 @@ __all__ = [
     "CONV_LOWERINGS",
     "SAMPLERS",
     "SCHEDULES",
+    "ConvTable",
     "DenoiseFn",
     "Denoiser",
     "DenoiserApply",
@@ -45,8 +47,11 @@ __all__ = [
     "ddpm_loss",
     "eps_to_x_0",
     "linear_schedule",
+    "list_convs",
+    "make_conv",
     "make_denoiser",
     "make_schedule",
+    "measure_convs",
     "q_sample",
     "sample_ancestral",
     "sample_ddim",

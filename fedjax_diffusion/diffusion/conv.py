@@ -12,16 +12,21 @@ plain   both gradients written as forward convolutions of explicit transposes, w
         runs fast in a loop, too
 matmul  shifted copies of the input (im2col) and one matrix product, in both directions: fast
         on the CPU under ``vmap`` over weights
+rows    copies shifted along a row only, and a matrix product per row of the kernel: a third of
+        the copies of ``matmul``
 ======  ======================================================================================
 
-The last two compute the convolutions of a U-Net (two spatial axes, channels last, odd kernel,
+A table (``ConvTable``) chooses for each operation and shape, see ``conv_choice``.
+
+All but the first compute the convolutions of a U-Net (two spatial axes, channels last, odd kernel,
 stride 1, no dilation, no groups), which then have a first-order reverse-mode derivative only, and
-hand anything else to ``lax``. A 1x1 kernel is a matrix product in both.
+hand anything else to ``lax``. A 1x1 kernel is a matrix product in all.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -32,15 +37,17 @@ from fedjax_diffusion.types import Array
 ConvFn = Callable[..., Array]
 """Takes the arguments of ``jax.lax.conv_general_dilated``."""
 
+ConvTable: TypeAlias = Mapping[str, str]
+"""The lowering of each operation, by ``conv_key``; ``conv`` where a key is missing."""
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _CLIENT_MAPS = ("loop", "map", "vmap", "chunked")
 
 
-def choose_conv(name: str, *, platform: str, client_map: str) -> str:
+def choose_conv(name: str | ConvTable, *, platform: str, client_map: str) -> str | ConvTable:
     """Returns the lowering to use: ``name`` itself, or for "auto" what suits the hardware.
 
     Args:
-      name: a key of ``CONV_LOWERINGS``, or "auto".
+      name: a key of ``CONV_LOWERINGS``, a table, or "auto".
       platform: "cpu", "gpu" or "tpu", as in ``jax.Device.platform``.
       client_map: how clients are mapped: "loop", "map", "vmap" or "chunked".
 
@@ -50,7 +57,7 @@ def choose_conv(name: str, *, platform: str, client_map: str) -> str:
     >>> choose_conv("auto", platform="cpu", client_map="vmap")
     'matmul'
     """
-    if name not in ("auto", *CONV_LOWERINGS):
+    if isinstance(name, str) and name not in ("auto", *CONV_LOWERINGS):
         raise ValueError(f"conv: {name!r} is not one of auto, {', '.join(CONV_LOWERINGS)}")
     if client_map not in _CLIENT_MAPS:
         raise ValueError(f"client_map: {client_map!r} is not one of {', '.join(_CLIENT_MAPS)}")
@@ -59,6 +66,57 @@ def choose_conv(name: str, *, platform: str, client_map: str) -> str:
     if platform != "cpu":
         return "stock"
     return "matmul" if client_map in ("vmap", "chunked") else "plain"
+
+
+def conv_key(operation: str, x: Array, kernel: Array) -> str:
+    """Returns the name of an operation on x [B, H, W, I] and a kernel [kh, kw, I, O].
+
+    Args:
+      operation: ``conv`` (forward, and the input's gradient, whose I and O change places) or
+        ``kernel_bar`` (the kernel's gradient).
+      x: or its shape.
+      kernel: or its shape.
+
+    >>> conv_key("conv", jnp.zeros((32, 8, 8, 1)), jnp.zeros((3, 3, 1, 16)))
+    'conv 32x8x8 3x3 1->16'
+    """
+    B, H, W, _ = x.shape
+    kh, kw, num_inputs, num_outputs = kernel.shape
+    return f"{operation} {B}x{H}x{W} {kh}x{kw} {num_inputs}->{num_outputs}"
+
+
+def make_conv(choice: str | ConvTable) -> ConvFn:
+    """Returns a drop-in for ``jax.lax.conv_general_dilated``.
+
+    Args:
+      choice: a key of ``CONV_LOWERINGS``, or a table.
+
+    Raises:
+      ValueError: an unknown lowering.
+    """
+    if isinstance(choice, str):
+        if choice not in CONV_LOWERINGS:
+            raise ValueError(f"conv: {choice!r} is not one of {', '.join(CONV_LOWERINGS)}")
+        return CONV_LOWERINGS[choice]
+    for key, name in choice.items():
+        if name not in CONVS | KERNEL_BARS:
+            raise ValueError(f"conv: {name!r} of {key!r} is not one of {', '.join(KERNEL_BARS)}")
+
+    def conv(x: Array, kernel: Array) -> Array:
+        return CONVS[_look_up(choice, conv_key("conv", x, kernel))](x, kernel)
+
+    def kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
+        name = _look_up(choice, conv_key("kernel_bar", x, kernel))
+        return KERNEL_BARS[name](x, y_bar, kernel)
+
+    return _drop_in(_with_gradients(conv, kernel_bar))
+
+
+def _look_up(table: ConvTable, key: str) -> str:
+    try:
+        return table[key]
+    except KeyError:
+        return "conv"
 
 
 def _conv_same(x: Array, kernel: Array) -> Array:
@@ -99,6 +157,36 @@ def _matmul_same(x: Array, kernel: Array) -> Array:
 def _matmul_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
     kernel_bar = _patches(x, kernel).T @ y_bar.reshape(-1, kernel.shape[-1])
     return kernel_bar.reshape(kernel.shape)
+
+
+def _shifted_rows(x: Array, kernel: Array) -> Array:
+    """Returns what each pixel sees in its row, [B, H + kh - 1, W, kw I]."""
+    kh, kw = kernel.shape[:2]
+    W = x.shape[2]
+    x = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
+    return jnp.concatenate([x[:, :, j : j + W] for j in range(kw)], axis=-1)
+
+
+def _rows_same(x: Array, kernel: Array) -> Array:
+    rows, H = _shifted_rows(x, kernel), x.shape[1]
+    products = [
+        jnp.einsum("bhwi,io->bhwo", rows[:, i : i + H], row.reshape(-1, row.shape[-1]))
+        for i, row in enumerate(kernel)
+    ]
+    return functools.reduce(jnp.add, products)
+
+
+def _rows_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
+    rows, H = _shifted_rows(x, kernel), x.shape[1]
+    products = [
+        jnp.einsum("bhwi,bhwo->io", rows[:, i : i + H], y_bar) for i in range(kernel.shape[0])
+    ]
+    return jnp.stack(products).reshape(kernel.shape)
+
+
+def _stock_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
+    _, pull_back = jax.vjp(lambda kernel: _conv_same(x, kernel), kernel)
+    return pull_back(y_bar)[0]
 
 
 def _with_gradients(
@@ -156,11 +244,23 @@ def _drop_in(conv_same: Callable[[Array, Array], Array]) -> ConvFn:
 _DEFAULTS = (("feature_group_count", 1), ("batch_group_count", 1))
 _matmul = _with_gradients(_matmul_same, _matmul_kernel_bar)
 _plain = _with_gradients(_conv_same, _plain_kernel_bar)
+_rows = _with_gradients(_rows_same, _rows_kernel_bar)
+
+CONVS = {"conv": _conv_same, "matmul": _matmul_same, "rows": _rows_same}
+"""Ways to compute [B, H, W, O] from x [B, H, W, I] and a kernel [kh, kw, I, O]."""
+KERNEL_BARS = {
+    "conv": _plain_kernel_bar,
+    "matmul": _matmul_kernel_bar,
+    "rows": _rows_kernel_bar,
+    "stock": _stock_kernel_bar,
+}
+"""Ways to compute the kernel's gradient from x, y_bar and the kernel."""
 
 CONV_LOWERINGS: Mapping[str, ConvFn] = MappingProxyType(
     {
         "stock": lax.conv_general_dilated,
         "plain": _drop_in(lambda x, k: (_matmul if k.shape[:2] == (1, 1) else _plain)(x, k)),
         "matmul": _drop_in(_matmul),
+        "rows": _drop_in(_rows),
     }
 )

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvFn
+from fedjax_diffusion.diffusion.conv import ConvFn, ConvTable, make_conv
 from fedjax_diffusion.diffusion.layers import (
     ResidualBlock,
     SelfAttention,
@@ -126,7 +126,7 @@ def make_denoiser(
     config: UNetConfig,
     image_shape: tuple[int, int, int],
     *,
-    conv: str = "stock",
+    conv: str | ConvTable = "stock",
     dtype: Any = jnp.float32,
     remat: bool = False,
 ) -> Denoiser:
@@ -135,7 +135,8 @@ def make_denoiser(
     Args:
       config: the network.
       image_shape: (H, W, C).
-      conv: a key of ``CONV_LOWERINGS``: how convolutions are computed, not what they give.
+      conv: a key of ``CONV_LOWERINGS`` or a table: how convolutions are computed, not what they
+        give.
       dtype: of the computation; parameters, normalization statistics and the output stay float32.
       remat: compute what is inside of a residual block again for its gradient, instead of keeping
         it: less memory, a third more time.
@@ -148,10 +149,8 @@ def make_denoiser(
     >>> sum(leaf.size for leaf in jax.tree.leaves(params))
     271649
     """
-    if conv not in CONV_LOWERINGS:
-        raise ValueError(f"conv: {conv!r} is not one of {', '.join(CONV_LOWERINGS)}")
     config.check_image_shape(image_shape)
-    unet = UNet(config, image_shape[-1], CONV_LOWERINGS[conv], dtype, remat)
+    unet = UNet(config, image_shape[-1], make_conv(conv), dtype, remat)
     init = _make_init(config, tuple(image_shape))
 
     def apply(params: Params, x_t: Array, t: Array, dropout_key: Key | None = None) -> Array:
@@ -164,7 +163,7 @@ def make_denoiser(
 
 @functools.cache  # a denoiser is made several times in a program, its parameters are traced once
 def _make_init(config: UNetConfig, image_shape: tuple[int, int, int]) -> InitFn:
-    unet = UNet(config, image_shape[-1], CONV_LOWERINGS["stock"])
+    unet = UNet(config, image_shape[-1], make_conv("stock"))
 
     def init(key: Key) -> Params:
         x_t = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)

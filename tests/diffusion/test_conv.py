@@ -89,7 +89,9 @@ def test_auto_depends_on_platform_and_client_map(platform, client_map):
 
 
 def test_unknown_names_are_one_line_errors():
-    with pytest.raises(ValueError, match=r"^conv: 'fft' is not one of auto, stock, plain, matmul$"):
+    with pytest.raises(
+        ValueError, match=r"^conv: 'fft' is not one of auto, stock, plain, matmul, r"
+    ):
         choose_conv("fft", platform="cpu", client_map="map")
     with pytest.raises(
         ValueError, match=r"^client_map: 'pmap' is not one of loop, map, vmap, chun"

@@ -175,7 +175,7 @@ def test_images_that_do_not_fit_are_one_line_errors():
         ValueError, match=r"^attention_resolutions: \(16,\) is not among the heights"
     ):
         make_denoiser(UNetConfig(attention_resolutions=(16,)), (8, 8, 1))
-    with pytest.raises(ValueError, match=r"^conv: 'fft' is not one of stock, plain, matmul$"):
+    with pytest.raises(ValueError, match=r"^conv: 'fft' is not one of stock, plain, matmul, rows$"):
         make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")
 
 

@@ -1,0 +1,109 @@
+"""Which lowering each convolution of a model takes: measured, shape by shape."""
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from fedjax_diffusion.diffusion.conv import CONVS, KERNEL_BARS, ConvTable
+from fedjax_diffusion.types import Array
+
+_KEY = re.compile(r"(\w+) (\d+)x(\d+)x(\d+) (\d+)x(\d+) (\d+)->(\d+)")
+_NUM_STEPS = 4
+_REPEATS = 5
+_GAIN = 0.95
+"""A lowering replaces ``conv`` where it takes less than this share of its time."""
+
+
+class _Recorder(dict):
+    """A table that is empty, and keeps what it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked: dict[str, None] = {}
+
+    def __missing__(self, key: str) -> str:
+        self.asked[key] = None
+        raise KeyError(key)
+
+
+def list_convs(trace: Callable[[ConvTable], object]) -> list[str]:
+    """Returns the keys of all operations that ``trace(table)`` looks up, each once, in order."""
+    recorder = _Recorder()
+    trace(recorder)
+    return list(recorder.asked)
+
+
+def measure_convs(
+    keys: Sequence[str], *, num_clients: int = 1, mesh: Mesh | None = None
+) -> ConvTable:
+    """Returns the fastest lowering of each operation, inside a loop, as in local training.
+
+    Args:
+      keys: from ``list_convs``.
+      num_clients: clients of a device whose weights are mapped by ``vmap``; 1: one by one.
+      mesh: devices that work at the same time, as they will in a run; None: one device.
+
+    Returns:
+      A lowering for each key; ``conv`` unless another one is clearly faster.
+    """
+    return {key: _fastest(key, num_clients, mesh) for key in keys}
+
+
+def _fastest(key: str, num_clients: int, mesh: Mesh | None) -> str:
+    trials = {name: _make_trial(key, name, num_clients, mesh) for name in _candidates(key)}
+    seconds = {name: [] for name in trials}
+    for repeat in range(_REPEATS + 1):
+        for name, trial in trials.items():
+            start = time.perf_counter()
+            jax.block_until_ready(trial())
+            if repeat:  # the first one compiles
+                seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    fastest = min(medians, key=lambda name: medians[name])
+    return fastest if medians[fastest] < _GAIN * medians["conv"] else "conv"
+
+
+def _candidates(key: str) -> list[str]:
+    """Returns what to try; on a CPU the stock gradient is slow in a loop, known without a trial."""
+    names = CONVS if key.startswith("conv ") else KERNEL_BARS
+    return [name for name in names if name != "stock" or jax.default_backend() != "cpu"]
+
+
+def _make_trial(key: str, name: str, num_clients: int, mesh: Mesh | None) -> Callable[[], Array]:
+    """Returns a function that does the operation a few times, each after the one before."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"conv: {key!r} names no operation")
+    operation, *sizes = match.groups()
+    B, H, W, kh, kw, num_inputs, num_outputs = map(int, sizes)
+    x, y_bar = jnp.ones((B, H, W, num_inputs)), jnp.ones((B, H, W, num_outputs))
+    kernel = jnp.ones((kh, kw, num_inputs, num_outputs))
+
+    def once(x: Array, kernel: Array) -> Array:
+        if operation == "conv":
+            return CONVS[name](x, kernel)
+        return KERNEL_BARS[name](x, y_bar, kernel)
+
+    def repeatedly(clients: Array) -> Array:
+        def step(carry: Array, _: None) -> tuple[Array, None]:
+            if num_clients == 1:
+                return 1e-9 * once(x + carry[0], kernel).max()[None], None
+            results = jax.vmap(lambda c: once(x + c, kernel + c).max())(carry)
+            return 1e-9 * results, None
+
+        return jax.lax.scan(step, clients, None, length=_NUM_STEPS)[0]
+
+    clients = jnp.zeros(num_clients * (1 if mesh is None else mesh.size))
+    if mesh is not None:
+        spec = P(mesh.axis_names[0])
+        repeatedly = jax.shard_map(
+            repeatedly, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+        )
+    compiled = jax.jit(repeatedly)
+    return lambda: compiled(clients)
