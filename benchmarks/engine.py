@@ -106,12 +106,12 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
     cores = sorted(os.sched_getaffinity(0))
 
     def module(python: str, name: str, *options: object) -> list[str]:
-        return [python, "-m", f"benchmarks.engines.{name}", case.model, *map(str, options)]
+        return [python, "-m", f"benchmarks.{name}", case.model, *map(str, options)]
 
     commands = {
-        PLAIN: ([module(sys.executable, "plain", few)], few),
+        PLAIN: ([module(sys.executable, "engines.plain", few)], few),
         PER_CORE: (
-            [module(sys.executable, "plain", few, core) for core in cores],
+            [module(sys.executable, "engines.plain", few, core) for core in cores],
             few * len(cores),
         ),
     }
@@ -119,12 +119,30 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
         client_map, conv, devices = way.rsplit(":", 2)
         devices = len(cores) if devices == "all" else devices
         options = (case.num_clients, case.num_steps, client_map, conv, devices)
-        commands[f"{OURS}, {way}"] = ([module(sys.executable, "ours", *options)], total)
-    for name, python in (("torch", arguments.torch_python), ("fedjax", arguments.fedjax_python)):
-        if python and case.num_clients <= 8:
-            options = (case.num_clients, case.num_steps)
-            commands[name] = ([module(python, f"{name}_steps", *options)], total)
+        commands[f"{OURS}, {way}"] = ([module(sys.executable, "engines.ours", *options)], total)
+    if case.num_clients > 8:
+        return commands  # opponents take clients one after the other: more of them cost the same
+    options = (case.num_clients, case.num_steps)
+    if case.model in arguments.naive.split(","):
+        commands["naive vmap"] = ([module(sys.executable, "rival_engines.naive", *options)], total)
+    if arguments.fedjax_python:
+        command = module(arguments.fedjax_python, "rival_engines.fedjax_steps", *options)
+        commands["FedJAX"] = ([command], total)
+    if arguments.torch_python:
+        size = count_parameters(case.model)
+        command = module(arguments.torch_python, "rival_engines.torch_steps", *options, size)
+        commands["PyTorch"] = ([command], total)
     return commands
+
+
+def count_parameters(name: str) -> int:
+    """Returns the size of our U-Net; an opponent's must be the same."""
+    import jax
+
+    from benchmarks.engines.plain import make_ingredients
+
+    init = make_ingredients(name, 1, "stock")[-1]
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
 
 
 def measure(case: Case, arguments) -> dict:
@@ -182,6 +200,7 @@ def main() -> None:
     parser.add_argument("--clients", default="4,8,64,512", help="numbers of clients")
     parser.add_argument("--rows", help="only engines whose names begin so, separated by ;")
     parser.add_argument("--ours", default="map:auto:all", help="ways CLIENT_MAP:CONV:DEVICES")
+    parser.add_argument("--naive", default="", help="models whose naive vmap is measured, too")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--torch_python")
     parser.add_argument("--fedjax_python")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.engines.ours MODEL NUM_CLIENTS NUM_STEPS CLIENT_MAP CONV DEVICES
 
-CLIENT_MAP is map, vmap or chunked:N, CONV a lowering or auto.
+CLIENT_MAP is map, vmap or chunked:N, CONV a lowering, auto, or measured: a table for these shapes.
 """
 
 import resource
@@ -24,13 +24,14 @@ def main(
     from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
 
     client_map, _, chunk = client_map.partition(":")
+    is_measured = conv == "measured"
+    conv = "auto" if is_measured else conv
     compute = ComputeConfig(client_map, int(chunk) if chunk else None, conv, devices)
     start_backend(compute, int(num_clients))
     compute = resolve(compute, int(num_clients))
     mesh = make_mesh(int(compute.cpu_devices))
-    data, loss_fn, batch_fn, optimizer, init = make_ingredients(
-        name, int(num_clients), compute.conv
-    )
+    lowering = measure(name, mesh) if is_measured else compute.conv
+    data, loss_fn, batch_fn, optimizer, init = make_ingredients(name, int(num_clients), lowering)
     if mesh is not None:
         data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
     simulator = make_simulator(
@@ -58,6 +59,25 @@ def main(
         return loss
 
     serve(run)
+
+
+def measure(name: str, mesh):
+    """Returns the measured table of a model's convolutions, and prints it."""
+    import jax
+    import jax.numpy as jnp
+
+    from fedjax_diffusion.diffusion import list_convs, measure_convs
+    from fedjax_diffusion.types import Batch
+
+    def trace(table):
+        _, loss_fn, _, _, init = make_ingredients(name, 1, table)
+        B, key = MODELS[name].batch_size, jax.random.key(0)
+        batch = Batch(jnp.zeros((B, *MODELS[name].image_shape)), jnp.zeros(B, jnp.int32))
+        return jax.eval_shape(jax.grad(loss_fn), jax.eval_shape(init, key), batch, key)
+
+    table = measure_convs(list_convs(trace), mesh=mesh)
+    print(table, file=sys.stderr, flush=True)
+    return table
 
 
 if __name__ == "__main__":
