@@ -124,7 +124,8 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
         return commands  # opponents take clients one after the other: more of them cost the same
     options = (case.num_clients, case.num_steps)
     if case.model in arguments.naive.split(","):
-        commands["naive vmap"] = ([module(sys.executable, "rival_engines.naive", *options)], total)
+        command = module(sys.executable, "rival_engines.naive", case.num_clients, 1)
+        commands["naive vmap"] = ([command], case.num_clients)  # slow: one step of each client
     if arguments.fedjax_python:
         command = module(arguments.fedjax_python, "rival_engines.fedjax_steps", *options)
         commands["FedJAX"] = ([command], total)

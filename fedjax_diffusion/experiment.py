@@ -1,8 +1,6 @@
 """From a config to everything a run needs: the one place where ConfigDict ends."""
 
-import dataclasses
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,7 +12,6 @@ from fedjax_diffusion.conditions import DrawConditions
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import (
     ClientData,
-    CohortData,
     ImageDataset,
     LoadCohort,
     Partition,
@@ -25,9 +22,8 @@ from fedjax_diffusion.data import (
     make_load_resident,
     partition,
 )
-from fedjax_diffusion.federated import LocalWork, empty_memory
+from fedjax_diffusion.federated import empty_memory
 from fedjax_diffusion.hardware import (
-    AUTO,
     ComputeConfig,
     count_memory_bytes,
     make_mesh,
@@ -39,16 +35,10 @@ from fedjax_diffusion.planner import Planner
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.resources import DeviceParams
 from fedjax_diffusion.sampling import DrawSamples
-from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
+from fedjax_diffusion.scenario import build_scenario, check_scalars
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
-from fedjax_diffusion.tuning import (
-    Candidate,
-    choose,
-    is_worth_measuring,
-    list_candidates,
-    time_in_turn,
-)
+from fedjax_diffusion.trials import Trials, tune
 from fedjax_diffusion.types import Key, Params
 from fedjax_diffusion.workload import Workload
 
@@ -121,7 +111,7 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
-    compute = _tune(learner, scenario, asked, compute, data, load_first)
+    compute = tune(asked, compute, Trials(learner, scenario, data, load_first))
     return Experiment(
         config=config,
         compute=compute,
@@ -172,42 +162,3 @@ def _check_options(
             f"{num_clients} clients on {num_devices} devices; half of this machine's memory is "
             f"{there / 2**31:.1f} GiB"
         )
-
-
-def _tune(
-    learner: Learner,
-    scenario: Scenario,
-    asked: ComputeConfig,
-    compute: ComputeConfig,
-    data: ClientData | StreamedClients,
-    load_trial_data: Callable[[], CohortData],
-) -> ComputeConfig:
-    """Returns ``compute`` with what trials show to be fastest, where they pay."""
-    if AUTO not in (asked.client_map, asked.conv) or compute.client_map == "loop":
-        return compute
-    steps = LocalWork(**learner.config.local_work).num_steps(scenario.num_examples).mean()
-    cohort_size = scenario.cohort_size or len(scenario.num_examples)
-    batch_size = learner.config.local_work.batch_size
-    cost = scenario.count_cost()
-    run_flops = learner.config.num_rounds * cohort_size * steps * batch_size * cost.flops
-    if not is_worth_measuring(run_flops, jax.default_backend()):
-        return compute
-    share = -(-cohort_size // (1 if learner.mesh is None else learner.mesh.size))
-    candidates = list_candidates(share, batch_size * cost.num_bytes, count_memory_bytes())
-    if asked.client_map == AUTO and len(candidates) > 1:
-        cohort_data = load_trial_data()
-
-        def replace(candidate: Candidate) -> ComputeConfig:
-            tried = dataclasses.replace(compute, conv=asked.conv, **candidate._asdict())
-            return resolve(tried, cohort_size)
-
-        seconds = time_in_turn(
-            candidates,
-            lambda c: learner.make_trial(replace(c), scenario.run_key, data, cohort_data),
-        )
-        compute = replace(choose(candidates, seconds))
-    if asked.conv == AUTO and jax.process_count() == 1:
-        at_once = {"vmap": share, "chunked": compute.chunk_size or 1}
-        num_clients = at_once.get(compute.client_map, 1)
-        compute = dataclasses.replace(compute, conv=learner.measure_convs(compute, num_clients))
-    return compute

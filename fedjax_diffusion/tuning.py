@@ -1,8 +1,9 @@
-"""Choosing how clients are mapped onto the hardware by trying it out."""
+"""Choosing by trying out: what is tried, when that pays, and how it is timed."""
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -58,37 +59,38 @@ def list_candidates(
     return candidates
 
 
-def time_in_turn(
-    candidates: Iterable[Candidate], make_trial: Callable[[Candidate], Trial]
-) -> dict[Candidate, float]:
-    """Returns seconds per trial, medians, the candidates taking turns.
+def time_in_turn(makers: Sequence[Callable[[], Trial]]) -> list[float]:
+    """Returns the seconds of each trial, medians, the trials taking turns.
 
     Args:
-      candidates: what to try.
-      make_trial: returns the candidate's trial.
+      makers: each returns its trial.
 
-    A candidate that runs out of the device's memory is left out.
+    Returns:
+      As many numbers; infinite for a trial that runs out of the device's memory.
     """
-    seconds: dict[Candidate, list[float]] = {}
-    trials = {}
-    for candidate in candidates:
-        try:
-            trial = make_trial(candidate)
-            jax.block_until_ready(trial())  # compiles
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            continue
-        trials[candidate], seconds[candidate] = trial, []
+    trials = [_warm_up(make) for make in makers]
+    seconds: list[list[float]] = [[] for _ in trials]
     for _ in range(_REPEATS):
-        for candidate, trial in trials.items():
+        for trial, times in zip(trials, seconds, strict=True):
             start = time.perf_counter()
-            jax.block_until_ready(trial())
-            seconds[candidate].append(time.perf_counter() - start)
-    return {candidate: statistics.median(times) for candidate, times in seconds.items()}
+            if trial is not None:
+                jax.block_until_ready(trial())
+            times.append(math.inf if trial is None else time.perf_counter() - start)
+    return [statistics.median(times) for times in seconds]
 
 
-def choose(candidates: Sequence[Candidate], seconds: dict[Candidate, float]) -> Candidate:
-    """Returns the fastest, the same one in every process."""
-    fastest = min(seconds, key=lambda candidate: seconds[candidate])
-    return candidates[agree(candidates.index(fastest))]
+def _warm_up(make: Callable[[], Trial]) -> Trial | None:
+    """Returns the trial, compiled; None if it does not fit into the device's memory."""
+    try:
+        trial = make()
+        jax.block_until_ready(trial())
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None
+    return trial
+
+
+def fastest(seconds: Sequence[float]) -> int:
+    """Returns the place of the least, the same one in every process."""
+    return agree(min(range(len(seconds)), key=seconds.__getitem__))

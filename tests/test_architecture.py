@@ -22,6 +22,7 @@ LAYERS = (
     {"planner"},
     {"config", "hardware", "checkpoints", "records", "sampling"},
     {"learner", "scenario"},
+    {"trials"},
     {"experiment", "report"},
     {"runner"},
     {"sweep", "console", "study"},

@@ -1,5 +1,6 @@
 """Choosing a client map: what fits is tried, what fails is left out, the fastest is taken."""
 
+import math
 import time
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from fedjax_diffusion import load_run, run, tuning
 from fedjax_diffusion.tuning import (
     Candidate,
-    choose,
+    fastest,
     is_worth_measuring,
     list_candidates,
     time_in_turn,
@@ -42,19 +43,19 @@ def test_only_long_runs_look_on_a_cpu():
 
 
 def test_the_fastest_of_those_that_run_is_chosen():
-    def make_trial(candidate):
+    def make_trial(seconds):
         def trial():
-            if candidate == VMAP:
+            if seconds is None:
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-            time.sleep(0.0 if candidate.chunk_size else 0.02)
+            time.sleep(seconds)
             return jnp.zeros(())
 
-        return trial
+        return lambda: trial
 
-    candidates = [MAP, Candidate("chunked", 4), VMAP]
-    seconds = time_in_turn(candidates, make_trial)
-    assert set(seconds) == {MAP, Candidate("chunked", 4)}
-    assert choose(candidates, seconds) == Candidate("chunked", 4)
+    seconds = time_in_turn([make_trial(None), make_trial(0.05), make_trial(0.0)])
+    assert seconds[0] == math.inf
+    assert seconds[1] >= 0.05
+    assert fastest(seconds) == 2
 
 
 def test_other_failures_of_a_trial_are_not_hidden():
@@ -62,25 +63,27 @@ def test_other_failures_of_a_trial_are_not_hidden():
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        time_in_turn([MAP], lambda candidate: trial)
+        time_in_turn([lambda: trial])
 
 
 def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch):
+    """Mappings first, then the measured table against the lowering of the one that was chosen."""
     monkeypatch.setattr(tuning, "_LONG_RUN_FLOPS", 0.0)
-    chosen = Candidate("chunked", 4)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tried = []
 
-    def choose_chunks(candidates, seconds):
+    def choose_last(seconds):
         tried.append(seconds)
-        return chosen
+        return len(seconds) - 1
 
-    monkeypatch.setattr("fedjax_diffusion.experiment.choose", choose_chunks)
-    options = {"partition__num_clients": 10, "compute__cpu_devices": "2", "num_rounds": 2}
-    run(tiny_config(**options), tmp_path / "run")
-    (seconds,) = tried
-    assert set(seconds) == {MAP, chosen, VMAP}
-    assert min(seconds.values()) > 0
+    monkeypatch.setattr("fedjax_diffusion.trials.fastest", choose_last)
+    options = {"partition__num_clients": 4, "compute__cpu_devices": "2", "num_rounds": 1}
+    run(tiny_config(**options, allocator__opponents=()), tmp_path / "run")
+    assert [len(seconds) for seconds in tried] == [2, 2]
+    assert min(map(min, tried)) > 0
     experiment, _ = load_run(tmp_path / "run")
-    assert (experiment.compute.client_map, experiment.compute.chunk_size) == chosen
-    assert set(experiment.compute.conv.values()) <= {"conv", "matmul", "rows"}, "a measured table"
-    assert len(tried) == 1, "a folder's choice is not tried again"
+    assert experiment.compute.client_map == "vmap"
+    table = experiment.compute.conv
+    assert {key.split()[0] for key in table} == {"conv", "kernel_bar"}
+    assert set(table.values()) <= {"conv", "matmul", "rows"}
+    assert len(tried) == 2, "a folder's choice is not tried again"
