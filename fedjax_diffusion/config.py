@@ -55,6 +55,11 @@ def find_config(name: str) -> Path:
     )
 
 
+def name_config(name: str) -> str:
+    """Returns what a run of ``--config=NAME`` is called: the file without folder and ending."""
+    return find_config(name.partition(":")[0]).stem
+
+
 def check_types(config: Config) -> None:
     """Raises ValueError unless ``config`` has the keys of the default and values of their types.
 
@@ -111,7 +116,10 @@ def _override(config: Config, key: str, value: Any) -> None:
             raise ValueError(f"config.{key} is a group; set one of {', '.join(group)}")
         raise ValueError(f"config.{key}: unknown key{_suggestion(key, fields)}")
     field = fields[key]
-    value = _parse(value, field) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = _parse(value, field)
+    elif field.kind is str and type(value) is int:
+        value = str(value)  # "auto" or a number
     _check_type(key, value, field)
     *groups, name = key.split(".")
     target = config

@@ -1,7 +1,9 @@
 """What a run prints: the setting, a progress bar, and the table at the end."""
 
+import functools
 import sys
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -68,6 +70,11 @@ class RunDisplay:
             print(text, file=self._stream, flush=True)
         else:
             self._bar.write(text, file=self._stream)
+
+
+def track_with(unit: str) -> Callable[[Any], Any]:
+    """Returns what shows the progress of a loop as a bar, on a terminal only."""
+    return functools.partial(tqdm, unit=unit, disable=None)
 
 
 def describe_experiment(experiment: Experiment) -> str:

@@ -186,7 +186,7 @@ def _play_round(
     prepared: _Prepared | None,
     log: records.MetricsLog,
     on_record: OnRecord | None,
-) -> tuple[SimulationState, _Prepared]:
+) -> tuple[SimulationState, _Prepared | None]:
     """Plays a round and prepares the next one while the devices work."""
     start, round = time.perf_counter(), int(state.round)
     conditions, cohort_data = prepared or _prepare(experiment, round)
@@ -194,7 +194,8 @@ def _play_round(
     next_state, info = experiment.simulator.step(
         experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data
     )
-    upcoming = _prepare(experiment, round + 1)
+    is_last = round + 1 == experiment.config.num_rounds
+    upcoming = None if is_last else _prepare(experiment, round + 1)
     _ = plan.opponents  # charged now, not after the wait
     info = jax.device_get(info)
     traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)

@@ -27,6 +27,7 @@ LAYERS = (
     {"runner"},
     {"sweep", "console", "study"},
     {"__init__"},
+    {"commands", "parser"},
     {"cli"},
     {"__main__"},
 )

@@ -43,6 +43,11 @@ def test_a_users_own_file_is_found_in_the_working_directory(monkeypatch, tmp_pat
         find_config("other.py")
 
 
+def test_a_number_of_devices_may_be_a_number():
+    for value in (2, "2"):
+        assert load_config("digits", {"compute.cpu_devices": value}).compute.cpu_devices == "2"
+
+
 def test_overrides_are_read_as_on_a_command_line():
     config = load_config(
         "digits",

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from fedjax_diffusion.cli import make_parser
+from fedjax_diffusion.parser import make_parser
 from fedjax_diffusion.config import find_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
