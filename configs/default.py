@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # everything random in a run follows from it
     config.num_rounds = 40
+    config.round_schedule = "constant"  # constant | cosine: the clients' learning rate by round
     config.cohort_size = optional(int)  # clients picked per round; None: all of them
 
     config.data = ConfigDict(
@@ -54,6 +55,12 @@ def get_config() -> ConfigDict:
             "attention_resolutions": (),  # image heights with attention; the middle always has it
             "dropout": 0.0,
             "num_groups": 32,  # at most, of each group normalization
+            "num_classes": optional(int),  # those of the data set: trained with labels; None: not
+        }
+    )
+    config.guidance = ConfigDict(
+        {  # GuidanceConfig, of a model with num_classes
+            "label_dropout": 0.1,  # probability that an image is trained on without its label
         }
     )
     config.local_work = ConfigDict(
@@ -184,6 +191,26 @@ def get_config() -> ConfigDict:
             "num_samples": 64,
             "sampler": "ddim",  # ddim | ancestral
             "num_steps": optional(int, 50),  # of ddim; None: all T
+            "eta": 0.0,  # of ddim: noise added on the way, 0 (none) to 1 (as ancestral)
+            "guidance_scale": 1.0,  # of a model with num_classes: 0 no labels, 1 plain, > 1 more so
+        }
+    )
+    config.evaluation = ConfigDict(
+        {  # EvaluationConfig, of `fedjax-diffusion evaluate` and `compare`
+            "num_samples": 5000,  # images drawn from the run's model, by the sampler above
+            "inception_weights": optional(str),  # a .pth or .npz: FID; None: fcd, see docs
+            "held_out_split": optional(str, "test"),  # real images whose distance is the floor
+        }
+    )
+    config.compare = ConfigDict(
+        {  # CompareConfig: what `fedjax-diffusion compare` plays; `run` does not read it
+            "schemes": (  # NAME: what it changes in this config; the first is the reference
+                "full_precision: allocator.method=full_precision",
+                "fixed_bits_8: allocator.method=fixed_bits:8",
+                "on_demand: allocator.method=on_demand",
+            ),
+            "num_seeds": 5,  # runs of each scheme, with the same clients, channels and batches
+            "tolerance_percent": 2.0,  # of the reference's distance: within it, quality is kept
         }
     )
     config.checkpoint = ConfigDict(

@@ -11,7 +11,7 @@ from fedjax_diffusion.parser import make_parser
 _EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 _DEBUG = "FEDJAX_DIFFUSION_DEBUG"
-_RESUMABLE = ("run",)
+_RESUMABLE = ("run", "compare")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

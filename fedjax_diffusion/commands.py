@@ -53,6 +53,89 @@ def sample(arguments: Namespace, overrides: Overrides) -> int:
     return 0
 
 
+def evaluate(arguments: Namespace, overrides: Overrides) -> int:
+    """Measures the quality of a run's images, or of a folder of PNGs."""
+    from fedjax_diffusion.config import load_config
+    from fedjax_diffusion.report import format_quality
+    from fedjax_diffusion.run_quality import evaluate, evaluate_folder
+
+    if (arguments.workdir is None) == (arguments.images is None):
+        raise ValueError("give one of --workdir, a run folder, and --images, a folder of PNGs")
+    given = {
+        "num_samples": arguments.num_samples,
+        "inception_weights": arguments.inception_weights,
+    }
+    changed = {name: value for name, value in given.items() if value is not None}
+    if arguments.workdir is not None:
+        if overrides:
+            raise ValueError(f"--config.{next(iter(overrides))}: a run has its own config")
+        print(format_quality(evaluate(arguments.workdir, changed)))
+        return 0
+    overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
+    config = load_config(arguments.config, overrides)
+    print(format_quality(evaluate_folder(arguments.images, config)))
+    return 0
+
+
+def compare(arguments: Namespace, overrides: Overrides) -> int:
+    """Plays every scheme with every seed and compares them."""
+    from fedjax_diffusion.compare import format_comparison, run_comparison
+    from fedjax_diffusion.config import load_config, name_config
+    from fedjax_diffusion.console import track_with
+
+    config = load_config(arguments.config, overrides)
+    workdir = arguments.workdir or f"comparisons/{name_config(arguments.config)}"
+    done = run_comparison(
+        config,
+        workdir,
+        track=track_with("run"),
+        on_play=lambda play, row: print(
+            f"{play.scheme} seed {play.seed}: {row.distance_name} {row.distance:.2f}  "
+            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB  loss {row.loss:.4f}",
+            flush=True,
+        ),
+    )
+    print(format_comparison(done.schemes, done.runs, config.compare.tolerance_percent))
+    print(f"\n{done.workdir}")
+    return 0
+
+
+def data(arguments: Namespace, overrides: Overrides) -> int:
+    """Checks and describes a data set, and draws what each client gets of it."""
+    from pathlib import Path
+
+    from fedjax_diffusion.config import load_config
+    from fedjax_diffusion.data import (
+        PartitionConfig,
+        describe_partition,
+        load_images,
+        partition,
+    )
+    from fedjax_diffusion.data_report import (
+        describe,
+        draw_examples,
+        draw_partition,
+        format_description,
+    )
+
+    given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
+    changed = {f"data.{name}": value for name, value in given.items() if value is not None}
+    config = load_config(arguments.config, {**overrides, **changed})
+    dataset = load_images(**config.data, verify=True)
+    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    print(format_description(describe(dataset), describe_partition(dataset.labels, parts)))
+    folder = Path(arguments.output or f"data/{dataset.name.replace('/', '_')}")
+    for name, draw in {
+        "examples.png": lambda path: draw_examples(dataset, path),
+        "clients.png": lambda path: draw_partition(
+            dataset.labels, parts, dataset.class_names, path
+        ),
+    }.items():
+        draw(folder / name)
+        print(folder / name)
+    return 0
+
+
 def study(arguments: Namespace, overrides: Overrides) -> int:
     """Compares energy over deadlines and distances."""
     from fedjax_diffusion.config import load_config, name_config
@@ -91,6 +174,6 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
 
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
-    command.__name__: command for command in (run, sample, study, allocate)
+    command.__name__: command for command in (run, sample, evaluate, compare, data, study, allocate)
 }
 """Every command by its name; each returns an exit code."""

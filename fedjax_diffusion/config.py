@@ -1,6 +1,7 @@
 """Config files: finding them, loading them, overriding and checking single keys."""
 
 import ast
+import copy
 import difflib
 import importlib.resources
 import importlib.util
@@ -53,6 +54,18 @@ def find_config(name: str) -> Path:
     raise ValueError(
         f"config: no file {name}; give a path to a .py file, or one of {', '.join(sorted(shipped))}"
     )
+
+
+def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """Returns a copy of a config with other values, by dotted key.
+
+    Raises:
+      ValueError: an unknown key or a value of a wrong type.
+    """
+    changed = copy.deepcopy(config)
+    for key, value in overrides.items():
+        _override(changed, key, value)
+    return changed
 
 
 def name_config(name: str) -> str:

@@ -16,6 +16,7 @@ from fedjax_diffusion.data import ClientData, CohortData, StreamedClients, draw_
 from fedjax_diffusion.diffusion import (
     ConvTable,
     Denoiser,
+    GuidanceConfig,
     NoiseSchedule,
     UNetConfig,
     ddpm_loss,
@@ -28,12 +29,12 @@ from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.hardware import ComputeConfig, make_local_mesh
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.measurements import measure_once
-from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer, make_round_schedule
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
 from fedjax_diffusion.simulator import Simulator, make_simulator
 from fedjax_diffusion.tuning import Trial
-from fedjax_diffusion.types import Batch, Key
+from fedjax_diffusion.types import Batch, Key, LossFn
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,16 @@ class Learner:
             remat=compute.remat,
         )
 
+    def _make_loss(self, denoiser: Denoiser) -> LossFn:
+        """Returns the loss, with labels if the network takes any."""
+        rate = GuidanceConfig(**self.config.guidance).label_dropout
+        return functools.partial(
+            ddpm_loss,
+            denoiser.apply,
+            self.schedule,
+            label_dropout=None if denoiser.num_classes is None else rate,
+        )
+
     def make_simulator(
         self, compute: ComputeConfig, local_work: LocalWork | None = None
     ) -> Simulator:
@@ -80,12 +91,13 @@ class Learner:
         denoiser = self.make_denoiser(compute)
         return make_simulator(
             denoiser.init,
-            functools.partial(ddpm_loss, denoiser.apply, self.schedule),
+            self._make_loss(denoiser),
             functools.partial(
                 draw_batch, batch_size=local_work.batch_size, **self.config.augmentation
             ),
             local_work=local_work,
             client_optimizer=make_optimizer(OptimizerConfig(**self.config.client_optimizer)),
+            round_schedule=make_round_schedule(self.config.round_schedule, self.config.num_rounds),
             server_optimizer=make_optimizer(OptimizerConfig(**self.config.server_optimizer)),
             client_map=compute.client_map,
             chunk_size=compute.chunk_size,
@@ -106,7 +118,7 @@ class Learner:
 
         def trace(table: ConvTable) -> object:
             denoiser = self.make_denoiser(dataclasses.replace(compute, conv=table))
-            loss_fn = functools.partial(ddpm_loss, denoiser.apply, self.schedule)
+            loss_fn = self._make_loss(denoiser)
             batch = Batch(
                 jnp.zeros((batch_size, *self.image_shape)), jnp.zeros(batch_size, jnp.int32)
             )

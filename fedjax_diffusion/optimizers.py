@@ -1,5 +1,6 @@
 """Optax optimizers by name, for clients and server alike."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import optax
@@ -11,6 +12,11 @@ OPTIMIZERS = {
     "yogi": lambda c: optax.yogi(c.learning_rate),
 }
 """The optimizers by name."""
+ROUND_SCHEDULES: dict[str, Callable[[int], optax.Schedule | None]] = {
+    "constant": lambda num_rounds: None,
+    "cosine": lambda num_rounds: optax.cosine_decay_schedule(1.0, num_rounds),
+}
+"""What learning rates are multiplied by, by name."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,22 @@ class OptimizerConfig:
             raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
+
+
+def make_round_schedule(name: str, num_rounds: int) -> optax.Schedule | None:
+    """Returns what learning rates are multiplied by, as a function of the round; None: nothing.
+
+    Args:
+      name: ``"constant"``, or ``"cosine"``: ``(1 + cos(pi n / num_rounds)) / 2``.
+      num_rounds: of the run.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if name not in ROUND_SCHEDULES:
+        known = ", ".join(ROUND_SCHEDULES)
+        raise ValueError(f"round_schedule must be one of {known}, got {name!r}")
+    return ROUND_SCHEDULES[name](num_rounds)
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:

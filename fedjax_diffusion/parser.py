@@ -1,6 +1,7 @@
 """What the command line understands."""
 
 import argparse
+from typing import Any
 
 _ALLOCATE = """\
 Decide for every client of one round how many bits it sends, how long it computes
@@ -44,7 +45,20 @@ def make_parser() -> argparse.ArgumentParser:
     parser.description = "Simulate quantized, energy-aware federated training of diffusion models."
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for add in (
+        _add_run,
+        _add_sample,
+        _add_evaluate,
+        _add_compare,
+        _add_data,
+        _add_study,
+        _add_allocate,
+    ):
+        add(commands)
+    return parser
 
+
+def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         allow_abbrev=False,
@@ -58,6 +72,8 @@ def make_parser() -> argparse.ArgumentParser:
     several.add_argument("--num_processes", type=int, metavar="N")
     several.add_argument("--process_id", type=int, metavar="I", help="0..N-1, another in each")
 
+
+def _add_sample(commands: Any) -> None:
     sample = commands.add_parser("sample", allow_abbrev=False, help="draw images from a run")
     sample.add_argument("--workdir", required=True, help="a run folder")
     sample.add_argument("--num_samples", type=int, default=64)
@@ -66,6 +82,33 @@ def make_parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=0, help="another seed, other images")
     sample.add_argument("--output", help="a .png (default: WORKDIR/samples/sample_SEED.png)")
 
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare",
+        allow_abbrev=False,
+        help="train and evaluate several schemes with the same seeds; goes on where it stopped",
+        epilog="What is compared: --config.compare.key=value, as in configs/default.py.",
+    )
+    compare.add_argument("--config", default="configs/paper_digits.py", metavar="FILE[:ARGUMENT]")
+    compare.add_argument("--workdir", help="its folder (default: comparisons/NAME-OF-THE-CONFIG)")
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser(
+        "data",
+        allow_abbrev=False,
+        help="check and describe a data set; draw what each client gets of it",
+        epilog="How it is divided: --config.partition.key=value, as in configs/default.py.",
+    )
+    data.add_argument("--name", help="digits, or a TFDS name: cifar10, celeb_a, ...")
+    data.add_argument("--data_dir", metavar="FOLDER", help="of prepared TFDS data sets")
+    data.add_argument("--split", help="train, test, train[:512], ...")
+    data.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
+    data.add_argument("--output", metavar="FOLDER", help="of the pictures (default: data/NAME)")
+
+
+def _add_study(commands: Any) -> None:
     study = commands.add_parser(
         "study",
         allow_abbrev=False,
@@ -75,11 +118,29 @@ def make_parser() -> argparse.ArgumentParser:
     study.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
     study.add_argument("--workdir", help="the study folder (default: studies/NAME-OF-THE-CONFIG)")
 
-    _add_allocate(commands)
-    return parser
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate", allow_abbrev=False, help="quality of a run's images, or of a folder of PNGs"
+    )
+    evaluate.add_argument("--workdir", help="a run folder")
+    evaluate.add_argument("--images", metavar="FOLDER", help="of .png files, one image each")
+    evaluate.add_argument(
+        "--config",
+        default="configs/digits.py",
+        metavar="FILE[:ARGUMENT]",
+        help="of --images: its group `data` says what they are compared with",
+    )
+    evaluate.add_argument("--num_samples", type=int, help="images drawn from a run")
+    evaluate.add_argument(
+        "--inception_weights",
+        metavar="FILE",
+        help="of the 2015 Inception network, .pth or .npz; without it a small classifier is "
+        "trained on the same data and distances are called fcd, not FID",
+    )
 
 
-def _add_allocate(commands) -> None:
+def _add_allocate(commands: Any) -> None:
     allocate = commands.add_parser(
         "allocate",
         allow_abbrev=False,

@@ -1,4 +1,4 @@
-"""The run folder: config.json, environment.json, metrics.jsonl, summary.json."""
+"""The run folder: config.json, environment.json, metrics.jsonl, summary.json, evaluation.json."""
 
 import json
 import math
@@ -19,6 +19,7 @@ METRICS = "metrics.jsonl"
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 SUMMARY = "summary.json"
+EVALUATION = "evaluation.json"
 
 
 def make_record(
@@ -153,6 +154,7 @@ def summarize(records: list[dict], num_parameters: int) -> dict:
         "client_rounds": len(statuses),
         "left_out": {s: statuses.count(s) for s in sorted(set(statuses) - {"optimal"})},
         "diverged": sum(len(record["diverged"]) for record in records),
+        "full_precision_bytes": sum(record["full_precision_bytes"] for record in records),
         "downlink_bytes": sum(record["downlink_bytes"] for record in records),
         "wall_seconds": sum(record["wall_seconds"] for record in records),
         "schemes": [row._asdict() for row in Ledger.replay(records).savings()],

@@ -63,6 +63,13 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     )
 
 
+def format_quality(quality: Mapping[str, Any]) -> str:
+    """Returns the quality of images as text, a line per number."""
+    return "\n".join(
+        f"{name:28} {_format_cell(value)}" for name, value in quality.items() if value is not None
+    )
+
+
 def _split_alone(schemes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns what the optimal split of the time saves without any quantization, as text."""
     joules = {row["scheme"]: row["total_joules"] for row in schemes}

@@ -110,6 +110,18 @@ def run(
     return RunResult(workdir, log.records, summary, is_new=True)
 
 
+def read_config(workdir: Path) -> Config:
+    """Returns the config of a run folder.
+
+    Raises:
+      ValueError: the folder holds no run.
+    """
+    path = workdir / records.CONFIG
+    if not path.exists():
+        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
+    return ConfigDict(json.loads(path.read_text()))
+
+
 def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
     """Returns the experiment of a run folder and its newest saved state.
 
@@ -124,10 +136,7 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
       ValueError: the folder holds no run, or no checkpoint yet.
     """
     workdir = Path(workdir)
-    path = workdir / records.CONFIG
-    if not path.exists():
-        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
-    config: Config = ConfigDict(json.loads(path.read_text()))
+    config = read_config(workdir)
     config.sampling.update(sampling or {})
     experiment = build(config, _earlier_compute(workdir))
     like = experiment.simulator.init(experiment.run_key, experiment.data)

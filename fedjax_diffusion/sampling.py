@@ -2,20 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion.data import images_to_uint8
-from fedjax_diffusion.diffusion import SAMPLERS, DenoiseFn, Denoiser, NoiseSchedule
+from fedjax_diffusion.diffusion import (
+    SAMPLERS,
+    DenoiseFn,
+    Denoiser,
+    NoiseSchedule,
+    check_scale,
+    guide,
+)
 from fedjax_diffusion.keys import Stream, seed_to_key, step_keys, stream_key
 from fedjax_diffusion.types import Array, Key, Params
 
 _BATCH = 32
 """Images at once on a device; a number of its own, so that images do not depend on the devices."""
+_BATCHES_PER_CALL = 4
+"""Batches that a device draws, at most, before the host hears of it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class SamplingConfig:
       num_samples: images in it, >= 1.
       sampler: a key of ``SAMPLERS``.
       num_steps: of ``ddim``, in 1..T; None: all T.
+      eta: of ``ddim``, in [0, 1]: noise on the way; 0 for ``ancestral``, which has its own.
+      guidance_scale: w >= 0 of ``guide``, of a model with classes; 1 for one without.
 
     Raises:
       ValueError: a value outside of these.
@@ -36,6 +48,8 @@ class SamplingConfig:
     num_samples: int
     sampler: str
     num_steps: int | None = None
+    eta: float = 0.0
+    guidance_scale: float = 1.0
 
     def __post_init__(self):
         if self.sampler not in SAMPLERS:
@@ -45,10 +59,23 @@ class SamplingConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"sampling.{name} must be at least 1, got {value}")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"sampling.eta must be in [0, 1], got {self.eta}")
+        check_scale("sampling.guidance_scale", self.guidance_scale)
 
 
-DrawSamples = Callable[[Key, Params, int], np.ndarray]
-"""``draw(run_key, params, counter) -> uint8 [num_samples, H, W, C]``."""
+class DrawSamples(Protocol):
+    """``draw(run_key, params, counter) -> uint8 [num_samples, H, W, C]``."""
+
+    def __call__(
+        self,
+        run_key: Key,
+        params: Params,
+        counter: int,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> np.ndarray:
+        """Calls ``on_progress`` with the number of images drawn so far, every now and then."""
+        ...
 
 
 def make_draw_samples(
@@ -60,8 +87,8 @@ def make_draw_samples(
 ) -> DrawSamples:
     """Returns a function that draws ``config.num_samples`` images, in batches of one compiled size.
 
-    ``counter`` (a round) tells one drawing of a run from another. The same run key, counter and
-    model give the same images, on any number of devices.
+    ``counter`` (a round) tells one drawing of a run from another. A model with classes draws them
+    in turn: image i is of class i mod ``num_classes``.
 
     Args:
       config: what to draw, and how.
@@ -71,35 +98,90 @@ def make_draw_samples(
       mesh: 1-D, of devices that share the batches out; None: one device.
 
     Raises:
-      ValueError: ``num_steps`` does not suit the sampler or the schedule.
-    """
-    sampler = SAMPLERS[config.sampler]
-    batch_size = min(_BATCH, config.num_samples)
+      ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule, or
+        ``guidance_scale`` is not 1 and the network has no classes.
 
-    def draw_images(key: Key, denoise: DenoiseFn) -> Array:
-        shape = (batch_size, *image_shape)
-        return images_to_uint8(sampler(key, denoise, schedule, shape, num_steps=config.num_steps))
+    Guarantees:
+      The same run key, counter and model give the same images, on any number of devices. Image i is
+      the same whatever ``num_samples`` is (below a batch of 32 up to rounding, as XLA may add in
+      another order).
+    """
+    num_classes = denoiser.num_classes
+    if num_classes is None and config.guidance_scale != 1:
+        raise ValueError(
+            f"sampling.guidance_scale must be 1 for a model without model.num_classes, got"
+            f" {config.guidance_scale}"
+        )
+    batch_size = min(_BATCH, config.num_samples)
+    draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
+
+    def draw_batches(keys: Key, labels: Array | None, params: Params) -> Array:
+        def draw_batch(batch: tuple[Key, Array | None]) -> Array:
+            key, labels = batch
+            if labels is None:
+                return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
+            return draw_images(key, guide(denoiser.apply, params, labels, config.guidance_scale))
+
+        return jax.lax.map(draw_batch, (keys, labels))
+
+    num_devices, placement = 1, None
+    if mesh is not None:
+        (axis,), num_devices = mesh.axis_names, mesh.size
+        specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
+        draw_batches = jax.shard_map(draw_batches, mesh=mesh, check_vma=False, **specs)
+        placement = NamedSharding(mesh, P())
+    draw_batches = jax.jit(draw_batches)
+    calls = _share_out(-(-config.num_samples // batch_size), num_devices)
+
+    def draw(
+        run_key: Key,
+        params: Params,
+        counter: int,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> np.ndarray:
+        key = stream_key(run_key, Stream.SAMPLE, counter)
+        params = jax.device_put(jax.device_get(params), placement)
+        images = []
+        for numbers in calls:
+            labels = None if num_classes is None else _label(numbers, batch_size, num_classes)
+            drawn = draw_batches(step_keys(key, jnp.asarray(numbers)), labels, params)
+            images.append(np.asarray(drawn).reshape(-1, *image_shape))
+            if on_progress is not None:
+                on_progress(min(config.num_samples, sum(map(len, images))))
+        return np.concatenate(images)[: config.num_samples]
+
+    return draw
+
+
+def _make_draw_images(
+    config: SamplingConfig, schedule: NoiseSchedule, shape: tuple[int, ...]
+) -> Callable[[Key, DenoiseFn], Array]:
+    """Returns ``draw_images(key, denoise_fn) -> uint8`` images of one batch."""
+    sampler = SAMPLERS[config.sampler]
+
+    def draw_images(key: Key, denoise_fn: DenoiseFn) -> Array:
+        images = sampler(
+            key, denoise_fn, schedule, shape, num_steps=config.num_steps, eta=config.eta
+        )
+        return images_to_uint8(images)
 
     # Traced once without a network: a num_steps that does not fit is refused before any training.
     jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
+    return draw_images
 
-    def draw_batches(keys: Key, params: Params) -> Array:
-        def draw_batch(key: Key) -> Array:
-            return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
 
-        return jax.lax.map(draw_batch, keys)
+def _share_out(num_batches: int, num_devices: int) -> np.ndarray:
+    """Returns the batches of each call, int32 [calls, devices x batches of a device].
 
-    num_batches, num_devices = -(-config.num_samples // batch_size), 1
-    if mesh is not None:
-        (axis,), num_devices = mesh.axis_names, mesh.size
-        specs = {"in_specs": (P(axis), P()), "out_specs": P(axis)}
-        draw_batches = jax.shard_map(draw_batches, mesh=mesh, check_vma=False, **specs)
-    draw_batches = jax.jit(draw_batches)
-    counters = jnp.arange(-(-num_batches // num_devices) * num_devices)
+    All calls are of one size, so the last ones may lie beyond ``num_batches``.
+    """
+    per_device = -(-num_batches // num_devices)
+    num_calls = -(-per_device // _BATCHES_PER_CALL)
+    per_call = num_devices * -(-per_device // num_calls)
+    return np.arange(num_calls * per_call, dtype=np.int32).reshape(num_calls, per_call)
 
-    def draw(run_key: Key, params: Params, counter: int) -> np.ndarray:
-        key = stream_key(run_key, Stream.SAMPLE, counter)
-        batches = np.asarray(draw_batches(step_keys(key, counters), jax.device_get(params)))
-        return batches.reshape(-1, *image_shape)[: config.num_samples]
 
-    return draw
+def _label(numbers: np.ndarray, batch_size: int, num_classes: int) -> Array:
+    """Returns the labels of some batches' images, int32 [batches, batch_size]."""
+    images = numbers[:, None] * batch_size + np.arange(batch_size)
+    return jnp.asarray(images % num_classes, jnp.int32)

@@ -124,6 +124,7 @@ def make_simulator(
     mesh: Mesh | None = None,
     mode: str = "update",
     proximal_weight: float = 0.0,
+    round_schedule: optax.Schedule | None = None,
     ema_decay: float = 0.0,
     quantization: QuantizationConfig | None = None,
     donate_state: bool = False,
@@ -142,6 +143,7 @@ def make_simulator(
       mesh: 1-D mesh with axis ``"clients"``; the state is kept on all its devices.
       mode: ``"update"`` or ``"model"``: what is quantized.
       proximal_weight: mu >= 0 of FedProx.
+      round_schedule: of the round, multiplies the clients' learning rate; None: 1.
       ema_decay: in [0, 1), per round; 0 keeps no average (``ema_params == params``).
       quantization: scheme and options; None: the paper's scheme without any.
       donate_state: let ``step`` write the next state over the one it is given, which is then gone.
@@ -150,14 +152,13 @@ def make_simulator(
       ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map, or
         error feedback in another mode than ``"update"``.
 
-    **Guarantees**: ``init`` and ``step`` are pure; with 32 bits, plain SGD and one local step this
-    is a step of centralized SGD on the weighted loss.
+    **Guarantees**: both are pure; 32 bits, plain SGD and one local step are centralized SGD.
     """
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
     server_optimizer = optax.sgd(1.0) if server_optimizer is None else server_optimizer
-    train = make_local_training(
-        loss_fn, client_optimizer, batch_fn, proximal_weight=proximal_weight
+    train = functools.partial(make_local_training, loss_fn, client_optimizer, batch_fn)(
+        proximal_weight=proximal_weight, round_schedule=round_schedule
     )
     mapping = make_client_map(client_map, chunk_size=chunk_size, mesh=mesh)
     quantization = QuantizationConfig() if quantization is None else quantization

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from fedjax_diffusion.parser import make_parser
 from fedjax_diffusion.config import find_config
+from fedjax_diffusion.parser import make_parser
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

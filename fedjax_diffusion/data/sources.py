@@ -5,16 +5,21 @@ that TensorFlow Datasets (TFDS) has prepared, without TensorFlow and without a n
 ever downloaded, and no data set ever stands in for another.
 """
 
-import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import absl.logging
 import numpy as np
+
+from fedjax_diffusion.data.examples import Columns, choose_columns, decode
+from fedjax_diffusion.data.image_cache import Arrays, entry_name, fingerprint_files, load_or_make
+from fedjax_diffusion.data.tfds_folder import Piece, TfdsFolder, build_command, open_folder
+
+_READER_VERSION = 1
+"""Raised when the same files are to give other arrays."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +31,8 @@ class ImageDataset:
       labels: int32 [N] in 0..num_classes-1.
       num_classes: how many classes there are, also when not all of them occur.
       name: the data set's name.
+      class_names: num_classes names; empty: they are not known.
+      version: of the data set, such as ``"3.0.2"``; empty: it has none.
 
     Raises:
       ValueError: a type, a shape or a label is not as above, or there are no examples.
@@ -35,6 +42,8 @@ class ImageDataset:
     labels: np.ndarray
     num_classes: int
     name: str
+    class_names: tuple[str, ...] = ()
+    version: str = ""
 
     def __post_init__(self) -> None:
         """Holds the attributes to their types, shapes and ranges."""
@@ -49,6 +58,10 @@ class ImageDataset:
             raise ValueError(
                 f"labels must lie in 0..{self.num_classes - 1}, got {labels.min()}..{labels.max()}"
             )
+        if self.class_names and len(self.class_names) != self.num_classes:
+            raise ValueError(
+                f"class_names must be {self.num_classes} names, got {len(self.class_names)}"
+            )
 
 
 DataDir: TypeAlias = str | os.PathLike[str] | None
@@ -56,25 +69,36 @@ Loader: TypeAlias = Callable[[str, str, DataDir], ImageDataset]
 """``loader(name, split, data_dir) -> ImageDataset``."""
 
 
-def load_images(name: str, split: str, *, data_dir: DataDir = None) -> ImageDataset:
+def load_images(
+    name: str, split: str, *, data_dir: DataDir = None, verify: bool = False
+) -> ImageDataset:
     """Returns one split of a data set.
 
     Args:
-      name: a key of ``LOADERS``, or the TFDS name of a data set with ``image`` and ``label``, such
-        as ``"cifar10"``, ``"cifar10:3.0.2"`` or ``"emnist/digits"``.
-      split: ``"train"``, ``"test"`` or ``"all"``; for TFDS any of its own, slices such as
-        ``"train[:512]"`` included.
+      name: a key of ``LOADERS``, or the TFDS name of a data set with one image in an example and at
+        most one class label: ``"cifar10"``, ``"cifar10:3.0.2"``, ``"emnist/digits"``. After a
+        ``#``, the label to take where there are several, or a yes-or-no attribute:
+        ``"cifar100#coarse_label"``, ``"celeb_a#Smiling"``. Without any label all are 0.
+      split: ``"train"``, ``"test"`` or ``"all"``; for TFDS any of its own, ``"train[:512]"``,
+        ``"train[10%:20%]"`` and ``"train+test"`` included.
       data_dir: the folder that holds the prepared TFDS data sets; None for ``$TFDS_DATA_DIR``, or
         else ``~/tensorflow_datasets``. Data sets that are embedded ignore it.
+      verify: compare the checksums of what was decoded earlier, however large it is.
+
+    Returns:
+      The images, which may be mapped from a file and are then read-only.
 
     Raises:
-      ValueError: there is no such data set or split, it is not prepared in ``data_dir``, or its
-        images are not 8-bit images of one size. The message names the folder and what to do.
+      ValueError: there is no such data set or split, it is not prepared in ``data_dir``, it is
+        damaged, or its images are not 8-bit images of one size. One line that names the folder, the
+        split and the command that prepares the data.
 
     >>> load_images("digits", "train").images.shape
     (1497, 8, 8, 1)
     """
-    return LOADERS.get(name, load_tfds)(name, split, data_dir)
+    if name in LOADERS:
+        return LOADERS[name](name, split, data_dir)
+    return load_tfds(name, split, data_dir, verify=verify)
 
 
 def load_digits(name: str, split: str, data_dir: DataDir = None) -> ImageDataset:
@@ -94,7 +118,8 @@ def load_digits(name: str, split: str, data_dir: DataDir = None) -> ImageDataset
         raise ValueError(f"data set {name!r} has no split {split!r}: use one of {sorted(splits)}")
     images = np.rint(grey_values * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     chosen = splits[split]
-    return ImageDataset(images[chosen], labels[chosen].astype(np.int32), 10, name)
+    class_names = tuple(map(str, range(10)))
+    return ImageDataset(images[chosen], labels[chosen].astype(np.int32), 10, name, class_names)
 
 
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -115,88 +140,78 @@ def _read_digits() -> tuple[np.ndarray, np.ndarray]:
     return digits.data, digits.target
 
 
-def load_tfds(name: str, split: str, data_dir: DataDir = None) -> ImageDataset:
-    """Returns a split of a data set that TFDS has prepared for random access."""
-    folder = os.path.expanduser(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets")
+def load_tfds(
+    name: str, split: str, data_dir: DataDir = None, *, verify: bool = False
+) -> ImageDataset:
+    """Returns a split of a data set that TFDS has prepared, ArrayRecord or TFRecord files.
+
+    Each split is decoded once and kept in the user's cache folder, from where it is mapped into
+    memory: see ``image_cache``.
+
+    Args:
+      name: see ``load_images``.
+      split: see ``load_images``.
+      data_dir: see ``load_images``.
+      verify: compare the checksums of what is kept, however large it is.
+
+    Raises:
+      ValueError: see ``load_images``.
+
+    **Guarantees**: the same files give the same images in the same order, in either format, kept or
+    not.
+    """
+    asked = data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets")
+    tfds_name, _, label = name.partition("#")
+    path = Path(asked).expanduser()
+    try:
+        folder = open_folder(tfds_name, path)
+        columns = choose_columns(folder, label)
+        wanted = folder.find_pieces(split)
+        pieces = [_load_piece(folder, columns, piece, verify) for piece in wanted]
+    except OSError as error:
+        raise ValueError(
+            f"split {split!r} of {name!r} in {str(path)!r} cannot be read ({error}): allow it, or "
+            f"prepare the data elsewhere with `{build_command(tfds_name, path)}`"
+        ) from error
+    images, labels = (
+        arrays[0] if len(arrays) == 1 else _join(folder, split, arrays)
+        for arrays in zip(*pieces, strict=True)
     )
-    with _quiet_absl():
-        features, source = _open_tfds(name, split, folder)
-        _check_features(name, features)
-        images, labels = _read(name, source)
-    return ImageDataset(images, labels, features["label"].num_classes, name)
+    names = columns.class_names
+    return ImageDataset(images, labels, len(names), name, names, folder.version)
+
+
+def _load_piece(folder: TfdsFolder, columns: Columns, piece: Piece, verify: bool) -> Arrays:
+    """Returns images and labels of a piece, out of what is kept of its whole split."""
+    whole = Piece(piece.split, 0, folder.num_examples(piece.split))
+    files = folder.source_files(piece.split)
+    reader = {"reader": _READER_VERSION, "version": folder.version, "columns": columns}
+    identity = {"path": str(folder.path.resolve()), "split": piece.split, "label": columns.label}
+    kept = load_or_make(
+        entry_name(f"{folder.name}-{piece.split}", identity),
+        fingerprint_files(files, reader),
+        lambda make_arrays: decode(folder, columns, whole, make_arrays),
+        verify=verify,
+    )
+    if kept is None:
+        return decode(folder, columns, piece, _make_in_memory)
+    images, labels = kept
+    return images[piece.start : piece.stop], labels[piece.start : piece.stop]
+
+
+def _make_in_memory(shape: tuple[int, ...]) -> Arrays:
+    return np.empty(shape, np.uint8), np.empty(shape[:1], np.int32)
+
+
+def _join(folder: TfdsFolder, split: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = sorted({array.shape[1:] for array in arrays})
+    if len(shapes) > 1:
+        raise ValueError(f"split {split!r} of {folder} must have images of one size, got {shapes}")
+    return np.concatenate(arrays)
 
 
 LOADERS: dict[str, Loader] = {"digits": load_digits}
 """The data sets that do not come through TFDS."""
-
-
-def _open_tfds(name: str, split: str, folder: str) -> tuple[Any, Any]:
-    """Returns the features and the random-access source of a prepared data set."""
-    # Found by its files: the version that is there, whatever version of the code TFDS ships.
-    from tensorflow_datasets.core.read_only_builder import builder_from_files
-    from tensorflow_datasets.core.registered import DatasetNotFoundError
-
-    command = f"tfds build {name} --data_dir={folder} --file_format=array_record"
-    advice = f"prepare it where TensorFlow is installed, with `{command}`"
-    try:
-        builder: Any = builder_from_files(name, data_dir=folder)
-        return builder.info.features, builder.as_data_source(split=split)
-    except DatasetNotFoundError:
-        raise ValueError(
-            f"data set {name!r} is neither embedded ({', '.join(LOADERS)}) nor prepared in "
-            f"{folder!r}: {advice}"
-        ) from None
-    except NotImplementedError:
-        raise ValueError(
-            f"data set {name!r} in {folder!r} is not stored for random access: {advice}"
-        ) from None
-    except ImportError as error:
-        raise ValueError(
-            f"data set {name!r} in {folder!r} cannot be read ({error}): pip install array_record"
-        ) from error
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"split {split!r} of {name!r} in {folder!r}: {reason}") from error
-
-
-def _check_features(name: str, features: Any) -> None:
-    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "num_classes"):
-        raise ValueError(
-            f"data set {name!r} must have an 'image' and a class 'label', it has {sorted(features)}"
-        )
-    if features["image"].np_dtype != np.uint8:
-        raise ValueError(
-            f"data set {name!r} must have 8-bit images, it has {features['image'].np_dtype}"
-        )
-
-
-def _read(name: str, source: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images [N, H, W, C] and labels [N]; all images must be of one size."""
-    images, labels = np.empty((0, 0, 0, 0), np.uint8), np.empty(len(source), np.int32)
-    for i in range(len(source)):
-        example = source[i]
-        image = example["image"]
-        if i == 0:
-            images = np.empty((len(source), *image.shape), np.uint8)
-        if image.shape != images.shape[1:]:
-            raise ValueError(
-                f"data set {name!r} must have images of one size: image 0 is "
-                f"{list(images.shape[1:])}, image {i} is {list(image.shape)}"
-            )
-        images[i], labels[i] = image, example["label"]
-    return images, labels
-
-
-@contextlib.contextmanager
-def _quiet_absl() -> Iterator[None]:
-    """Keeps TFDS's advice (install OpenCV, ...) off stderr."""
-    verbosity = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    try:
-        yield
-    finally:
-        absl.logging.set_verbosity(verbosity)
 
 
 def _describe(array: np.ndarray) -> str:

@@ -3,12 +3,15 @@
 from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvTable, choose_conv, make_conv
 from fedjax_diffusion.diffusion.conv_choice import list_convs, measure_convs
 from fedjax_diffusion.diffusion.ddpm import (
+    NO_LABEL,
     DenoiserApply,
     ddpm_loss,
+    drop_labels,
     eps_to_x_0,
     q_sample,
     x_0_to_eps,
 )
+from fedjax_diffusion.diffusion.guidance import GuidanceConfig, check_scale, guide
 from fedjax_diffusion.diffusion.samplers import (
     SAMPLERS,
     DenoiseFn,
@@ -32,20 +35,25 @@ from fedjax_diffusion.diffusion.unet import (
 
 __all__ = [
     "CONV_LOWERINGS",
+    "NO_LABEL",
     "SAMPLERS",
     "SCHEDULES",
     "ConvTable",
     "DenoiseFn",
     "Denoiser",
     "DenoiserApply",
+    "GuidanceConfig",
     "NoiseSchedule",
     "Sampler",
     "UNet",
     "UNetConfig",
+    "check_scale",
     "choose_conv",
     "cosine_schedule",
     "ddpm_loss",
+    "drop_labels",
     "eps_to_x_0",
+    "guide",
     "linear_schedule",
     "list_convs",
     "make_conv",

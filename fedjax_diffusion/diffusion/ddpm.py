@@ -4,8 +4,7 @@
 give the third.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 import chex
 import jax
@@ -14,8 +13,28 @@ import jax.numpy as jnp
 from fedjax_diffusion.diffusion.schedule import NoiseSchedule
 from fedjax_diffusion.types import Array, Batch, Key, Params
 
-DenoiserApply: TypeAlias = Callable[[Params, Array, Array, Key | None], Array]
-"""``apply(params, x_t [B, H, W, C], t [B], dropout_key) -> eps [B, H, W, C]``."""
+NO_LABEL = -1
+"""The label of an image whose class is not given."""
+
+
+class DenoiserApply(Protocol):
+    """``apply(params, x_t [B, H, W, C], t [B], dropout_key=None, labels=None) -> eps``."""
+
+    def __call__(
+        self,
+        params: Params,
+        x_t: Array,
+        t: Array,
+        dropout_key: Key | None = None,
+        labels: Array | None = None,
+        /,
+    ) -> Array:
+        """Returns the predicted eps [B, H, W, C].
+
+        Deterministic where ``dropout_key`` is None; ``labels`` int32 [B], of which ``NO_LABEL``
+        and None say nothing of the class.
+        """
+        ...
 
 
 def q_sample(schedule: NoiseSchedule, x_0: Array, t: Array, eps: Array) -> Array:
@@ -49,7 +68,13 @@ def x_0_to_eps(schedule: NoiseSchedule, x_t: Array, t: Array, x_0: Array) -> Arr
 
 
 def ddpm_loss(
-    denoiser_apply: DenoiserApply, schedule: NoiseSchedule, params: Params, batch: Batch, key: Key
+    denoiser_apply: DenoiserApply,
+    schedule: NoiseSchedule,
+    params: Params,
+    batch: Batch,
+    key: Key,
+    *,
+    label_dropout: float | None = None,
 ) -> Array:
     """Returns the mean of (eps - eps_theta(x_t, t))^2 over images, pixels and channels.
 
@@ -60,22 +85,38 @@ def ddpm_loss(
       denoiser_apply: predicts eps.
       schedule: of T steps.
       params: of the denoiser.
-      batch: images [B, H, W, C] in [-1, 1]; labels are not used.
-      key: consumed: for t, eps and the denoiser's dropout.
+      batch: images [B, H, W, C] in [-1, 1], labels [B].
+      key: consumed: for t, eps, the denoiser's dropout and that of the labels.
+      label_dropout: None: labels are not used. In [0, 1]: eps_theta is given the labels, each with
+        this probability as ``NO_LABEL``, so that it learns both what classifier-free guidance needs.
 
     Returns:
       float32 [].
 
-    Source: Ho et al. 2020, Algorithm 1 and equation 14.
+    Guarantees:
+      t and eps are the same with labels and without.
+
+    Source: Ho et al. 2020, Algorithm 1 and equation 14; with labels Ho and Salimans 2022,
+    Algorithm 1.
     """
     chex.assert_rank(batch.images, 4)
     key_t, key_eps, key_dropout = jax.random.split(key, 3)
     t = jax.random.randint(key_t, batch.images.shape[:1], 0, schedule.num_steps)
     eps = jax.random.normal(key_eps, batch.images.shape)
     x_t = q_sample(schedule, batch.images, t, eps)
-    predicted = denoiser_apply(params, x_t, t, key_dropout)
+    if label_dropout is None:
+        predicted = denoiser_apply(params, x_t, t, key_dropout)
+    else:
+        key_dropout, key_labels = jax.random.split(key_dropout)
+        labels = drop_labels(key_labels, batch.labels, label_dropout)
+        predicted = denoiser_apply(params, x_t, t, key_dropout, labels)
     chex.assert_equal_shape([predicted, eps])
     return jnp.mean(jnp.square(predicted - eps))
+
+
+def drop_labels(key: Key, labels: Array, rate: float) -> Array:
+    """Returns int32 [B] labels, each ``NO_LABEL`` with probability ``rate``, independently."""
+    return jnp.where(jax.random.bernoulli(key, rate, labels.shape), NO_LABEL, labels)
 
 
 def _signal_and_noise(schedule: NoiseSchedule, x: Array, t: Array) -> tuple[Array, Array]:

@@ -31,6 +31,33 @@ def time_embedding(t: Array, num_features: int) -> Array:
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
 
+def label_embedding(labels: Array, num_classes: int, num_features: int, dtype: Any) -> Array:
+    """Returns the rows of a table that belong to labels; its last row is that of no label.
+
+    A product with a matrix of ones and zeros: unlike the gradient of a gather, that of a product
+    adds up in a fixed order on every backend. To be called inside a module.
+
+    Args:
+      labels: int32 [B] in 0..num_classes-1; those below 0 are no label.
+      num_classes: n.
+      num_features: E.
+      dtype: of the result.
+
+    Returns:
+      [B, E], of the table "label_embedding" [n + 1, E].
+    """
+    rows = jnp.where(labels < 0, num_classes, labels)
+    one_hot = nn.one_hot(rows, num_classes + 1, dtype=dtype)
+    table = nn.Dense(
+        num_features,
+        use_bias=False,
+        dtype=dtype,
+        kernel_init=_kernel_init(False),
+        name="label_embedding",
+    )
+    return table(one_hot)
+
+
 class ResidualBlock(nn.Module):
     """y = x + conv(dropout(silu(norm(h)))), h = conv(silu(norm(x))) + dense(embedding).
 

@@ -2,7 +2,7 @@
 
 Both start from x_T ~ N(0, I), predict x_0 at each step from eps, clip it to [-1, 1] (where images
 live) unless told otherwise, and draw the next x_t given this one and x_0. A sampler is one
-``lax.scan``: under ``jit``, ``denoise_fn``, ``shape``, ``num_steps`` and ``is_clipped`` are static.
+``lax.scan``: under ``jit``, everything but the key and the schedule is static.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +34,7 @@ class Sampler(Protocol):
         shape: tuple[int, ...],
         *,
         num_steps: int | None = None,
+        eta: float = 0.0,
         is_clipped: bool = True,
     ) -> Array:
         """Returns float32 ``shape`` images."""
@@ -47,6 +48,7 @@ def sample_ancestral(
     shape: tuple[int, ...],
     *,
     num_steps: int | None = None,
+    eta: float = 0.0,
     is_clipped: bool = True,
 ) -> Array:
     """Draws images by running the Markov chain of T steps backwards.
@@ -66,13 +68,14 @@ def sample_ancestral(
       schedule: of T steps.
       shape: of the result, (B, H, W, C).
       num_steps: None or T; the chain leaves no choice.
+      eta: 0, the default; it is DDIM's.
       is_clipped: whether the predicted x_0 is clipped to [-1, 1].
 
     Returns:
       float32 [B, H, W, C], in [-1, 1] if clipped.
 
     Raises:
-      ValueError: if num_steps is neither None nor T.
+      ValueError: if num_steps is neither None nor T, or if eta is given.
 
     Source: Ho et al. 2020, Algorithm 2 and equations 6, 7.
     """
@@ -81,6 +84,8 @@ def sample_ancestral(
             f"num_steps: {num_steps!r} is not allowed, ancestral sampling takes all"
             f" {schedule.num_steps} steps of the schedule"
         )
+    if eta != 0:
+        raise ValueError(f"eta: {eta!r} is not allowed, it is of ddim; ancestral sampling has none")
     previous_alpha_bars = jnp.append(1.0, schedule.alpha_bars[:-1])
     previous_noise_powers = jnp.append(0.0, schedule.noise_powers[:-1])
     x_0_weights = jnp.sqrt(previous_alpha_bars) * schedule.betas / schedule.noise_powers
@@ -104,50 +109,75 @@ def sample_ddim(
     shape: tuple[int, ...],
     *,
     num_steps: int | None = None,
+    eta: float = 0.0,
     is_clipped: bool = True,
 ) -> Array:
-    """Draws images by the deterministic process (eta = 0) that shares DDPM's marginals, in S steps.
+    """Draws images in S steps by a process that shares DDPM's marginals, as random as eta says.
 
-    x_{t'} = sqrt(a_{t'}) x_0 + sqrt(1 - a_{t'}) eps, where a is alpha_bar, x_0 and eps are
-    predicted at t, and t' is the next of the S steps, evenly spaced from T - 1 to 0 (S = 1: T - 1
-    alone). The last step returns x_0. Where x_0 was clipped, eps is what the clipped x_0 implies.
+        x_{t'} = sqrt(a') x_0 + sqrt(1 - a' - sigma^2) eps + sigma z,    z ~ N(0, I)
+        sigma  = eta sqrt((1 - a') / (1 - a)) sqrt(1 - a / a')
+
+    where a and a' are alpha_bar at t and t', x_0 and eps are predicted at t, and t' is the next of
+    the S steps, evenly spaced from T - 1 to 0 (S = 1: T - 1 alone). The last step returns x_0.
+    Where x_0 was clipped, eps is what the clipped x_0 implies.
 
     Args:
-      key: consumed, for the initial noise: the only random thing.
+      key: consumed; at eta = 0 for the initial noise, the only random thing.
       denoise_fn: predicts eps.
       schedule: of T steps.
       shape: of the result, (B, H, W, C).
       num_steps: S in 1..T; None is T.
+      eta: in [0, 1]; 0 is deterministic.
       is_clipped: whether the predicted x_0 is clipped to [-1, 1].
 
     Returns:
       float32 [B, H, W, C], in [-1, 1] if clipped.
 
     Raises:
-      ValueError: if num_steps is not an integer in 1..T.
+      ValueError: if num_steps is not an integer in 1..T, or eta is outside of [0, 1].
 
-    Source: Song, Meng, Ermon 2021, "Denoising Diffusion Implicit Models", equation 12.
+    Guarantees:
+      At eta = 1 and S = T it draws what ``sample_ancestral`` draws with this key, up to rounding.
+
+    Source: Song, Meng, Ermon 2021, "Denoising Diffusion Implicit Models", equations 12 and 16.
     """
-    T = schedule.num_steps
-    num_steps = T if num_steps is None else num_steps
-    if type(num_steps) is not int or not 1 <= num_steps <= T:
-        raise ValueError(f"num_steps: {num_steps!r} is not an integer in 1..{T}")
-    steps = np.rint(np.linspace(T - 1, 0, num_steps)).astype(np.int32)
+    steps = _space_steps(schedule.num_steps, num_steps)
+    if isinstance(eta, bool) or not 0 <= eta <= 1:
+        raise ValueError(f"eta: {eta!r} is not a number in [0, 1]")
     next_alpha_bars = jnp.append(schedule.alpha_bars[steps[1:]], 1.0)
     next_noise_powers = jnp.append(schedule.noise_powers[steps[1:]], 0.0)
+    # 1 - a = (1 - a / a') + (a / a') (1 - a'): what a step redraws, and what it keeps. Nothing
+    # cancels that way, and no root of a negative number is taken.
+    noise_powers = schedule.noise_powers[steps]
+    kept = schedule.alpha_bars[steps] / next_alpha_bars * next_noise_powers / noise_powers
+    eps_scales = jnp.sqrt(next_noise_powers * (1 - eta**2 + eta**2 * kept))
+    sigmas = eta * jnp.sqrt(next_noise_powers * jnp.maximum(1 - kept, 0))
 
-    def step(x_t: Array, now: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        t, next_alpha_bar, next_noise_power = now
+    def step(x_t: Array, now: tuple[Array, ...]) -> tuple[Array, None]:
+        t, x_0_scale, eps_scale, sigma = now
         x_0, eps = _predict(denoise_fn, schedule, x_t, t, is_clipped)
-        return jnp.sqrt(next_alpha_bar) * x_0 + jnp.sqrt(next_noise_power) * eps, None
+        x_t = x_0_scale * x_0 + eps_scale * eps
+        if eta:
+            x_t += sigma * jax.random.normal(step_key(key_noise, t), shape)
+        return x_t, None
 
-    x_T = jax.random.normal(key, shape)
-    return lax.scan(step, x_T, (jnp.asarray(steps), next_alpha_bars, next_noise_powers))[0]
+    key_start, key_noise = jax.random.split(key) if eta else (key, key)
+    x_T = jax.random.normal(key_start, shape)
+    inputs = (jnp.asarray(steps), jnp.sqrt(next_alpha_bars), eps_scales, sigmas)
+    return lax.scan(step, x_T, inputs)[0]
 
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
     {"ancestral": sample_ancestral, "ddim": sample_ddim}
 )
+
+
+def _space_steps(T: int, num_steps: int | None) -> np.ndarray:
+    """Returns int32 [S] steps from T - 1 to 0, evenly spaced."""
+    num_steps = T if num_steps is None else num_steps
+    if type(num_steps) is not int or not 1 <= num_steps <= T:
+        raise ValueError(f"num_steps: {num_steps!r} is not an integer in 1..{T}")
+    return np.rint(np.linspace(T - 1, 0, num_steps)).astype(np.int32)
 
 
 def _predict(

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.diffusion.conv import ConvFn, ConvTable, make_conv
+from fedjax_diffusion.diffusion.ddpm import NO_LABEL, DenoiserApply
 from fedjax_diffusion.diffusion.layers import (
     ResidualBlock,
     SelfAttention,
@@ -21,6 +22,7 @@ from fedjax_diffusion.diffusion.layers import (
     conv_3x3,
     dense,
     group_norm,
+    label_embedding,
     nearest_resize,
     time_embedding,
 )
@@ -44,6 +46,8 @@ class UNetConfig:
       dropout: the rate in [0, 1) before the last convolution of a residual block.
       num_groups: the most groups a GroupNorm has, >= 1: the number used is the largest divisor of
         the channels, up to this, that leaves at least 4 channels in a group.
+      num_classes: of a network that is told what it draws, >= 1: it has an embedding of
+        [num_classes + 1, 4 channels], the last row for "no label". None: it is told nothing.
     """
 
     channels: int = 32
@@ -52,6 +56,7 @@ class UNetConfig:
     attention_resolutions: tuple[int, ...] = ()
     dropout: float = 0.0
     num_groups: int = 32
+    num_classes: int | None = None
 
     def __post_init__(self):
         for name in ("channel_multipliers", "attention_resolutions"):
@@ -64,6 +69,8 @@ class UNetConfig:
         for name in ("channels", "num_res_blocks", "num_groups"):
             if not _is_positive_int(getattr(self, name)):
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not an integer >= 1")
+        if self.num_classes is not None and not _is_positive_int(self.num_classes):
+            raise ValueError(f"num_classes: {self.num_classes!r} is not None or an integer >= 1")
         if self.channels < 4 or self.channels % 2:
             raise ValueError(f"channels: {self.channels!r} is not an even integer >= 4")
         if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
@@ -91,16 +98,6 @@ class UNetConfig:
             )
 
 
-class DenoiserApplyFn(Protocol):
-    """``apply(params, x_t [B, H, W, C], t [B], dropout_key=None) -> eps [B, H, W, C]``."""
-
-    def __call__(
-        self, params: Params, x_t: Array, t: Array, dropout_key: Key | None = None
-    ) -> Array:
-        """Returns the predicted eps; deterministic where ``dropout_key`` is None."""
-        ...
-
-
 class InitFn(Protocol):
     """``init(key) -> params``."""
 
@@ -114,12 +111,16 @@ class Denoiser(NamedTuple):
 
     Attributes:
       init: ``init(key) -> params``, a plain dict of float32 arrays.
-      apply: ``apply(params, x_t, t, dropout_key=None) -> eps``, x_t and eps float32 [B, H, W, C], t
-        int32 [B]; without a key there is no dropout. It is zero at the initial parameters.
+      apply: ``apply(params, x_t, t, dropout_key=None, labels=None) -> eps``, x_t and eps float32
+        [B, H, W, C], t and labels int32 [B]; without a key there is no dropout. It is zero at the
+        initial parameters.
+      num_classes: labels are 0..num_classes-1, or ``NO_LABEL``, which None stands for; None: there
+        is no place for labels.
     """
 
     init: InitFn
-    apply: DenoiserApplyFn
+    apply: DenoiserApply
+    num_classes: int | None = None
 
 
 def make_denoiser(
@@ -142,7 +143,8 @@ def make_denoiser(
         it: less memory, a third more time.
 
     Raises:
-      ValueError: on an unknown ``conv`` or an image shape that does not fit the configuration.
+      ValueError: on an unknown ``conv`` or an image shape that does not fit the configuration; by
+        ``apply``, on labels for a network without ``num_classes``.
 
     >>> denoiser = make_denoiser(UNetConfig(), (8, 8, 1))
     >>> params = jax.eval_shape(denoiser.init, jax.random.key(0))
@@ -153,12 +155,18 @@ def make_denoiser(
     unet = UNet(config, image_shape[-1], make_conv(conv), dtype, remat)
     init = _make_init(config, tuple(image_shape))
 
-    def apply(params: Params, x_t: Array, t: Array, dropout_key: Key | None = None) -> Array:
+    def apply(
+        params: Params,
+        x_t: Array,
+        t: Array,
+        dropout_key: Key | None = None,
+        labels: Array | None = None,
+    ) -> Array:
         rngs = None if dropout_key is None else {"dropout": dropout_key}
-        eps = unet.apply({"params": params}, x_t, t, dropout_key is None, rngs=rngs)
+        eps = unet.apply({"params": params}, x_t, t, dropout_key is None, labels, rngs=rngs)
         return cast(Array, eps)
 
-    return Denoiser(init, apply)
+    return Denoiser(init, apply, config.num_classes)
 
 
 @functools.cache  # a denoiser is made several times in a program, its parameters are traced once
@@ -190,17 +198,19 @@ class UNet(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x_t: Array, t: Array, deterministic: bool = True) -> Array:
-        """Returns eps, float32 [B, H, W, num_outputs], from x_t [B, H, W, C] and t int32 [B]."""
+    def __call__(
+        self, x_t: Array, t: Array, deterministic: bool = True, labels: Array | None = None
+    ) -> Array:
+        """Returns eps, float32 [B, H, W, num_outputs].
+
+        From x_t [B, H, W, C], t int32 [B] and labels int32 [B].
+        """
         config = self.config
         conv = functools.partial(conv_3x3, conv=self.conv, dtype=self.dtype)
         features = [config.channels * multiplier for multiplier in config.channel_multipliers]
         heights = [x_t.shape[1] >> level for level in range(len(features))]
         has_attention = [height in config.attention_resolutions for height in heights]
-        embedding = time_embedding(t, config.channels).astype(self.dtype)
-        for i in range(2):
-            embedding = dense(4 * config.channels, f"embedding_{i}", self.dtype)(embedding)
-            embedding = nn.silu(embedding)
+        embedding = self.embed(t, labels)
 
         # `deterministic` decides what is traced: it stays a Python bool.
         residual_block = nn.remat(ResidualBlock, static_argnums=3) if self.remat else ResidualBlock
@@ -236,6 +246,19 @@ class UNet(nn.Module):
 
         h = nn.silu(group_norm(config.num_groups, h, "norm_out", self.dtype)(h))
         return conv(self.num_outputs, "conv_out", is_zero=True)(h).astype(jnp.float32)
+
+    def embed(self, t: Array, labels: Array | None) -> Array:
+        """Returns what tells every residual block the step and the class, [B, 4 channels]."""
+        num_features, num_classes = 4 * self.config.channels, self.config.num_classes
+        embedding = time_embedding(t, self.config.channels).astype(self.dtype)
+        embedding = nn.silu(dense(num_features, "embedding_0", self.dtype)(embedding))
+        embedding = dense(num_features, "embedding_1", self.dtype)(embedding)
+        if num_classes is not None:
+            labels = jnp.full(t.shape, NO_LABEL) if labels is None else labels
+            embedding += label_embedding(labels, num_classes, num_features, self.dtype)
+        elif labels is not None:
+            raise ValueError("labels: given to a network whose num_classes is None")
+        return nn.silu(embedding)
 
 
 def _is_positive_int(value: Any) -> bool:

@@ -105,10 +105,11 @@ def make_local_training(
     batch_fn: BatchFn,
     *,
     proximal_weight: float = 0.0,
+    round_schedule: optax.Schedule | None = None,
 ) -> LocalTraining:
     """Returns the local training of one client, a pure function to be mapped over clients.
 
-        w <- w - optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
+        w <- w - s_n optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
 
     The number of steps is traced: clients with fewer steps stop earlier and do not recompile.
     The optimizer's state starts afresh in each round.
@@ -119,6 +120,7 @@ def make_local_training(
       batch_fn: ``(key, data, row, step) -> Batch``.
       proximal_weight: mu >= 0 of FedProx (Li et al. 2020, eq. 2); 0 is FedAvg (McMahan et al.
         2017, Alg. 1).
+      round_schedule: ``n -> s_n``, what the learning rate is multiplied by in round n; None: 1.
 
     Returns:
       ``train(broadcast, inputs) -> (params, loss)``, loss float32 [] the mean over the steps.
@@ -145,6 +147,8 @@ def make_local_training(
                     broadcast.params,
                 )
             updates, opt_state = optimizer.update(grads, opt_state, params)
+            if round_schedule is not None:
+                updates = optax.tree.scale(round_schedule(broadcast.round), updates)
             return optax.apply_updates(params, updates), opt_state, loss_sum + loss
 
         carry = (broadcast.params, optimizer.init(broadcast.params), jnp.float32(0))

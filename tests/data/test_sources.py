@@ -1,18 +1,19 @@
 """Sources: real digits, a real TFDS folder, TFDS folders written here, and what is refused."""
 
-import io
-import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import sklearn.datasets
-from PIL import Image
 
 from fedjax_diffusion.data import ImageDataset, load_images
+from fedjax_diffusion.data.tfds_folder import open_folder
+from tests.data.prepared import encode, write_cifar10, write_folder
 
 
 def find_real_cifar10() -> pathlib.Path | None:
@@ -33,26 +34,10 @@ needs_cifar10 = pytest.mark.skipif(
 def write_tfds(folder, image_feature, images, *, label="label", file_format="array_record"):
     """Writes the data set ``shapes/1.0.0``, as TFDS would; labels 0, 1, 2, 0, ...; PNG images."""
     import tensorflow_datasets as tfds
-    from array_record.python import array_record_module
 
-    features = tfds.features.FeaturesDict(
-        {"image": image_feature, label: tfds.features.ClassLabel(num_classes=3)}
-    )
-    version = folder / "shapes" / "1.0.0"
-    version.mkdir(parents=True)
-    path = version / f"shapes-train.{file_format}-00000-of-00001"
-    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
-    for i, image in enumerate(images):
-        png = io.BytesIO()
-        Image.fromarray(image).save(png, format="PNG")
-        example = features.encode_example({"image": png.getvalue(), label: i % 3})
-        writer.write(features.serialize_example(example))
-    writer.close()
-    features.save_config(str(version))
-    split = {"name": "train", "numBytes": "1", "shardLengths": [str(len(images))]}
-    split["filepathTemplate"] = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    info = {"name": "shapes", "version": "1.0.0", "fileFormat": file_format, "splits": [split]}
-    (version / "dataset_info.json").write_text(json.dumps(info))
+    features = {"image": image_feature, label: tfds.features.ClassLabel(num_classes=3)}
+    examples = [{"image": encode(image), label: i % 3} for i, image in enumerate(images)]
+    write_folder(folder, features, {"train": examples}, file_format=file_format)
     return folder
 
 
@@ -136,21 +121,59 @@ def test_missing_data_set_says_where_and_what_to_do(tmp_path, name):
     assert not list(tmp_path.iterdir())  # nothing was downloaded or written
 
 
-def test_folder_prepared_for_sequential_access_is_refused(tmp_path, rng):
-    images = rng.integers(0, 256, (2, 4, 4), np.uint8)
-    write_tfds(tmp_path, make_feature((4, 4, 1)), images, file_format="tfrecord")
-    with pytest.raises(ValueError, match=r"random access: prepare it.*array_record"):
-        load_images("shapes", "train", data_dir=tmp_path)
+def test_both_formats_and_any_shards_give_the_same_arrays_in_the_same_order(tmp_path):
+    for file_format in ("array_record", "tfrecord"):
+        for num_shards in (1, 3):
+            data_dir = tmp_path / f"{file_format}-{num_shards}"
+            _, images, labels = write_cifar10(
+                data_dir, 11, file_format=file_format, num_shards=num_shards
+            )
+            for split, chosen in (
+                ("train", slice(None)),
+                ("train[3:9]", slice(3, 9)),
+                ("train[-2:]", slice(9, 11)),
+                ("train[50%:]", slice(6, 11)),  # TFDS rounds 5.5 to 6
+            ):
+                dataset = load_images("cifar10", split, data_dir=data_dir)
+                np.testing.assert_array_equal(dataset.images, images[chosen])
+                np.testing.assert_array_equal(dataset.labels, labels[chosen])
+
+
+def test_splits_are_joined_in_the_order_they_are_named(tmp_path, rng):
+    import tensorflow_datasets as tfds
+
+    images = rng.integers(0, 256, (9, 4, 4, 1), np.uint8)
+    examples = [{"image": encode(image)} for image in images]
+    features = {"image": tfds.features.Image(shape=(4, 4, 1))}
+    write_folder(tmp_path, features, {"train": examples[:6], "test": examples[6:]})
+    for split, chosen in (
+        ("train+test", [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        ("test+train[:2]", [6, 7, 8, 0, 1]),
+        ("train[4:]+train[:2]", [4, 5, 0, 1]),
+    ):
+        dataset = load_images("shapes", split, data_dir=tmp_path)
+        np.testing.assert_array_equal(dataset.images, images[chosen])
+
+
+@needs_cifar10
+def test_slices_of_the_real_folder_are_those_of_tfds():
+    """TFDS's own reader of ArrayRecord folders is the oracle, image by image."""
+    import tensorflow_datasets as tfds
+
+    split = "train[4790:4810]+test[:10]"
+    expected = tfds.data_source("cifar10", split=split, data_dir=REAL_CIFAR10, download=False)
+    dataset = load_images("cifar10", split, data_dir=REAL_CIFAR10)
+    assert len(dataset.labels) == len(expected) == 30
+    for image, label, example in zip(dataset.images, dataset.labels, expected, strict=True):
+        np.testing.assert_array_equal(image, example["image"])
+        assert label == example["label"]
+    assert dataset.class_names[:2] == ("airplane", "automobile")
+    assert dataset.version == "3.0.2"
 
 
 def test_array_record_package_is_named_when_it_is_missing(tmp_path, monkeypatch, rng):
     write_tfds(tmp_path, make_feature((4, 4, 1)), rng.integers(0, 256, (2, 4, 4), np.uint8))
-    from tensorflow_datasets.core.data_sources import array_record
-
-    def fail(*args, **kwargs):
-        raise ImportError("No module named 'array_record'")
-
-    monkeypatch.setattr(array_record, "ArrayRecordDataSource", fail)
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
     with pytest.raises(ValueError, match="pip install array_record"):
         load_images("shapes", "train", data_dir=tmp_path)
 
@@ -158,7 +181,7 @@ def test_array_record_package_is_named_when_it_is_missing(tmp_path, monkeypatch,
 def test_images_of_several_sizes_are_refused(tmp_path):
     images = [np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)]
     write_tfds(tmp_path, make_feature((None, None, 1)), images)
-    with pytest.raises(ValueError, match=r"of one size.*image 1 is \[5, 4, 1\]"):
+    with pytest.raises(ValueError, match=r"of one size.*image 0 is.*image 1 is \[5, 4, 1\]"):
         load_images("shapes", "train", data_dir=tmp_path)
 
 
@@ -169,14 +192,19 @@ def test_images_of_16_bits_are_refused(tmp_path):
         load_images("shapes", "train", data_dir=tmp_path)
 
 
-def test_data_set_without_labels_is_refused(tmp_path):
-    images = [np.zeros((4, 4), np.uint8)]
+def test_the_only_class_label_is_the_label_whatever_its_name(tmp_path):
+    images = [np.zeros((4, 4), np.uint8)] * 2
     write_tfds(tmp_path, make_feature((4, 4, 1)), images, label="species")
-    with pytest.raises(ValueError, match=r"'image' and a class 'label'.*species"):
-        load_images("shapes", "train", data_dir=tmp_path)
+    dataset = load_images("shapes", "train", data_dir=tmp_path)
+    assert (dataset.labels.tolist(), dataset.num_classes) == ([0, 1], 3)
 
 
 IMAGES, LABELS = np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1], np.int32)
+
+
+def test_class_names_are_as_many_as_classes():
+    with pytest.raises(ValueError, match="class_names must be 2 names, got 1"):
+        ImageDataset(IMAGES, LABELS, 2, "blank", ("all",))
 
 
 @pytest.mark.parametrize(
@@ -210,3 +238,27 @@ assert "tensorflow" not in sys.modules
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=root, check=False
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def in_three_files(tmp_path_factory):
+    """Returns a prepared folder: 11 examples in files of 4, 4 and 3."""
+    data_dir = tmp_path_factory.mktemp("three")
+    write_cifar10(data_dir, 11, num_shards=3)
+    return open_folder("cifar10", data_dir)
+
+
+BOUNDS = st.tuples(*[st.none() | st.integers(-11, 11)] * 2).filter(any)  # no [:]
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(bounds=st.lists(BOUNDS, min_size=1, max_size=3))
+def test_slices_are_those_of_a_python_list(in_three_files, bounds):
+    expected = [range(11)[slice(*pair)] for pair in bounds]
+    hypothesis.assume(all(expected))
+    texts = [["" if bound is None else bound for bound in pair] for pair in bounds]
+    split = "+".join(f"train[{start}:{stop}]" for start, stop in texts)
+    pieces = in_three_files.find_pieces(split)
+    chosen = [i for piece in pieces for i in range(piece.start, piece.stop)]
+    assert chosen == [i for part in expected for i in part]
+    assert {piece.split for piece in pieces} == {"train"}

@@ -1,0 +1,74 @@
+"""The picture of a comparison: quality against joules and against bytes."""
+
+from collections.abc import Callable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fedjax_diffusion.compare.rows import RunRow, SchemeRow
+
+_COLORS = ("tab:red", "tab:orange", "black", "tab:blue", "tab:green", "tab:purple", "tab:brown")
+
+
+def draw_comparison(
+    schemes: Sequence[SchemeRow], runs: Sequence[RunRow], tolerance_percent: float
+) -> Figure:
+    """Draws the Fréchet distance of every run and scheme against its joules and its megabytes.
+
+    A dot per run, a bar for the 95 % interval of each scheme's mean; shaded: within the tolerance
+    of the reference; dashed: held-out real images.
+
+    Args:
+      schemes: the reference first.
+      runs: of the same comparison.
+      tolerance_percent: of the reference's distance.
+    """
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    joules, megabytes = figure.subplots(1, 2, sharey=True)
+    _draw(joules, schemes, runs, lambda row: row.total_joules)
+    joules.set(xlabel="energy of a run, J", ylabel=f"{runs[0].distance_name} (smaller is better)")
+    _draw(
+        megabytes,
+        schemes,
+        runs,
+        lambda row: row.uplink_bytes / 1e6 if isinstance(row, RunRow) else row.megabytes,
+    )
+    megabytes.set(xlabel="uploaded in a run, MB")
+    reference = schemes[0].distance.mean
+    for axes in (joules, megabytes):
+        top = reference * (1 + tolerance_percent / 100)
+        axes.axhspan(0, top, color="tab:green", alpha=0.08, linewidth=0)
+        floors = [run.floor for run in runs if run.floor is not None]
+        if floors:
+            axes.axhline(sum(floors) / len(floors), color="gray", linestyle="--", linewidth=1)
+        axes.set(xscale="log")
+        axes.grid(alpha=0.3)
+    megabytes.legend(fontsize="small")
+    figure.suptitle(
+        f"{schemes[0].num_seeds} seeds; shaded: at most {tolerance_percent:g} % above "
+        f"{schemes[0].scheme}; dashed: held-out real images",
+        fontsize="medium",
+    )
+    return figure
+
+
+def _draw(
+    axes: Axes,
+    schemes: Sequence[SchemeRow],
+    runs: Sequence[RunRow],
+    cost: Callable[[RunRow | SchemeRow], float],
+) -> None:
+    for i, scheme in enumerate(schemes):
+        color = _COLORS[i % len(_COLORS)]
+        own = [run for run in runs if run.scheme == scheme.scheme]
+        axes.scatter([cost(run) for run in own], [r.distance for r in own], s=9, color=color)
+        mean, low, high = scheme.distance
+        axes.errorbar(
+            cost(scheme),
+            mean,
+            yerr=[[mean - low], [high - mean]],
+            fmt="o",
+            color=color,
+            capsize=4,
+            label=scheme.scheme,
+        )

@@ -1,0 +1,119 @@
+"""The folder of a comparison: a run folder per scheme and seed, and what they say together."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from fedjax_diffusion.atomic import write_text
+from fedjax_diffusion.compare.figure import draw_comparison
+from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes, to_json
+from fedjax_diffusion.compare.schemes import Play, list_plays
+from fedjax_diffusion.config import Config, check_types
+from fedjax_diffusion.records import CONFIG, SUMMARY, write_json
+from fedjax_diffusion.run_quality import evaluate
+from fedjax_diffusion.runner import run
+
+TABLE = "runs.csv"
+FIGURE = "figures/quality.png"
+
+OnPlay = Callable[[Play, RunRow], Any]
+"""Called after each run with its row."""
+Track = Callable[[Sequence[Play]], Iterable[Play]]
+"""Wraps the runs as they are played, as ``tqdm`` does."""
+
+
+class Comparison(NamedTuple):
+    """A finished comparison.
+
+    Attributes:
+      workdir: its folder.
+      runs: a row per run.
+      schemes: a row per scheme, the reference first.
+    """
+
+    workdir: Path
+    runs: list[RunRow]
+    schemes: list[SchemeRow]
+
+
+def run_comparison(
+    config: Config,
+    workdir: str | Path,
+    *,
+    track: Track = iter,
+    on_play: OnPlay | None = None,
+) -> Comparison:
+    """Trains and evaluates every scheme with every seed, and compares them pair by pair.
+
+    Each run lies in ``workdir/SCHEME/seed_SEED``, a run folder like any other. Finished runs are
+    not played again, an interrupted one goes on: so does a comparison with more seeds or schemes
+    than before. Leaves ``runs.csv``, ``summary.json`` and a figure, new after every seed.
+
+    Args:
+      config: from ``load_config``; its group ``compare`` says what is played.
+      workdir: made if needed.
+      track: wraps the runs.
+      on_play: called after each run.
+
+    Raises:
+      ValueError: a setting does not fit, or a folder holds a run of another config.
+    """
+    workdir = Path(workdir)
+    check_types(config)
+    plays = list_plays(config)
+    _check_folder(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / CONFIG, json.loads(json.dumps(config.to_dict())))
+    num_schemes = len(config.compare.schemes)
+    rows: list[RunRow] = []
+    for play in track(plays):
+        row = _play(play, workdir / play.scheme / f"seed_{play.seed}")
+        rows.append(row)
+        if on_play is not None:
+            on_play(play, row)
+        if len(rows) % num_schemes == 0 and len(rows) >= 2 * num_schemes:
+            _write(workdir, rows, config.compare.tolerance_percent)
+    return Comparison(workdir, rows, summarize_schemes(rows))
+
+
+def _play(play: Play, workdir: Path) -> RunRow:
+    if run(play.config, workdir).is_new:
+        jax.clear_caches()  # the next run traces programs of its own
+    evaluate(workdir)
+    return read_run(workdir, play.scheme, play.seed)
+
+
+def _check_folder(workdir: Path) -> None:
+    if workdir.is_file():
+        raise ValueError(f"{workdir} is a file; choose another --workdir")
+    if (workdir / "metrics.jsonl").exists():
+        raise ValueError(f"{workdir} is the folder of a single run; choose another --workdir")
+
+
+def _write(workdir: Path, runs: Sequence[RunRow], tolerance_percent: float) -> None:
+    schemes = summarize_schemes(runs)
+    write_text(workdir / TABLE, to_csv(runs))
+    summary = {
+        "reference": schemes[0].scheme,
+        "tolerance_percent": tolerance_percent,
+        "distance": runs[0].distance_name,
+        "schemes": [to_json(row) for row in schemes],
+    }
+    write_json(workdir / SUMMARY, summary)
+    path = workdir / FIGURE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_comparison(schemes, runs, tolerance_percent).savefig(path, dpi=120)
+
+
+def to_csv(runs: Sequence[RunRow]) -> str:
+    """Returns one line per run; what is None is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RunRow._fields)
+    writer.writerows(runs)
+    return text.getvalue()

@@ -1,0 +1,47 @@
+"""What paired runs say: means, and intervals of relative differences."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Returns the mean of independent values and its two-sided 95 % interval, Student's t.
+
+        mean -+ t_{0.975, n-1} s / sqrt(n)
+
+    Args:
+      values: [n], n >= 2, taken as normal.
+
+    >>> [round(value, 3) for value in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.484, 4.484]
+    """
+    from scipy.special import stdtrit
+
+    n = len(values)
+    mean = float(np.mean(values))
+    half = float(stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / n**0.5
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_percent(values: Sequence[float], references: Sequence[float]) -> Interval:
+    """Returns by how many percent values lie above their references, pair by pair.
+
+    Args:
+      values: [n], n >= 2.
+      references: [n], of the same seeds, > 0.
+
+    >>> round(paired_percent([11.0, 22.0], [10.0, 20.0]).mean, 9)
+    10.0
+    """
+    ratios = np.asarray(values, float) / np.asarray(references, float)
+    return mean_interval(list(100 * ratios - 100))

@@ -1,0 +1,185 @@
+"""From run folders to rows: one per run, and one per scheme over its seeds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
+from fedjax_diffusion.quality import DISTANCE_NAMES
+from fedjax_diffusion.records import EVALUATION, SUMMARY
+from fedjax_diffusion.resources import THIS_RUN
+
+RIVALS = ("full_precision", "full_precision:max_frequency")
+"""Whom savings are stated against: charged for the same clients, channels and deadline."""
+
+
+class RunRow(NamedTuple):
+    """One finished run; joules and bytes over all rounds.
+
+    Attributes:
+      scheme: its name.
+      seed: of the run.
+      distance_name: ``"fid"`` or ``"fcd"``, see ``DISTANCE_NAMES``.
+      distance: Fréchet distance of its images from the real ones.
+      floor: the same of held-out real images; None if not measured.
+      precision: of the images, in [0, 1].
+      recall: of the images, in [0, 1].
+      loss: of the last round's training.
+      mean_bits: per parameter, over the uploads.
+      compute_joules: spent on training.
+      transmit_joules: spent on uploads.
+      uplink_bytes: uploaded.
+      full_precision_bytes: the same uploads in float32.
+      full_precision_joules: what ``RIVALS[0]`` spends on the same client-rounds.
+      max_frequency_joules: what ``RIVALS[1]`` spends on them.
+      late: of ``RIVALS[0]``'s uploads, how many miss the deadline.
+      client_rounds: uploads that were possible: clients a round, over the rounds.
+      left_out: of these, how many took no part.
+    """
+
+    scheme: str
+    seed: int
+    distance_name: str
+    distance: float
+    floor: float | None
+    precision: float
+    recall: float
+    loss: float
+    mean_bits: float
+    compute_joules: float
+    transmit_joules: float
+    uplink_bytes: int
+    full_precision_bytes: int
+    full_precision_joules: float
+    max_frequency_joules: float
+    late: int
+    client_rounds: int
+    left_out: int
+
+    @property
+    def total_joules(self) -> float:
+        """Computing and transmitting."""
+        return self.compute_joules + self.transmit_joules
+
+
+class SchemeRow(NamedTuple):
+    """A scheme over its seeds: totals of joules and bytes, means and 95 % intervals of the rest.
+
+    Attributes:
+      scheme: its name.
+      num_seeds: runs.
+      distance: of the images.
+      difference_percent: of the distance from the reference's, pair by pair; None of the reference.
+      precision: mean.
+      recall: mean.
+      loss: mean of the last losses.
+      mean_bits: mean.
+      compute_joules: of a run, mean.
+      transmit_joules: of a run, mean.
+      megabytes: uploaded by a run, mean.
+      saved_bytes_percent: against the same uploads in float32.
+      saved_joules_percent: against full precision, optimal split of the time.
+      saved_joules_percent_max_frequency: against full precision at full frequency.
+      late_percent: of the client-rounds, uploads of full precision that miss the deadline.
+      left_out_percent: of the client-rounds, those without upload.
+    """
+
+    scheme: str
+    num_seeds: int
+    distance: Interval
+    difference_percent: Interval | None
+    precision: float
+    recall: float
+    loss: float
+    mean_bits: float
+    compute_joules: float
+    transmit_joules: float
+    megabytes: float
+    saved_bytes_percent: float
+    saved_joules_percent: float
+    saved_joules_percent_max_frequency: float
+    late_percent: float
+    left_out_percent: float
+
+    @property
+    def total_joules(self) -> float:
+        """Of a run, mean."""
+        return self.compute_joules + self.transmit_joules
+
+
+def read_run(workdir: Path, scheme: str, seed: int) -> RunRow:
+    """Returns the row of a run folder that is finished and evaluated."""
+    summary = json.loads((workdir / SUMMARY).read_text())
+    quality = json.loads((workdir / EVALUATION).read_text())["quality"]
+    bills = {row["scheme"]: row for row in summary["schemes"]}
+    name, _ = DISTANCE_NAMES[quality["extractor"]]
+    return RunRow(
+        scheme=scheme,
+        seed=seed,
+        distance_name=name,
+        distance=quality[name],
+        floor=quality.get(f"{name}_floor"),
+        precision=quality["precision"],
+        recall=quality["recall"],
+        loss=summary["loss"],
+        mean_bits=summary["mean_bits"],
+        compute_joules=bills[THIS_RUN]["compute_joules"],
+        transmit_joules=bills[THIS_RUN]["transmit_joules"],
+        uplink_bytes=bills[THIS_RUN]["uplink_bytes"],
+        full_precision_bytes=summary["full_precision_bytes"],
+        full_precision_joules=bills[RIVALS[0]]["total_joules"],
+        max_frequency_joules=bills[RIVALS[1]]["total_joules"],
+        late=bills[RIVALS[0]]["late"],
+        client_rounds=summary["client_rounds"],
+        left_out=sum(summary["left_out"].values()),
+    )
+
+
+def summarize_schemes(rows: Sequence[RunRow]) -> list[SchemeRow]:
+    """Returns a row per scheme, the reference (the first) first.
+
+    Args:
+      rows: of two seeds or more, the same for every scheme.
+    """
+    schemes = list(dict.fromkeys(row.scheme for row in rows))
+    runs = {name: [row for row in rows if row.scheme == name] for name in schemes}
+    reference = [row.distance for row in runs[schemes[0]]]
+    return [_summarize(runs[name], None if name == schemes[0] else reference) for name in schemes]
+
+
+def _summarize(runs: Sequence[RunRow], reference: Sequence[float] | None) -> SchemeRow:
+    def total(field: str) -> float:
+        return sum(getattr(row, field) for row in runs)
+
+    def mean(field: str) -> float:
+        return total(field) / len(runs)
+
+    distances = [row.distance for row in runs]
+    return SchemeRow(
+        scheme=runs[0].scheme,
+        num_seeds=len(runs),
+        distance=mean_interval(distances),
+        difference_percent=None if reference is None else paired_percent(distances, reference),
+        precision=mean("precision"),
+        recall=mean("recall"),
+        loss=mean("loss"),
+        mean_bits=mean("mean_bits"),
+        compute_joules=mean("compute_joules"),
+        transmit_joules=mean("transmit_joules"),
+        megabytes=mean("uplink_bytes") / 1e6,
+        saved_bytes_percent=100 * (1 - total("uplink_bytes") / total("full_precision_bytes")),
+        saved_joules_percent=100 * (1 - total("total_joules") / total("full_precision_joules")),
+        saved_joules_percent_max_frequency=100
+        * (1 - total("total_joules") / total("max_frequency_joules")),
+        late_percent=100 * total("late") / total("client_rounds"),
+        left_out_percent=100 * total("left_out") / total("client_rounds"),
+    )
+
+
+def to_json(row: SchemeRow) -> dict[str, Any]:
+    """Returns a row as plain values, intervals as dicts."""
+    return {
+        name: value._asdict() if isinstance(value, Interval) else value
+        for name, value in row._asdict().items()
+    }

@@ -1,0 +1,67 @@
+"""A comparison in words and numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedjax_diffusion.compare.pairs import Interval
+from fedjax_diffusion.compare.rows import RIVALS, RunRow, SchemeRow
+from fedjax_diffusion.report import format_table
+
+
+def format_comparison(
+    schemes: Sequence[SchemeRow], runs: Sequence[RunRow], tolerance_percent: float
+) -> str:
+    """Returns a comparison as text: the table, what its columns are, and a verdict per scheme."""
+    name = runs[0].distance_name
+    floors = [run.floor for run in runs if run.floor is not None]
+    floor = f"; held-out real images: {sum(floors) / len(floors):.2f}" if floors else ""
+    return "\n".join(
+        [
+            "",
+            format_table([_row_to_cells(row, name) for row in schemes]),
+            "",
+            f"Means of a run over {schemes[0].num_seeds} seeds, the same clients, channels and "
+            "batches for every scheme.",
+            f"saved A: joules against {RIVALS[0]} with the optimal split; B: against {RIVALS[1]};",
+            "both charged for the very client-rounds that the scheme served.",
+            f"{name}: mean and 95 % interval{floor}.",
+            f"difference: of {name} from {schemes[0].scheme}'s, pair by pair, mean and 95 % "
+            "interval.",
+            "",
+            *(verdict(row, schemes[0].scheme, tolerance_percent) for row in schemes[1:]),
+        ]
+    )
+
+
+def verdict(row: SchemeRow, reference: str, tolerance_percent: float) -> str:
+    """Returns whether a scheme keeps the quality of the reference, in a sentence."""
+    assert row.difference_percent is not None
+    low, high = row.difference_percent[1:]
+    if high <= tolerance_percent:
+        said = f"within {tolerance_percent:g} % of {reference}"
+    elif low > tolerance_percent:
+        said = f"worse than {reference} by more than {tolerance_percent:g} %"
+    else:
+        said = f"not decided: the interval holds {tolerance_percent:g} %; play more seeds"
+    return f"{row.scheme}: {said} ({_percent_interval(row.difference_percent)})"
+
+
+def _row_to_cells(row: SchemeRow, distance_name: str) -> Mapping[str, Any]:
+    return {
+        "scheme": row.scheme,
+        "bits": f"{row.mean_bits:.2f}",
+        "computing J": row.compute_joules,
+        "transmitting J": row.transmit_joules,
+        "total J": row.total_joules,
+        "saved A": f"{row.saved_joules_percent:.1f} %",
+        "saved B": f"{row.saved_joules_percent_max_frequency:.1f} %",
+        "MB": row.megabytes,
+        "bytes saved": f"{row.saved_bytes_percent:.1f} %",
+        distance_name: "{:.2f} ({:.2f} to {:.2f})".format(*row.distance),
+        "difference": row.difference_percent and _percent_interval(row.difference_percent),
+        "loss": f"{row.loss:.4f}",
+    }
+
+
+def _percent_interval(interval: Interval) -> str:
+    return f"{interval.mean:+.1f} % ({interval.low:+.1f} to {interval.high:+.1f})"

@@ -1,0 +1,227 @@
+"""Decoded images and labels, kept in files that are mapped into memory.
+
+An entry is a folder of three files: ``images.npy``, ``labels.npy``, and ``about.json`` with the
+fingerprint of what they were decoded from and the SHA-256 of each. It is written under another name
+and renamed when it is whole, so what carries an entry's name was finished. What is read is checked:
+the fingerprint and the sizes always, the checksums up to ``CHECKED_BYTES`` or when asked. An entry
+that does not pass is decoded again.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedjax_diffusion.compile_cache import cache_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock, so several may decode, and the last one's entry stays
+    fcntl = None
+
+CHECKED_BYTES = 1 << 28
+"""Entries up to this size have their checksums compared whenever they are read: 0.2 s at most."""
+
+VARIABLE = "FEDJAX_DIFFUSION_DATA_CACHE"
+"""Environment: another folder for the entries, or ``off``."""
+
+_LOG = logging.getLogger(__name__)
+
+Arrays = tuple[np.ndarray, np.ndarray]
+MakeArrays = Callable[[tuple[int, ...]], Arrays]
+_NAMES = ("images", "labels")
+
+
+def data_cache_folder() -> Path | None:
+    """Returns the folder of the entries; None where nothing can or shall be kept."""
+    asked = os.environ.get(VARIABLE)
+    if asked:
+        return None if asked == "off" else Path(asked).expanduser()
+    folder = cache_folder()
+    return None if folder is None else folder / "data"
+
+
+def fingerprint_files(paths: list[Path], reader: dict[str, Any]) -> dict[str, Any]:
+    """Returns what tells whether files are still those that were read, and read the same way.
+
+    Args:
+      paths: the files; their names, sizes and times of change count, their contents do not.
+      reader: plain values, all else that the arrays depend on.
+    """
+    stats = [(path, path.stat()) for path in paths]
+    files = [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    return {**reader, "files": files}
+
+
+def open_entry(
+    folder: Path, name: str, fingerprint: dict[str, Any], *, verify: bool = False
+) -> Arrays | None:
+    """Returns the arrays of an entry, the images mapped into memory and read-only.
+
+    None if there is none, or it was decoded from other files.
+
+    Args:
+      folder: of all entries.
+      name: of the entry.
+      fingerprint: of the source as it is now.
+      verify: compare the checksums, however large the arrays are.
+
+    Raises:
+      ValueError: the entry is damaged. One line that names the folder and what is wrong.
+    """
+    entry = folder / name
+    try:
+        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        if about["fingerprint"] != json.loads(json.dumps(fingerprint)):
+            return None
+        arrays = tuple(np.load(entry / f"{part}.npy", mmap_mode="r") for part in _NAMES)
+        for part, array in zip(_NAMES, arrays, strict=True):
+            expected = about[part]
+            if [array.dtype.name, list(array.shape)] != [expected["dtype"], expected["shape"]]:
+                raise ValueError(f"{part}.npy is {array.dtype} {list(array.shape)}")
+            is_checked = verify or array.nbytes <= CHECKED_BYTES
+            if is_checked and checksum(array) != expected["sha256"]:
+                raise ValueError(f"the SHA-256 of {part}.npy is wrong")
+    except (FileNotFoundError, NotADirectoryError):
+        if entry.is_dir():
+            raise ValueError(f"cache {str(entry)!r} is damaged: a file is missing") from None
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise ValueError(f"cache {str(entry)!r} is damaged: {error}") from error
+    images, labels = (array.view(np.ndarray) for array in arrays)
+    return images, labels
+
+
+def load_or_make(
+    name: str,
+    fingerprint: dict[str, Any],
+    make: Callable[[MakeArrays], Arrays],
+    *,
+    verify: bool = False,
+) -> Arrays | None:
+    """Returns the arrays of an entry, made if it is not there, stale, or damaged.
+
+    A damaged entry is named in one line of the log. None where nothing can be kept.
+
+    Args:
+      name: of the entry.
+      fingerprint: of the source.
+      make: writes into the arrays that its argument makes, and returns them.
+      verify: compare the checksums, however large the arrays are.
+
+    **Guarantees**: a process that is killed leaves nothing that is believed. Of several processes
+    that need the same entry one makes it and the others wait, where the system has file locks;
+    elsewhere each makes it and the last one stays.
+    """
+    folder = data_cache_folder()
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = _open_or_say(folder, name, fingerprint, verify)
+        if found is not None:
+            return found
+        if not os.access(folder, os.W_OK):
+            return None
+        with _turn(folder / f".{name}.lock"):
+            # Another process may have made it while this one waited.
+            with contextlib.suppress(ValueError):
+                if (found := open_entry(folder, name, fingerprint, verify=verify)) is not None:
+                    return found
+            _write_entry(folder, name, fingerprint, make)
+    except OSError as error:
+        _LOG.warning(
+            "decoded images cannot be kept in %r (%s): %s names another folder, or 'off'",
+            str(folder),
+            error,
+            VARIABLE,
+        )
+        return None
+    return open_entry(folder, name, fingerprint)
+
+
+def checksum(array: np.ndarray) -> str:
+    """Returns the SHA-256 of an array's values, row by row, in hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def entry_name(title: str, identity: dict[str, Any]) -> str:
+    """Returns the name of the entry: the title, and a hash of what tells entries apart."""
+    text = json.dumps(identity, sort_keys=True)
+    readable = re.sub(r"[^\w.+-]", "_", title)
+    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _open_or_say(
+    folder: Path, name: str, fingerprint: dict[str, Any], verify: bool
+) -> Arrays | None:
+    """Returns an entry's arrays; names a damaged entry, and takes it for none."""
+    try:
+        return open_entry(folder, name, fingerprint, verify=verify)
+    except ValueError as error:
+        _LOG.warning("%s; it is made again", error)
+        return None
+
+
+@contextlib.contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """Lets one process at a time in; a process that dies gives its turn back."""
+    with lock.open("a") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_entry(
+    folder: Path, name: str, fingerprint: dict[str, Any], make: Callable[[MakeArrays], Arrays]
+) -> None:
+    """Writes an entry under another name, and renames it when it is whole."""
+    if fcntl is not None:  # it is this process's turn: nobody is writing what lies about
+        for leftover in folder.glob(f".{name}.*"):
+            if leftover.suffix in (".new", ".old"):
+                shutil.rmtree(leftover, ignore_errors=True)
+    token = secrets.token_hex(4)
+    new, old = (folder / f".{name}.{token}.{suffix}" for suffix in ("new", "old"))
+    new.mkdir()
+    try:
+        images, labels = make(lambda shape: _make_files(new, shape))
+        about: dict[str, Any] = {"fingerprint": fingerprint}
+        for part, array in zip(_NAMES, (images, labels), strict=True):
+            array.flush()  # pyright: ignore[reportAttributeAccessIssue]
+            facts = {"dtype": array.dtype.name, "shape": list(array.shape)}
+            about[part] = {**facts, "sha256": checksum(array)}
+        (new / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).rename(old)
+        try:
+            new.rename(folder / name)
+        except OSError:
+            if not (folder / name).is_dir():  # else another process was faster: its entry stays
+                raise
+    finally:
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _make_files(folder: Path, shape: tuple[int, ...]) -> Arrays:
+    """Returns arrays that are files, with all their room on the disk."""
+    arrays = []
+    for part, dtype, size in zip(_NAMES, (np.uint8, np.int32), (shape, shape[:1]), strict=True):
+        path = folder / f"{part}.npy"
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=size)
+        if hasattr(os, "posix_fallocate"):
+            # Else a full disk would kill the process at the first write that finds no room.
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        arrays.append(array)
+    images, labels = arrays
+    return images, labels

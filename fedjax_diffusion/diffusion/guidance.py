@@ -1,0 +1,78 @@
+"""Classifier-free guidance: drawing images of a class from a denoiser that was trained with labels.
+
+Ho and Salimans 2022, "Classifier-Free Diffusion Guidance". One network learns eps both with labels
+and, where these were dropped, without (``ddpm_loss``); drawing goes from the one towards the other.
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from fedjax_diffusion.diffusion.ddpm import NO_LABEL, DenoiserApply
+from fedjax_diffusion.diffusion.samplers import DenoiseFn
+from fedjax_diffusion.types import Array, Params
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """How a network that is given labels is trained for guidance.
+
+    Attributes:
+      label_dropout: probability in [0, 1] that an image is trained on without its label. At 0
+        there is nothing to guide away from: draw with scale 1 then.
+
+    Raises:
+      ValueError: a value outside of these.
+    """
+
+    label_dropout: float
+
+    def __post_init__(self):
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(
+                f"guidance.label_dropout must be in [0, 1], got {self.label_dropout!r}"
+            )
+
+
+def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: float) -> DenoiseFn:
+    """Returns the guided prediction of eps, for a sampler.
+
+        eps = eps_null + w (eps_label - eps_null)
+
+    w = 0 draws without labels, w = 1 from the classes as they were learned, w > 1 what is most
+    typical of them, at the cost of variety. Ho and Salimans write w - 1 for this w.
+
+    Args:
+      denoiser_apply: predicts eps, with labels and without.
+      params: of the denoiser.
+      labels: int32 [B], of the images to draw.
+      scale: w, finite and >= 0; static.
+
+    Returns:
+      ``denoise_fn(x_t [B, H, W, C], t [B]) -> eps``. It asks the network once; for w other than 0
+      and 1, once with 2 B images.
+
+    Raises:
+      ValueError: if w is negative or not finite.
+
+    Source: Ho and Salimans 2022, equation 6.
+    """
+    check_scale("scale", scale)
+    no_labels = jnp.full_like(labels, NO_LABEL)
+
+    def denoise_fn(x_t: Array, t: Array) -> Array:
+        if scale in (0, 1):
+            return denoiser_apply(params, x_t, t, None, labels if scale else no_labels)
+        twice = (jnp.concatenate([x, x]) for x in (x_t, t))
+        both = jnp.concatenate([no_labels, labels])
+        eps_null, eps_label = jnp.split(denoiser_apply(params, *twice, None, both), 2)
+        return eps_null + scale * (eps_label - eps_null)
+
+    return denoise_fn
+
+
+def check_scale(name: str, scale: float) -> None:
+    """Raises ValueError unless ``scale`` may be w."""
+    if not (math.isfinite(scale) and scale >= 0):
+        raise ValueError(f"{name} must be a finite number >= 0, got {scale!r}")

@@ -1,0 +1,26 @@
+"""How good images are: features, and distances between sets of them."""
+
+from fedjax_diffusion.evaluation.classifier import Classifier, make_classifier_extractor
+from fedjax_diffusion.evaluation.distances import frechet_distance, kernel_distance
+from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
+from fedjax_diffusion.evaluation.inception_features import make_inception_extractor
+from fedjax_diffusion.evaluation.manifold import precision_recall
+from fedjax_diffusion.evaluation.statistics import (
+    FeatureStatistics,
+    measure_statistics,
+    reference_statistics,
+)
+
+__all__ = [
+    "Classifier",
+    "Extractor",
+    "FeatureStatistics",
+    "fingerprint_arrays",
+    "frechet_distance",
+    "kernel_distance",
+    "make_classifier_extractor",
+    "make_inception_extractor",
+    "measure_statistics",
+    "precision_recall",
+    "reference_statistics",
+]

@@ -1,0 +1,166 @@
+"""The pickle inside a ``.pth`` file, read as a description of tensors.
+
+A pickle may call whatever it can name. This reader lets it name the storage types of PyTorch and
+four functions, none of which does anything but note its arguments, and it refuses every opcode
+that ``torch.save`` has no use for before the pickle runs.
+"""
+
+import io
+import pickle
+import pickletools
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+STORAGE_DTYPES = {
+    "DoubleStorage": np.dtype(np.float64),
+    "FloatStorage": np.dtype(np.float32),
+    "HalfStorage": np.dtype(np.float16),
+    "BFloat16Storage": np.dtype(jnp.bfloat16),
+    "LongStorage": np.dtype(np.int64),
+    "IntStorage": np.dtype(np.int32),
+    "ShortStorage": np.dtype(np.int16),
+    "CharStorage": np.dtype(np.int8),
+    "ByteStorage": np.dtype(np.uint8),
+    "BoolStorage": np.dtype(np.bool_),
+}
+"""The types of storages that are read, by PyTorch's names."""
+
+
+class _StorageType(NamedTuple):
+    """What ``torch.FloatStorage`` and its like become."""
+
+    name: str
+
+
+class Storage(NamedTuple):
+    """A storage that the pickle refers to. ``num_elements`` counts from ``start``."""
+
+    key: str
+    type_name: str
+    start: int
+    num_elements: int
+
+
+class Tensor(NamedTuple):
+    """A tensor as a view of a storage; offset and strides count elements."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Named(dict):
+    """What ``collections.OrderedDict`` becomes: its attributes (``_metadata``) are dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state):
+        pass
+
+
+class _Call(NamedTuple):
+    """A function that the pickle may call. A tuple, so that the pickle cannot change it."""
+
+    name: str
+
+    def __call__(self, *arguments):
+        if self.name == "OrderedDict":
+            return _Named(*arguments)
+        if self.name == "_rebuild_parameter":  # (data, requires_grad, backward_hooks)
+            return arguments[0]
+        storage, offset, shape, strides = arguments[:4]  # then requires_grad and hooks
+        if not isinstance(storage, Storage):
+            raise pickle.UnpicklingError("a tensor without a storage")
+        return Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+# What torch.save writes, at pickle protocols 2 to 4.
+_OPCODES = """
+PROTO FRAME STOP GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
+MARK EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS
+NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE SHORT_BINUNICODE
+BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET
+"""
+_OPCODE_NAMES = frozenset(_OPCODES.split())
+
+_CALLS = {
+    ("collections", "OrderedDict"): _Call("OrderedDict"),
+    ("torch._utils", "_rebuild_tensor_v2"): _Call("_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_tensor"): _Call("_rebuild_tensor"),
+    ("torch._utils", "_rebuild_parameter"): _Call("_rebuild_parameter"),
+}
+
+
+class _ForbiddenError(ValueError):
+    """The pickle names something that a state dict has no need of."""
+
+
+def _find_name(module: str, name: str) -> Any:
+    if module == "torch" and name in STORAGE_DTYPES:
+        return _StorageType(name)
+    if (module, name) not in _CALLS:
+        raise _ForbiddenError(f"it names {module}.{name}, which no file of weights needs")
+    return _CALLS[module, name]
+
+
+class _Unpickler(pickle.Unpickler):
+    """An unpickler whose pickles can describe tensors and do nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _find_name(module, name)
+
+    def persistent_load(self, pid: Any) -> Storage:
+        kind, storage_type, key, _location, num_elements = pid[:5]
+        if kind != "storage" or not isinstance(storage_type, _StorageType):
+            raise pickle.UnpicklingError("a persistent id that is no storage")
+        view = pid[5] if len(pid) > 5 else None  # only in the stream: (key, offset, elements)
+        start, num_viewed = (0, num_elements) if view is None else view[1:]
+        return Storage(key, storage_type.name, start, num_viewed)
+
+
+def _scan(stream: io.BytesIO) -> None:
+    """Refuses a pickle before it runs; leaves the stream behind it."""
+    argument: Any
+    for opcode, argument, position in pickletools.genops(stream):
+        if opcode.name in ("GLOBAL", "INST"):
+            _find_name(*argument.split(" ", 1))
+        if opcode.name not in _OPCODE_NAMES:
+            raise _ForbiddenError(f"its pickle uses {opcode.name}, which no file of weights needs")
+        # The unpickler's memo is a list: a huge index would fill the memory.
+        if opcode.name == "LONG_BINPUT" and argument > (position or 0):
+            raise _ForbiddenError(f"its pickle has the memo index {argument}")
+
+
+def unpickle(stream: io.BytesIO) -> Any:
+    """Returns what the next pickle of a stream describes, and leaves the stream behind it.
+
+    Raises:
+      ValueError: the pickle is damaged, or has a name or an opcode that a state dict has not.
+    """
+    start = stream.tell()
+    try:
+        _scan(stream)
+        stream.seek(start)
+        return _Unpickler(stream).load()
+    except _ForbiddenError:
+        raise
+    except Exception as error:  # a damaged pickle may raise nearly anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"its pickle is damaged ({reason})") from error
+
+
+def to_named_tensors(unpickled: Any) -> dict[str, Tensor]:
+    """Returns what a state dict's pickle describes; a ValueError if it is no flat state dict."""
+    if not isinstance(unpickled, dict):
+        raise ValueError(f"it holds a {type(unpickled).__name__}, not a dict of tensors")
+    for name, value in unpickled.items():
+        if not isinstance(name, str):
+            raise ValueError(f"it has an entry under a {type(name).__name__}, not under a name")
+        if not isinstance(value, Tensor):
+            raise ValueError(f"its entry {name} is a {type(value).__name__}, not a tensor")
+        if not isinstance(value.storage.key, str):
+            raise ValueError(f"the storage of its tensor {name} has no name")
+    return dict(unpickled)

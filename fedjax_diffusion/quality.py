@@ -1,0 +1,105 @@
+"""How good images are: distances from real ones, in the features of an extractor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedjax_diffusion.data import ImageDataset
+from fedjax_diffusion.evaluation import (
+    Extractor,
+    frechet_distance,
+    kernel_distance,
+    make_classifier_extractor,
+    make_inception_extractor,
+    measure_statistics,
+    precision_recall,
+    reference_statistics,
+)
+
+DISTANCE_NAMES = {
+    "inception": ("fid", "kid"),
+    "other_inception": ("frechet_inception_other_weights", "kernel_inception_other_weights"),
+    "classifier": ("fcd", "kcd"),
+}
+"""What the Fréchet and the kernel distance are called, by extractor: FID is one network's alone."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the quality of images is measured.
+
+    Attributes:
+      num_samples: images drawn, >= 2.
+      inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
+        a small classifier trained on the same data takes its place, and distances are named for it.
+      held_out_split: of the data set, real images whose distance is the floor; None: no floor.
+
+    Raises:
+      ValueError: a number below 2.
+    """
+
+    num_samples: int
+    inception_weights: str | None = None
+    held_out_split: str | None = None
+
+    def __post_init__(self):
+        if self.num_samples < 2:
+            raise ValueError(f"evaluation.num_samples must be at least 2, got {self.num_samples}")
+
+
+def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor:
+    """Returns what turns images into features.
+
+    Raises:
+      ValueError: the weights cannot be read, or there are no labels to train a classifier on.
+    """
+    if config.inception_weights is not None:
+        return make_inception_extractor(config.inception_weights)
+    return make_classifier_extractor(dataset)
+
+
+def measure_quality(
+    images: np.ndarray, dataset: ImageDataset, held_out: ImageDataset | None, extractor: Extractor
+) -> dict[str, Any]:
+    """Returns what is known of the quality of images, against all images of a data set.
+
+    Args:
+      images: uint8 [N, H, W, C].
+      dataset: the real ones.
+      held_out: other real ones, whose distance is a floor: what no model can be expected to beat.
+      extractor: of features.
+
+    Returns:
+      The Fréchet and the kernel distance, each under its name, with ``_floor`` where there is one;
+      precision and recall; sample counts; name and fingerprint of the extractor.
+    """
+    frechet, kernel = DISTANCE_NAMES[extractor.name]
+    features = extractor.extract(images)
+    real_features = extractor.extract(_spread(dataset.images, len(images)))
+    real = reference_statistics(extractor, dataset.images)
+    kernel_mean, kernel_error = kernel_distance(real_features, features)
+    precision, recall = precision_recall(real_features, features)
+    quality = {
+        frechet: frechet_distance(measure_statistics([features]), real),
+        kernel: kernel_mean,
+        f"{kernel}_standard_error": kernel_error,
+        "precision": precision,
+        "recall": recall,
+        "num_samples": len(images),
+        "num_real": len(dataset.images),
+        "extractor": extractor.name,
+        "extractor_fingerprint": extractor.fingerprint,
+        "data": dataset.name,
+    }
+    if held_out is not None:
+        statistics = reference_statistics(extractor, held_out.images)
+        quality[f"{frechet}_floor"] = frechet_distance(statistics, real)
+        quality["num_held_out"] = len(held_out.images)
+    return quality
+
+
+def _spread(images: np.ndarray, number: int) -> np.ndarray:
+    """Returns at most ``number`` images, evenly taken: files may be sorted by class."""
+    places = np.linspace(0, len(images) - 1, min(number, len(images)))
+    return images[np.rint(places).astype(int)]

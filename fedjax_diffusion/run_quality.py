@@ -1,0 +1,106 @@
+"""The quality of a run's images, or of a folder of PNGs, against a data set."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedjax_diffusion.config import Config
+from fedjax_diffusion.data import ImageDataset, load_images
+from fedjax_diffusion.quality import EvaluationConfig, make_extractor, measure_quality
+from fedjax_diffusion.records import EVALUATION, write_json
+from fedjax_diffusion.runner import load_run, read_config
+
+
+def evaluate(workdir: str | Path, evaluation: dict | None = None) -> dict[str, Any]:
+    """Draws images from the newest checkpoint of a run and returns their quality.
+
+    The images come from the averaged model (EMA), by the sampler of the run's config. The answer is
+    kept in ``evaluation.json``; asked the same of the same checkpoint again, it is read from there.
+
+    Args:
+      workdir: a run folder.
+      evaluation: settings of ``EvaluationConfig`` to change.
+
+    Raises:
+      ValueError: the folder holds no run with a checkpoint, or a setting does not fit.
+
+    **Guarantees**: the same run, settings and machine give the same numbers.
+    """
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    settings = EvaluationConfig(**{**config.evaluation, **(evaluation or {})})
+    experiment, state = load_run(workdir, {"num_samples": settings.num_samples})
+    asked = {"round": int(state.round), **_describe_sampling(experiment.config)}
+    extractor = make_extractor(settings, experiment.dataset)
+    asked |= {"extractor_fingerprint": extractor.fingerprint, **dataclasses.asdict(settings)}
+    path = workdir / EVALUATION
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["asked"] == asked:
+            return kept["quality"]
+    images = experiment.draw_samples(experiment.run_key, state.ema_params, int(state.round))
+    held_out = load_held_out(config, settings)
+    quality = measure_quality(images, experiment.dataset, held_out, extractor)
+    quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}
+    write_json(path, {"asked": asked, "quality": quality})
+    return quality
+
+
+def evaluate_folder(folder: str | Path, config: Config) -> dict[str, Any]:
+    """Returns the quality of the PNGs of a folder against the data of a config.
+
+    Args:
+      folder: holds ``*.png``, an image each, of the size of the data set's.
+      config: from ``load_config``; its groups ``data`` and ``evaluation`` matter.
+
+    Raises:
+      ValueError: there are fewer than two PNGs, or one is not as the data set's images.
+    """
+    settings = EvaluationConfig(**config.evaluation)
+    dataset = load_images(**config.data)
+    images = read_pngs(Path(folder), dataset.images.shape[1:])
+    extractor = make_extractor(settings, dataset)
+    return measure_quality(images, dataset, load_held_out(config, settings), extractor)
+
+
+def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the PNGs of a folder in the order of their names, uint8 [N, H, W, C].
+
+    Raises:
+      ValueError: there are fewer than two, or one cannot be read or has another size.
+    """
+    paths = sorted(folder.glob("*.png"))
+    if len(paths) < 2:
+        raise ValueError(f"{folder} must hold two or more .png files, it has {len(paths)}")
+    height, width, channels = image_shape
+    images = np.empty((len(paths), *image_shape), np.uint8)
+    for i, path in enumerate(paths):
+        try:
+            image = Image.open(path)
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        except OSError as error:
+            raise ValueError(f"{path} is not an image that can be read: {error}") from None
+        if pixels.shape[:2] != (height, width):
+            raise ValueError(
+                f"{path} must be an image of {height}x{width} as in the data set, it is "
+                f"{pixels.shape[0]}x{pixels.shape[1]}"
+            )
+        images[i] = pixels.reshape(image_shape)
+    return images
+
+
+def load_held_out(config: Config, settings: EvaluationConfig) -> ImageDataset | None:
+    """Returns the real images of the floor, None where none are asked for."""
+    if settings.held_out_split is None:
+        return None
+    return load_images(**{**config.data, "split": settings.held_out_split})
+
+
+def _describe_sampling(config: Config) -> dict[str, Any]:
+    """Returns how images are drawn, whatever their number."""
+    apart = ("every_rounds", "num_samples")
+    return {name: value for name, value in config.sampling.items() if name not in apart}
