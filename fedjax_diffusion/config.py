@@ -68,6 +68,22 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
     return changed
 
 
+def fill_missing(settings: Mapping[str, Any]) -> Config:
+    """Returns settings as they were saved, with the default for keys that did not exist then.
+
+    A key is added to the default with the value that changes nothing.
+    """
+
+    def fill(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+        missing = {key: value for key, value in default.items() if key not in given}
+        return missing | {
+            key: fill(value, default[key]) if isinstance(default.get(key), dict) else value
+            for key, value in given.items()
+        }
+
+    return ConfigDict(fill(settings, _load_file(find_config(_DEFAULT), "").to_dict()))
+
+
 def name_config(name: str) -> str:
     """Returns what a run of ``--config=NAME`` is called: the file without folder and ending."""
     return find_config(name.partition(":")[0]).stem

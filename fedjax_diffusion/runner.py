@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from fedjax_diffusion import records
 from fedjax_diffusion.checkpoints import CheckpointConfig, Checkpoints
 from fedjax_diffusion.conditions import RoundConditions
-from fedjax_diffusion.config import Config, flatten
+from fedjax_diffusion.config import Config, fill_missing, flatten
 from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.experiment import Experiment, build
 from fedjax_diffusion.hardware import ComputeConfig, describe_machine
@@ -119,7 +119,7 @@ def read_config(workdir: Path) -> Config:
     path = workdir / records.CONFIG
     if not path.exists():
         raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
-    return ConfigDict(json.loads(path.read_text()))
+    return fill_missing(json.loads(path.read_text()))
 
 
 def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
@@ -230,7 +230,7 @@ def _check_same_config(workdir: Path, settings: dict) -> None:
         if workdir.exists() and any(workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
-    earlier, new = (flatten(ConfigDict(c)) for c in (json.loads(path.read_text()), settings))
+    earlier, new = flatten(read_config(workdir)), flatten(ConfigDict(settings))
     for key in {**earlier, **new}:
         if earlier.get(key) != new.get(key):
             raise ValueError(
