@@ -7,6 +7,7 @@ import numpy as np
 
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.evaluation import (
+    MIN_SAMPLES,
     Extractor,
     frechet_distance,
     kernel_distance,
@@ -30,13 +31,13 @@ class EvaluationConfig:
     """How the quality of images is measured.
 
     Attributes:
-      num_samples: images drawn, >= 2.
+      num_samples: images drawn, >= 20.
       inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
         a small classifier trained on the same data takes its place, and distances are named for it.
-      held_out_split: of the data set, real images whose distance is the floor; None: no floor.
+      held_out_split: of the data set, real images whose distance is shown beside; None: not shown.
 
     Raises:
-      ValueError: a number below 2.
+      ValueError: a number below 20.
     """
 
     num_samples: int
@@ -44,8 +45,10 @@ class EvaluationConfig:
     held_out_split: str | None = None
 
     def __post_init__(self):
-        if self.num_samples < 2:
-            raise ValueError(f"evaluation.num_samples must be at least 2, got {self.num_samples}")
+        if self.num_samples < MIN_SAMPLES:
+            raise ValueError(
+                f"evaluation.num_samples must be at least {MIN_SAMPLES}, got {self.num_samples}"
+            )
 
 
 def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor:
@@ -67,7 +70,8 @@ def measure_quality(
     Args:
       images: uint8 [N, H, W, C].
       dataset: the real ones.
-      held_out: other real ones, whose distance is a floor: what no model can be expected to beat.
+      held_out: other real ones, whose distance is shown as ``_floor``. Distances of few images are
+        larger: it is a floor for that many.
       extractor: of features.
 
     Returns:

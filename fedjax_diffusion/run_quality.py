@@ -10,6 +10,7 @@ from PIL import Image
 
 from fedjax_diffusion.config import Config
 from fedjax_diffusion.data import ImageDataset, load_images
+from fedjax_diffusion.evaluation import MIN_SAMPLES
 from fedjax_diffusion.quality import EvaluationConfig, make_extractor, measure_quality
 from fedjax_diffusion.records import EVALUATION, write_json
 from fedjax_diffusion.runner import load_run, read_config
@@ -58,7 +59,7 @@ def evaluate_folder(folder: str | Path, config: Config) -> dict[str, Any]:
       config: from ``load_config``; its groups ``data`` and ``evaluation`` matter.
 
     Raises:
-      ValueError: there are fewer than two PNGs, or one is not as the data set's images.
+      ValueError: there are too few PNGs, or one is not as the data set's images.
     """
     settings = EvaluationConfig(**config.evaluation)
     dataset = load_images(**config.data)
@@ -71,11 +72,13 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
     """Returns the PNGs of a folder in the order of their names, uint8 [N, H, W, C].
 
     Raises:
-      ValueError: there are fewer than two, or one cannot be read or has another size.
+      ValueError: there are fewer than ``MIN_SAMPLES``, or one cannot be read or has another size.
     """
     paths = sorted(folder.glob("*.png"))
-    if len(paths) < 2:
-        raise ValueError(f"{folder} must hold two or more .png files, it has {len(paths)}")
+    if len(paths) < MIN_SAMPLES:
+        raise ValueError(
+            f"{folder} must hold {MIN_SAMPLES} or more .png files, it has {len(paths)}"
+        )
     height, width, channels = image_shape
     images = np.empty((len(paths), *image_shape), np.uint8)
     for i, path in enumerate(paths):

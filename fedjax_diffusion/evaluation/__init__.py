@@ -1,7 +1,7 @@
 """How good images are: features, and distances between sets of them."""
 
 from fedjax_diffusion.evaluation.classifier import Classifier, make_classifier_extractor
-from fedjax_diffusion.evaluation.distances import frechet_distance, kernel_distance
+from fedjax_diffusion.evaluation.distances import MIN_SAMPLES, frechet_distance, kernel_distance
 from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
 from fedjax_diffusion.evaluation.inception_features import make_inception_extractor
 from fedjax_diffusion.evaluation.manifold import precision_recall
@@ -12,6 +12,7 @@ from fedjax_diffusion.evaluation.statistics import (
 )
 
 __all__ = [
+    "MIN_SAMPLES",
     "Classifier",
     "Extractor",
     "FeatureStatistics",

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,8 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    save: Any = np.savez  # its stubs take `arrays` for its flag, which NumPy 2.0 has not
+    save(buffer, **arrays)
     body = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -4,6 +4,9 @@ import numpy as np
 
 from fedjax_diffusion.evaluation.statistics import FeatureStatistics
 
+MIN_SAMPLES = 20
+"""Of each side: ten blocks of two."""
+
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     """Returns the squared 2-Wasserstein distance of two Gaussians with these moments.
@@ -59,21 +62,22 @@ def kernel_distance(
     Args:
       x: float [N, D].
       y: float [M, D].
-      block_size: features of each side in a block; at most half of the smaller set.
+      block_size: features of each side in a block; at most a tenth of the smaller set, since the
+        error of fewer blocks is not known well.
       seed: of the shuffle.
 
     Returns:
       The mean, which may be negative, and its standard error. With Inception's features it is KID.
 
     Raises:
-      ValueError: a side has fewer than four features.
+      ValueError: a side has fewer than ``MIN_SAMPLES`` features.
 
     Source: Bińkowski et al. 2018, "Demystifying MMD GANs", equation 4.
     """
     number = min(len(x), len(y))
-    if number < 4:
-        raise ValueError(f"kernel distance needs four features or more of each side, got {number}")
-    size = min(block_size, number // 2)
+    if number < MIN_SAMPLES:
+        raise ValueError(f"kernel distance needs {MIN_SAMPLES} features a side, got {number}")
+    size = min(block_size, number // 10)
     generator = np.random.default_rng(seed)
     blocks = [
         np.asarray(z, np.float64)[generator.permutation(len(z))[: number // size * size]]

@@ -8,6 +8,9 @@ import numpy as np
 from fedjax_diffusion.evaluation.cache import keep_arrays
 from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
 
+_VERSION = 1
+"""Changes when a network's forward pass does, which fingerprints of weights do not show."""
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
@@ -43,7 +46,10 @@ def measure_statistics(batches: Iterable[np.ndarray]) -> FeatureStatistics:
     num_samples, mean, scatter = 0, np.zeros(()), np.zeros(())
     for batch in batches:
         features = np.asarray(batch, np.float64)
-        n, center = len(features), features.mean(axis=0)
+        n = len(features)
+        if not n:
+            continue
+        center = features.mean(axis=0)
         offset = center - mean
         total = num_samples + n
         scatter = scatter + (features - center).T @ (features - center)
@@ -68,6 +74,6 @@ def reference_statistics(extractor: Extractor, images: np.ndarray) -> FeatureSta
         found = measure_statistics(extractor.stream(images))
         return {"mean": found.mean, "covariance": found.covariance}
 
-    name = f"statistics_{extractor.fingerprint}_{fingerprint_arrays(images)}"
+    name = f"statistics_{_VERSION}_{extractor.fingerprint}_{fingerprint_arrays(images)}"
     kept = keep_arrays(name, measure)
     return FeatureStatistics(len(images), kept["mean"], kept["covariance"])

@@ -1,0 +1,98 @@
+"""A comparison: plays once, goes on with more seeds, and says what its rows say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fedjax_diffusion import run_quality
+from fedjax_diffusion.cli import main
+from fedjax_diffusion.compare import SchemeRow, folder, run_comparison, verdict
+from fedjax_diffusion.compare.pairs import Interval
+from tests.test_run_quality import pixels_as_features
+from tests.tiny import FLAGS, tiny_config
+
+SCHEMES = (
+    "full_precision: allocator.method=full_precision",
+    "two_bits: allocator.method=fixed_bits:2",
+)
+OPPONENTS = ("full_precision", "full_precision:max_frequency")
+
+
+def config_of(num_seeds):
+    return tiny_config(
+        num_rounds=1,
+        evaluation__num_samples=24,
+        allocator__opponents=OPPONENTS,
+        compare__schemes=SCHEMES,
+        compare__num_seeds=num_seeds,
+    )
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+        folder_path = tmp_path_factory.mktemp("compare") / "tiny"
+        return run_comparison(config_of(2), folder_path).workdir
+
+
+def test_its_folder_tells_all(workdir):
+    summary = json.loads((workdir / "summary.json").read_text())
+    full, two_bits = summary["schemes"]
+    assert (summary["reference"], full["scheme"], full["num_seeds"]) == ("full_precision",) * 2 + (
+        2,
+    )
+    assert full["difference_percent"] is None
+    assert full["saved_joules_percent"] == pytest.approx(0)
+    assert 0 < two_bits["saved_joules_percent"] < two_bits["saved_joules_percent_max_frequency"]
+    assert 85 < two_bits["saved_bytes_percent"] < 100 * (1 - 2 / 32)
+    lines = (workdir / "runs.csv").read_text().splitlines()
+    assert len(lines) == 5
+    distances = [float(line.split(",")[3]) for line in lines[1:]]
+    percents = [100 * (distances[i + 1] / distances[i] - 1) for i in (0, 2)]
+    assert two_bits["difference_percent"]["mean"] == pytest.approx(np.mean(percents))
+    assert (workdir / "figures" / "quality.png").stat().st_size > 10_000
+    assert (workdir / "two_bits" / "seed_1" / "metrics.jsonl").exists()
+
+
+def test_what_was_played_is_not_played_again(workdir, monkeypatch):
+    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    monkeypatch.setattr(run_quality, "measure_quality", lambda *_: pytest.fail("measured again"))
+    started = []
+    play = folder.run
+    monkeypatch.setattr(folder, "run", lambda *a: started.append(r := play(*a)) or r)
+    run_comparison(config_of(2), workdir)
+    assert [result.is_new for result in started] == [False] * 4
+
+
+def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
+    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    flags = [
+        *FLAGS,
+        "--config.num_rounds=1",
+        "--config.evaluation.num_samples=24",
+        f"--config.allocator.opponents={OPPONENTS}",
+        f"--config.compare.schemes={SCHEMES}",
+        "--config.compare.num_seeds=2",
+    ]
+    assert main(["compare", "--config=digits", f"--workdir={workdir}", *flags]) == 0
+    text = capsys.readouterr().out
+    assert "two_bits seed 1: fcd" in text
+    assert "saved A: joules against full_precision with the optimal split" in text
+    other = workdir / "two_bits" / "seed_0"
+    assert main(["compare", "--config=digits", f"--workdir={other}", *flags]) == 2
+    assert "the folder of a single run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        (Interval(-1, -3, 1.9), "within 2 % of full"),
+        (Interval(4, 2.1, 6), "worse than full by more than 2 %"),
+        (Interval(1, -3, 5), "not decided"),
+    ],
+)
+def test_the_verdict_is_by_the_end_of_the_interval(interval, said):
+    row = SchemeRow("own", 5, Interval(1, 1, 1), interval, *(0.0,) * 12)
+    assert said in verdict(row, "full", 2.0)

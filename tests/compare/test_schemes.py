@@ -1,0 +1,40 @@
+"""Schemes are read from lines; each run of a comparison is an ordinary run."""
+
+import pytest
+
+from fedjax_diffusion.compare import list_plays, parse_scheme
+from tests.tiny import tiny_config
+
+
+def test_a_scheme_is_a_name_and_settings():
+    assert parse_scheme("a_1: x.y=1:z , u=2") == ("a_1", {"x.y": "1:z", "u": "2"})
+    assert parse_scheme("plain:").overrides == {}
+    for line in ("no colon", "a b: x=1", ": x=1", "a: x", "../up: x=1"):
+        with pytest.raises(ValueError, match=r"compare\.schemes: .* must be 'NAME: key=value"):
+            parse_scheme(line)
+
+
+def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
+    schemes = ("full: allocator.method=full_precision", "own:")
+    few = list_plays(tiny_config(compare__schemes=schemes, compare__num_seeds=2, seed=3))
+    assert [(p.scheme, p.seed) for p in few] == [("full", 3), ("own", 3), ("full", 4), ("own", 4)]
+    assert [p.config.seed for p in few] == [3, 3, 4, 4]
+    assert few[0].config.allocator.method == "full_precision"
+    assert few[1].config.allocator.method == "on_demand"
+    more = list_plays(tiny_config(compare__schemes=(*schemes, "x:"), compare__num_seeds=5, seed=3))
+    assert more[0].config.to_dict() == few[0].config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"compare__num_seeds": 1}, "compare.num_seeds must be at least 2, got 1"),
+        ({"compare__tolerance_percent": 0.0}, "compare.tolerance_percent must be above 0"),
+        ({"compare__schemes": ("a:",)}, "two or more, each named once"),
+        ({"compare__schemes": ("a:", "a: seed=3")}, "two or more, each named once"),
+        ({"compare__schemes": ("a:", "b: allocator.bits=3")}, r"config\.allocator\.bits: unknown"),
+    ],
+)
+def test_what_does_not_fit_is_named(changed, said):
+    with pytest.raises(ValueError, match=said):
+        list_plays(tiny_config(**changed))
