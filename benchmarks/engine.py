@@ -4,13 +4,17 @@ Every engine is a process that stays warm; the benchmark lets them work in turn,
 one per core, where that is the engine), and takes medians. Ratios hold within one run only.
 
     python benchmarks/engine.py                      # what needs this package alone
-    python benchmarks/engine.py --torch_python=PATH --fedjax_python=PATH
+    python benchmarks/engine.py --torch_python=PATH --fedjax_python=PATH --flower_python=PATH
+    python benchmarks/engine.py --cases=0.27M-8x8:8,1.06M-8x8:8 --output=/dev/null
 
 PATH is the Python of an environment that has the opponent:
 
-    python -m venv torch_env && torch_env/bin/pip install torch numpy     # the CPU build
+    python -m venv torch_env && torch_env/bin/pip install torch numpy
+    python -m venv flower_env && flower_env/bin/pip install "flwr[simulation]" torch numpy
     git clone https://github.com/google/fedjax
     python -m venv fedjax_env && fedjax_env/bin/pip install -e . ./fedjax
+
+What of it was installed, by version, is written into the JSON.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -27,31 +32,41 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks.engines.models import MODELS  # noqa: E402
-
 OURS = "ours"
 PLAIN = "plain steps, all cores"
 PER_CORE = "plain steps, a process per core"
 LIMITS = (PLAIN, PER_CORE)
 
 
+PACKAGES = {
+    "torch": ("torch", "numpy"),
+    "fedjax": ("fedjax", "jax", "numpy"),
+    "flower": ("flwr", "ray", "torch", "numpy"),
+}
+"""Whose versions are written down, by opponent."""
+
+
 class Case(NamedTuple):
-    """A model, a number of clients and local steps of each."""
+    """A model, a number of clients, the local steps of each, and how many turns are taken."""
 
     model: str
     num_clients: int
     num_steps: int
+    num_turns: int
+
+    def __str__(self):
+        return f"{self.model}:{self.num_clients}"
 
 
 CASES = (
-    Case("0.27M-8x8", 4, 8),
-    Case("0.27M-8x8", 8, 8),
-    Case("0.27M-8x8", 64, 8),
-    Case("0.27M-8x8", 512, 8),
-    Case("1.06M-8x8", 8, 8),
-    Case("1.06M-16x16", 8, 8),
-    Case("4.24M-32x32", 4, 1),
-    Case("4.24M-32x32", 8, 1),
+    Case("0.27M-8x8", 4, 8, 5),
+    Case("0.27M-8x8", 8, 8, 5),
+    Case("0.27M-8x8", 64, 8, 5),
+    Case("0.27M-8x8", 512, 8, 3),
+    Case("1.06M-8x8", 8, 8, 5),
+    Case("1.06M-16x16", 8, 8, 3),
+    Case("4.24M-32x32", 4, 1, 3),
+    Case("4.24M-32x32", 8, 1, 3),
 )
 
 
@@ -60,27 +75,33 @@ class Engine:
 
     def __init__(self, commands: list[list[str]], num_client_steps: int):
         self._num_client_steps = num_client_steps
+        # Files, not pipes: nobody reads them while the engine works. They end with it.
+        self._told = [tempfile.TemporaryFile("w+") for _ in commands]  # noqa: SIM115
         self._processes = [
             subprocess.Popen(
                 command,
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=told,
                 text=True,
                 bufsize=1,
             )
-            for command in commands
+            for command, told in zip(commands, self._told, strict=True)
         ]
-        self.loss = [self._read(process)[1] for process in self._processes].pop()
+        self.loss = [self._read(i)[1] for i in range(len(commands))].pop()
 
-    def _read(self, process: subprocess.Popen) -> list[str]:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline().split()
+    def _read(self, i: int) -> list[str]:
+        stdout = self._processes[i].stdout
+        assert stdout is not None
+        line = stdout.readline().split()
         if not line:
-            raise RuntimeError(process.stderr.read()[-2000:])
+            raise RuntimeError(self._read_told(i)[-2000:])
         return line
+
+    def _read_told(self, i: int) -> str:
+        self._told[i].seek(0)
+        return self._told[i].read()
 
     def play(self) -> float:
         """Returns milliseconds per client-step of one turn; all processes work at once."""
@@ -88,30 +109,31 @@ class Engine:
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.write("go\n")
-        for process in self._processes:
-            self._read(process)
+        for i in range(len(self._processes)):
+            self._read(i)
         return 1e3 * (time.perf_counter() - start) / self._num_client_steps
 
     def stop(self) -> int | None:
         """Ends the processes and returns the first one's peak memory in MiB, if it told."""
-        outputs = [process.communicate()[1] for process in self._processes]
-        told = [line for line in outputs[0].splitlines() if line.startswith("peak memory")]
+        for process in self._processes:
+            process.communicate()
+        told = [s for s in self._read_told(0).splitlines() if s.startswith("peak memory")]
         return int(told[-1].split()[2]) if told else None
 
 
 def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int]]:
     """Returns, by engine, its commands and how many client-steps one turn of it takes."""
     total = case.num_clients * case.num_steps
-    few = min(total, 64 if case.model != "4.24M-32x32" else 4)  # plain steps are all alike
+    few = min(total, 64 if case.model != "4.24M-32x32" else 2)  # plain steps are all alike
     cores = sorted(os.sched_getaffinity(0))
 
     def module(python: str, name: str, *options: object) -> list[str]:
-        return [python, "-m", f"benchmarks.{name}", case.model, *map(str, options)]
+        return [python, "-m", f"benchmarks.engines.{name}", case.model, *map(str, options)]
 
     commands = {
-        PLAIN: ([module(sys.executable, "engines.plain", few)], few),
+        PLAIN: ([module(sys.executable, "plain", few)], few),
         PER_CORE: (
-            [module(sys.executable, "engines.plain", few, core) for core in cores],
+            [module(sys.executable, "plain", few, core) for core in cores],
             few * len(cores),
         ),
     }
@@ -119,20 +141,23 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
         client_map, conv, devices = way.rsplit(":", 2)
         devices = len(cores) if devices == "all" else devices
         options = (case.num_clients, case.num_steps, client_map, conv, devices)
-        commands[f"{OURS}, {way}"] = ([module(sys.executable, "engines.ours", *options)], total)
+        commands[f"{OURS}, {way}"] = ([module(sys.executable, "ours", *options)], total)
     if case.num_clients > 8:
         return commands  # opponents take clients one after the other: more of them cost the same
     options = (case.num_clients, case.num_steps)
     if case.model in arguments.naive.split(","):
-        command = module(sys.executable, "rival_engines.naive", case.num_clients, 1)
+        command = module(sys.executable, "naive", case.num_clients, 1)
         commands["naive vmap"] = ([command], case.num_clients)  # slow: one step of each client
+    size = count_parameters(case.model)
     if arguments.fedjax_python:
-        command = module(arguments.fedjax_python, "rival_engines.fedjax_steps", *options)
+        command = module(arguments.fedjax_python, "fedjax_steps", *options)
         commands["FedJAX"] = ([command], total)
     if arguments.torch_python:
-        size = count_parameters(case.model)
-        command = module(arguments.torch_python, "rival_engines.torch_steps", *options, size)
+        command = module(arguments.torch_python, "torch_steps", *options, size)
         commands["PyTorch"] = ([command], total)
+    if arguments.flower_python and str(case) == arguments.flower_case:
+        command = module(arguments.flower_python, "flower_rounds", *options, size)
+        commands["Flower"] = ([command], total)
     return commands
 
 
@@ -146,9 +171,20 @@ def count_parameters(name: str) -> int:
     return sum(x.size for x in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
 
 
+def list_versions(arguments) -> dict[str, dict[str, str]]:
+    """Returns the versions of what each opponent needs, in its own environment."""
+    versions = {}
+    for opponent, packages in PACKAGES.items():
+        if python := getattr(arguments, f"{opponent}_python"):
+            command = [python, "-m", "benchmarks.engines.versions", *packages]
+            versions[opponent] = json.loads(subprocess.check_output(command, cwd=ROOT, text=True))
+    return versions
+
+
 def measure(case: Case, arguments) -> dict:
     """Returns medians and peak memory of every engine on one case."""
     engines, skipped, memory = {}, {}, {}
+    start, load = time.perf_counter(), os.getloadavg()[0]
     for name, (commands, num_client_steps) in make_commands(case, arguments).items():
         if arguments.rows and not any(name.startswith(row) for row in arguments.rows.split(";")):
             continue
@@ -157,7 +193,7 @@ def measure(case: Case, arguments) -> dict:
         except RuntimeError as error:
             skipped[name] = str(error).strip().splitlines()[-1]
     turns = {name: [] for name in engines}
-    for _ in range(arguments.repeats):
+    for _ in range(arguments.turns or case.num_turns):
         for name, engine in engines.items():
             turns[name].append(engine.play())
     losses = {name: float(engine.loss) for name, engine in engines.items()}
@@ -167,6 +203,9 @@ def measure(case: Case, arguments) -> dict:
     medians = {name: statistics.median(times) for name, times in turns.items()}
     return {
         **case._asdict(),
+        "num_turns": arguments.turns or case.num_turns,
+        "load_before": load,
+        "seconds": round(time.perf_counter() - start),
         "milliseconds_per_client_step": medians,
         "peak_memory_mib": memory,
         "loss": losses,
@@ -197,25 +236,33 @@ def summarize(result: dict) -> None:
 def main() -> None:
     """Measures every case and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", default=",".join(MODELS), help="of these, separated by commas")
-    parser.add_argument("--clients", default="4,8,64,512", help="numbers of clients")
+    parser.add_argument("--cases", default=",".join(map(str, CASES)), help="MODEL:CLIENTS,...")
     parser.add_argument("--rows", help="only engines whose names begin so, separated by ;")
     parser.add_argument("--ours", default="map:auto:all", help="ways CLIENT_MAP:CONV:DEVICES")
-    parser.add_argument("--naive", default="", help="models whose naive vmap is measured, too")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--torch_python")
-    parser.add_argument("--fedjax_python")
+    naive = "0.27M-8x8,1.06M-16x16"
+    parser.add_argument("--naive", default=naive, help="models whose naive vmap is measured, too")
+    parser.add_argument("--turns", type=int, help="of every engine; else 5, of slow cases 3")
+    for opponent in PACKAGES:
+        parser.add_argument(f"--{opponent}_python")
+    parser.add_argument("--flower_case", default="0.27M-8x8:8", help="the one that Flower runs")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
-    clients = [int(number) for number in arguments.clients.split(",")]
-    results = []
+    names = arguments.cases.split(",")
+    if unknown := set(names) - {str(case) for case in CASES}:
+        parser.error(f"--cases must be of {', '.join(map(str, CASES))}, got {unknown}")
+    versions, results = list_versions(arguments), []
     for case in CASES:
-        if case.model in arguments.models.split(",") and case.num_clients in clients:
+        if str(case) in names:
             results.append(measure(case, arguments))
             summarize(results[-1])
     from fedjax_diffusion.hardware import describe_machine
 
-    content = {"date": time.strftime("%Y-%m-%d"), "machine": describe_machine(), "cases": results}
+    content = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "opponents": versions,
+        "cases": results,
+    }
     arguments.output.write_text(json.dumps(content, indent=2) + "\n")
 
 

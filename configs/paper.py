@@ -1,7 +1,7 @@
 """The paper's comparison on CIFAR-10: the 35.7 M DDPM, full precision, 8 bits for all, on demand.
 
-Compare:  fedjax-diffusion compare --config=configs/paper.py --config.data.data_dir=TFDS_FOLDER \\
-              --config.evaluation.inception_weights=pt_inception-2015-12-05-6726825d.pth
+Compare:  fedjax-diffusion compare --config=configs/paper.py --config.data.data_dir=TFDS_FOLDER
+          (FID: --config.evaluation.inception_weights=pt_inception-2015-12-05-6726825d.pth)
 Run:      fedjax-diffusion run --config=configs/paper.py --config.data.data_dir=TFDS_FOLDER
           (the on-demand scheme alone)
 Needs:    CIFAR-10 prepared for TFDS, FID's Inception weights (without them distances are fcd), and

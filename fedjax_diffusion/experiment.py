@@ -93,6 +93,9 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     check_types(config)
     check_scalars(config)
     dataset = load_images(**config.data)
+    if config.model.num_classes not in (None, dataset.num_classes):
+        number, there = config.model.num_classes, f"{dataset.num_classes} classes of {dataset.name}"
+        raise ValueError(f"model.num_classes must be None or the {there}, got {number}")
     parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
     num_examples = np.array([len(part) for part in parts])
     cohort_size = len(parts) if config.cohort_size is None else config.cohort_size

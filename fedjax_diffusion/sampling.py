@@ -24,8 +24,6 @@ from fedjax_diffusion.types import Array, Key, Params
 
 _BATCH = 32
 """Images at once on a device; a number of its own, so that images do not depend on the devices."""
-_BATCHES_PER_CALL = 4
-"""Batches that a device draws, at most, before the host hears of it."""
 
 
 @dataclass(frozen=True)
@@ -114,24 +112,11 @@ def make_draw_samples(
         )
     batch_size = min(_BATCH, config.num_samples)
     draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
-
-    def draw_batches(keys: Key, labels: Array | None, params: Params) -> Array:
-        def draw_batch(batch: tuple[Key, Array | None]) -> Array:
-            key, labels = batch
-            if labels is None:
-                return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
-            return draw_images(key, guide(denoiser.apply, params, labels, config.guidance_scale))
-
-        return jax.lax.map(draw_batch, (keys, labels))
-
-    num_devices, placement = 1, None
-    if mesh is not None:
-        (axis,), num_devices = mesh.axis_names, mesh.size
-        specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
-        draw_batches = jax.shard_map(draw_batches, mesh=mesh, check_vma=False, **specs)
-        placement = NamedSharding(mesh, P())
-    draw_batches = jax.jit(draw_batches)
-    calls = _share_out(-(-config.num_samples // batch_size), num_devices)
+    draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
+    num_devices = 1 if mesh is None else mesh.size
+    placement = None if mesh is None else NamedSharding(mesh, P())
+    num_calls = -(-config.num_samples // (batch_size * num_devices))
+    calls = np.arange(num_calls * num_devices, dtype=np.int32).reshape(num_calls, num_devices)
 
     def draw(
         run_key: Key,
@@ -144,8 +129,8 @@ def make_draw_samples(
         images = []
         for numbers in calls:
             labels = None if num_classes is None else _label(numbers, batch_size, num_classes)
-            drawn = draw_batches(step_keys(key, jnp.asarray(numbers)), labels, params)
-            images.append(np.asarray(drawn).reshape(-1, *image_shape))
+            keys = step_keys(key, jnp.asarray(numbers))
+            images.append(np.asarray(draw_batches(keys, labels, params)))
             if on_progress is not None:
                 on_progress(min(config.num_samples, sum(map(len, images))))
         return np.concatenate(images)[: config.num_samples]
@@ -153,10 +138,14 @@ def make_draw_samples(
     return draw
 
 
+_DrawImages = Callable[[Key, DenoiseFn], Array]
+"""``draw_images(key, denoise_fn) -> uint8 [B, H, W, C]``, one batch."""
+
+
 def _make_draw_images(
     config: SamplingConfig, schedule: NoiseSchedule, shape: tuple[int, ...]
-) -> Callable[[Key, DenoiseFn], Array]:
-    """Returns ``draw_images(key, denoise_fn) -> uint8`` images of one batch."""
+) -> _DrawImages:
+    """Returns the config's sampler, for images of ``shape`` [B, H, W, C]."""
     sampler = SAMPLERS[config.sampler]
 
     def draw_images(key: Key, denoise_fn: DenoiseFn) -> Array:
@@ -170,15 +159,21 @@ def _make_draw_images(
     return draw_images
 
 
-def _share_out(num_batches: int, num_devices: int) -> np.ndarray:
-    """Returns the batches of each call, int32 [calls, devices x batches of a device].
+def _make_draw_batches(
+    draw_images: _DrawImages, denoiser: Denoiser, scale: float, mesh: Mesh | None
+) -> Callable[[Key, Array | None, Params], Array]:
+    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n devices a batch each."""
 
-    All calls are of one size, so the last ones may lie beyond ``num_batches``.
-    """
-    per_device = -(-num_batches // num_devices)
-    num_calls = -(-per_device // _BATCHES_PER_CALL)
-    per_call = num_devices * -(-per_device // num_calls)
-    return np.arange(num_calls * per_call, dtype=np.int32).reshape(num_calls, per_call)
+    def draw_batch(keys: Key, labels: Array | None, params: Params) -> Array:
+        if labels is None:
+            return draw_images(keys[0], lambda x_t, t: denoiser.apply(params, x_t, t))
+        return draw_images(keys[0], guide(denoiser.apply, params, labels[0], scale))
+
+    if mesh is not None:
+        (axis,) = mesh.axis_names
+        specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
+        draw_batch = jax.shard_map(draw_batch, mesh=mesh, check_vma=False, **specs)
+    return jax.jit(draw_batch)
 
 
 def _label(numbers: np.ndarray, batch_size: int, num_classes: int) -> Array:

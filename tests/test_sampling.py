@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.data import images_to_uint8
-from fedjax_diffusion.diffusion import Denoiser, make_schedule, sample_ddim
+from fedjax_diffusion.diffusion import Denoiser, guide, make_schedule, sample_ddim
+from fedjax_diffusion.hardware import make_mesh
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 from fedjax_diffusion.sampling import SamplingConfig, make_draw_samples
 
@@ -21,10 +22,18 @@ DENOISER = Denoiser(
 )
 
 
+def shift_apply(params, x_t, t, dropout_key=None, labels=None):
+    """Predicts an eps that depends on the label and on nothing else; no label is -1."""
+    return jnp.broadcast_to(params["scale"] * labels.reshape(-1, 1, 1, 1), x_t.shape)
+
+
+WITH_CLASSES = Denoiser(DENOISER.init, shift_apply, num_classes=3)
+
+
 @functools.cache
-def draw_of(num_samples):
-    config = dataclasses.replace(CONFIG, num_samples=num_samples)
-    return make_draw_samples(config, DENOISER, SCHEDULE, SHAPE)
+def draw_of(num_samples, num_devices=1, denoiser=DENOISER, **changes):
+    config = dataclasses.replace(CONFIG, num_samples=num_samples, **changes)
+    return make_draw_samples(config, denoiser, SCHEDULE, SHAPE, make_mesh(num_devices))
 
 
 def test_more_images_than_a_batch_are_drawn_batch_by_batch():
@@ -48,6 +57,48 @@ def test_more_images_than_a_batch_are_drawn_batch_by_batch():
     assert len(np.unique(images, axis=0)) == 70
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_an_image_does_not_depend_on_how_many_are_drawn_nor_on_the_devices(eta):
+    key = seed_to_key(1)
+    images = draw_of(300, eta=eta)(key, PARAMS, 5)
+    for num_samples, num_devices in ((300, 2), (70, 1), (33, 8)):
+        few = draw_of(num_samples, num_devices, eta=eta)(key, PARAMS, 5)
+        np.testing.assert_array_equal(few, images[:num_samples])
+    one = draw_of(3, eta=eta)(key, PARAMS, 5).astype(int)
+    np.testing.assert_allclose(one, images[:3].astype(int), atol=1)  # rounding: a smaller batch
+
+
+def test_progress_is_told_as_images_are_drawn():
+    for num_samples, num_devices, expected in (
+        (70, 1, [32, 64, 70]),  # batch by batch
+        (300, 2, [64, 128, 192, 256, 300]),  # a batch of each device
+        (3, 1, [3]),
+    ):
+        told = []
+        images = draw_of(num_samples, num_devices)(seed_to_key(1), PARAMS, 5, told.append)
+        assert told == expected
+        assert len(images) == num_samples
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_a_model_with_classes_draws_them_in_turn(scale):
+    """Image i is of class i mod 3, across batches and devices; against the sampler itself."""
+    key = seed_to_key(0)
+    draw = draw_of(70, 2, WITH_CLASSES, guidance_scale=scale)
+    images = draw(key, PARAMS, 5)
+    for i in range(3):
+        expected = sample_ddim(
+            stream_key(key, Stream.SAMPLE, 5, i),
+            guide(shift_apply, PARAMS, jnp.arange(32 * i, 32 * (i + 1)) % 3, scale),
+            SCHEDULE,
+            (32, *SHAPE),
+            num_steps=3,
+        )
+        ours = images[32 * i : 32 * (i + 1)].astype(int)
+        theirs = np.asarray(images_to_uint8(expected), int)[: len(ours)]
+        np.testing.assert_allclose(ours, theirs, atol=1)
+
+
 def test_key_counter_and_model_make_the_images():
     draw, key = draw_of(3), seed_to_key(0)
     images = draw(key, PARAMS, 5)
@@ -68,6 +119,11 @@ def test_key_counter_and_model_make_the_images():
         ({"every_rounds": 0}, "sampling.every_rounds must be at least 1, got 0"),
         ({"num_samples": 0}, "sampling.num_samples must be at least 1, got 0"),
         ({"num_steps": 0}, "sampling.num_steps must be at least 1, got 0"),
+        ({"eta": 1.5}, r"sampling.eta must be in \[0, 1\], got 1.5"),
+        ({"eta": float("nan")}, r"sampling.eta must be in \[0, 1\], got nan"),
+        ({"sampler": "ancestral", "num_steps": None, "eta": 0.5}, "eta: 0.5 is not allowed"),
+        ({"guidance_scale": -1.0}, "sampling.guidance_scale must be a finite number >= 0, got -1"),
+        ({"guidance_scale": 2.0}, "sampling.guidance_scale must be 1 for a model without model.n"),
         ({"num_steps": 7}, r"num_steps: 7 is not an integer in 1\.\.6"),
         ({"sampler": "ancestral"}, "num_steps: 3 is not allowed"),
     ],

@@ -12,8 +12,8 @@ import sys
 from benchmarks.engines.models import CLIP_NORM, LEARNING_RATE, MODELS, NUM_DIFFUSION_STEPS, serve
 
 
-def make_ingredients(name: str, num_clients: int, conv):
-    """Returns data, loss, batches, optimizer and initialization of a model."""
+def make_ingredients(name: str, num_clients: int, conv, **options):
+    """Returns data, loss, batches, optimizer and initialization; options are the denoiser's."""
     import numpy as np
     import optax
 
@@ -35,7 +35,7 @@ def make_ingredients(name: str, num_clients: int, conv):
     parts = np.split(np.arange(num_examples), min(num_clients, 64))
     data = make_client_data(dataset, [parts[k % 64] for k in range(num_clients)])
     unet = UNetConfig(channels=model.channels, channel_multipliers=(1, 1), num_res_blocks=1)
-    denoiser = make_denoiser(unet, model.image_shape, conv=conv)
+    denoiser = make_denoiser(unet, model.image_shape, conv=conv, **options)
     loss_fn = functools.partial(
         ddpm_loss, denoiser.apply, make_schedule("linear", NUM_DIFFUSION_STEPS)
     )

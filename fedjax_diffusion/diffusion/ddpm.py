@@ -88,7 +88,7 @@ def ddpm_loss(
       batch: images [B, H, W, C] in [-1, 1], labels [B].
       key: consumed: for t, eps, the denoiser's dropout and that of the labels.
       label_dropout: None: labels are not used. In [0, 1]: eps_theta is given the labels, each with
-        this probability as ``NO_LABEL``, so that it learns both what classifier-free guidance needs.
+        this probability as ``NO_LABEL``: it learns both that classifier-free guidance needs.
 
     Returns:
       float32 [].

@@ -64,9 +64,9 @@ def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: f
     def denoise_fn(x_t: Array, t: Array) -> Array:
         if scale in (0, 1):
             return denoiser_apply(params, x_t, t, None, labels if scale else no_labels)
-        twice = (jnp.concatenate([x, x]) for x in (x_t, t))
+        x_t, t = jnp.concatenate([x_t, x_t]), jnp.concatenate([t, t])
         both = jnp.concatenate([no_labels, labels])
-        eps_null, eps_label = jnp.split(denoiser_apply(params, *twice, None, both), 2)
+        eps_null, eps_label = jnp.split(denoiser_apply(params, x_t, t, None, both), 2)
         return eps_null + scale * (eps_label - eps_null)
 
     return denoise_fn

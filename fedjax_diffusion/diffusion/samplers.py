@@ -144,14 +144,6 @@ def sample_ddim(
     steps = _space_steps(schedule.num_steps, num_steps)
     if isinstance(eta, bool) or not 0 <= eta <= 1:
         raise ValueError(f"eta: {eta!r} is not a number in [0, 1]")
-    next_alpha_bars = jnp.append(schedule.alpha_bars[steps[1:]], 1.0)
-    next_noise_powers = jnp.append(schedule.noise_powers[steps[1:]], 0.0)
-    # 1 - a = (1 - a / a') + (a / a') (1 - a'): what a step redraws, and what it keeps. Nothing
-    # cancels that way, and no root of a negative number is taken.
-    noise_powers = schedule.noise_powers[steps]
-    kept = schedule.alpha_bars[steps] / next_alpha_bars * next_noise_powers / noise_powers
-    eps_scales = jnp.sqrt(next_noise_powers * (1 - eta**2 + eta**2 * kept))
-    sigmas = eta * jnp.sqrt(next_noise_powers * jnp.maximum(1 - kept, 0))
 
     def step(x_t: Array, now: tuple[Array, ...]) -> tuple[Array, None]:
         t, x_0_scale, eps_scale, sigma = now
@@ -163,8 +155,7 @@ def sample_ddim(
 
     key_start, key_noise = jax.random.split(key) if eta else (key, key)
     x_T = jax.random.normal(key_start, shape)
-    inputs = (jnp.asarray(steps), jnp.sqrt(next_alpha_bars), eps_scales, sigmas)
-    return lax.scan(step, x_T, inputs)[0]
+    return lax.scan(step, x_T, (jnp.asarray(steps), *_ddim_scales(schedule, steps, eta)))[0]
 
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
@@ -178,6 +169,21 @@ def _space_steps(T: int, num_steps: int | None) -> np.ndarray:
     if type(num_steps) is not int or not 1 <= num_steps <= T:
         raise ValueError(f"num_steps: {num_steps!r} is not an integer in 1..{T}")
     return np.rint(np.linspace(T - 1, 0, num_steps)).astype(np.int32)
+
+
+def _ddim_scales(
+    schedule: NoiseSchedule, steps: np.ndarray, eta: float
+) -> tuple[Array, Array, Array]:
+    """Returns what multiplies x_0, eps and fresh noise in each of the steps, [S] each."""
+    next_alpha_bars = jnp.append(schedule.alpha_bars[steps[1:]], 1.0)
+    next_noise_powers = jnp.append(schedule.noise_powers[steps[1:]], 0.0)
+    # 1 - a = (1 - a / a') + (a / a') (1 - a'): what a step redraws, and what it keeps. Nothing
+    # cancels that way, and no root of a negative number is taken.
+    kept = schedule.alpha_bars[steps] / next_alpha_bars
+    kept = kept * next_noise_powers / schedule.noise_powers[steps]
+    eps_scales = jnp.sqrt(next_noise_powers * (1 - eta**2 + eta**2 * kept))
+    sigmas = eta * jnp.sqrt(next_noise_powers * jnp.maximum(1 - kept, 0))
+    return jnp.sqrt(next_alpha_bars), eps_scales, sigmas
 
 
 def _predict(

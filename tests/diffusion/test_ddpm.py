@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.diffusion import (
+    NO_LABEL,
     ddpm_loss,
+    drop_labels,
     eps_to_x_0,
     linear_schedule,
     q_sample,
@@ -85,3 +87,40 @@ def test_each_key_has_its_own_draws():
 def test_a_denoiser_of_the_wrong_shape_is_refused():
     with pytest.raises(AssertionError, match="shape"):
         ddpm_loss(lambda p, x, t, k: x[:, :1], SCHEDULE, None, make_batch(2), jax.random.key(0))
+
+
+def test_labels_are_dropped_at_their_rate_whatever_they_are():
+    N, rate = 100_000, 0.1
+    labels = jnp.arange(N, dtype=jnp.int32) % 10
+    kept = np.asarray(drop_labels(jax.random.key(0), labels, rate)).reshape(-1, 10)
+    is_dropped = kept == NO_LABEL
+    np.testing.assert_array_equal(
+        kept[~is_dropped], (np.zeros_like(kept) + np.arange(10))[~is_dropped]
+    )
+    n = N // 10
+    assert (abs(is_dropped.mean(axis=0) - rate) < 5 * np.sqrt(rate * (1 - rate) / n)).all()
+    # Neighbours are independent: both of a pair are dropped at rate^2.
+    pairs = (is_dropped[:, ::2] & is_dropped[:, 1::2]).mean()
+    assert abs(pairs - rate**2) < 5 * np.sqrt(rate**2 * (1 - rate**2) / (N / 2))
+    for certain, expected in ((0.0, labels), (1.0, jnp.full(N, NO_LABEL))):
+        np.testing.assert_array_equal(drop_labels(jax.random.key(1), labels, certain), expected)
+
+
+def test_the_loss_with_labels_gives_them_to_the_denoiser_and_changes_nothing_else():
+    batch = Batch(make_batch(16).images, jnp.arange(16, dtype=jnp.int32))
+    calls = []
+
+    def denoiser_apply(params, x_t, t, dropout_key, labels=None):
+        calls.append((x_t, t, labels))
+        return params * x_t
+
+    losses = [
+        ddpm_loss(denoiser_apply, SCHEDULE, 0.3, batch, jax.random.key(0), label_dropout=rate)
+        for rate in (None, 0.0, 1.0)
+    ]
+    assert losses[0] == losses[1] == losses[2]
+    for call in calls[1:]:
+        jax.tree.map(np.testing.assert_array_equal, call[:2], calls[0][:2])
+    assert calls[0][2] is None
+    np.testing.assert_array_equal(calls[1][2], batch.labels)
+    np.testing.assert_array_equal(calls[2][2], NO_LABEL)

@@ -15,7 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.diffusion import SAMPLERS, SCHEDULES, make_schedule
+from fedjax_diffusion.diffusion import (
+    SAMPLERS,
+    SCHEDULES,
+    make_schedule,
+    sample_ancestral,
+    sample_ddim,
+)
 
 MU, S, N, T = 0.3, 0.5, 20_000, 200
 
@@ -25,12 +31,12 @@ def exact_eps(schedule, x_t, t):
     return jnp.sqrt(noise) * (x_t - jnp.sqrt(a) * MU) / (a * S**2 + noise)
 
 
-@functools.partial(jax.jit, static_argnames=("name", "num_steps"))
-def sample(name, key, schedule, num_steps=None):
+@functools.partial(jax.jit, static_argnames=("name", "num_steps", "eta"))
+def sample(name, key, schedule, num_steps=None, eta=0.0):
     denoise_fn = functools.partial(exact_eps, schedule)
     sampler = SAMPLERS[name]
     return sampler(
-        key, denoise_fn, schedule, (N, 1, 1, 1), num_steps=num_steps, is_clipped=False
+        key, denoise_fn, schedule, (N, 1, 1, 1), num_steps=num_steps, eta=eta, is_clipped=False
     ).ravel()
 
 
@@ -71,6 +77,22 @@ def ddim_map(schedule, steps):
     return slope, intercept
 
 
+def ddim_moments(schedule, steps, eta):
+    """Returns mean and variance of the result for any eta, equations 12 and 16 step by step."""
+    alpha_bars = np.append(np.cumprod(1 - np.asarray(schedule.betas, np.float64)), 1.0)
+    mean, variance = 0.0, 1.0
+    for t, t_next in zip(steps, [*steps[1:], schedule.num_steps], strict=True):
+        a, b = alpha_bars[t], alpha_bars[t_next]
+        gain, offset = predicted_x_0(a)
+        sigma = eta * np.sqrt((1 - b) / (1 - a)) * np.sqrt(1 - a / b)
+        ratio = np.sqrt((1 - b - sigma**2) / (1 - a))
+        x_0_weight = np.sqrt(b) - ratio * np.sqrt(a)
+        factor = x_0_weight * gain + ratio
+        mean = factor * mean + x_0_weight * offset
+        variance = factor**2 * variance + sigma**2
+    return mean, variance
+
+
 def assert_moments(samples, mean, variance):
     samples = np.asarray(samples, np.float64)
     assert abs(samples.mean() - mean) < 5 * np.sqrt(variance / N)
@@ -100,6 +122,60 @@ def test_ddim_is_its_affine_map_of_the_initial_noise(num_steps):
     assert_moments(samples, intercept, slope**2)
     if num_steps is None:
         np.testing.assert_allclose([intercept, slope**2], [MU, S**2], rtol=0.03)
+
+
+@pytest.mark.parametrize("num_steps", [None, 20, 2, 1])
+@pytest.mark.parametrize("eta", [0.4, 1.0])
+def test_ddim_has_the_moments_of_its_equations_at_every_eta(num_steps, eta):
+    schedule = make_schedule("linear", T)
+    steps = np.rint(np.linspace(T - 1, 0, num_steps or T)).astype(int)
+    mean, variance = ddim_moments(schedule, steps, eta)
+    assert_moments(sample("ddim", jax.random.key(2), schedule, num_steps, eta), mean, variance)
+
+
+def test_with_all_steps_eta_leads_from_the_deterministic_map_to_the_ancestral_law():
+    """In float64, of the two other derivations of this file; and T steps reach the data."""
+    schedule, steps = make_schedule("cosine", T), range(T - 1, -1, -1)
+    slope, intercept = ddim_map(schedule, steps)
+    np.testing.assert_allclose(ddim_moments(schedule, steps, 0.0), (intercept, slope**2))
+    np.testing.assert_allclose(ddim_moments(schedule, steps, 1.0), ancestral_moments(schedule))
+    finer = make_schedule("cosine", 2 * T)
+    for eta in (0.0, 0.4, 1.0):
+        variance = ddim_moments(schedule, steps, eta)[1]
+        finer_variance = ddim_moments(finer, range(2 * T - 1, -1, -1), eta)[1]
+        np.testing.assert_allclose((S**2 - finer_variance) / (S**2 - variance), 0.5, rtol=0.1)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_at_eta_1_all_steps_of_ddim_are_ancestral_sampling(name):
+    """Image by image: both draw the same noise."""
+    schedule = make_schedule(name, T)
+    args = jax.random.key(3), functools.partial(exact_eps, schedule), schedule, (64, 1, 1, 1)
+    for is_clipped in (False, True):
+        ddim = sample_ddim(*args, eta=1.0, is_clipped=is_clipped)
+        ancestral = sample_ancestral(*args, is_clipped=is_clipped)
+        np.testing.assert_allclose(ddim, ancestral, atol=1e-4)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_every_step_has_the_marginal_of_the_forward_process(eta):
+    """Data that is one point: x_0 is known exactly, and x_t ~ N(sqrt(a) x_0, 1 - a) at each t."""
+    schedule, x_0, seen = make_schedule("linear", T), 0.6, []
+
+    def denoise_fn(x_t, t):
+        seen.append((int(t[0]), np.asarray(x_t, np.float64)))
+        a, noise = schedule.alpha_bars[t[0]], schedule.noise_powers[t[0]]
+        return (x_t - jnp.sqrt(a) * x_0) / jnp.sqrt(noise)
+
+    with jax.disable_jit():  # a scan is a loop then, and x_t are numbers
+        sample_ddim(jax.random.key(4), denoise_fn, schedule, (N, 1, 1, 1), num_steps=5, eta=eta)
+    assert [t for t, _ in seen] == [199, 149, 100, 50, 0]
+    alpha_bars = np.cumprod(1 - np.asarray(schedule.betas, np.float64))
+    for t, x_t in seen[1:]:
+        assert_moments(x_t, np.sqrt(alpha_bars[t]) * x_0, 1 - alpha_bars[t])
+    first, last = (x_t.ravel() for _, x_t in (seen[0], seen[-1]))
+    correlation = abs(np.corrcoef(first, last)[0, 1])
+    assert correlation > 0.999 if eta == 0 else correlation < 0.999 - 0.1 * eta
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -140,3 +216,19 @@ def test_a_wrong_number_of_steps_is_a_one_line_error(name, num_steps, message):
     args = jax.random.key(0), lambda x, t: x, make_schedule("linear", 10), (1, 1, 1, 1)
     with pytest.raises(ValueError, match=message):
         SAMPLERS[name](*args, num_steps=num_steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "eta", "message"),
+    [
+        ("ddim", -0.1, r"^eta: -0\.1 is not a number in \[0, 1\]$"),
+        ("ddim", 1.1, r"^eta: 1\.1 is not a number in \[0, 1\]$"),
+        ("ddim", float("nan"), r"^eta: nan is not a number in \[0, 1\]$"),
+        ("ddim", True, r"^eta: True is not a number in \[0, 1\]$"),
+        ("ancestral", 0.5, r"^eta: 0\.5 is not allowed, it is of ddim"),
+    ],
+)
+def test_a_wrong_eta_is_a_one_line_error(name, eta, message):
+    args = jax.random.key(0), lambda x, t: x, make_schedule("linear", 10), (1, 1, 1, 1)
+    with pytest.raises(ValueError, match=message):
+        SAMPLERS[name](*args, eta=eta)

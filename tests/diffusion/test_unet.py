@@ -151,6 +151,8 @@ def test_groups_divide_the_channels_and_hold_at_least_four(channels, num_groups,
         ("dropout", float("nan"), r"a number in \[0, 1\)"),
         ("dropout", False, r"a number in \[0, 1\)"),
         ("num_groups", None, "an integer >= 1"),
+        ("num_classes", 0, "None or an integer >= 1"),
+        ("num_classes", True, "None or an integer >= 1"),
     ],
 )
 def test_a_bad_field_is_a_one_line_error(field, value, allowed):

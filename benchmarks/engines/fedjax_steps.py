@@ -1,6 +1,6 @@
 """FedJAX: its for_each_client, jit backend, used as in its federated averaging.
 
-    python -m benchmarks.rival_engines.fedjax_steps MODEL NUM_CLIENTS NUM_STEPS
+    python -m benchmarks.engines.fedjax_steps MODEL NUM_CLIENTS NUM_STEPS
 
 The U-Net, its loss and the optimizer are ours; client data sets, batches, the loop over clients
 and the average are FedJAX's. Nothing is quantized.

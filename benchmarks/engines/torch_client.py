@@ -1,13 +1,9 @@
-"""PyTorch, eager, channels last: clients one after the other, two threads inside an operation.
+"""A client in PyTorch, eager, channels last: what torch_steps and flower_rounds train."""
 
-    python -m benchmarks.rival_engines.torch_steps MODEL NUM_CLIENTS NUM_STEPS NUM_PARAMETERS
-
-The loop is the usual one: permuted indices into a tensor in memory, Adam, clip_grad_norm_.
-"""
-
-import sys
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.engines.models import (
@@ -16,33 +12,39 @@ from benchmarks.engines.models import (
     LEARNING_RATE,
     MODELS,
     NUM_DIFFUSION_STEPS,
-    serve,
 )
-from benchmarks.rival_engines.torch_unet import UNet
+from benchmarks.engines.torch_unet import UNet
+
+Weights = dict[str, Tensor]
 
 
-def main(name: str, num_clients: str, num_steps: str, num_parameters: str) -> None:
-    """Times ``num_steps`` local steps of each client."""
-    torch.set_num_threads(2)
+def make_client(
+    name: str, num_clients: int, num_steps: int, num_parameters: int
+) -> tuple[Callable[[], Weights], Callable[[int, Weights], Tensor]]:
+    """Returns ``weights()`` and ``train(client, weights)``, which ends with the last step's loss.
+
+    The loop is the usual one: permuted indices into a tensor in memory, Adam, clip_grad_norm_.
+    ``weights()`` are those of the one model in memory: before any training the initial ones,
+    afterwards those of the client that trained last.
+    """
     torch.manual_seed(0)
     spec = MODELS[name]
     height, width, channels = spec.image_shape
     unet = UNet(spec.channels, channels).to(memory_format=torch.channels_last)
     count = sum(parameter.numel() for parameter in unet.parameters())
-    if count != int(num_parameters):
+    if count != num_parameters:
         raise SystemExit(f"{count} parameters, ours has {num_parameters}")
-    start = {key: value.clone() for key, value in unet.state_dict().items()}
-    shape = (min(int(num_clients), 64), EXAMPLES_PER_CLIENT, channels, height, width)
+    shape = (min(num_clients, 64), EXAMPLES_PER_CLIENT, channels, height, width)
     images = torch.randint(0, 256, shape, dtype=torch.uint8)
     betas = 1000 / NUM_DIFFUSION_STEPS * torch.linspace(1e-4, 0.02, NUM_DIFFUSION_STEPS)
     alpha_bars = torch.cumprod(1 - betas.double(), 0).float()
     signals, noises = alpha_bars.sqrt(), (1 - alpha_bars).sqrt()
 
-    def train(client: int) -> torch.Tensor:
-        unet.load_state_dict(start)
+    def train(client: int, weights: Weights) -> Tensor:
+        unet.load_state_dict(weights)
         optimizer = torch.optim.Adam(unet.parameters(), LEARNING_RATE)
         order, loss = torch.empty(0, dtype=torch.long), torch.zeros(())
-        for _ in range(int(num_steps)):
+        for _ in range(num_steps):
             while len(order) < spec.batch_size:
                 order = torch.cat([order, torch.randperm(EXAMPLES_PER_CLIENT)])
             index, order = order[: spec.batch_size], order[spec.batch_size :]
@@ -58,12 +60,4 @@ def main(name: str, num_clients: str, num_steps: str, num_parameters: str) -> No
             optimizer.step()
         return loss.detach()
 
-    def run() -> float:
-        losses = [train(client) for client in range(int(num_clients))]
-        return float(torch.stack(losses).mean())
-
-    serve(run)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return unet.state_dict, train

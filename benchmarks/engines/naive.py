@@ -1,6 +1,6 @@
 """What a notebook would hold: vmap over clients of a scan over local steps, stock convolutions.
 
-    python -m benchmarks.rival_engines.naive MODEL NUM_CLIENTS NUM_STEPS
+    python -m benchmarks.engines.naive MODEL NUM_CLIENTS NUM_STEPS
 
 Plain JAX around our U-Net, data and optimizer; the clients' parameters are averaged, nothing is
 quantized.

@@ -1,0 +1,31 @@
+"""Prints, as JSON, the versions of the named packages in the environment that runs it.
+
+    python -m benchmarks.engines.versions torch numpy
+
+Of a package that is installed from a folder, also a digest of its Python files: such a folder need
+not be what the version says.
+"""
+
+import hashlib
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+
+def version_of(name: str) -> str:
+    """Returns the version, with " sources " and 12 hexadecimal digits if it lies in a folder."""
+    distribution = metadata.distribution(name)
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if "dir_info" not in origin:
+        return distribution.version
+    folder = Path(unquote(urlparse(origin["url"]).path)) / name
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return f"{distribution.version} sources {digest.hexdigest()[:12]}"
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: version_of(name) for name in sys.argv[1:]}))

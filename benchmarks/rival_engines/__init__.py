@@ -1,1 +1,0 @@
-"""One file per opponent of benchmarks/engine.py; each runs in an environment of its own."""

@@ -1,0 +1,40 @@
+"""A run whose model is given labels, from its config to its images."""
+
+import numpy as np
+import pytest
+
+from fedjax_diffusion.experiment import build
+from tests.tiny import tiny_config
+
+
+def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
+    # The last layers start at zero: it is the third step whose gradient reaches the table.
+    steps = {"num_rounds": 1, "local_work__local_steps": 3}
+    config = tiny_config(model__num_classes=10, sampling__guidance_scale=2.0, **steps)
+    experiment = build(config)
+    state = experiment.simulator.init(experiment.run_key, experiment.data)
+    before = np.array(state.params["label_embedding"]["kernel"])
+    conditions = experiment.draw_conditions(experiment.run_key, 0)
+    plan = experiment.plan(experiment.run_key, state, conditions)
+    cohort_data = experiment.load_cohort(conditions.cohort)
+    state, info = experiment.simulator.step(
+        experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data
+    )
+    assert np.isfinite(info.loss)
+    assert (np.asarray(state.params["label_embedding"]["kernel"]) != before).any()
+    images = experiment.draw_samples(experiment.run_key, state.ema_params, 1)
+    assert images.shape == (4, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model__num_classes": 7}, r"^model.num_classes must be None or the 10 classes of digits"),
+        ({"sampling__guidance_scale": 2.0}, r"^sampling.guidance_scale must be 1 for a model with"),
+        ({"guidance__label_dropout": 1.5}, r"^guidance.label_dropout must be in \[0, 1\], got 1.5"),
+        ({"sampling__eta": 2.0}, r"^sampling.eta must be in \[0, 1\], got 2.0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_the_experiment_is_built(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        build(tiny_config(**overrides))
