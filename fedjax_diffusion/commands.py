@@ -46,6 +46,8 @@ def sample(arguments: Namespace, overrides: Overrides) -> int:
         num_samples=arguments.num_samples,
         sampler=arguments.sampler,
         num_steps=arguments.num_steps,
+        eta=arguments.eta,
+        guidance_scale=arguments.guidance_scale,
         seed=arguments.seed,
         output=arguments.output,
     )

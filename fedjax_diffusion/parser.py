@@ -79,6 +79,8 @@ def _add_sample(commands: Any) -> None:
     sample.add_argument("--num_samples", type=int, default=64)
     sample.add_argument("--sampler", default="ddim", help="ddim or ancestral")
     sample.add_argument("--num_steps", type=int, help="of ddim (default: all)")
+    sample.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1")
+    sample.add_argument("--guidance_scale", type=float, help="of a run with classes")
     sample.add_argument("--seed", type=int, default=0, help="another seed, other images")
     sample.add_argument("--output", help="a .png (default: WORKDIR/samples/sample_SEED.png)")
 

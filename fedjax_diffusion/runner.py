@@ -153,6 +153,8 @@ def sample(
     num_samples: int = 64,
     sampler: str = "ddim",
     num_steps: int | None = None,
+    eta: float = 0.0,
+    guidance_scale: float | None = None,
     seed: int = 0,
     output: str | Path | None = None,
 ) -> Path:
@@ -163,13 +165,17 @@ def sample(
       num_samples: images in the grid, >= 1.
       sampler: ``"ddim"`` or ``"ancestral"``.
       num_steps: of ``ddim``, in 1..T; None: all T.
+      eta: of ``ddim``, in [0, 1].
+      guidance_scale: of a run with classes, >= 0; None: as in its config.
       seed: another seed, other images.
       output: where to; None: ``workdir/samples/sample_SEED.png``.
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, or an argument is out of range.
     """
-    changed = {"num_samples": num_samples, "sampler": sampler, "num_steps": num_steps}
+    changed = {"num_samples": num_samples, "sampler": sampler, "num_steps": num_steps, "eta": eta}
+    if guidance_scale is not None:
+        changed["guidance_scale"] = guidance_scale
     experiment, state = load_run(workdir, changed)
     images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
     path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")

@@ -25,6 +25,29 @@ def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys
     assert "is finished already; nothing was done" in capsys.readouterr().out
 
 
+def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *FLAGS, "--config.num_rounds=1"]) == 0
+    pictures = []
+    for flags in ([], ["--eta=1"]):
+        command = ["sample", "--workdir=runs/digits", "--num_samples=2", "--num_steps=3", *flags]
+        assert main(command) == 0
+        pictures.append((tmp_path / "runs/digits/samples/sample_0.png").read_bytes())
+    assert pictures[0] != pictures[1]
+    assert main(["sample", "--workdir=runs/digits", "--guidance_scale=2"]) == 2
+    assert "guidance_scale" in capsys.readouterr().err
+
+
+def test_data_are_described_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "--name=digits", "--split=test", "--config.partition.num_clients=3"]) == 0
+    out = capsys.readouterr().out
+    assert "examples  300" in out
+    assert "num_clients      3" in out
+    for name in ("examples.png", "clients.png"):
+        assert (tmp_path / "data" / "digits" / name).stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -34,6 +57,16 @@ def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys
         (["run", "--config=missing.py"], "no file missing.py"),
         (["run", "--config.data.name=cifar10", "--config.data.data_dir=nowhere"], "nowhere"),
         (["run", "--config.allocator.time_budget_seconds=0.1"], "no client can take part"),
+        (
+            ["data", "--name=cifar10", "--data_dir=nowhere"],
+            "`tfds build cifar10 --data_dir=nowhere",
+        ),
+        (["data", "--name=digits", "--split=half"], "no split 'half'"),
+        (
+            ["compare", "--config.compare.num_seeds=1"],
+            "compare.num_seeds must be at least 2, got 1",
+        ),
+        (["evaluate", "--workdir=nowhere"], "nowhere is not a run folder"),
         (["sample", "--workdir=nowhere"], "nowhere is not a run folder"),
         (["sample", "--workdir=nowhere", "--config.seed=1"], "unknown argument"),
     ],
