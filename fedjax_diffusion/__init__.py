@@ -9,6 +9,7 @@ format, the allocator, and ``make_simulator`` for any model and loss.
 
 __version__ = "0.1.0"
 
+from fedjax_diffusion.compare import Comparison, run_comparison
 from fedjax_diffusion.config import load_config
 from fedjax_diffusion.data import (
     ClientData,
@@ -28,6 +29,7 @@ from fedjax_diffusion.diffusion import (
     NoiseSchedule,
     UNetConfig,
     ddpm_loss,
+    guide,
     make_denoiser,
     make_schedule,
     sample_ancestral,
@@ -58,6 +60,7 @@ from fedjax_diffusion.resources import (
     refine,
     verify,
 )
+from fedjax_diffusion.run_quality import evaluate, evaluate_folder
 from fedjax_diffusion.runner import RunResult, load_run, run
 from fedjax_diffusion.simulator import RoundInfo, SimulationState, Simulator, make_simulator
 from fedjax_diffusion.types import Batch
@@ -67,6 +70,7 @@ __all__ = [
     "AllocationProblem",
     "Batch",
     "ClientData",
+    "Comparison",
     "Denoiser",
     "DeviceClass",
     "DeviceParams",
@@ -93,6 +97,9 @@ __all__ = [
     "draw_batch",
     "draw_channel",
     "encode_update",
+    "evaluate",
+    "evaluate_folder",
+    "guide",
     "load_config",
     "load_images",
     "load_run",
@@ -109,6 +116,7 @@ __all__ = [
     "quantization_error_bound",
     "refine",
     "run",
+    "run_comparison",
     "sample_ancestral",
     "sample_ddim",
     "seed_to_key",

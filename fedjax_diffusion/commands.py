@@ -58,6 +58,7 @@ def sample(arguments: Namespace, overrides: Overrides) -> int:
 def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     """Measures the quality of a run's images, or of a folder of PNGs."""
     from fedjax_diffusion.config import load_config
+    from fedjax_diffusion.console import count_up
     from fedjax_diffusion.report import format_quality
     from fedjax_diffusion.run_quality import evaluate, evaluate_folder
 
@@ -71,7 +72,9 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     if arguments.workdir is not None:
         if overrides:
             raise ValueError(f"--config.{next(iter(overrides))}: a run has its own config")
-        print(format_quality(evaluate(arguments.workdir, changed)))
+        with count_up("image") as on_progress:
+            quality = evaluate(arguments.workdir, changed, on_progress=on_progress)
+        print(format_quality(quality))
         return 0
     overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
     config = load_config(arguments.config, overrides)

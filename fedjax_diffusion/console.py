@@ -1,8 +1,9 @@
 """What a run prints: the setting, a progress bar, and the table at the end."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -75,6 +76,13 @@ class RunDisplay:
 def track_with(unit: str) -> Callable[[Any], Any]:
     """Returns what shows the progress of a loop as a bar, on a terminal only."""
     return functools.partial(tqdm, unit=unit, disable=None)
+
+
+@contextlib.contextmanager
+def count_up(unit: str) -> Iterator[Callable[[int], object]]:
+    """Yields what is called with the number of things done so far; a bar, on a terminal only."""
+    with tqdm(unit=unit, disable=None) as bar:
+        yield lambda number: bar.update(number - bar.n)
 
 
 def describe_experiment(experiment: Experiment) -> str:

@@ -76,7 +76,8 @@ def measure_quality(
 
     Returns:
       The Fréchet and the kernel distance, each under its name, with ``_floor`` where there is one;
-      precision and recall; sample counts; name and fingerprint of the extractor.
+      precision and recall; sample counts; name and fingerprint of the extractor, and of a
+      classifier the share of held-out images that it names rightly.
     """
     frechet, kernel = DISTANCE_NAMES[extractor.name]
     features = extractor.extract(images)
@@ -100,6 +101,9 @@ def measure_quality(
         statistics = reference_statistics(extractor, held_out.images)
         quality[f"{frechet}_floor"] = frechet_distance(statistics, real)
         quality["num_held_out"] = len(held_out.images)
+        if extractor.name_classes is not None:
+            named = extractor.name_classes(extractor.extract(held_out.images))
+            quality["classifier_accuracy"] = float((named == held_out.labels).mean())
     return quality
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from fedjax_diffusion.records import EVALUATION, write_json
 from fedjax_diffusion.runner import load_run, read_config
 
 
-def evaluate(workdir: str | Path, evaluation: dict | None = None) -> dict[str, Any]:
+def evaluate(
+    workdir: str | Path,
+    evaluation: dict | None = None,
+    *,
+    on_progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
     """Draws images from the newest checkpoint of a run and returns their quality.
 
     The images come from the averaged model (EMA), by the sampler of the run's config. The answer is
@@ -25,6 +31,7 @@ def evaluate(workdir: str | Path, evaluation: dict | None = None) -> dict[str, A
     Args:
       workdir: a run folder.
       evaluation: settings of ``EvaluationConfig`` to change.
+      on_progress: called now and then with the number of images drawn so far.
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, or a setting does not fit.
@@ -43,7 +50,9 @@ def evaluate(workdir: str | Path, evaluation: dict | None = None) -> dict[str, A
         kept = json.loads(path.read_text())
         if kept["asked"] == asked:
             return kept["quality"]
-    images = experiment.draw_samples(experiment.run_key, state.ema_params, int(state.round))
+    images = experiment.draw_samples(
+        experiment.run_key, state.ema_params, int(state.round), on_progress
+    )
     held_out = load_held_out(config, settings)
     quality = measure_quality(images, experiment.dataset, held_out, extractor)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}

@@ -1,1 +1,1 @@
-"""One file per engine that benchmarks/engine.py compares; each is a process of its own."""
+"""Engines, each a process that benchmarks/engine.py starts, and the parts they share."""

@@ -31,7 +31,8 @@ def precision_recall(
             f"precision and recall need more than {num_neighbors} images of each side, got "
             f"{len(real)} and {len(generated)}"
         )
-    real, generated = np.asarray(real, np.float64), np.asarray(generated, np.float64)
+    center = np.mean(real, axis=0, dtype=np.float64)  # small numbers round less
+    real, generated = (np.asarray(features, np.float64) - center for features in (real, generated))
     precision = _share_covered(generated, real, _radii(real, num_neighbors))
     recall = _share_covered(real, generated, _radii(generated, num_neighbors))
     return precision, recall
@@ -57,6 +58,12 @@ def _share_covered(features: np.ndarray, centers: np.ndarray, radii: np.ndarray)
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns float64 [N, M]."""
+    """Returns float64 [N, M], exactly zero where features are equal up to rounding.
+
+    Sums of D products in another order differ by up to ``D eps`` of their size, and the order
+    depends on the block: an image that occurs k times more would else not lie in its own ball.
+    """
     squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)[None, :]
-    return np.maximum(squares - 2 * (x @ y.T), 0)
+    distances = squares - 2 * (x @ y.T)
+    rounding = 4 * x.shape[1] * np.finfo(np.float64).eps * squares
+    return np.where(distances <= rounding, 0.0, distances)

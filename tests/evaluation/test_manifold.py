@@ -36,6 +36,14 @@ def test_a_model_that_knows_one_of_two_classes_is_precise_and_recalls_half():
     assert (precision, recall) == (1.0, 0.5)
 
 
+def test_images_that_occur_many_times_cover_themselves():
+    # Radii are zero then: rounding must not push an image out of its own ball.
+    few = np.random.default_rng(0).normal(50.0, 1.0, size=(7, 64))
+    real, generated = np.repeat(few, 5, axis=0), np.tile(few, (6, 1))
+    assert precision_recall(real, generated) == (1.0, 1.0)
+    assert precision_recall(real, generated + 1e-3) == (0.0, 0.0)
+
+
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="more than 3 images of each side, got 3 and 9"):
         precision_recall(np.ones((3, 2)), np.ones((9, 2)))
