@@ -5,7 +5,9 @@ lives as long as the test session.
 """
 
 import atexit
+import gc
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -20,5 +22,19 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+MAX_MAPPINGS = 20_000
+"""Of memory, after which compiled programs are let go; Linux kills a process at 65,530."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings():
+    """Lets go of compiled programs, each of which holds mappings of memory, between test files."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")  # of Linux
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAX_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
