@@ -170,11 +170,15 @@ def _parse(text: str, field: _Field) -> Any:
         return text
 
 
+_TAKEN_FOR = {float: int, tuple: list}
+"""What a value may be, by kind, besides of that kind."""
+
+
 def _check_type(key: str, value: Any, field: _Field) -> None:
     if value is None and field.is_optional:
         return
-    allowed = {float: (int, float), tuple: (tuple, list)}.get(field.kind, (field.kind,))
-    if not isinstance(value, allowed) or (isinstance(value, bool) and field.kind is not bool):
+    kinds = (field.kind, _TAKEN_FOR[field.kind]) if field.kind in _TAKEN_FOR else field.kind
+    if not isinstance(value, kinds) or (isinstance(value, bool) and field.kind is not bool):
         kind = field.kind.__name__ + (" or None" if field.is_optional else "")
         raise ValueError(f"config.{key} must be {kind}, got {value!r}")
 

@@ -98,12 +98,15 @@ def measure_quality(
         "data": dataset.name,
     }
     if held_out is not None:
-        statistics = reference_statistics(extractor, held_out.images)
+        if extractor.predict_labels is None:
+            statistics = reference_statistics(extractor, held_out.images)
+        else:  # small, and its features are needed anyway
+            held_out_features = extractor.extract(held_out.images)
+            statistics = measure_statistics([held_out_features])
+            predicted = extractor.predict_labels(held_out_features)
+            quality["classifier_accuracy"] = float((predicted == held_out.labels).mean())
         quality[f"{frechet}_floor"] = frechet_distance(statistics, real)
         quality["num_held_out"] = len(held_out.images)
-        if extractor.name_classes is not None:
-            named = extractor.name_classes(extractor.extract(held_out.images))
-            quality["classifier_accuracy"] = float((named == held_out.labels).mean())
     return quality
 
 

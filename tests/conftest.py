@@ -27,7 +27,7 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MAX_MAPPINGS = 20_000
-"""Of memory, after which compiled programs are let go; Linux kills a process at 65,530."""
+"""Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -51,10 +51,19 @@ def test_real_images_are_closer_than_noise_and_names_follow_the_extractor():
     with_floor = measure_quality(noise, train, test, pixels_as_features("inception"))
     assert with_floor["fid_floor"] == pytest.approx(real["fcd"])
     assert (with_floor["num_samples"], with_floor["num_held_out"]) == (300, 300)
+    assert "classifier_accuracy" not in with_floor
+    always_seven = dataclasses.replace(
+        pixels_as_features(), predict_labels=lambda features: np.full(len(features), 7)
+    )
+    named = measure_quality(noise, train, test, always_seven)
+    assert named["fcd_floor"] == pytest.approx(real["fcd"])
+    assert named["classifier_accuracy"] == (test.labels == 7).mean()
 
 
 def test_a_run_is_evaluated_once(workdir, plain_features, monkeypatch):
-    first = evaluate(workdir)
+    drawn = []
+    first = evaluate(workdir, on_progress=drawn.append)
+    assert drawn[-1] == 24
     assert (first["num_samples"], first["sampler"], first["round"]) == (24, "ddim", 1)
     kept = json.loads((workdir / "evaluation.json").read_text())
     assert kept["quality"] == first

@@ -80,14 +80,14 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
         outputs: Any = apply({"params": params}, images)
         return outputs[1]
 
-    def name_classes(features: np.ndarray) -> np.ndarray:
+    def predict_labels(features: np.ndarray) -> np.ndarray:
         """The last layer: the classifier's answer to [N, D] features, int [N]."""
         head = params["Dense_1"]
         return (features @ head["kernel"] + head["bias"]).argmax(axis=1)
 
     fingerprint = fingerprint_arrays(*(arrays[key] for key in sorted(arrays)))
     return Extractor(
-        "classifier", fingerprint, NUM_FEATURES, forward, _EXTRACT_BATCH_SIZE, name_classes
+        "classifier", fingerprint, NUM_FEATURES, forward, _EXTRACT_BATCH_SIZE, predict_labels
     )
 
 

@@ -19,7 +19,7 @@ class Extractor:
       num_features: D.
       forward: ``uint8 [batch_size, H, W, C] -> float32 [batch_size, D]``, compiled once.
       batch_size: images at once.
-      name_classes: ``float32 [N, D] -> int [N]``, of a classifier: its answer to features.
+      predict_labels: ``float32 [N, D] -> int [N]``, of a classifier; None: it is none.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Extractor:
     num_features: int
     forward: Callable[[np.ndarray], Array]
     batch_size: int
-    name_classes: Callable[[np.ndarray], np.ndarray] | None = None
+    predict_labels: Callable[[np.ndarray], np.ndarray] | None = None
 
     def stream(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the features of uint8 [N, H, W, C] images, batch by batch, float32 [<= B, D]."""

@@ -29,7 +29,7 @@ def bright_and_dark(number=64):
 
 
 def accuracy(extractor, dataset):
-    return (extractor.name_classes(extractor.extract(dataset.images)) == dataset.labels).mean()
+    return (extractor.predict_labels(extractor.extract(dataset.images)) == dataset.labels).mean()
 
 
 def test_the_same_data_give_the_same_features_trained_once(cache, monkeypatch):
