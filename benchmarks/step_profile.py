@@ -91,7 +91,11 @@ class Identity(nn.Module):
 @contextlib.contextmanager
 def without_normalization():
     """Traces U-Nets whose normalizations are affine maps."""
-    affine = lambda num_groups, x, name, dtype: Affine(name=name)  # noqa: E731
+
+    def affine(num_groups, x, name, dtype, *, is_activated):
+        y = Affine(name=name)(x)
+        return nn.silu(y) if is_activated else y
+
     with (
         mock.patch.object(layers, "group_norm", affine),
         mock.patch.object(unet, "group_norm", affine),

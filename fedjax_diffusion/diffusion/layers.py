@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.diffusion.conv import ConvFn
+from fedjax_diffusion.diffusion.normalization import GroupNorm
 from fedjax_diffusion.types import Array, Key
 
 
@@ -66,7 +67,7 @@ class ResidualBlock(nn.Module):
 
     Attributes:
       features: channels of the result.
-      num_groups: the most groups of a normalization, see ``group_norm``.
+      num_groups: the most groups of a normalization, see ``count_groups``.
       dropout: rate in [0, 1).
       conv: drop-in for ``jax.lax.conv_general_dilated``.
       dtype: of the computation.
@@ -82,9 +83,9 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: Array, embedding: Array, deterministic: bool) -> Array:
         """Returns [B, H, W, features] from x [B, H, W, C] and the activated embedding [B, E]."""
         conv = functools.partial(conv_3x3, self.features, conv=self.conv, dtype=self.dtype)
-        h = conv("conv_0")(nn.silu(group_norm(self.num_groups, x, "norm_0", self.dtype)(x)))
+        h = conv("conv_0")(group_norm(self.num_groups, x, "norm_0", self.dtype, is_activated=True))
         h = h + dense(self.features, "embedding", self.dtype)(embedding)[:, None, None, :]
-        h = nn.silu(group_norm(self.num_groups, h, "norm_1", self.dtype)(h))
+        h = group_norm(self.num_groups, h, "norm_1", self.dtype, is_activated=True)
         h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
         h = conv("conv_1", is_zero=True)(h)
         if x.shape[-1] != self.features:
@@ -96,7 +97,7 @@ class SelfAttention(nn.Module):
     """y = x + dense(softmax(q k^T / sqrt(C)) v) over the pixels, one head, at first the identity.
 
     Attributes:
-      num_groups: the most groups of the normalization, see ``group_norm``.
+      num_groups: the most groups of the normalization, see ``count_groups``.
       dtype: of the computation; the softmax is float32.
     """
 
@@ -107,7 +108,8 @@ class SelfAttention(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Returns [B, H, W, C] from x [B, H, W, C]."""
         B, H, W, C = x.shape
-        h = group_norm(self.num_groups, x, "norm", self.dtype)(x).reshape(B, H * W, C)
+        h = group_norm(self.num_groups, x, "norm", self.dtype, is_activated=False)
+        h = h.reshape(B, H * W, C)
         query, key, value = (dense(C, name, self.dtype)(h) for name in ("query", "key", "value"))
         logits = jnp.einsum("bqc,bkc->bqk", query, key) / math.sqrt(C)
         weights = nn.softmax(logits.astype(jnp.float32)).astype(self.dtype)
@@ -115,16 +117,23 @@ class SelfAttention(nn.Module):
         return x + dense(C, "out", self.dtype, is_zero=True)(h).reshape(B, H, W, C)
 
 
-def group_norm(num_groups: int, x: Array, name: str, dtype: Any) -> nn.GroupNorm:
-    """Returns the normalization of ``x`` [..., C] in at most ``num_groups`` groups.
+def count_groups(num_channels: int, num_groups: int) -> int:
+    """Returns the groups of a normalization: the largest divisor that leaves 4 channels in each.
 
-    Their number is the largest divisor of C, up to ``num_groups``, that leaves at least 4 channels
-    in a group: a group of one would lose what is constant over the image, the time embedding.
+    A group of one channel would lose what is constant over the image, the time embedding.
+
+    Args:
+      num_channels: C.
+      num_groups: at most so many.
     """
-    C = x.shape[-1]
-    most = max(1, min(num_groups, C // 4))
-    divisor = max(groups for groups in range(1, most + 1) if C % groups == 0)
-    return nn.GroupNorm(divisor, dtype=dtype, name=name)
+    most = max(1, min(num_groups, num_channels // 4))
+    return max(groups for groups in range(1, most + 1) if num_channels % groups == 0)
+
+
+def group_norm(num_groups: int, x: Array, name: str, dtype: Any, *, is_activated: bool) -> Array:
+    """Returns ``x`` [B, H, W, C] normalized, then the SiLU if ``is_activated``; inside a module."""
+    groups = count_groups(x.shape[-1], num_groups)
+    return GroupNorm(groups, is_activated, dtype, name=name)(x)
 
 
 def dense(features: int, name: str, dtype: Any, is_zero: bool = False) -> nn.Dense:

@@ -244,7 +244,7 @@ class UNet(nn.Module):
             if level > 0:
                 h = conv(h.shape[-1], f"up_{level}_conv")(nearest_resize(h))
 
-        h = nn.silu(group_norm(config.num_groups, h, "norm_out", self.dtype)(h))
+        h = group_norm(config.num_groups, h, "norm_out", self.dtype, is_activated=True)
         return conv(self.num_outputs, "conv_out", is_zero=True)(h).astype(jnp.float32)
 
     def embed(self, t: Array, labels: Array | None) -> Array:

@@ -1,0 +1,89 @@
+"""The normalization against Flax's, in value and in gradient."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.diffusion.normalization import GroupNorm
+
+SHAPE = (3, 4, 5, 12)
+
+
+def draw(seed, shape=SHAPE, offset=0.0, scale=1.0):
+    return jnp.asarray(np.random.default_rng(seed).normal(offset, scale, shape), jnp.float32)
+
+
+def ours_and_flax(num_groups, is_activated, dtype=jnp.float32):
+    """Returns two functions of (params, x)."""
+    ours = GroupNorm(num_groups, is_activated, dtype)
+    reference = nn.GroupNorm(num_groups, dtype=dtype)
+    activation = nn.silu if is_activated else lambda y: y
+    return (
+        lambda params, x: ours.apply({"params": params}, x),
+        lambda params, x: activation(reference.apply({"params": params}, x)),
+    )
+
+
+PARAMS = {"scale": draw(1, (12,), 1.0), "bias": draw(2, (12,))}
+
+
+@pytest.mark.parametrize("is_activated", [True, False])
+@pytest.mark.parametrize("num_groups", [1, 3, 12])
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (3.0, 0.5), (-1e-3, 1e-3)])
+def test_value_and_gradient_are_those_of_flax(num_groups, is_activated, offset, scale):
+    x, weight = draw(0, offset=offset, scale=scale), draw(3)
+    ours, reference = ours_and_flax(num_groups, is_activated)
+    # Both take the variance as E[x^2] - E[x]^2, which loses (E[x]^2 + var) / var of the precision.
+    tolerance = 8 * np.finfo(np.float32).eps * (1 + (offset / scale) ** 2)
+
+    def gradient(normalize):
+        return jax.grad(lambda params, x: jnp.sum(weight * normalize(params, x)), argnums=(0, 1))
+
+    def assert_close(a, b):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1, np.abs(b).max()))
+
+    assert_close(ours(PARAMS, x), reference(PARAMS, x))
+    jax.tree.map(assert_close, gradient(ours)(PARAMS, x), gradient(reference)(PARAMS, x))
+
+
+def test_initial_parameters_are_those_of_flax():
+    x = draw(0)
+    ours = GroupNorm(3, True, jnp.float32).init(jax.random.key(0), x)
+    reference = nn.GroupNorm(3).init(jax.random.key(0), x)
+    jax.tree.map(np.testing.assert_array_equal, ours, reference)
+
+
+def test_bfloat16_in_and_out_but_statistics_in_float32():
+    x = draw(0, offset=3.0)
+    ours, _ = ours_and_flax(3, True, jnp.bfloat16)
+    exact, _ = ours_and_flax(3, True)
+    y = ours(PARAMS, x.astype(jnp.bfloat16))
+    assert y.dtype == jnp.bfloat16
+    rounded = x.astype(jnp.bfloat16).astype(jnp.float32)
+    np.testing.assert_allclose(y.astype(jnp.float32), exact(PARAMS, rounded), rtol=2**-8, atol=1e-4)
+    x_bar = jax.grad(lambda x: ours(PARAMS, x).astype(jnp.float32).sum())(x.astype(jnp.bfloat16))
+    assert x_bar.dtype == jnp.bfloat16
+
+
+def test_a_constant_image_gives_the_bias_and_no_gradient_of_its_own():
+    x = jnp.full(SHAPE, 7.0)
+    ours, _ = ours_and_flax(3, False)
+    np.testing.assert_allclose(ours(PARAMS, x), jnp.broadcast_to(PARAMS["bias"], SHAPE), atol=1e-3)
+    x_bar = jax.grad(lambda x: ours(PARAMS, x).sum())(x)
+    assert np.isfinite(x_bar).all()
+
+
+def test_a_mapped_client_gets_what_it_gets_alone():
+    params = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), PARAMS)
+    xs = jnp.stack([draw(0), draw(4)])
+    ours, _ = ours_and_flax(3, True)
+
+    def gradient(params, x):
+        return jax.grad(lambda params, x: jnp.sum(jnp.square(ours(params, x))))(params, x)
+
+    mapped = jax.vmap(gradient)(params, xs)
+    alone = [gradient(jax.tree.map(lambda p, k=k: p[k], params), xs[k]) for k in range(2)]
+    alone = jax.tree.map(lambda *of_clients: jnp.stack(of_clients), *alone)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), mapped, alone)
