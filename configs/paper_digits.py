@@ -15,14 +15,13 @@ from fedjax_diffusion import load_config
 def get_config():
     """Returns the on-demand scheme of the paper and what it is compared with."""
     config = load_config("configs/default.py")
-    config.num_rounds, config.round_schedule = 300, "cosine"
+    config.num_rounds = 240
     config.partition.num_clients = 4
     config.local_work.local_steps = 16
-    config.client_optimizer.learning_rate = 3e-3
-    config.federated.update(mode="model", ema_decay=0.9)
+    config.federated.update(mode="model", ema_decay=0.98)
     config.devices.min_distance_meters = 200.0
     config.allocator.error_budget.as_fixed_bits = 7
-    config.checkpoint.every_rounds = config.sampling.every_rounds = 50
+    config.checkpoint.every_rounds = config.sampling.every_rounds = 60
     two_bits = "federated.mode=update, devices.min_bits=1, allocator.error_budget.as_fixed_bits=2"
     config.compare.schemes = (
         "full_precision: allocator.method=full_precision",

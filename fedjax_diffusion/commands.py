@@ -84,7 +84,7 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
 
 def compare(arguments: Namespace, overrides: Overrides) -> int:
     """Plays every scheme with every seed and compares them."""
-    from fedjax_diffusion.compare import format_comparison, run_comparison
+    from fedjax_diffusion.compare import format_comparison, read_runs, run_comparison
     from fedjax_diffusion.config import load_config, name_config
     from fedjax_diffusion.console import track_with
 
@@ -93,6 +93,7 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
     done = run_comparison(
         config,
         workdir,
+        earlier=[row for path in arguments.earlier for row in read_runs(path)],
         track=track_with("run"),
         on_play=lambda play, row: print(
             f"{play.scheme} seed {play.seed}: {row.distance_name} {row.distance:.2f}  "

@@ -94,6 +94,13 @@ def _add_compare(commands: Any) -> None:
     )
     compare.add_argument("--config", default="configs/paper_digits.py", metavar="FILE[:ARGUMENT]")
     compare.add_argument("--workdir", help="its folder (default: comparisons/NAME-OF-THE-CONFIG)")
+    compare.add_argument(
+        "--earlier",
+        nargs="+",
+        default=[],
+        metavar="RUNS.csv",
+        help="of the same comparison elsewhere: what was played there is not played again",
+    )
 
 
 def _add_data(commands: Any) -> None:

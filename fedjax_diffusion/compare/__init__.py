@@ -1,8 +1,14 @@
 """Schemes against each other: the same clients, channels and seeds, quality beside its cost."""
 
 from fedjax_diffusion.compare.folder import Comparison, run_comparison
-from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
+from fedjax_diffusion.compare.pairs import (
+    Interval,
+    count_seeds_to_decide,
+    mean_interval,
+    paired_percent,
+)
 from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes
+from fedjax_diffusion.compare.runs_csv import read_runs, write_runs
 from fedjax_diffusion.compare.schemes import (
     CompareConfig,
     Play,
@@ -20,13 +26,16 @@ __all__ = [
     "RunRow",
     "Scheme",
     "SchemeRow",
+    "count_seeds_to_decide",
     "format_comparison",
     "list_plays",
     "mean_interval",
     "paired_percent",
     "parse_scheme",
     "read_run",
+    "read_runs",
     "run_comparison",
     "summarize_schemes",
     "verdict",
+    "write_runs",
 ]

@@ -1,7 +1,5 @@
 """The folder of a comparison: a run folder per scheme and seed, and what they say together."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,10 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fedjax_diffusion.atomic import write_text
 from fedjax_diffusion.compare.figure import draw_comparison
 from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes, to_json
-from fedjax_diffusion.compare.schemes import Play, list_plays
+from fedjax_diffusion.compare.runs_csv import write_runs
+from fedjax_diffusion.compare.schemes import Play, fingerprint_settings, list_plays
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.records import CONFIG, SUMMARY, write_json
 from fedjax_diffusion.run_quality import evaluate
@@ -45,6 +43,7 @@ def run_comparison(
     config: Config,
     workdir: str | Path,
     *,
+    earlier: Sequence[RunRow] = (),
     track: Track = iter,
     on_play: OnPlay | None = None,
 ) -> Comparison:
@@ -57,22 +56,27 @@ def run_comparison(
     Args:
       config: from ``load_config``; its group ``compare`` says what is played.
       workdir: made if needed.
+      earlier: runs of other folders or machines, from ``read_runs``: those of a seed that is
+        asked for are taken as they are.
       track: wraps the runs.
       on_play: called after each run.
 
     Raises:
-      ValueError: a setting does not fit, or a folder holds a run of another config.
+      ValueError: a setting does not fit, a folder holds a run of another config, an earlier run
+        was played with other settings, or runs of a seed were measured by different features.
     """
     workdir = Path(workdir)
     check_types(config)
     plays = list_plays(config)
+    known = _match(plays, earlier)
     _check_folder(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / CONFIG, json.loads(json.dumps(config.to_dict())))
     num_schemes = len(config.compare.schemes)
     rows: list[RunRow] = []
     for play in track(plays):
-        row = _play(play, workdir / play.scheme / f"seed_{play.seed}")
+        row = known.get(play[:2]) or _play(play, workdir / play.scheme / f"seed_{play.seed}")
+        _check_same_features(rows, row)
         rows.append(row)
         if on_play is not None:
             on_play(play, row)
@@ -85,7 +89,35 @@ def _play(play: Play, workdir: Path) -> RunRow:
     if run(play.config, workdir).is_new:
         jax.clear_caches()  # the next run traces programs of its own
     evaluate(workdir)
-    return read_run(workdir, play.scheme, play.seed)
+    return read_run(workdir, play)
+
+
+def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, int], RunRow]:
+    """Returns the earlier runs by scheme and seed, as far as they are asked for."""
+    asked = {play[:2]: fingerprint_settings(play.config) for play in plays}
+    known = {}
+    for row in earlier:
+        if row[:2] not in asked:
+            continue
+        if row.settings != asked[row[:2]]:
+            raise ValueError(
+                f"the earlier run of {row.scheme} with seed {row.seed} was played with other "
+                f"settings (fingerprint {row.settings}, now {asked[row[:2]]}); leave it out, or "
+                "ask for its config"
+            )
+        known[row[:2]] = row
+    return known
+
+
+def _check_same_features(rows: Sequence[RunRow], row: RunRow) -> None:
+    """Raises if a run cannot be held against the others of its seed."""
+    for other in rows:
+        if other.seed == row.seed and other.extractor != row.extractor:
+            raise ValueError(
+                f"seed {row.seed}: {other.scheme} and {row.scheme} were measured by different "
+                f"features ({other.extractor} and {row.extractor}); play the whole seed on one "
+                "machine"
+            )
 
 
 def _check_folder(workdir: Path) -> None:
@@ -97,7 +129,7 @@ def _check_folder(workdir: Path) -> None:
 
 def _write(workdir: Path, runs: Sequence[RunRow], tolerance_percent: float) -> None:
     schemes = summarize_schemes(runs)
-    write_text(workdir / TABLE, to_csv(runs))
+    write_runs(workdir / TABLE, runs)
     summary = {
         "reference": schemes[0].scheme,
         "tolerance_percent": tolerance_percent,
@@ -108,12 +140,3 @@ def _write(workdir: Path, runs: Sequence[RunRow], tolerance_percent: float) -> N
     path = workdir / FIGURE
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_comparison(schemes, runs, tolerance_percent).savefig(path, dpi=120)
-
-
-def to_csv(runs: Sequence[RunRow]) -> str:
-    """Returns one line per run; what is None is an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RunRow._fields)
-    writer.writerows(runs)
-    return text.getvalue()

@@ -45,3 +45,26 @@ def paired_percent(values: Sequence[float], references: Sequence[float]) -> Inte
     """
     ratios = np.asarray(values, float) / np.asarray(references, float)
     return mean_interval(list(100 * ratios - 100))
+
+
+def count_seeds_to_decide(interval: Interval, num_seeds: int, limit: float) -> int | None:
+    """Returns how many seeds in all leave ``limit`` outside, if mean and spread stay as they are.
+
+    Args:
+      interval: of ``mean_interval``.
+      num_seeds: that it was made of, >= 2.
+      limit: in the units of the interval.
+
+    Returns:
+      The smallest number that does; None for more than a thousand.
+
+    >>> count_seeds_to_decide(Interval(0.0, -5.0, 5.0), 5, 2.0)
+    19
+    """
+    from scipy.special import stdtrit
+
+    numbers = np.arange(2, 1001)
+    spread = (interval.high - interval.mean) * num_seeds**0.5 / float(stdtrit(num_seeds - 1, 0.975))
+    half = stdtrit(numbers - 1, 0.975) * spread / np.sqrt(numbers)
+    decides = numbers[half < abs(limit - interval.mean)]
+    return int(decides[0]) if len(decides) else None

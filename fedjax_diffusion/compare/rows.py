@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
+from fedjax_diffusion.compare.schemes import Play, fingerprint_settings
 from fedjax_diffusion.quality import DISTANCE_NAMES
 from fedjax_diffusion.records import EVALUATION, SUMMARY
 from fedjax_diffusion.resources import THIS_RUN
@@ -36,6 +37,8 @@ class RunRow(NamedTuple):
       late: of ``RIVALS[0]``'s uploads, how many miss the deadline.
       client_rounds: uploads that were possible: clients a round, over the rounds.
       left_out: of these, how many took no part.
+      settings: fingerprint of its config, but for the seed.
+      extractor: fingerprint of what measured the distance.
     """
 
     scheme: str
@@ -56,6 +59,8 @@ class RunRow(NamedTuple):
     late: int
     client_rounds: int
     left_out: int
+    settings: str
+    extractor: str
 
     @property
     def total_joules(self) -> float:
@@ -108,15 +113,15 @@ class SchemeRow(NamedTuple):
         return self.compute_joules + self.transmit_joules
 
 
-def read_run(workdir: Path, scheme: str, seed: int) -> RunRow:
-    """Returns the row of a run folder that is finished and evaluated."""
+def read_run(workdir: Path, play: Play) -> RunRow:
+    """Returns the row of a play's run folder that is finished and evaluated."""
     summary = json.loads((workdir / SUMMARY).read_text())
     quality = json.loads((workdir / EVALUATION).read_text())["quality"]
     bills = {row["scheme"]: row for row in summary["schemes"]}
     name, _ = DISTANCE_NAMES[quality["extractor"]]
     return RunRow(
-        scheme=scheme,
-        seed=seed,
+        scheme=play.scheme,
+        seed=play.seed,
         distance_name=name,
         distance=quality[name],
         floor=quality.get(f"{name}_floor"),
@@ -133,6 +138,8 @@ def read_run(workdir: Path, scheme: str, seed: int) -> RunRow:
         late=bills[RIVALS[0]]["late"],
         client_rounds=summary["client_rounds"],
         left_out=sum(summary["left_out"].values()),
+        settings=fingerprint_settings(play.config),
+        extractor=quality["extractor_fingerprint"],
     )
 
 

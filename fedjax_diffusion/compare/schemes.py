@@ -1,9 +1,11 @@
 """Which runs a comparison plays: every scheme with every seed."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fedjax_diffusion.config import Config, load_config, with_overrides
+from fedjax_diffusion.config import Config, flatten, load_config, with_overrides
 
 
 @dataclass(frozen=True)
@@ -98,3 +100,9 @@ def list_plays(config: Config) -> list[Play]:
         for seed in range(config.seed, config.seed + settings.num_seeds)
         for scheme in schemes
     ]
+
+
+def fingerprint_settings(config: Config) -> str:
+    """Returns what two runs have in common that differ in their seed alone, 16 hex digits."""
+    settings = {key: value for key, value in flatten(config).items() if key != "seed"}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedjax_diffusion.compare.pairs import Interval
+from fedjax_diffusion.compare.pairs import Interval, count_seeds_to_decide
 from fedjax_diffusion.compare.rows import RIVALS, RunRow, SchemeRow
 from fedjax_diffusion.report import format_table
 
@@ -42,7 +42,12 @@ def verdict(row: SchemeRow, reference: str, tolerance_percent: float) -> str:
     elif low > tolerance_percent:
         said = f"worse than {reference} by more than {tolerance_percent:g} %"
     else:
-        said = f"not decided: the interval holds {tolerance_percent:g} %; play more seeds"
+        number = count_seeds_to_decide(row.difference_percent, row.num_seeds, tolerance_percent)
+        needed = "more than 1,000" if number is None else f"some {number}"
+        said = (
+            f"not decided: the interval holds {tolerance_percent:g} %; {needed} seeds would decide "
+            "if mean and spread stay"
+        )
     return f"{row.scheme}: {said} ({_percent_interval(row.difference_percent)})"
 
 

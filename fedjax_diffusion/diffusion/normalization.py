@@ -10,7 +10,6 @@ where M_1 and M_2 are the group means of g scale and of g scale (x - m) r. The g
 out because that of the forward pass reads and writes [B, H, W, C] several times more.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -109,12 +108,12 @@ def _make_normalize(
         scale_bar, bias_bar = (num_pixels * means.sum(axis=0) for means in (gx_mean, g_mean))
         return x_bar.astype(x_kept.dtype), scale_bar, bias_bar
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
     def normalize(num_groups: int, dtype: Any, x: Array, scale: Array, bias: Array) -> Array:
         return forward(num_groups, dtype, x, scale, bias)[0]
 
-    normalize.defvjp(forward, backward)
-    return normalize
+    differentiable = jax.custom_vjp(normalize, nondiff_argnums=(0, 1))
+    differentiable.defvjp(forward, backward)
+    return differentiable
 
 
 _silu_normalize = _make_normalize(jax.nn.silu, _silu_slope)

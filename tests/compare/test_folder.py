@@ -7,7 +7,7 @@ import pytest
 
 from fedjax_diffusion import run_quality
 from fedjax_diffusion.cli import main
-from fedjax_diffusion.compare import SchemeRow, folder, run_comparison, verdict
+from fedjax_diffusion.compare import SchemeRow, folder, read_runs, run_comparison, verdict
 from fedjax_diffusion.compare.pairs import Interval
 from tests.test_run_quality import pixels_as_features
 from tests.tiny import FLAGS, tiny_config
@@ -66,6 +66,26 @@ def test_what_was_played_is_not_played_again(workdir, monkeypatch):
     assert [result.is_new for result in started] == [False] * 4
 
 
+def test_runs_of_another_folder_are_taken_over(workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "run", lambda *_: pytest.fail("played again"))
+    earlier = read_runs(workdir / "runs.csv")
+    again = run_comparison(config_of(2), tmp_path / "other", earlier=earlier)
+    assert again.runs == earlier
+    summaries = [(of / "summary.json").read_text() for of in (workdir, tmp_path / "other")]
+    assert summaries[0] == summaries[1]
+
+
+def test_earlier_runs_with_other_settings_or_features_are_refused(workdir, tmp_path):
+    earlier = read_runs(workdir / "runs.csv")
+    other = config_of(2)
+    other.local_work.batch_size += 1
+    with pytest.raises(ValueError, match="full_precision with seed 0 was played with other"):
+        run_comparison(other, tmp_path / "other", earlier=earlier)
+    mixed = [earlier[0]._replace(extractor="another"), *earlier[1:]]
+    with pytest.raises(ValueError, match="seed 0: full_precision and two_bits were measured by"):
+        run_comparison(config_of(2), tmp_path / "mixed", earlier=mixed)
+
+
 def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
     monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
     flags = [
@@ -76,7 +96,8 @@ def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
         f"--config.compare.schemes={SCHEMES}",
         "--config.compare.num_seeds=2",
     ]
-    assert main(["compare", "--config=digits", f"--workdir={workdir}", *flags]) == 0
+    earlier = f"--earlier={workdir}/runs.csv"
+    assert main(["compare", "--config=digits", f"--workdir={workdir}", earlier, *flags]) == 0
     text = capsys.readouterr().out
     assert "two_bits seed 1: fcd" in text
     assert "saved A: joules against full_precision with the optimal split" in text

@@ -1,0 +1,49 @@
+"""Rows of runs as a CSV file: what a comparison leaves, and what a later one goes on from."""
+
+import csv
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.atomic import write_text
+from fedjax_diffusion.compare.rows import RunRow
+
+
+def write_runs(path: Path, rows: Sequence[RunRow]) -> None:
+    """Writes one line per run; what is None is an empty field."""
+    lines = [RunRow._fields, *rows]
+    text = "\n".join(",".join("" if x is None else str(x) for x in line) for line in lines)
+    write_text(path, text + "\n")
+
+
+def read_runs(path: str | Path) -> list[RunRow]:
+    """Returns the rows of a file of ``write_runs``, exactly.
+
+    Raises:
+      ValueError: there is no such file, it has other columns, or a field is no number.
+    """
+    kinds = typing.get_type_hints(RunRow)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *lines = list(csv.reader(file)) or [[]]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as a comparison's runs: {error}") from None
+    if tuple(header) != RunRow._fields:
+        raise ValueError(f"{path} is no runs.csv of this version: its columns are {header}")
+    rows = []
+    for number, line in enumerate(lines, 2):
+        try:
+            if len(line) != len(header):
+                raise ValueError(f"{len(line)} fields where {len(header)} belong")
+            fields = [_parse(text, kinds[name]) for name, text in zip(header, line, strict=True)]
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        rows.append(RunRow(*fields))
+    return rows
+
+
+def _parse(text: str, kind: Any) -> Any:
+    if kind in (int, float, str):
+        return kind(text)
+    return None if text == "" else float(text)  # float | None
