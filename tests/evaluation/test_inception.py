@@ -189,7 +189,9 @@ def test_the_extractor_sees_grey_images_as_rgb(variables, tensors, apply, tmp_pa
     expected = apply(variables, np.repeat(grey, 3, axis=-1)).features
     extractor = dataclasses.replace(extractor, batch_size=2)
     features = extractor.extract(np.concatenate([grey, grey[:1]]))  # a batch and a part of one
-    np.testing.assert_allclose(features, [*expected, expected[0]], atol=1e-5, rtol=0)
+    # Two programs: sums in another order, a few units in the last place of features up to 39.
+    rtol = 16 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(features, [*expected, expected[0]], atol=1e-5, rtol=rtol)
 
 
 NAME = "Conv2d_1a_3x3.conv.weight"

@@ -150,9 +150,11 @@ def test_what_is_not_a_number_is_never_quantized(name, bad):
 @pytest.mark.parametrize(("name", "bits_per_tensor"), WAYS)
 def test_new_bits_do_not_recompile(name, bits_per_tensor):
     one, blocks = jit_quantize(name, bits_per_tensor), tree_to_blocks(make_tree("normal"))
+    one(jax.random.key(0), blocks, jnp.int32(LEVELS[0]))
+    traces = NUM_TRACES[name, bits_per_tensor]  # more than one where programs were let go before
     for num_bits in LEVELS:
         one(jax.random.key(0), blocks, jnp.int32(num_bits))
-    assert NUM_TRACES[name, bits_per_tensor] == 1
+    assert NUM_TRACES[name, bits_per_tensor] == traces >= 1
 
 
 @pytest.mark.parametrize(
