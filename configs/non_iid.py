@@ -3,7 +3,7 @@
 Compare:  fedjax-diffusion compare --config=configs/non_iid.py
 Run:      fedjax-diffusion run --config=configs/non_iid.py
           (ten clients with five local epochs alone)
-Takes:    some 40 minutes for all 21 runs on 2 CPU cores (AMD EPYC, 2026-11-25, other work beside)
+Takes:    80 minutes for all 21 runs on 2 CPU cores in use otherwise, too (AMD EPYC, 2026-11-25)
 Expect:   fcd 42; 106 and 23 with 1 and 10 local epochs; 81 and 95 with 30 and 50 clients
 
 Federated averaging of whole models in full precision, 20 rounds over all clients on handwritten

@@ -1,6 +1,7 @@
 """Rows of runs as a CSV file: what a comparison leaves, and what a later one goes on from."""
 
 import csv
+import io
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,9 @@ from fedjax_diffusion.compare.rows import RunRow
 
 def write_runs(path: Path, rows: Sequence[RunRow]) -> None:
     """Writes one line per run; what is None is an empty field."""
-    lines = [RunRow._fields, *rows]
-    text = "\n".join(",".join("" if x is None else str(x) for x in line) for line in lines)
-    write_text(path, text + "\n")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([RunRow._fields, *rows])
+    write_text(path, text.getvalue())
 
 
 def read_runs(path: str | Path) -> list[RunRow]:
