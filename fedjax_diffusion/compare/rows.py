@@ -86,6 +86,8 @@ class SchemeRow(NamedTuple):
       saved_bytes_percent: against the same uploads in float32.
       saved_joules_percent: against full precision, optimal split of the time.
       saved_joules_percent_max_frequency: against full precision at full frequency.
+      less_bytes_than_reference_percent: uploaded than by the reference in its own runs; None of it.
+      less_joules_than_reference_percent: spent than by the reference in its own runs; None of it.
       late_percent: of the client-rounds, uploads of full precision that miss the deadline.
       left_out_percent: of the client-rounds, those without upload.
     """
@@ -104,6 +106,8 @@ class SchemeRow(NamedTuple):
     saved_bytes_percent: float
     saved_joules_percent: float
     saved_joules_percent_max_frequency: float
+    less_bytes_than_reference_percent: float | None
+    less_joules_than_reference_percent: float | None
     late_percent: float
     left_out_percent: float
 
@@ -151,23 +155,34 @@ def summarize_schemes(rows: Sequence[RunRow]) -> list[SchemeRow]:
     """
     schemes = list(dict.fromkeys(row.scheme for row in rows))
     runs = {name: [row for row in rows if row.scheme == name] for name in schemes}
-    reference = [row.distance for row in runs[schemes[0]]]
-    return [_summarize(runs[name], None if name == schemes[0] else reference) for name in schemes]
+    return [
+        _summarize(runs[name], None if name == schemes[0] else runs[schemes[0]]) for name in schemes
+    ]
 
 
-def _summarize(runs: Sequence[RunRow], reference: Sequence[float] | None) -> SchemeRow:
-    def total(field: str) -> float:
-        return sum(getattr(row, field) for row in runs)
+def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> SchemeRow:
+    def total(field: str, of: Sequence[RunRow] = runs) -> float:
+        return sum(getattr(row, field) for row in of)
 
     def mean(field: str) -> float:
         return total(field) / len(runs)
+
+    def saved(field: str, other: float) -> float:
+        return 100 * (1 - total(field) / other)
+
+    def less_than_reference(field: str) -> float | None:
+        return None if reference is None else saved(field, total(field, reference))
 
     distances = [row.distance for row in runs]
     return SchemeRow(
         scheme=runs[0].scheme,
         num_seeds=len(runs),
         distance=mean_interval(distances),
-        difference_percent=None if reference is None else paired_percent(distances, reference),
+        difference_percent=(
+            None
+            if reference is None
+            else paired_percent(distances, [row.distance for row in reference])
+        ),
         precision=mean("precision"),
         recall=mean("recall"),
         loss=mean("loss"),
@@ -175,10 +190,11 @@ def _summarize(runs: Sequence[RunRow], reference: Sequence[float] | None) -> Sch
         compute_joules=mean("compute_joules"),
         transmit_joules=mean("transmit_joules"),
         megabytes=mean("uplink_bytes") / 1e6,
-        saved_bytes_percent=100 * (1 - total("uplink_bytes") / total("full_precision_bytes")),
-        saved_joules_percent=100 * (1 - total("total_joules") / total("full_precision_joules")),
-        saved_joules_percent_max_frequency=100
-        * (1 - total("total_joules") / total("max_frequency_joules")),
+        saved_bytes_percent=saved("uplink_bytes", total("full_precision_bytes")),
+        saved_joules_percent=saved("total_joules", total("full_precision_joules")),
+        saved_joules_percent_max_frequency=saved("total_joules", total("max_frequency_joules")),
+        less_bytes_than_reference_percent=less_than_reference("uplink_bytes"),
+        less_joules_than_reference_percent=less_than_reference("total_joules"),
         late_percent=100 * total("late") / total("client_rounds"),
         left_out_percent=100 * total("left_out") / total("client_rounds"),
     )

@@ -23,7 +23,8 @@ def format_comparison(
             f"Means of a run over {schemes[0].num_seeds} seeds, the same clients, channels and "
             "batches for every scheme.",
             f"saved A: joules against {RIVALS[0]} with the optimal split; B: against {RIVALS[1]};",
-            "both charged for the very client-rounds that the scheme served.",
+            "both charged for the very client-rounds that the scheme served. "
+            f"C: against {schemes[0].scheme}'s own runs.",
             f"{name}: mean and 95 % interval{floor}.",
             f"difference: of {name} from {schemes[0].scheme}'s, pair by pair, mean and 95 % "
             "interval.",
@@ -58,14 +59,20 @@ def _row_to_cells(row: SchemeRow, distance_name: str) -> Mapping[str, Any]:
         "computing J": row.compute_joules,
         "transmitting J": row.transmit_joules,
         "total J": row.total_joules,
-        "saved A": f"{row.saved_joules_percent:.1f} %",
-        "saved B": f"{row.saved_joules_percent_max_frequency:.1f} %",
+        "saved A": _percent(row.saved_joules_percent),
+        "saved B": _percent(row.saved_joules_percent_max_frequency),
+        "saved C": _percent(row.less_joules_than_reference_percent),
         "MB": row.megabytes,
-        "bytes saved": f"{row.saved_bytes_percent:.1f} %",
+        "bytes saved": _percent(row.saved_bytes_percent),
+        "bytes saved C": _percent(row.less_bytes_than_reference_percent),
         distance_name: "{:.2f} ({:.2f} to {:.2f})".format(*row.distance),
         "difference": row.difference_percent and _percent_interval(row.difference_percent),
         "loss": f"{row.loss:.4f}",
     }
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f} %"
 
 
 def _percent_interval(interval: Interval) -> str:

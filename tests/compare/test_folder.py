@@ -47,6 +47,12 @@ def test_its_folder_tells_all(workdir):
     assert full["saved_joules_percent"] == pytest.approx(0)
     assert 0 < two_bits["saved_joules_percent"] < two_bits["saved_joules_percent_max_frequency"]
     assert 85 < two_bits["saved_bytes_percent"] < 100 * (1 - 2 / 32)
+    runs = read_runs(workdir / "runs.csv")
+    for field, of_runs in (("joules", "total_joules"), ("bytes", "uplink_bytes")):
+        spent = [sum(getattr(run, of_runs) for run in runs[i::2]) for i in (0, 1)]
+        saved = 100 * (1 - spent[1] / spent[0])
+        assert two_bits[f"less_{field}_than_reference_percent"] == pytest.approx(saved)
+        assert full[f"less_{field}_than_reference_percent"] is None
     lines = (workdir / "runs.csv").read_text().splitlines()
     assert len(lines) == 5
     distances = [float(line.split(",")[3]) for line in lines[1:]]
@@ -115,5 +121,5 @@ def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
     ],
 )
 def test_the_verdict_is_by_the_end_of_the_interval(interval, said):
-    row = SchemeRow("own", 5, Interval(1, 1, 1), interval, *(0.0,) * 12)
+    row = SchemeRow("own", 5, Interval(1, 1, 1), interval, *(0.0,) * 14)
     assert said in verdict(row, "full", 2.0)
