@@ -1,7 +1,7 @@
 """Strict JAX for every test: 8 CPU devices, rank promotion raises.
 
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
-lives as long as the test session.
+lives as long as the test session. No test reads or writes decoded images in the user's cache.
 """
 
 import atexit
@@ -24,10 +24,20 @@ os.environ["MPLBACKEND"] = "Agg"
 import jax
 import pytest
 
+from fedjax_diffusion.data.image_cache import VARIABLE
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MAX_MAPPINGS = 20_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_cache(tmp_path_factory):
+    """Keeps decoded images in one folder for all tests: entries differ by their source's path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("decoded")))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
