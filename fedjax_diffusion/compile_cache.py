@@ -31,9 +31,20 @@ def use_compile_cache() -> None:
 
 def cache_folder() -> Path | None:
     """Returns this processor's folder in the user's cache, made if needed; None if it cannot be."""
+    return user_folder(f"{_processor_fingerprint():08x}")
+
+
+def user_folder(name: str) -> Path | None:
+    """Returns a folder in the user's cache, made if needed; None if it cannot be.
+
+    It lies in ``$XDG_CACHE_HOME/fedjax-diffusion`` (``~/.cache`` without the variable).
+
+    Args:
+      name: of the folder, for all that lies in it.
+    """
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = root / "fedjax-diffusion" / f"{_processor_fingerprint():08x}"
+        folder = root / "fedjax-diffusion" / name
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return None

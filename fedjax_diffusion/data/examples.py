@@ -1,14 +1,15 @@
 """From the serialized examples of a prepared data set to arrays: 8-bit images and labels."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fedjax_diffusion.data.tfds_folder import Piece, TfdsFolder
+from fedjax_diffusion.data.image_cache import Arrays, MakeArrays
+from fedjax_diffusion.data.tfds_folder import Piece, TfdsFolder, one_line
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name of an 8-bit image, by its channels."""
@@ -35,38 +36,28 @@ Equations" (2021), whose code takes the central 140 x 140 of the aligned 178 x 2
 
 
 class Columns(NamedTuple):
-    """Which features of an example become the image and the label.
+    """Which features of an example become the image and the labels.
 
     Attributes:
       image: the feature's name.
       channels: of the image.
-      label: the feature's name; ``""``: there is none, all labels are 0.
-      class_names: one for each label.
+      labels: the names of all features that may be the label, in order: F of them.
       crop: what becomes of the image; None: it is used whole.
     """
 
     image: str
     channels: int
-    label: str
-    class_names: tuple[str, ...]
+    labels: tuple[str, ...]
     crop: Crop | None
 
 
-def choose_columns(folder: TfdsFolder, label: str = "") -> Columns:
-    """Returns what to read of a data set: its one image, and its label.
-
-    Args:
-      folder: the data set.
-      label: a class label or a yes-or-no attribute, such as ``"Smiling"``; ``""``: the feature
-        ``"label"``, or else the only class label, or none.
+def choose_columns(folder: TfdsFolder) -> Columns:
+    """Returns what to read of a data set: its one image, and all that may be its label.
 
     Raises:
-      ValueError: there is not exactly one image of 8 bits, or no such label, or several to choose
-        from.
+      ValueError: there is not exactly one image of 8 bits.
     """
-    from tensorflow_datasets.core.features.class_label_feature import ClassLabel
     from tensorflow_datasets.core.features.image_feature import Image as ImageFeature
-    from tensorflow_datasets.core.features.tensor_feature import Tensor
 
     images = [name for name, feature in folder.features.items() if type(feature) is ImageFeature]
     if len(images) != 1:
@@ -79,51 +70,82 @@ def choose_columns(folder: TfdsFolder, label: str = "") -> Columns:
         raise ValueError(f"data set {folder} must have 8-bit images, it has {image.np_dtype}")
     if image.shape[-1] not in _MODES:
         raise ValueError(f"data set {folder} must have 1, 3 or 4 channels, it has {image.shape}")
-    class_labels = {
+    labels = (*_class_labels(folder), *_attributes(folder))
+    # The same crop whatever the version.
+    crop = CROPS.get(folder.name.partition(":")[0])
+    return Columns(images[0], image.shape[-1], labels, crop)
+
+
+class Label(NamedTuple):
+    """The feature that is taken as the label.
+
+    Attributes:
+      feature: its name; ``""``: there is none, all labels are 0.
+      class_names: one for each of its values.
+    """
+
+    feature: str
+    class_names: tuple[str, ...]
+
+
+def choose_label(folder: TfdsFolder, asked: str = "") -> Label:
+    """Returns the label of a data set.
+
+    Args:
+      folder: the data set.
+      asked: a class label or a yes-or-no attribute, by its name, ``"attributes/Smiling"``, or the
+        last part of it, where only one has it; ``""``: the feature ``"label"``, or else the only
+        class label, or none.
+
+    Raises:
+      ValueError: there is no such label, or several to choose from.
+    """
+    class_labels = _class_labels(folder)
+    known = {**class_labels, **_attributes(folder)}
+    if not asked:
+        if "label" in class_labels or len(class_labels) <= 1:
+            chosen = "label" if "label" in class_labels else next(iter(class_labels), "")
+            return Label(chosen, class_labels.get(chosen, ("all",)))
+        raise ValueError(
+            f"data set {folder} has several labels, ask for one: "
+            + ", ".join(f"{folder.name}#{name}" for name in class_labels)
+        )
+    if asked in known:
+        return Label(asked, known[asked])
+    found = [name for name in known if name.split("/")[-1] == asked]
+    if len(found) != 1:
+        raise ValueError(
+            f"data set {folder} has {'several labels' if found else 'no label'} {asked!r}: use "
+            f"one of {', '.join(found or known) or 'none'}"
+        )
+    return Label(found[0], known[found[0]])
+
+
+def _class_labels(folder: TfdsFolder) -> dict[str, tuple[str, ...]]:
+    """Returns the names of the classes, by feature."""
+    from tensorflow_datasets.core.features.class_label_feature import ClassLabel
+
+    return {
         name: tuple(feature.names)
         for name, feature in folder.features.items()
         if isinstance(feature, ClassLabel) and feature.num_classes
     }
-    attributes = {
+
+
+def _attributes(folder: TfdsFolder) -> dict[str, tuple[str, ...]]:
+    """Returns what no and yes mean, by feature."""
+    from tensorflow_datasets.core.features.tensor_feature import Tensor
+
+    return {
         name: (f"not {short}", short)
         for name, feature in folder.features.items()
         if isinstance(feature, Tensor) and feature.shape == () and feature.np_dtype == np.bool_
         for short in [name.split("/")[-1]]
     }
-    chosen = _choose_label(folder, label, class_labels, attributes)
-    names = {"": ("all",), **class_labels, **attributes}[chosen]
-    # The same crop whatever the version.
-    crop = CROPS.get(folder.name.partition(":")[0])
-    return Columns(images[0], image.shape[-1], chosen, names, crop)
 
 
-def _choose_label(folder: TfdsFolder, label: str, class_labels: Any, attributes: Any) -> str:
-    """Returns the name of the feature that is the label."""
-    if label:
-        known = [*class_labels, *attributes]
-        found = [name for name in known if label in (name, name.split("/")[-1])]
-        if len(found) != 1:
-            raise ValueError(
-                f"data set {folder} has no label {label!r}: use one of "
-                f"{', '.join(name.split('/')[-1] for name in known) or 'none'}"
-            )
-        return found[0]
-    if "label" in class_labels or len(class_labels) <= 1:
-        return "label" if "label" in class_labels else next(iter(class_labels), "")
-    raise ValueError(
-        f"data set {folder} has several labels, ask for one: "
-        + ", ".join(f"{folder.name}#{name}" for name in class_labels)
-    )
-
-
-MakeArrays = Callable[[tuple[int, ...]], tuple[np.ndarray, np.ndarray]]
-"""``make(shape [N, H, W, C]) -> (uint8 of this shape, int32 [N])``, to be written to."""
-
-
-def decode(
-    folder: TfdsFolder, columns: Columns, piece: Piece, make_arrays: MakeArrays
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images uint8 [N, H, W, C] and labels int32 [N] of a piece of a split.
+def decode(folder: TfdsFolder, columns: Columns, piece: Piece, make_arrays: MakeArrays) -> Arrays:
+    """Returns images uint8 [N, H, W, C] and labels int64 [N, F] of a piece of a split.
 
     A progress bar on a terminal.
 
@@ -134,8 +156,8 @@ def decode(
       make_arrays: called once, with the shape of all images.
 
     Raises:
-      ValueError: an example cannot be read or decoded, a label is out of range, or the images are
-        of several sizes. The message names the folder, the split and the example.
+      ValueError: an example cannot be read or decoded, or the images are of several sizes. The
+        message names the folder, the split and the example.
     """
     num_examples = piece.stop - piece.start
     images = labels = np.empty(0)
@@ -147,46 +169,47 @@ def decode(
         leave=False,
         disable=None,
     ) as examples:
-        for i, (image, label) in enumerate(examples):
+        for i, (image, values) in enumerate(examples):
             if i == 0:
-                images, labels = make_arrays((num_examples, *image.shape))
+                images, labels = make_arrays((num_examples, *image.shape), len(values))
             if image.shape != images.shape[1:]:
                 raise ValueError(
                     f"split {piece.split!r} of {folder} must have images of one size: image "
                     f"{piece.start} is {list(images.shape[1:])}, image {piece.start + i} is "
                     f"{list(image.shape)}"
                 )
-            images[i], labels[i] = image, label
+            images[i], labels[i] = image, values
     return images, labels
 
 
-def _parse(folder: TfdsFolder, columns: Columns, piece: Piece) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields image and label of the examples of a piece."""
+def _parse(
+    folder: TfdsFolder, columns: Columns, piece: Piece
+) -> Iterator[tuple[np.ndarray, Sequence[int]]]:
+    """Yields image and labels of the examples of a piece."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     for number, record in enumerate(folder.read(piece), piece.start):
         try:
             example: Any = tf_example_pb2.Example  # pyright: ignore[reportAttributeAccessIssue]
             features = example.FromString(record).features.feature
-            (encoded,) = features[columns.image].bytes_list.value
-            (label,) = features[columns.label].int64_list.value if columns.label else (0,)
+            encoded = _single(features[columns.image].bytes_list.value)
+            labels = [_single(features[name].int64_list.value) for name in columns.labels]
         except Exception as error:  # DecodeError is protobuf's own; ValueError: not one value
             raise folder.refusal(
-                piece.split, f"example {number} has no {columns.image!r} and {columns.label!r}"
-            ) from error
-        if not 0 <= label < len(columns.class_names):
-            raise folder.refusal(
                 piece.split,
-                f"label {label} of example {number} must lie in 0..{len(columns.class_names) - 1}",
-            )
+                f"example {number} does not hold the image and the labels of features.json",
+            ) from error
         try:
             image = decode_image(encoded, columns.channels, columns.crop)
         except Exception as error:  # a damaged image fails in as many ways as there are formats
-            reason = " ".join(str(error).split())[:100]
-            raise folder.refusal(
-                piece.split, f"the image of example {number} cannot be decoded ({reason})"
-            ) from error
-        yield image, label
+            reason = f"the image of example {number} cannot be decoded ({one_line(error)})"
+            raise folder.refusal(piece.split, reason) from error
+        yield image, labels
+
+
+def _single(values: Sequence[Any]) -> Any:
+    (value,) = values
+    return value
 
 
 def decode_image(encoded: bytes, channels: int, crop: Crop | None = None) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Decoded images and labels, kept in files that are mapped into memory.
 
 An entry is a folder of three files: ``images.npy``, ``labels.npy``, and ``about.json`` with the
-fingerprint of what they were decoded from and the SHA-256 of each. It is written under another name
-and renamed when it is whole, so what carries an entry's name was finished. What is read is checked:
-the fingerprint and the sizes always, the checksums up to ``CHECKED_BYTES`` or when asked. An entry
-that does not pass is decoded again.
+fingerprint and the SHA-256 of what they were decoded from and the SHA-256 of each. It is written
+under another name and renamed when it is whole, so what carries an entry's name was finished. What
+is read is checked: the fingerprint and the sizes always, the entry's own checksums up to
+``CHECKED_BYTES``; all of these and the contents of the source when asked. An entry that does not
+pass is decoded again.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -21,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_diffusion.compile_cache import cache_folder
+from fedjax_diffusion.compile_cache import user_folder
 
 try:
     import fcntl
@@ -37,8 +39,12 @@ VARIABLE = "FEDJAX_DIFFUSION_DATA_CACHE"
 _LOG = logging.getLogger(__name__)
 
 Arrays = tuple[np.ndarray, np.ndarray]
-MakeArrays = Callable[[tuple[int, ...]], Arrays]
-_NAMES = ("images", "labels")
+"""Images uint8 [N, H, W, C] and labels int64 [N, F], one column for each feature that is one."""
+
+MakeArrays = Callable[[tuple[int, ...], int], Arrays]
+"""``make([N, H, W, C], F) -> Arrays``, to be written to."""
+
+_DTYPES = {"images": np.uint8, "labels": np.int64}
 
 
 def data_cache_folder() -> Path | None:
@@ -46,15 +52,15 @@ def data_cache_folder() -> Path | None:
     asked = os.environ.get(VARIABLE)
     if asked:
         return None if asked == "off" else Path(asked).expanduser()
-    folder = cache_folder()
-    return None if folder is None else folder / "data"
+    return user_folder("data")
 
 
 def fingerprint_files(paths: list[Path], reader: dict[str, Any]) -> dict[str, Any]:
     """Returns what tells whether files are still those that were read, and read the same way.
 
     Args:
-      paths: the files; their names, sizes and times of change count, their contents do not.
+      paths: the files; their names, sizes and times of change count, their contents do not: those
+        are what ``hash_files`` tells.
       reader: plain values, all else that the arrays depend on.
     """
     stats = [(path, path.stat()) for path in paths]
@@ -62,8 +68,21 @@ def fingerprint_files(paths: list[Path], reader: dict[str, Any]) -> dict[str, An
     return {**reader, "files": files}
 
 
+def hash_files(paths: list[Path]) -> str:
+    """Returns the SHA-256 of the contents of files, in order, in hexadecimal digits.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
 def open_entry(
-    folder: Path, name: str, fingerprint: dict[str, Any], *, verify: bool = False
+    folder: Path, name: str, fingerprint: dict[str, Any], source_sha256: str | None = None
 ) -> Arrays | None:
     """Returns the arrays of an entry, the images mapped into memory and read-only.
 
@@ -73,7 +92,8 @@ def open_entry(
       folder: of all entries.
       name: of the entry.
       fingerprint: of the source as it is now.
-      verify: compare the checksums, however large the arrays are.
+      source_sha256: of the contents of the source as they are now, to be compared, and with them
+        the checksums of the arrays, however large these are; None: neither.
 
     Raises:
       ValueError: the entry is damaged. One line that names the folder and what is wrong.
@@ -83,12 +103,14 @@ def open_entry(
         about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
         if about["fingerprint"] != json.loads(json.dumps(fingerprint)):
             return None
-        arrays = tuple(np.load(entry / f"{part}.npy", mmap_mode="r") for part in _NAMES)
-        for part, array in zip(_NAMES, arrays, strict=True):
+        if source_sha256 not in (None, about["source_sha256"]):
+            return None
+        arrays = tuple(np.load(entry / f"{part}.npy", mmap_mode="r") for part in _DTYPES)
+        for part, array in zip(_DTYPES, arrays, strict=True):
             expected = about[part]
             if [array.dtype.name, list(array.shape)] != [expected["dtype"], expected["shape"]]:
                 raise ValueError(f"{part}.npy is {array.dtype} {list(array.shape)}")
-            is_checked = verify or array.nbytes <= CHECKED_BYTES
+            is_checked = source_sha256 is not None or array.nbytes <= CHECKED_BYTES
             if is_checked and checksum(array) != expected["sha256"]:
                 raise ValueError(f"the SHA-256 of {part}.npy is wrong")
     except (FileNotFoundError, NotADirectoryError):
@@ -104,6 +126,7 @@ def open_entry(
 def load_or_make(
     name: str,
     fingerprint: dict[str, Any],
+    hash_source: Callable[[], str],
     make: Callable[[MakeArrays], Arrays],
     *,
     verify: bool = False,
@@ -115,29 +138,34 @@ def load_or_make(
     Args:
       name: of the entry.
       fingerprint: of the source.
+      hash_source: returns the SHA-256 of the contents of the source; called before the arrays are
+        made, and to verify.
       make: writes into the arrays that its argument makes, and returns them.
-      verify: compare the checksums, however large the arrays are.
+      verify: compare the contents of the source with those that the arrays were made of, and the
+        checksums of the arrays, however large they are.
 
     **Guarantees**: a process that is killed leaves nothing that is believed. Of several processes
-    that need the same entry one makes it and the others wait, where the system has file locks;
-    elsewhere each makes it and the last one stays.
+    that need the same entry one makes it and the others say so and wait, where the system has file
+    locks; elsewhere each makes it and the last one stays.
     """
     folder = data_cache_folder()
     if folder is None:
         return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = _open_or_say(folder, name, fingerprint, verify)
+        source_sha256 = hash_source() if verify else None
+        found = _open_or_say(folder, name, fingerprint, source_sha256)
         if found is not None:
             return found
         if not os.access(folder, os.W_OK):
             return None
-        with _turn(folder / f".{name}.lock"):
+        with _turn(folder, name):
             # Another process may have made it while this one waited.
             with contextlib.suppress(ValueError):
-                if (found := open_entry(folder, name, fingerprint, verify=verify)) is not None:
+                if (found := open_entry(folder, name, fingerprint, source_sha256)) is not None:
                     return found
-            _write_entry(folder, name, fingerprint, make)
+            about = {"fingerprint": fingerprint, "source_sha256": source_sha256 or hash_source()}
+            _write_entry(folder, name, about, make)
     except OSError as error:
         _LOG.warning(
             "decoded images cannot be kept in %r (%s): %s names another folder, or 'off'",
@@ -157,32 +185,44 @@ def checksum(array: np.ndarray) -> str:
 def entry_name(title: str, identity: dict[str, Any]) -> str:
     """Returns the name of the entry: the title, and a hash of what tells entries apart."""
     text = json.dumps(identity, sort_keys=True)
-    readable = re.sub(r"[^\w.+-]", "_", title)
-    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{to_file_name(title)}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def to_file_name(title: str) -> str:
+    """Returns a title as the name of a file or folder, on any system.
+
+    >>> to_file_name("emnist/digits:3.*.*-train[:10%]")
+    'emnist_digits_3._._-train__10__'
+    """
+    return re.sub(r"[^\w.+-]", "_", title)
 
 
 def _open_or_say(
-    folder: Path, name: str, fingerprint: dict[str, Any], verify: bool
+    folder: Path, name: str, fingerprint: dict[str, Any], source_sha256: str | None
 ) -> Arrays | None:
     """Returns an entry's arrays; names a damaged entry, and takes it for none."""
     try:
-        return open_entry(folder, name, fingerprint, verify=verify)
+        return open_entry(folder, name, fingerprint, source_sha256)
     except ValueError as error:
         _LOG.warning("%s; it is made again", error)
         return None
 
 
 @contextlib.contextmanager
-def _turn(lock: Path) -> Iterator[None]:
-    """Lets one process at a time in; a process that dies gives its turn back."""
-    with lock.open("a") as file:
+def _turn(folder: Path, name: str) -> Iterator[None]:
+    """Lets one process at a time make an entry; a process that dies gives its turn back."""
+    with (folder / f".{name}.lock").open("a") as file:
         if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _LOG.warning("waiting for another process, which makes %r", str(folder / name))
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _write_entry(
-    folder: Path, name: str, fingerprint: dict[str, Any], make: Callable[[MakeArrays], Arrays]
+    folder: Path, name: str, about: dict[str, Any], make: Callable[[MakeArrays], Arrays]
 ) -> None:
     """Writes an entry under another name, and renames it when it is whole."""
     if fcntl is not None:  # it is this process's turn: nobody is writing what lies about
@@ -193,13 +233,13 @@ def _write_entry(
     new, old = (folder / f".{name}.{token}.{suffix}" for suffix in ("new", "old"))
     new.mkdir()
     try:
-        images, labels = make(lambda shape: _make_files(new, shape))
-        about: dict[str, Any] = {"fingerprint": fingerprint}
-        for part, array in zip(_NAMES, (images, labels), strict=True):
+        facts = {}
+        for part, array in zip(_DTYPES, make(functools.partial(_make_files, new)), strict=True):
             array.flush()  # pyright: ignore[reportAttributeAccessIssue]
-            facts = {"dtype": array.dtype.name, "shape": list(array.shape)}
-            about[part] = {**facts, "sha256": checksum(array)}
-        (new / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+            shape = {"dtype": array.dtype.name, "shape": list(array.shape)}
+            facts[part] = {**shape, "sha256": checksum(array)}
+        text = json.dumps({**about, **facts}, indent=1)
+        (new / "about.json").write_text(text, encoding="utf-8")
         with contextlib.suppress(FileNotFoundError):
             (folder / name).rename(old)
         try:
@@ -212,10 +252,11 @@ def _write_entry(
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _make_files(folder: Path, shape: tuple[int, ...]) -> Arrays:
+def _make_files(folder: Path, shape: tuple[int, ...], num_labels: int) -> Arrays:
     """Returns arrays that are files, with all their room on the disk."""
     arrays = []
-    for part, dtype, size in zip(_NAMES, (np.uint8, np.int32), (shape, shape[:1]), strict=True):
+    shapes = (shape, (shape[0], num_labels))
+    for (part, dtype), size in zip(_DTYPES.items(), shapes, strict=True):
         path = folder / f"{part}.npy"
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=size)
         if hasattr(os, "posix_fallocate"):

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fedjax_diffusion.data.examples import Columns, choose_columns, decode
+from fedjax_diffusion.data.examples import Columns, Label, choose_columns, choose_label, decode
 from fedjax_diffusion.data.image_cache import Arrays, entry_name, fingerprint_files, load_or_make
-from fedjax_diffusion.data.tfds_folder import Piece, TfdsFolder, build_command, open_folder
+from fedjax_diffusion.data.tfds_folder import Piece, TfdsFolder, open_folder, unreadable
 
-_READER_VERSION = 1
+_READER_VERSION = 2
 """Raised when the same files are to give other arrays."""
 
 
@@ -83,15 +83,16 @@ def load_images(
         ``"train[10%:20%]"`` and ``"train+test"`` included.
       data_dir: the folder that holds the prepared TFDS data sets; None for ``$TFDS_DATA_DIR``, or
         else ``~/tensorflow_datasets``. Data sets that are embedded ignore it.
-      verify: compare the checksums of what was decoded earlier, however large it is.
+      verify: read the files through and compare them with those that were decoded earlier, and
+        the checksums of what was decoded, however large it is.
 
     Returns:
       The images, which may be mapped from a file and are then read-only.
 
     Raises:
       ValueError: there is no such data set or split, it is not prepared in ``data_dir``, it is
-        damaged, or its images are not 8-bit images of one size. One line that names the folder, the
-        split and the command that prepares the data.
+        damaged, cannot be read, or its images are not 8-bit images of one size. One line that names
+        the folder, the split, and the command that prepares the data where that would help.
 
     >>> load_images("digits", "train").images.shape
     (1497, 8, 8, 1)
@@ -145,14 +146,14 @@ def load_tfds(
 ) -> ImageDataset:
     """Returns a split of a data set that TFDS has prepared, ArrayRecord or TFRecord files.
 
-    Each split is decoded once and kept in the user's cache folder, from where it is mapped into
-    memory: see ``image_cache``.
+    Each split is decoded once, with all that may be its label, and kept in the user's cache folder,
+    from where it is mapped into memory: see ``image_cache``.
 
     Args:
       name: see ``load_images``.
       split: see ``load_images``.
       data_dir: see ``load_images``.
-      verify: compare the checksums of what is kept, however large it is.
+      verify: see ``load_images``.
 
     Raises:
       ValueError: see ``load_images``.
@@ -161,46 +162,64 @@ def load_tfds(
     not.
     """
     asked = data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets")
-    tfds_name, _, label = name.partition("#")
+    tfds_name, _, asked_label = name.partition("#")
     path = Path(asked).expanduser()
     try:
         folder = open_folder(tfds_name, path)
-        columns = choose_columns(folder, label)
+        columns, label = choose_columns(folder), choose_label(folder, asked_label)
         wanted = folder.find_pieces(split)
-        pieces = [_load_piece(folder, columns, piece, verify) for piece in wanted]
+        pieces = [_load_piece(folder, columns, label, piece, verify) for piece in wanted]
     except OSError as error:
-        raise ValueError(
-            f"split {split!r} of {name!r} in {str(path)!r} cannot be read ({error}): allow it, or "
-            f"prepare the data elsewhere with `{build_command(tfds_name, path)}`"
-        ) from error
+        raise unreadable(tfds_name, path, split, error) from error
     images, labels = (
         arrays[0] if len(arrays) == 1 else _join(folder, split, arrays)
         for arrays in zip(*pieces, strict=True)
     )
-    names = columns.class_names
+    names = label.class_names
     return ImageDataset(images, labels, len(names), name, names, folder.version)
 
 
-def _load_piece(folder: TfdsFolder, columns: Columns, piece: Piece, verify: bool) -> Arrays:
-    """Returns images and labels of a piece, out of what is kept of its whole split."""
+def _load_piece(
+    folder: TfdsFolder, columns: Columns, label: Label, piece: Piece, verify: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images and labels int32 [N] of a piece, out of what is kept of its whole split."""
     whole = Piece(piece.split, 0, folder.num_examples(piece.split))
-    files = folder.source_files(piece.split)
     reader = {"reader": _READER_VERSION, "version": folder.version, "columns": columns}
-    identity = {"path": str(folder.path.resolve()), "split": piece.split, "label": columns.label}
+    title = "-".join([*folder.path.relative_to(folder.data_dir).parts, piece.split])
+    identity = {"path": str(folder.path.resolve()), "split": piece.split}
     kept = load_or_make(
-        entry_name(f"{folder.name}-{piece.split}", identity),
-        fingerprint_files(files, reader),
+        entry_name(title, identity),
+        fingerprint_files(folder.source_files(piece.split), reader),
+        lambda: folder.hash_source(piece.split),
         lambda make_arrays: decode(folder, columns, whole, make_arrays),
         verify=verify,
     )
     if kept is None:
-        return decode(folder, columns, piece, _make_in_memory)
-    images, labels = kept
-    return images[piece.start : piece.stop], labels[piece.start : piece.stop]
+        images, labels = decode(folder, columns, piece, _make_in_memory)
+    else:
+        images, labels = (array[piece.start : piece.stop] for array in kept)
+    return images, _take_label(folder, columns, label, piece, labels)
 
 
-def _make_in_memory(shape: tuple[int, ...]) -> Arrays:
-    return np.empty(shape, np.uint8), np.empty(shape[:1], np.int32)
+def _take_label(
+    folder: TfdsFolder, columns: Columns, label: Label, piece: Piece, labels: np.ndarray
+) -> np.ndarray:
+    """Returns int32 [N], one column of labels int64 [N, F], held to its classes."""
+    if not label.feature:
+        return np.zeros(len(labels), np.int32)
+    values = labels[:, columns.labels.index(label.feature)]
+    last = len(label.class_names) - 1
+    wrong = np.flatnonzero((values < 0) | (values > last))
+    if wrong.size:
+        raise folder.refusal(
+            piece.split,
+            f"label {values[wrong[0]]} of example {piece.start + wrong[0]} must lie in 0..{last}",
+        )
+    return values.astype(np.int32)
+
+
+def _make_in_memory(shape: tuple[int, ...], num_labels: int) -> Arrays:
+    return np.empty(shape, np.uint8), np.empty((shape[0], num_labels), np.int64)
 
 
 def _join(folder: TfdsFolder, split: str, arrays: Sequence[np.ndarray]) -> np.ndarray:

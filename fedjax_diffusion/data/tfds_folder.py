@@ -8,18 +8,19 @@ import contextlib
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Generator, Iterator
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import absl.logging
 
+from fedjax_diffusion.data.array_records import read_array_records
+from fedjax_diffusion.data.image_cache import hash_files
 from fedjax_diffusion.data.tfrecord import read_tfrecords
 
 _NAME = re.compile(r"(?P<path>\w+(/[\w.+-]+)?)(:(?P<version>[\d.*]+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-_CHUNK = 256
-"""Records that are read from an ArrayRecord file at a time."""
 
 
 class Shard(NamedTuple):
@@ -80,14 +81,13 @@ class TfdsFolder:
             with _quiet_absl():
                 instructions = self._splits[split].file_instructions
         except Exception as error:  # TFDS: ValueError, KeyError, AssertionError
-            reason = _one_line(error)
-            raise ValueError(f"split {split!r} of {self}: {reason}") from None
+            raise ValueError(f"split {split!r} of {self}: {one_line(error)}") from None
         pieces: list[Piece] = []
         for instruction in instructions:
             whole, offset = starts[str(instruction.filename)]
             start = offset + instruction.skip
             piece = Piece(whole, start, start + instruction.take)
-            if pieces and pieces[-1][:3:2] == (whole, start):
+            if pieces and (pieces[-1].split, pieces[-1].stop) == (piece.split, piece.start):
                 piece = pieces.pop()._replace(stop=piece.stop)
             pieces.append(piece)
         if not pieces or any(piece.stop <= piece.start for piece in pieces):
@@ -111,6 +111,17 @@ class TfdsFolder:
             *(shard.path for shard in self.shards[split]),
         ]
 
+    def hash_source(self, split: str) -> str:
+        """Returns the SHA-256 of the contents of all files that a split's examples depend on.
+
+        Raises:
+          ValueError: a shard is not there, or a file cannot be read.
+        """
+        try:
+            return hash_files(self.source_files(split))
+        except OSError as error:
+            raise unreadable(self.name, self.data_dir, split, error) from error
+
     def read(self, piece: Piece) -> Iterator[bytes]:
         """Yields the serialized examples of a piece.
 
@@ -131,10 +142,9 @@ class TfdsFolder:
             except ImportError as error:
                 raise ValueError(f"{self} cannot be read: pip install array_record") from error
             except OSError as error:
-                reason = f"its file {shard.path.name} cannot be read ({error.strerror or error})"
-                raise self.refusal(piece.split, reason) from error
+                raise unreadable(self.name, self.data_dir, piece.split, error) from error
             except ValueError as error:
-                reason = f"its file {shard.path.name} is damaged: {error}"
+                reason = f"its file {shard.path.name} is damaged: {one_line(error)}"
                 raise self.refusal(piece.split, reason) from error
 
     def refusal(self, split: str, reason: str) -> ValueError:
@@ -156,8 +166,9 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
       data_dir: where TFDS keeps its data sets.
 
     Raises:
-      ValueError: nothing is there, not this version, or its description cannot be read. One line
-        that names the folder and the command which prepares it.
+      ValueError: nothing is there, not this version, or its description is damaged. One line that
+        names the folder and the command which prepares it.
+      OSError: the system does not let it be read.
     """
     path = _find_version(name, data_dir)
     command = build_command(name, data_dir)
@@ -165,6 +176,7 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
     for file in ("dataset_info.json", "features.json"):
         if not (path / file).is_file():
             raise ValueError(f"data set {name!r} in {str(path)!r} has no {file}: {advice}")
+        (path / file).read_bytes()  # TFDS's errors do not tell what is damaged from what is denied
     from tensorflow_datasets.core.read_only_builder import builder_from_directory
 
     try:
@@ -172,14 +184,16 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
             # The files alone decide, whatever version of the code TFDS ships.
             info: Any = builder_from_directory(path).info
             shards = {
-                split: tuple(map(_shard, splits.filepaths, splits.shard_lengths))
-                for split, splits in info.splits.items()
+                split: tuple(
+                    Shard(Path(file), num_examples)
+                    for file, num_examples in zip(part.filepaths, part.shard_lengths, strict=True)
+                )
+                for split, part in info.splits.items()
             }
             features = dict(sorted(_flatten(info.features)))  # protobuf has no order
     except Exception as error:  # as many kinds as there are ways to damage JSON
-        reason = _one_line(error)
         raise ValueError(
-            f"data set {name!r} in {str(path)!r} cannot be read ({reason}): {advice}"
+            f"data set {name!r} in {str(path)!r} cannot be read ({one_line(error)}): {advice}"
         ) from error
     file_format = info.file_format.value
     if file_format not in _READERS:
@@ -192,8 +206,20 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
 
 
 def build_command(name: str, data_dir: Path) -> str:
-    """Returns the command that prepares a data set."""
-    return f"tfds build {name} --data_dir={data_dir} --file_format=array_record"
+    """Returns the command that prepares a data set, as a shell takes it."""
+    folder = shlex.quote(str(data_dir))
+    return f"tfds build {shlex.quote(name)} --data_dir={folder} --file_format=array_record"
+
+
+def unreadable(name: str, data_dir: Path, split: str, error: OSError) -> ValueError:
+    """Returns the error of files that are there, but that the system does not let be read.
+
+    It does not advise to prepare the data again: what cannot be read may be whole.
+    """
+    return ValueError(
+        f"split {split!r} of {name!r} in {str(data_dir)!r} cannot be read ({one_line(error)}): "
+        f"allow it and try again, or give the data_dir of a copy"
+    )
 
 
 def _find_version(name: str, data_dir: Path) -> Path:
@@ -239,10 +265,6 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def _shard(path: Any, num_examples: int) -> Shard:
-    return Shard(Path(path), num_examples)
-
-
 def _flatten(features: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the features below a dictionary of features, by their names within an example."""
     from tensorflow_datasets.core.features.features_dict import FeaturesDict
@@ -254,25 +276,7 @@ def _flatten(features: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + name, feature
 
 
-def _read_array_records(
-    path: Path, num_records: int, start: int, stop: int
-) -> Generator[bytes, None, None]:
-    """Like ``read_tfrecords``; every chunk has a checksum, which the format's reader compares."""
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    try:
-        reader: Any = ArrayRecordReader(str(path))
-        found = reader.num_records()
-        if found != num_records:
-            reader.read([0])  # says what is wrong with the file, if anything is
-            raise ValueError(f"it holds {found} records instead of {num_records}")
-        for first in range(start, stop, _CHUNK):
-            yield from reader.read([*range(first, min(first + _CHUNK, stop))])
-    except (RuntimeError, IndexError) as error:
-        raise ValueError(_one_line(error)) from error
-
-
-_READERS: dict[str, Any] = {"array_record": _read_array_records, "tfrecord": read_tfrecords}
+_READERS: dict[str, Any] = {"array_record": read_array_records, "tfrecord": read_tfrecords}
 
 
 @contextlib.contextmanager
@@ -286,5 +290,6 @@ def _quiet_absl() -> Iterator[None]:
         absl.logging.set_verbosity(verbosity)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Returns what an error says, without line breaks, at most 200 characters."""
     return " ".join(str(error).split())[:200]

@@ -1,7 +1,8 @@
-"""Folders as TFDS prepares them, written without TensorFlow, in both formats."""
+"""Folders as TFDS prepares them, written without TensorFlow, in both formats, and compared."""
 
 import io
 import json
+import os
 import pathlib
 import struct
 
@@ -91,12 +92,12 @@ def write_folder(
     return folder
 
 
-def write_cifar10(data_dir, num_examples=7, **options):
+def write_cifar10(data_dir, num_examples=7, seed=0, **options):
     """Writes noise that looks like CIFAR-10, and returns the folder, the images and the labels."""
     import tensorflow_datasets as tfds
 
     names = [f"class {i}" for i in range(10)]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (num_examples, 32, 32, 3), np.uint8)
     labels = rng.integers(0, 10, num_examples).astype(np.int32)
     features = {
@@ -110,3 +111,44 @@ def write_cifar10(data_dir, num_examples=7, **options):
     ]
     folder = write_folder(data_dir, features, {"train": examples}, "cifar10/3.0.2", **options)
     return folder, images, labels
+
+
+def write_celeb_a(data_dir, images):
+    """Writes images like those of CelebA: JPEG, and no label but nested attributes."""
+    import tensorflow_datasets as tfds
+
+    features = {
+        "image": tfds.features.Image(shape=(218, 178, 3), encoding_format="jpeg"),
+        "attributes": {"Smiling": np.bool_, "Young": np.bool_},
+        "landmarks": {"nose_x": np.int64},
+    }
+    examples = [
+        {
+            "image": encode(image, "JPEG"),
+            "attributes": {"Smiling": i % 2 == 0, "Young": i > 0},
+            "landmarks": {"nose_x": 89},
+        }
+        for i, image in enumerate(images)
+    ]
+    write_folder(data_dir, features, {"train": examples}, "celeb_a/2.1.0")
+
+
+def check(dataset, images, labels, chosen=slice(None)):
+    """Compares what was read with what was written."""
+    np.testing.assert_array_equal(dataset.images, images[chosen])
+    np.testing.assert_array_equal(dataset.labels, labels[chosen])
+
+
+def rewrite(path, data):
+    """Writes a file so that name, size and time of change are what they were."""
+    stat = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+
+
+def blot(path):
+    """Writes over 5,000 bytes in the middle of a file, which nothing but its contents tells."""
+    data = bytearray(path.read_bytes())
+    data[9_000:14_000] = bytes(5_000)
+    rewrite(path, data)

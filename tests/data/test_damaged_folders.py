@@ -1,12 +1,14 @@
 """Prepared folders that are missing, incomplete or damaged: one line that says what to do."""
 
 import json
+import pathlib
+import shlex
 
 import numpy as np
 import pytest
 
 from fedjax_diffusion.data import load_images
-from fedjax_diffusion.data.tfds_folder import _READERS
+from fedjax_diffusion.data.image_cache import VARIABLE
 from tests.data.prepared import encode, write_cifar10, write_folder
 
 FORMATS = ("array_record", "tfrecord")
@@ -173,28 +175,77 @@ def test_examples_of_another_data_set(tmp_path):
     features = {"image": tfds.features.Image(shape=(4, 4, 1))}
     other = write_folder(tmp_path, features, {"train": [{"image": GOOD}]}, "other/1.0.0")
     find_shard(folder).write_bytes(find_shard(other).read_bytes())
-    assert "example 0 has no 'image' and 'label'" in refuse_damage(tmp_path)
+    reason = "example 0 does not hold the image and the labels of features.json"
+    assert reason in refuse_damage(tmp_path)
 
 
-def test_shard_that_may_not_be_read(tmp_path, monkeypatch):
-    def fail(*_):
-        raise PermissionError(13, "Permission denied")
+def deny(monkeypatch, name, error):
+    """Lets the system refuse to open a file: root may read everything."""
+    open_path = pathlib.Path.open
 
-    write_cifar10(tmp_path, file_format="tfrecord")
-    monkeypatch.setitem(_READERS, "tfrecord", fail)  # root may read everything
-    assert "cannot be read (Permission denied)" in refuse_damage(tmp_path)
+    def open_or_fail(path, *arguments, **options):
+        if path.name == name:
+            raise error
+        return open_path(path, *arguments, **options)
+
+    monkeypatch.setattr(pathlib.Path, "open", open_or_fail)
+
+
+def refuse_to_read(data_dir):
+    """Returns the message, which must not advise to write over what may be whole."""
+    message = refuse(data_dir)
+    assert f"split 'train' of 'cifar10' in '{data_dir}' cannot be read (" in message
+    assert "give the data_dir of a copy" in message
+    assert "tfds build" not in message
+    return message
+
+
+@pytest.mark.parametrize("cache", ["", "off"])  # with one, files are hashed before
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_shard_that_may_not_be_read(tmp_path, monkeypatch, file_format, cache):
+    monkeypatch.setenv(VARIABLE, cache or str(tmp_path / "cache"))
+    folder, _, _ = write_cifar10(tmp_path, file_format=file_format)
+    shard = find_shard(folder)
+    deny(monkeypatch, shard.name, PermissionError(13, "Permission denied", str(shard)))
+    if file_format == "array_record":
+        # What its reader makes of a file that the system keeps to itself.
+        reader = "array_record.python.array_record_module.ArrayRecordReader"
+        monkeypatch.setattr(reader, raise_error(RuntimeError("open() failed: Permission denied")))
+    assert "Permission denied" in refuse_to_read(tmp_path)
+
+
+def raise_error(error):
+    """Returns a function that does so."""
+
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+def test_description_that_may_not_be_read(tmp_path, monkeypatch, file):
+    write_cifar10(tmp_path)
+    deny(monkeypatch, file, OSError(5, "Input/output error"))
+    assert "[Errno 5] Input/output error" in refuse_to_read(tmp_path)
 
 
 def test_folder_that_may_not_be_listed(tmp_path, monkeypatch):
-    def fail(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
     write_cifar10(tmp_path)
-    monkeypatch.setattr("pathlib.Path.iterdir", fail)
-    message = refuse(tmp_path)
-    assert "split 'train' of 'cifar10'" in message
-    assert "cannot be read ([Errno 13] Permission denied" in message
-    assert f"tfds build cifar10 --data_dir={tmp_path}" in message
+    error = PermissionError(13, "Permission denied", str(tmp_path / "cifar10"))
+    monkeypatch.setattr("pathlib.Path.iterdir", raise_error(error))
+    assert "[Errno 13] Permission denied" in refuse_to_read(tmp_path)
+
+
+def test_the_advised_command_is_what_a_shell_takes(tmp_path):
+    data_dir = tmp_path / "my data; sets"
+    folder, _, _ = write_cifar10(data_dir)
+    find_shard(folder).unlink()
+    for name in ("cifar10", "mnist:3.*.*"):
+        command = refuse(data_dir, name).split("`")[1]
+        arguments = shlex.split(command)
+        assert arguments[:4] == ["tfds", "build", name, f"--data_dir={data_dir}"]
+        assert "'mnist:3.*.*'" in command or name == "cifar10"
 
 
 def test_shard_that_is_a_folder(tmp_path):

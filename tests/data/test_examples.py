@@ -6,7 +6,7 @@ from PIL import Image
 
 from fedjax_diffusion.data import load_images
 from fedjax_diffusion.data.examples import Crop, decode_image
-from tests.data.prepared import encode, write_folder
+from tests.data.prepared import encode, write_celeb_a, write_folder
 
 
 @pytest.fixture
@@ -50,24 +50,53 @@ def test_of_several_labels_the_one_named_label_or_the_one_asked_for(tmp_path, rn
         load_images("torn", "train", data_dir=tmp_path)
 
 
-def write_celeb_a(data_dir, images):
-    """Writes images like those of CelebA: JPEG, and no label but nested attributes."""
+def test_the_whole_name_of_a_label_goes_before_the_last_part_of_another(tmp_path, rng):
+    import tensorflow_datasets as tfds
+
+    def make_label():
+        return tfds.features.ClassLabel(num_classes=9)
+
+    features = {
+        "image": tfds.features.Image(shape=(4, 4, 3)),
+        "label": make_label(),
+        "meta": {"label": make_label(), "shade": make_label()},
+        "other": {"shade": make_label()},
+    }
+    image = encode(rng.integers(0, 256, (4, 4, 3), np.uint8))
+    nested = {"meta": {"label": 2, "shade": 3}, "other": {"shade": 4}}
+    write_folder(tmp_path, features, {"train": [{"image": image, "label": 1, **nested}]})
+    for name, label in (
+        ("shapes", 1),
+        ("shapes#label", 1),
+        ("shapes#meta/label", 2),
+        ("shapes#meta/shade", 3),
+        ("shapes#other/shade", 4),
+    ):
+        assert load_images(name, "train", data_dir=tmp_path).labels.tolist() == [label]
+    with pytest.raises(
+        ValueError, match=r"several labels 'shade': use one of meta/shade, other/shade$"
+    ):
+        load_images("shapes#shade", "train", data_dir=tmp_path)
+    known = "label, meta/label, meta/shade, other/shade"
+    with pytest.raises(ValueError, match=rf"no label 'size': use one of {known}$"):
+        load_images("shapes#size", "train", data_dir=tmp_path)
+
+
+def test_a_label_that_is_not_asked_for_may_be_unknown(tmp_path, rng):
     import tensorflow_datasets as tfds
 
     features = {
-        "image": tfds.features.Image(shape=(218, 178, 3), encoding_format="jpeg"),
-        "attributes": {"Smiling": np.bool_, "Young": np.bool_},
-        "landmarks": {"nose_x": np.int64},
+        "image": tfds.features.Image(shape=(4, 4, 3)),
+        "label": tfds.features.ClassLabel(num_classes=3),
+        "coarse_label": tfds.features.ClassLabel(num_classes=2),
     }
-    examples = [
-        {
-            "image": encode(image, "JPEG"),
-            "attributes": {"Smiling": i % 2 == 0, "Young": i > 0},
-            "landmarks": {"nose_x": 89},
-        }
-        for i, image in enumerate(images)
-    ]
-    write_folder(data_dir, features, {"train": examples}, "celeb_a/2.1.0")
+    image = encode(rng.integers(0, 256, (4, 4, 3), np.uint8))
+    examples = [{"image": image, "label": i, "coarse_label": (0, -1)[i]} for i in range(2)]
+    write_folder(tmp_path, features, {"train": examples})
+    assert load_images("shapes", "train", data_dir=tmp_path).labels.tolist() == [0, 1]
+    assert load_images("shapes#coarse_label", "train[:1]", data_dir=tmp_path).labels.tolist() == [0]
+    with pytest.raises(ValueError, match=r"label -1 of example 1 must lie in 0\.\.1"):
+        load_images("shapes#coarse_label", "train", data_dir=tmp_path)
 
 
 def test_celeb_a_is_its_middle_scaled_to_64(tmp_path):

@@ -2,44 +2,13 @@
 
 import json
 import os
-import pathlib
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from fedjax_diffusion.data import image_cache, load_images, sources
+from fedjax_diffusion.data import image_cache, load_images
 from fedjax_diffusion.data.image_cache import VARIABLE, data_cache_folder, open_entry
-from tests.data.prepared import write_cifar10
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def data_dir(tmp_path):
-    return tmp_path / "tfds"
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Returns this test's own cache folder."""
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """Returns the list of splits that have been decoded since."""
-    calls, decode = [], sources.decode
-
-    def count(folder, columns, piece, make_arrays):
-        calls.append(tuple(piece))
-        return decode(folder, columns, piece, make_arrays)
-
-    monkeypatch.setattr(sources, "decode", count)
-    return calls
+from tests.data.prepared import blot, check, rewrite, write_celeb_a, write_cifar10
 
 
 def find_entry(cache):
@@ -47,16 +16,35 @@ def find_entry(cache):
     return entry
 
 
-def check(dataset, images, labels, chosen=slice(None)):
-    np.testing.assert_array_equal(dataset.images, images[chosen])
-    np.testing.assert_array_equal(dataset.labels, labels[chosen])
-
-
 def test_a_split_is_decoded_once_and_its_slices_are_taken_from_it(data_dir, cache, decoded):
     _, images, labels = write_cifar10(data_dir)
     for split, chosen in (("train[2:5]", slice(2, 5)), ("train", slice(7)), ("train[:1]", [0])):
         check(load_images("cifar10", split, data_dir=data_dir), images, labels, chosen)
     assert decoded == [("train", 0, 7)]
+
+
+def test_a_name_with_a_version_is_the_same_split(data_dir, cache, decoded):
+    _, images, labels = write_cifar10(data_dir)
+    for name in ("cifar10", "cifar10:3.0.2", "cifar10:3.*.*"):
+        check(load_images(name, "train", data_dir=data_dir), images, labels)
+    assert decoded == [("train", 0, 7)]
+    assert find_entry(cache).name.startswith("cifar10-3.0.2-train-")
+
+
+def test_all_labels_of_a_split_come_out_of_one_entry(data_dir, cache, decoded):
+    images = np.random.default_rng(0).integers(0, 256, (4, 218, 178, 3), np.uint8)
+    write_celeb_a(data_dir, images)
+    names = ("celeb_a", "celeb_a#Smiling", "celeb_a#attributes/Young")
+    plain, smiling, young = (load_images(name, "train[1:]", data_dir=data_dir) for name in names)
+    assert [dataset.labels.tolist() for dataset in (plain, smiling, young)] == [
+        [0, 0, 0],
+        [0, 1, 0],
+        [1, 1, 1],
+    ]
+    assert young.class_names == ("not Young", "Young")
+    np.testing.assert_array_equal(smiling.images, plain.images)
+    assert decoded == [("train", 0, 4)]
+    assert find_entry(cache).is_dir()
 
 
 def test_images_are_mapped_and_read_only(data_dir, cache):
@@ -83,9 +71,10 @@ def test_off_keeps_nothing_and_decodes_no_more_than_is_asked_for(
 def test_the_users_cache_folder_is_the_default(tmp_path, monkeypatch):
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = data_cache_folder()
-    assert folder.name == "data"
-    assert (tmp_path / "fedjax-diffusion") in folder.parents
+    assert data_cache_folder() == tmp_path / "fedjax-diffusion" / "data"  # whatever the processor
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert data_cache_folder() is None
 
 
 @pytest.mark.parametrize("change", ["touched", "rewritten"])
@@ -182,6 +171,30 @@ def test_large_entries_are_compared_when_asked(data_dir, cache, decoded, monkeyp
     assert len(decoded) == 2
 
 
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_damage_of_the_source_is_found_when_asked_though_all_is_kept(data_dir, cache, file_format):
+    folder, images, labels = write_cifar10(data_dir, file_format=file_format)
+    load_images("cifar10", "train", data_dir=data_dir)
+    (shard,) = folder.glob("*-train.*")
+    blot(shard)
+    check(load_images("cifar10", "train", data_dir=data_dir), images, labels)
+    with pytest.raises(ValueError, match=rf"its file {shard.name} is damaged"):
+        load_images("cifar10", "train", data_dir=data_dir, verify=True)
+
+
+def test_another_source_in_the_same_place_is_found_when_asked(data_dir, tmp_path, cache, decoded):
+    folder, _, _ = write_cifar10(data_dir)
+    load_images("cifar10", "train", data_dir=data_dir, verify=True)
+    load_images("cifar10", "train", data_dir=data_dir, verify=True)
+    assert len(decoded) == 1
+    other, images, _ = write_cifar10(tmp_path / "other", seed=1)
+    (shard,), (other_shard,) = (path.glob("*-train.*") for path in (folder, other))
+    rewrite(shard, other_shard.read_bytes())
+    changed = load_images("cifar10", "train", data_dir=data_dir, verify=True)
+    np.testing.assert_array_equal(changed.images, images)
+    assert len(decoded) == 2
+
+
 def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(
     data_dir, tmp_path, monkeypatch, caplog
 ):
@@ -222,76 +235,6 @@ def test_damaged_sources_leave_no_entry(data_dir, cache):
     with pytest.raises(ValueError, match="is damaged: it ends within record 6 of 7"):
         load_images("cifar10", "train", data_dir=data_dir)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
-
-
-SLOW = """
-import sys, time
-from fedjax_diffusion.data import examples, load_images
-decode_image, calls = examples.decode_image, []
-
-def decode_slowly(*arguments):
-    calls.append(1)
-    print("decoding", flush=True)
-    if len(calls) > 3:
-        time.sleep(float(sys.argv[2]))
-    return decode_image(*arguments)
-
-examples.decode_image = decode_slowly
-print("waiting", flush=True)
-dataset = load_images("cifar10", "train", data_dir=sys.argv[1])
-print(int(dataset.images.sum()), dataset.labels.tolist(), flush=True)
-"""
-
-
-def start(data_dir, seconds):
-    """Starts a process that decodes so slowly that it can be met half-way."""
-    arguments = [sys.executable, "-c", SLOW, str(data_dir), str(seconds)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
-
-
-def test_a_killed_process_leaves_nothing_that_is_believed(data_dir, cache, decoded, caplog):
-    _, images, labels = write_cifar10(data_dir)
-    with start(data_dir, 60) as process:
-        assert process.stdout.readline() == "waiting\n"
-        for _ in range(4):
-            assert process.stdout.readline() == "decoding\n"
-        process.send_signal(signal.SIGKILL)
-    (half,) = (path for path in cache.iterdir() if path.suffix == ".new")
-    assert (half / "images.npy").stat().st_size > images.nbytes
-    check(load_images("cifar10", "train", data_dir=data_dir), images, labels)
-    assert decoded == [("train", 0, 7)]
-    assert not caplog.records  # nothing had the entry's name
-    assert [path.suffix for path in cache.iterdir() if path.suffix in (".new", ".old")] == []
-
-
-def test_two_processes_at_once_agree_and_one_of_them_decodes(data_dir, cache):
-    _, images, labels = write_cifar10(data_dir)
-    with start(data_dir, 0.3) as first, start(data_dir, 0.3) as second:
-        results = [process.communicate(timeout=60) for process in (first, second)]
-    answer = f"{images.sum()} {labels.tolist()}"
-    assert [output.splitlines()[-1] for output, _ in results] == [answer, answer]
-    assert [errors for _, errors in results] == ["", ""]
-    assert sorted(output.count("decoding") for output, _ in results) == [0, 7]
-    check(load_images("cifar10", "train", data_dir=data_dir), images, labels)
-
-
-def test_without_locks_both_decode_and_one_entry_stays(data_dir, cache, monkeypatch):
-    """Another process finishes the same entry while this one decodes."""
-    monkeypatch.setattr(image_cache, "fcntl", None)
-    _, images, labels = write_cifar10(data_dir)
-    decode, calls = sources.decode, []
-
-    def decode_beside(*arguments):
-        calls.append(1)
-        if len(calls) == 1:
-            check(load_images("cifar10", "train", data_dir=data_dir), images, labels)
-        return decode(*arguments)
-
-    monkeypatch.setattr(sources, "decode", decode_beside)
-    check(load_images("cifar10", "train", data_dir=data_dir), images, labels)
-    assert len(calls) == 2
-    assert find_entry(cache).is_dir()
 
 
 def test_an_entry_of_other_files_is_none(tmp_path):
