@@ -117,6 +117,7 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         load_images,
         partition,
     )
+    from fedjax_diffusion.data.image_cache import to_file_name
     from fedjax_diffusion.data_report import (
         describe,
         draw_examples,
@@ -129,16 +130,19 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
     config = load_config(arguments.config, {**overrides, **changed})
     dataset = load_images(**config.data, verify=True)
     parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    title = to_file_name(f"{dataset.name}-{config.data.split}")
+    folder = Path(arguments.output or f"data_reports/{title}")
+    examples, clients = folder / "examples.png", folder / "clients.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_examples(dataset, examples)
+        draw_partition(dataset.labels, parts, dataset.class_names, clients)
+    except OSError as error:
+        raise ValueError(
+            f"--output must be a folder that can be written, got {str(folder)!r} ({error})"
+        ) from error
     print(format_description(describe(dataset), describe_partition(dataset.labels, parts)))
-    folder = Path(arguments.output or f"data/{dataset.name.replace('/', '_')}")
-    for name, draw in {
-        "examples.png": lambda path: draw_examples(dataset, path),
-        "clients.png": lambda path: draw_partition(
-            dataset.labels, parts, dataset.class_names, path
-        ),
-    }.items():
-        draw(folder / name)
-        print(folder / name)
+    print(examples, clients, sep="\n")
     return 0
 
 

@@ -114,7 +114,9 @@ def _add_data(commands: Any) -> None:
     data.add_argument("--data_dir", metavar="FOLDER", help="of prepared TFDS data sets")
     data.add_argument("--split", help="train, test, train[:512], ...")
     data.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
-    data.add_argument("--output", metavar="FOLDER", help="of the pictures (default: data/NAME)")
+    data.add_argument(
+        "--output", metavar="FOLDER", help="of the pictures (default: data_reports/NAME-SPLIT)"
+    )
 
 
 def _add_study(commands: Any) -> None:

@@ -38,16 +38,6 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys
     assert "guidance_scale" in capsys.readouterr().err
 
 
-def test_data_are_described_and_drawn(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["data", "--name=digits", "--split=test", "--config.partition.num_clients=3"]) == 0
-    out = capsys.readouterr().out
-    assert "examples  300" in out
-    assert "num_clients      3" in out
-    for name in ("examples.png", "clients.png"):
-        assert (tmp_path / "data" / "digits" / name).stat().st_size > 1000
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
