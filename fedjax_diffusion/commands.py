@@ -57,28 +57,35 @@ def sample(arguments: Namespace, overrides: Overrides) -> int:
 
 def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     """Measures the quality of a run's images, or of a folder of PNGs."""
+    from pathlib import Path
+
     from fedjax_diffusion.config import load_config
     from fedjax_diffusion.console import count_up
+    from fedjax_diffusion.records import write_json
     from fedjax_diffusion.report import format_quality
     from fedjax_diffusion.run_quality import evaluate, evaluate_folder
 
     if (arguments.workdir is None) == (arguments.images is None):
         raise ValueError("give one of --workdir, a run folder, and --images, a folder of PNGs")
-    given = {
-        "num_samples": arguments.num_samples,
-        "inception_weights": arguments.inception_weights,
-    }
+    names = ("num_samples", "inception_weights", "held_out_split")
+    given = {name: getattr(arguments, name) for name in names}
     changed = {name: value for name, value in given.items() if value is not None}
+    if changed.get("held_out_split") == "none":
+        changed["held_out_split"] = None
     if arguments.workdir is not None:
-        if overrides:
-            raise ValueError(f"--config.{next(iter(overrides))}: a run has its own config")
+        if overrides or arguments.config:
+            raise ValueError("--config belongs to --images: a run has its own")
         with count_up("image") as on_progress:
             quality = evaluate(arguments.workdir, changed, on_progress=on_progress)
-        print(format_quality(quality))
-        return 0
-    overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
-    config = load_config(arguments.config, overrides)
-    print(format_quality(evaluate_folder(arguments.images, config)))
+    else:
+        if arguments.num_samples is not None:
+            raise ValueError("--num_samples belongs to --workdir: a folder is measured whole")
+        overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
+        config = load_config(arguments.config or "configs/digits.py", overrides)
+        quality = evaluate_folder(arguments.images, config)
+    print(format_quality(quality))
+    if arguments.output:
+        write_json(Path(arguments.output), quality)
     return 0
 
 
@@ -97,7 +104,7 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
         track=track_with("run"),
         on_play=lambda play, row: print(
             f"{play.scheme} seed {play.seed}: {row.distance_name} {row.distance:.2f}  "
-            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB  loss {row.loss:.4f}",
+            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB",
             flush=True,
         ),
     )

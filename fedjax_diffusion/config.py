@@ -5,6 +5,7 @@ import copy
 import difflib
 import importlib.resources
 import importlib.util
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -134,6 +135,8 @@ def _load_file(path: Path, argument: str) -> Config:
         raise ValueError(f"config: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if argument and not inspect.signature(module.get_config).parameters:
+        raise ValueError(f"config: {path} has no variants, got {argument!r}")
     return module.get_config(argument) if argument else module.get_config()
 
 

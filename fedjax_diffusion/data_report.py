@@ -14,14 +14,29 @@ _MAX_SEPARATE_BARS = 60
 """More clients than this are drawn without gaps between their bars."""
 
 
+def identify(dataset: ImageDataset) -> dict[str, Any]:
+    """Returns what tells a data set from any other, as plain values.
+
+    Returns:
+      name, version (None: unknown), num_examples; images_sha256 and labels_sha256, of the uint8 and
+      the little-endian int32 values in order.
+    """
+    return {
+        "name": dataset.name,
+        "version": dataset.version or None,
+        "num_examples": len(dataset.labels),
+        "images_sha256": checksum(dataset.images),
+        "labels_sha256": checksum(dataset.labels.astype("<i4", copy=False)),
+    }
+
+
 def describe(dataset: ImageDataset) -> dict[str, Any]:
     """Returns the facts of a data set, as plain values.
 
     Returns:
-      name, version (None: unknown), num_examples, image_shape [H, W, C], num_classes, class_names
-      (None: unknown), label_counts [num_classes]; channel_means and channel_stds [C], exact, with
-      pixels 0..255 scaled to 0..1, over all pixels of all images; images_sha256 and labels_sha256,
-      of the uint8 and the little-endian int32 values in order.
+      What ``identify`` does, and image_shape [H, W, C], num_classes, class_names (None: unknown),
+      label_counts [num_classes]; channel_means and channel_stds [C], exact, with pixels 0..255
+      scaled to 0..1, over all pixels of all images.
 
     >>> from fedjax_diffusion.data import load_images
     >>> describe(load_images("digits", "test"))["label_counts"]
@@ -30,17 +45,13 @@ def describe(dataset: ImageDataset) -> dict[str, Any]:
     means, stds = _channel_moments(dataset.images)
     counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
     return {
-        "name": dataset.name,
-        "version": dataset.version or None,
-        "num_examples": len(dataset.labels),
+        **identify(dataset),
         "image_shape": list(dataset.images.shape[1:]),
         "num_classes": dataset.num_classes,
         "class_names": list(dataset.class_names) or None,
         "label_counts": counts.tolist(),
         "channel_means": means,
         "channel_stds": stds,
-        "images_sha256": checksum(dataset.images),
-        "labels_sha256": checksum(dataset.labels.astype("<i4", copy=False)),
     }
 
 

@@ -1,5 +1,6 @@
 """From a config to everything a run needs: the one place where ConfigDict ends."""
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fedjax_diffusion.checkpoints import CheckpointConfig
 from fedjax_diffusion.compile_cache import use_compile_cache
 from fedjax_diffusion.conditions import DrawConditions
 from fedjax_diffusion.config import Config, check_types
@@ -35,7 +37,7 @@ from fedjax_diffusion.planner import Planner
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.resources import DeviceParams
 from fedjax_diffusion.sampling import DrawSamples
-from fedjax_diffusion.scenario import build_scenario, check_scalars
+from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
 from fedjax_diffusion.trials import Trials, tune
@@ -90,21 +92,9 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
       ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
         clients than examples, a data set that is not there, a deadline that nobody can meet.
     """
-    check_types(config)
-    check_scalars(config)
-    dataset = load_images(**config.data)
-    if config.model.num_classes not in (None, dataset.num_classes):
-        number, there = config.model.num_classes, f"{dataset.num_classes} classes of {dataset.name}"
-        raise ValueError(f"model.num_classes must be None or the {there}, got {number}")
-    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
-    num_examples = np.array([len(part) for part in parts])
-    cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
     asked = compute or ComputeConfig(**config.compute)
-    start_backend(asked, cohort_size)
-    use_compile_cache()
-
+    dataset, parts, cohort_size, scenario = _settle(config, asked)
     image_shape = dataset.images.shape[1:]
-    scenario = build_scenario(config, num_examples, image_shape)
     draw_conditions = scenario.make_draw_conditions()
     compute = resolve(asked, cohort_size, dataset.images.nbytes)
     mesh = make_mesh(int(compute.cpu_devices))
@@ -131,6 +121,43 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
         draw_samples=learner.make_draw_samples(compute),
         count_traffic=make_count_traffic(params, scenario.quantization),
     )
+
+
+def check_config(config: Config) -> None:
+    """Raises the ValueError that ``build`` would, for what can be known without compiling."""
+    asked = ComputeConfig(**config.compute)
+    dataset, _, cohort_size, scenario = _settle(config, asked)
+    scenario.make_planner()
+    compute = dataclasses.replace(resolve(asked, cohort_size), conv="stock")
+    learner = Learner(config, dataset.images.shape[1:], scenario.quantization, mesh=None)
+    learner.make_simulator(compute)
+    learner.make_draw_samples(compute)
+    CheckpointConfig(**config.checkpoint)
+
+
+class _Settled(NamedTuple):
+    """What a config says before anything is placed or compiled."""
+
+    dataset: ImageDataset
+    parts: Partition
+    cohort_size: int
+    scenario: Scenario
+
+
+def _settle(config: Config, asked: ComputeConfig) -> _Settled:
+    check_types(config)
+    check_scalars(config)
+    dataset = load_images(**config.data)
+    if config.model.num_classes not in (None, dataset.num_classes):
+        number, there = config.model.num_classes, f"{dataset.num_classes} classes of {dataset.name}"
+        raise ValueError(f"model.num_classes must be None or the {there}, got {number}")
+    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
+    start_backend(asked, cohort_size)
+    use_compile_cache()
+    num_examples = np.array([len(part) for part in parts])
+    scenario = build_scenario(config, num_examples, dataset.images.shape[1:])
+    return _Settled(dataset, parts, cohort_size, scenario)
 
 
 def _place_data(

@@ -133,8 +133,11 @@ class Learner:
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
         """Returns what draws images from a trained model."""
+        sampling = SamplingConfig(**self.config.sampling)
+        if self.config.model.num_classes is not None:
+            GuidanceConfig(**self.config.guidance).check_scale(sampling.guidance_scale)
         return make_draw_samples(
-            SamplingConfig(**self.config.sampling),
+            sampling,
             self.make_denoiser(compute),
             self.schedule,
             self.image_shape,

@@ -15,6 +15,9 @@ from fedjax_diffusion.resources import (
     uplink_bits,
 )
 
+RIVALS = ("full_precision", "full_precision:max_frequency")
+"""The two opponents that every saving is stated against."""
+
 
 @dataclass(frozen=True)
 class Opponent:

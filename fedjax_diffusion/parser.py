@@ -77,12 +77,16 @@ def _add_sample(commands: Any) -> None:
     sample = commands.add_parser("sample", allow_abbrev=False, help="draw images from a run")
     sample.add_argument("--workdir", required=True, help="a run folder")
     sample.add_argument("--num_samples", type=int, default=64)
-    sample.add_argument("--sampler", default="ddim", help="ddim or ancestral")
-    sample.add_argument("--num_steps", type=int, help="of ddim (default: all)")
-    sample.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1")
+    sample.add_argument("--sampler", help="ddim or ancestral (default, as below: the run's)")
+    sample.add_argument("--num_steps", type=int, help="of ddim")
+    sample.add_argument("--eta", type=float, help="noise of ddim, 0 to 1")
     sample.add_argument("--guidance_scale", type=float, help="of a run with classes")
     sample.add_argument("--seed", type=int, default=0, help="another seed, other images")
-    sample.add_argument("--output", help="a .png (default: WORKDIR/samples/sample_SEED.png)")
+    sample.add_argument(
+        "--output",
+        help="a .png for a grid, or a folder for a .png of each image "
+        "(default: WORKDIR/samples/sample_SEED.png)",
+    )
 
 
 def _add_compare(commands: Any) -> None:
@@ -138,9 +142,9 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--images", metavar="FOLDER", help="of .png files, one image each")
     evaluate.add_argument(
         "--config",
-        default="configs/digits.py",
         metavar="FILE[:ARGUMENT]",
-        help="of --images: its group `data` says what they are compared with",
+        help="of --images: its group `data` says what they are compared with "
+        "(default: configs/digits.py)",
     )
     evaluate.add_argument("--num_samples", type=int, help="images drawn from a run")
     evaluate.add_argument(
@@ -149,6 +153,10 @@ def _add_evaluate(commands: Any) -> None:
         help="of the 2015 Inception network, .pth or .npz; without it a small classifier is "
         "trained on the same data and distances are called fcd, not FID",
     )
+    evaluate.add_argument(
+        "--held_out_split", metavar="SPLIT", help="real images shown beside (none: no such)"
+    )
+    evaluate.add_argument("--output", metavar="FILE.json", help="the answer, also as a file")
 
 
 def _add_allocate(commands: Any) -> None:

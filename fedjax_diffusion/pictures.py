@@ -1,4 +1,4 @@
-"""Pictures: image grids as PNG files."""
+"""Pictures: image grids and single images as PNG files."""
 
 import math
 from pathlib import Path
@@ -34,7 +34,24 @@ def save_grid(path: Path, images: np.ndarray, smallest_side: int = 512) -> None:
     """Saves a grid of uint8 [N, H, W, C] images as PNG, small pixels enlarged without smoothing."""
     grid = images_to_grid(images)
     scale = max(1, round(smallest_side / min(grid.shape[:2])))
-    picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
+    picture = _to_picture(grid)
     path.parent.mkdir(parents=True, exist_ok=True)
     size = (picture.width * scale, picture.height * scale)
     picture.resize(size, Image.Resampling.NEAREST).save(path)
+
+
+def save_images(folder: Path, images: np.ndarray) -> None:
+    """Saves uint8 [N, H, W, C] images pixel by pixel as ``folder/00000.png`` and so on.
+
+    Raises:
+      ValueError: the folder holds PNGs already, which would be taken for some of these.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("*.png")):
+        raise ValueError(f"{folder} holds .png files already; choose another folder")
+    for i, image in enumerate(images):
+        _to_picture(image).save(folder / f"{i:05d}.png")
+
+
+def _to_picture(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

@@ -25,6 +25,9 @@ DISTANCE_NAMES = {
 }
 """What the Fréchet and the kernel distance are called, by extractor: FID is one network's alone."""
 
+MEASURE_VERSION = 2
+"""Changes when the same model would get other numbers: then they are measured again."""
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -63,7 +66,11 @@ def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor
 
 
 def measure_quality(
-    images: np.ndarray, dataset: ImageDataset, held_out: ImageDataset | None, extractor: Extractor
+    images: np.ndarray,
+    dataset: ImageDataset,
+    held_out: ImageDataset | None,
+    extractor: Extractor,
+    labels: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Returns what is known of the quality of images, against all images of a data set.
 
@@ -73,30 +80,37 @@ def measure_quality(
       held_out: other real ones, whose distance is shown as ``_floor``. Distances of few images are
         larger: it is a floor for that many.
       extractor: of features.
+      labels: int [N], the classes that the images were asked to be of; None: of none.
 
     Returns:
       The Fréchet and the kernel distance, each under its name, with ``_floor`` where there is one;
-      precision and recall; sample counts; name and fingerprint of the extractor, and of a
-      classifier the share of held-out images that it names rightly.
+      precision and recall, of as many images on both sides; sample counts; name and fingerprint of
+      the extractor; of a classifier the share of held-out images that it names rightly, and of
+      images that it names as they were asked for.
     """
     frechet, kernel = DISTANCE_NAMES[extractor.name]
     features = extractor.extract(images)
-    real_features = extractor.extract(_spread(dataset.images, len(images)))
+    real_features = extractor.extract(spread(dataset.images, min(len(images), len(dataset.images))))
     real = reference_statistics(extractor, dataset.images)
     kernel_mean, kernel_error = kernel_distance(real_features, features)
-    precision, recall = precision_recall(real_features, features)
+    manifold = spread(features, len(real_features))
+    precision, recall = precision_recall(real_features, manifold)
     quality = {
         frechet: frechet_distance(measure_statistics([features]), real),
         kernel: kernel_mean,
         f"{kernel}_standard_error": kernel_error,
         "precision": precision,
         "recall": recall,
+        "num_precision_recall": len(manifold),
         "num_samples": len(images),
         "num_real": len(dataset.images),
         "extractor": extractor.name,
         "extractor_fingerprint": extractor.fingerprint,
+        "measure_version": MEASURE_VERSION,
         "data": dataset.name,
     }
+    if labels is not None and extractor.predict_labels is not None:
+        quality["label_agreement"] = float((extractor.predict_labels(features) == labels).mean())
     if held_out is not None:
         if extractor.predict_labels is None:
             statistics = reference_statistics(extractor, held_out.images)
@@ -110,7 +124,11 @@ def measure_quality(
     return quality
 
 
-def _spread(images: np.ndarray, number: int) -> np.ndarray:
-    """Returns at most ``number`` images, evenly taken: files may be sorted by class."""
-    places = np.linspace(0, len(images) - 1, min(number, len(images)))
-    return images[np.rint(places).astype(int)]
+def spread(items: np.ndarray, number: int) -> np.ndarray:
+    """Returns ``number`` items, evenly taken, as files may be sorted by class; more, some twice.
+
+    >>> spread(np.array([3, 3, 5, 7]), 2), spread(np.array([3, 3, 5, 7]), 8)
+    (array([3, 7]), array([3, 3, 3, 3, 5, 5, 7, 7]))
+    """
+    places = (np.arange(number) + 0.5) * len(items) / number
+    return items[places.astype(int)]

@@ -11,10 +11,20 @@ from PIL import Image
 
 from fedjax_diffusion.config import Config
 from fedjax_diffusion.data import ImageDataset, load_images
+from fedjax_diffusion.data_report import identify
 from fedjax_diffusion.evaluation import MIN_SAMPLES
-from fedjax_diffusion.quality import EvaluationConfig, make_extractor, measure_quality
+from fedjax_diffusion.quality import (
+    MEASURE_VERSION,
+    EvaluationConfig,
+    make_extractor,
+    measure_quality,
+    spread,
+)
 from fedjax_diffusion.records import EVALUATION, write_json
 from fedjax_diffusion.runner import load_run, read_config
+
+_COUNTER = 0
+"""Of the drawing that is evaluated: the same noise however long a run is; pictures count from 1."""
 
 
 def evaluate(
@@ -25,8 +35,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Draws images from the newest checkpoint of a run and returns their quality.
 
-    The images come from the averaged model (EMA), by the sampler of the run's config. The answer is
-    kept in ``evaluation.json``; asked the same of the same checkpoint again, it is read from there.
+    The images come from the averaged model (EMA), by the sampler of the run's config, of a model
+    with classes as many of each as the training images have. Runs of one seed draw from the same
+    noise, whatever their number of rounds. The answer is kept in ``evaluation.json``; asked the
+    same of the same checkpoint again, it is read from there.
 
     Args:
       workdir: a run folder.
@@ -41,20 +53,28 @@ def evaluate(
     workdir = Path(workdir)
     config = read_config(workdir)
     settings = EvaluationConfig(**{**config.evaluation, **(evaluation or {})})
+    held_out = load_held_out(config, settings)
     experiment, state = load_run(workdir, {"num_samples": settings.num_samples})
     asked = {"round": int(state.round), **_describe_sampling(experiment.config)}
     extractor = make_extractor(settings, experiment.dataset)
-    asked |= {"extractor_fingerprint": extractor.fingerprint, **dataclasses.asdict(settings)}
+    asked |= {
+        "extractor_fingerprint": extractor.fingerprint,
+        "measure_version": MEASURE_VERSION,
+        "data": identify(experiment.dataset),
+        **dataclasses.asdict(settings),
+    }
     path = workdir / EVALUATION
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["asked"] == asked:
             return kept["quality"]
+    labels = None
+    if config.model.num_classes is not None:
+        labels = spread(np.sort(experiment.dataset.labels), settings.num_samples)
     images = experiment.draw_samples(
-        experiment.run_key, state.ema_params, int(state.round), on_progress
+        experiment.run_key, state.ema_params, _COUNTER, on_progress, labels
     )
-    held_out = load_held_out(config, settings)
-    quality = measure_quality(images, experiment.dataset, held_out, extractor)
+    quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}
     write_json(path, {"asked": asked, "quality": quality})
     return quality
@@ -81,9 +101,12 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
     """Returns the PNGs of a folder in the order of their names, uint8 [N, H, W, C].
 
     Raises:
-      ValueError: there are fewer than ``MIN_SAMPLES``, or one cannot be read or has another size.
+      ValueError: there is no such folder, it holds fewer than ``MIN_SAMPLES``, or one cannot be
+        read, has another size, more than 8 bits a channel, or pixels that are transparent.
     """
-    paths = sorted(folder.glob("*.png"))
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
     if len(paths) < MIN_SAMPLES:
         raise ValueError(
             f"{folder} must hold {MIN_SAMPLES} or more .png files, it has {len(paths)}"
@@ -93,9 +116,14 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
     for i, path in enumerate(paths):
         try:
             image = Image.open(path)
+            is_transparent = image.has_transparency_data and (
+                np.asarray(image.convert("RGBA"))[..., 3].min() < 255
+            )
             pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
         except OSError as error:
             raise ValueError(f"{path} is not an image that can be read: {error}") from None
+        if image.mode.startswith(("I", "F")) or is_transparent:
+            raise ValueError(f"{path} must have 8 bits a channel and no transparent pixels")
         if pixels.shape[:2] != (height, width):
             raise ValueError(
                 f"{path} must be an image of {height}x{width} as in the data set, it is "
@@ -103,6 +131,13 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
             )
         images[i] = pixels.reshape(image_shape)
     return images
+
+
+def check_evaluation(config: Config) -> None:
+    """Raises the ValueError that ``evaluate`` of a run of this config would end in, before it."""
+    settings = EvaluationConfig(**config.evaluation)
+    load_held_out(config, settings)
+    make_extractor(settings, load_images(**config.data))
 
 
 def load_held_out(config: Config, settings: EvaluationConfig) -> ImageDataset | None:

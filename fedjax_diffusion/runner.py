@@ -1,11 +1,8 @@
 """The host loop of a run: plan, step, record, save, draw; resumes by itself."""
 
-import dataclasses
 import json
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +10,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fedjax_diffusion import records
+from fedjax_diffusion import environment, records
 from fedjax_diffusion.checkpoints import CheckpointConfig, Checkpoints
 from fedjax_diffusion.conditions import RoundConditions
 from fedjax_diffusion.config import Config, fill_missing, flatten
 from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.experiment import Experiment, build
-from fedjax_diffusion.hardware import ComputeConfig, describe_machine
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.pictures import save_grid
+from fedjax_diffusion.pictures import save_grid, save_images
 from fedjax_diffusion.processes import is_primary, wait_for_all
 from fedjax_diffusion.report import draw_figure
 from fedjax_diffusion.simulator import SimulationState
@@ -79,13 +75,12 @@ def run(
         summary = json.loads((workdir / records.SUMMARY).read_text())
         return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
     checkpoint = CheckpointConfig(**config.checkpoint)
-    experiment = build(config, _earlier_compute(workdir))
+    earlier = environment.read(workdir)
+    experiment = build(config, environment.read_compute(earlier))
+    environment.check_data(workdir, earlier, experiment.dataset)
     wait_for_all("nobody writes before everybody has read")
     if is_primary():
-        workdir.mkdir(parents=True, exist_ok=True)
-        records.write_json(workdir / records.CONFIG, settings)
-        if not (workdir / records.ENVIRONMENT).exists():
-            records.write_json(workdir / records.ENVIRONMENT, _describe_environment(experiment))
+        _begin_folder(workdir, settings, experiment)
     wait_for_all("the run folder is there")
 
     state = experiment.simulator.init(experiment.run_key, experiment.data)
@@ -108,6 +103,14 @@ def run(
         draw_figure(workdir)
         records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, log.records, summary, is_new=True)
+
+
+def _begin_folder(workdir: Path, settings: dict, experiment: Experiment) -> None:
+    workdir.mkdir(parents=True, exist_ok=True)
+    records.write_json(workdir / records.CONFIG, settings)
+    if not environment.read(workdir):
+        described = environment.describe(experiment.dataset, experiment.compute)
+        records.write_json(workdir / records.ENVIRONMENT, described)
 
 
 def read_config(workdir: Path) -> Config:
@@ -138,7 +141,9 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
     workdir = Path(workdir)
     config = read_config(workdir)
     config.sampling.update(sampling or {})
-    experiment = build(config, _earlier_compute(workdir))
+    earlier = environment.read(workdir)
+    experiment = build(config, environment.read_compute(earlier))
+    environment.check_data(workdir, earlier, experiment.dataset)
     like = experiment.simulator.init(experiment.run_key, experiment.data)
     with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         state = checkpoints.restore_latest(like)
@@ -151,35 +156,41 @@ def sample(
     workdir: str | Path,
     *,
     num_samples: int = 64,
-    sampler: str = "ddim",
+    sampler: str | None = None,
     num_steps: int | None = None,
-    eta: float = 0.0,
+    eta: float | None = None,
     guidance_scale: float | None = None,
     seed: int = 0,
     output: str | Path | None = None,
 ) -> Path:
-    """Draws images from the newest checkpoint of a run and returns the path of the PNG.
+    """Draws images from the newest checkpoint of a run and returns the path of what it saved.
 
     Args:
       workdir: a run folder.
-      num_samples: images in the grid, >= 1.
-      sampler: ``"ddim"`` or ``"ancestral"``.
-      num_steps: of ``ddim``, in 1..T; None: all T.
-      eta: of ``ddim``, in [0, 1].
-      guidance_scale: of a run with classes, >= 0; None: as in its config.
+      num_samples: images, >= 1.
+      sampler: ``"ddim"`` or ``"ancestral"``; None: the run's, and as it stands in its config.
+      num_steps: of ``ddim``, in 1..T; None: the run's, of another sampler than the run's all T.
+      eta: of ``ddim``, in [0, 1]; None: the run's, of another sampler than the run's 0.
+      guidance_scale: of a run with classes, >= 0; None: the run's.
       seed: another seed, other images.
-      output: where to; None: ``workdir/samples/sample_SEED.png``.
+      output: a ``.png`` for a grid of all images, or a folder for a PNG of each; None: the grid
+        ``workdir/samples/sample_SEED.png``.
 
     Raises:
-      ValueError: the folder holds no run with a checkpoint, or an argument is out of range.
+      ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
+        folder of the output holds PNGs already.
     """
-    changed = {"num_samples": num_samples, "sampler": sampler, "num_steps": num_steps, "eta": eta}
-    if guidance_scale is not None:
-        changed["guidance_scale"] = guidance_scale
+    changed: dict[str, Any] = {"num_samples": num_samples}
+    if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
+        changed |= {"num_steps": None, "eta": 0.0}
+    given = {"sampler": sampler, "num_steps": num_steps, "eta": eta}
+    given["guidance_scale"] = guidance_scale
+    changed |= {name: value for name, value in given.items() if value is not None}
     experiment, state = load_run(workdir, changed)
     images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
     path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
-    save_grid(path, images)
+    save = save_grid if path.suffix.lower() == ".png" else save_images
+    save(path, images)
     return path
 
 
@@ -243,36 +254,3 @@ def _check_same_config(workdir: Path, settings: dict) -> None:
                 f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
                 f"{new.get(key)!r} here); choose another --workdir"
             )
-
-
-def _earlier_compute(workdir: Path) -> ComputeConfig | None:
-    """Returns what ``auto`` meant when the run began: a resumed run computes the same way."""
-    path = workdir / records.ENVIRONMENT
-    if not path.exists():
-        return None
-    return ComputeConfig(**json.loads(path.read_text())["compute"])
-
-
-def _describe_environment(experiment: Experiment) -> dict[str, Any]:
-    from fedjax_diffusion import __version__
-
-    return {
-        "fedjax_diffusion": __version__,
-        "git_commit": _git_commit(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        **describe_machine(),
-        "compute": dataclasses.asdict(experiment.compute),
-    }
-
-
-def _git_commit() -> str | None:
-    """Returns the commit of the source checkout, None for an installed package."""
-    checkout = Path(__file__).resolve().parent.parent
-    if not (checkout / ".git").exists():
-        return None
-    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return answer.stdout.strip() or None

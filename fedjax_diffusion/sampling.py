@@ -1,6 +1,6 @@
 """Drawing images from a trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,8 +71,12 @@ class DrawSamples(Protocol):
         params: Params,
         counter: int,
         on_progress: Callable[[int], object] | None = None,
+        labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Calls ``on_progress`` with the number of images drawn so far, every now and then."""
+        """Calls ``on_progress`` with the number of images drawn so far, every now and then.
+
+        ``labels``, int [num_samples], say which class each image is to be of; None: in turn.
+        """
         ...
 
 
@@ -85,8 +89,8 @@ def make_draw_samples(
 ) -> DrawSamples:
     """Returns a function that draws ``config.num_samples`` images, in batches of one compiled size.
 
-    ``counter`` (a round) tells one drawing of a run from another. A model with classes draws them
-    in turn: image i is of class i mod ``num_classes``.
+    ``counter`` (a round) tells one drawing of a run from another. Without labels, a model with
+    classes draws image i of class i mod ``num_classes``.
 
     Args:
       config: what to draw, and how.
@@ -100,15 +104,14 @@ def make_draw_samples(
         ``guidance_scale`` is not 1 and the network has no classes.
 
     Guarantees:
-      The same run key, counter and model give the same images, on any number of devices. Image i is
-      the same whatever ``num_samples`` is (below a batch of 32 up to rounding, as XLA may add in
-      another order).
+      The same run key, counter, model and labels give the same images, on any number of devices and
+      whatever ``num_samples`` is (below a batch of 32 up to rounding: XLA adds in another order).
     """
     num_classes = denoiser.num_classes
     if num_classes is None and config.guidance_scale != 1:
         raise ValueError(
-            f"sampling.guidance_scale must be 1 for a model without model.num_classes, got"
-            f" {config.guidance_scale}"
+            "sampling.guidance_scale must be 1 for a model without model.num_classes, got "
+            f"{config.guidance_scale}"
         )
     batch_size = min(_BATCH, config.num_samples)
     draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
@@ -123,14 +126,15 @@ def make_draw_samples(
         params: Params,
         counter: int,
         on_progress: Callable[[int], object] | None = None,
+        labels: np.ndarray | None = None,
     ) -> np.ndarray:
         key = stream_key(run_key, Stream.SAMPLE, counter)
         params = jax.device_put(jax.device_get(params), placement)
+        asked = _label(labels, num_classes, (*calls.shape, batch_size))
         images = []
-        for numbers in calls:
-            labels = None if num_classes is None else _label(numbers, batch_size, num_classes)
+        for numbers, batch in zip(calls, asked, strict=True):
             keys = step_keys(key, jnp.asarray(numbers))
-            images.append(np.asarray(draw_batches(keys, labels, params)))
+            images.append(np.asarray(draw_batches(keys, batch, params)))
             if on_progress is not None:
                 on_progress(min(config.num_samples, sum(map(len, images))))
         return np.concatenate(images)[: config.num_samples]
@@ -176,7 +180,11 @@ def _make_draw_batches(
     return jax.jit(draw_batch)
 
 
-def _label(numbers: np.ndarray, batch_size: int, num_classes: int) -> Array:
-    """Returns the labels of some batches' images, int32 [batches, batch_size]."""
-    images = numbers[:, None] * batch_size + np.arange(batch_size)
-    return jnp.asarray(images % num_classes, jnp.int32)
+def _label(
+    labels: np.ndarray | None, num_classes: int | None, shape: tuple[int, ...]
+) -> Sequence[Array | None]:
+    """Returns each call's labels, int32 [n, B], cut or repeated to ``shape`` [calls, n, B]."""
+    if num_classes is None:
+        return [None] * shape[0]
+    asked = np.arange(num_classes) if labels is None else labels
+    return list(jnp.asarray(np.resize(asked, shape), jnp.int32))

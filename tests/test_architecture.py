@@ -24,6 +24,7 @@ LAYERS = (
     {"learner", "scenario"},
     {"trials"},
     {"data_report", "experiment", "report"},
+    {"environment"},
     {"runner"},
     {"run_quality"},
     {"compare", "console", "study", "sweep"},

@@ -32,6 +32,15 @@ def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
         ({"model__num_classes": 7}, r"^model.num_classes must be None or the 10 classes of digits"),
         ({"sampling__guidance_scale": 2.0}, r"^sampling.guidance_scale must be 1 for a model with"),
         ({"guidance__label_dropout": 1.5}, r"^guidance.label_dropout must be in \[0, 1\], got 1.5"),
+        (
+            {"model__num_classes": 10, "guidance__label_dropout": 0.0}
+            | {"sampling__guidance_scale": 2.0},
+            r"^sampling.guidance_scale must be 1 where guidance.label_dropout is 0",
+        ),
+        (
+            {"model__num_classes": 10, "guidance__label_dropout": 1.0},
+            r"^sampling.guidance_scale must be 0 where guidance.label_dropout is 1",
+        ),
         ({"sampling__eta": 2.0}, r"^sampling.eta must be in \[0, 1\], got 2.0"),
     ],
 )

@@ -27,6 +27,8 @@ def test_a_variant_is_named_after_a_colon():
     assert load_config("cifar10:smoke").num_rounds < load_config("cifar10").num_rounds
     with pytest.raises(ValueError, match="variant 'smoke'"):
         load_config("cifar10:other")
+    with pytest.raises(ValueError, match=r"digits.py has no variants, got 'small'"):
+        load_config("digits:small")
 
 
 def test_a_users_own_file_is_found_in_the_working_directory(monkeypatch, tmp_path):

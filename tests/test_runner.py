@@ -1,13 +1,16 @@
 """Whole runs: the folder they leave, resuming, and what they refuse."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion import load_config, load_run, run
+from fedjax_diffusion import load_config, load_run, run, runner
+from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.records import read_metrics
+from fedjax_diffusion.run_quality import read_pngs
 from fedjax_diffusion.runner import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.tiny import tiny_config
@@ -144,6 +147,43 @@ def test_bad_settings_are_refused_before_anything_is_written(overrides, message,
     with pytest.raises(ValueError, match=message):
         run(tiny_config(**overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
+    workdir = shutil.copytree(finished.workdir, tmp_path / "copy")
+    (workdir / "summary.json").unlink()
+    path = workdir / "environment.json"
+    environment = json.loads(path.read_text())
+    assert environment["data"]["num_examples"] == 1497
+    environment["data"]["images_sha256"] = "0" * 64
+    path.write_text(json.dumps(environment))
+    for go_on in (lambda: run(tiny_config(), workdir), lambda: load_run(workdir)):
+        with pytest.raises(ValueError, match=r"trained on other data \(images_sha256: 000"):
+            go_on()
+    del environment["data"]  # of an earlier version
+    path.write_text(json.dumps(environment))
+    assert not load_run(workdir)[1].round < 4
+
+
+def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monkeypatch):
+    asked = []
+    load = runner.load_run
+    monkeypatch.setattr(runner, "load_run", lambda *a: asked.append(a[1]) or load(*a))
+    sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
+    sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
+    assert asked[0] == {"num_samples": 3}
+    assert asked[1] == {"num_samples": 3, "num_steps": None, "eta": 0.0, "sampler": "ancestral"}
+
+
+def test_images_are_saved_one_by_one_into_a_folder(finished, tmp_path):
+    folder = sample(finished.workdir, num_samples=21, num_steps=2, output=tmp_path / "images")
+    images = read_pngs(folder, (8, 8, 1))
+    assert len(images) == 21
+    experiment, state = load_run(finished.workdir, {"num_samples": 21})
+    drawn = experiment.draw_samples(seed_to_key(0), state.ema_params, 4)
+    np.testing.assert_array_equal(images, drawn)
+    with pytest.raises(ValueError, match=r"holds \.png files already"):
+        sample(finished.workdir, num_samples=21, output=folder)
 
 
 def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):

@@ -68,6 +68,20 @@ def test_an_image_does_not_depend_on_how_many_are_drawn_nor_on_the_devices(eta):
     np.testing.assert_allclose(one, images[:3].astype(int), atol=1)  # rounding: a smaller batch
 
 
+def test_labels_that_are_given_are_drawn_image_by_image():
+    """Each image depends on its noise and its label alone."""
+    key, params = seed_to_key(2), PARAMS
+    in_turn, first, second = (
+        draw_of(70, num_devices, WITH_CLASSES)(key, params, 5, None, labels)
+        for num_devices, labels in ((2, None), (1, np.zeros(70, int)), (2, np.arange(70) // 24))
+    )
+    for images, labels in ((in_turn, np.arange(70) % 3), (second, np.arange(70) // 24)):
+        is_zero = labels == 0
+        np.testing.assert_array_equal(images[is_zero], first[is_zero])
+        differ = (images[~is_zero] != first[~is_zero]).any(axis=(1, 2, 3))
+        assert differ.mean() > 0.5  # in some images all pixels are black or white either way
+
+
 def test_progress_is_told_as_images_are_drawn():
     for num_samples, num_devices, expected in (
         (70, 1, [32, 64, 70]),  # batch by batch

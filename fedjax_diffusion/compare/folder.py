@@ -12,8 +12,10 @@ from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize
 from fedjax_diffusion.compare.runs_csv import write_runs
 from fedjax_diffusion.compare.schemes import Play, fingerprint_settings, list_plays
 from fedjax_diffusion.config import Config, check_types
-from fedjax_diffusion.records import CONFIG, SUMMARY, write_json
-from fedjax_diffusion.run_quality import evaluate
+from fedjax_diffusion.experiment import check_config
+from fedjax_diffusion.opponents import RIVALS
+from fedjax_diffusion.records import CONFIG, EVALUATION, SUMMARY, write_json
+from fedjax_diffusion.run_quality import check_evaluation, evaluate
 from fedjax_diffusion.runner import run
 
 TABLE = "runs.csv"
@@ -70,12 +72,13 @@ def run_comparison(
     plays = list_plays(config)
     known = _match(plays, earlier)
     _check_folder(workdir)
+    _check_plays([play for play in plays if play[:2] not in known], workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / CONFIG, json.loads(json.dumps(config.to_dict())))
     num_schemes = len(config.compare.schemes)
     rows: list[RunRow] = []
     for play in track(plays):
-        row = known.get(play[:2]) or _play(play, workdir / play.scheme / f"seed_{play.seed}")
+        row = known.get(play[:2]) or _play(play, _run_folder(play, workdir))
         _check_same_features(rows, row)
         rows.append(row)
         if on_play is not None:
@@ -90,6 +93,30 @@ def _play(play: Play, workdir: Path) -> RunRow:
         jax.clear_caches()  # the next run traces programs of its own
     evaluate(workdir)
     return read_run(workdir, play)
+
+
+def _check_plays(plays: Sequence[Play], workdir: Path) -> None:
+    """Raises for whatever would end one of the runs late, before the first one begins."""
+    firsts: dict[str, Play] = {}
+    for play in plays:
+        if not (_run_folder(play, workdir) / EVALUATION).exists():
+            firsts.setdefault(play.scheme, play)
+    for play in firsts.values():
+        missing = [rival for rival in RIVALS if rival not in play.config.allocator.opponents]
+        if missing:
+            raise ValueError(
+                f"allocator.opponents must hold {' and '.join(RIVALS)}, which savings are stated "
+                f"against; {play.scheme} has no {missing[0]}"
+            )
+        try:
+            check_config(play.config)
+            check_evaluation(play.config)
+        except ValueError as error:
+            raise ValueError(f"scheme {play.scheme}: {error}") from None
+
+
+def _run_folder(play: Play, workdir: Path) -> Path:
+    return workdir / play.scheme / f"seed_{play.seed}"
 
 
 def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, int], RunRow]:

@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
 from fedjax_diffusion.compare.schemes import Play, fingerprint_settings
+from fedjax_diffusion.opponents import RIVALS
 from fedjax_diffusion.quality import DISTANCE_NAMES
 from fedjax_diffusion.records import EVALUATION, SUMMARY
 from fedjax_diffusion.resources import THIS_RUN
-
-RIVALS = ("full_precision", "full_precision:max_frequency")
-"""Whom savings are stated against: charged for the same clients, channels and deadline."""
 
 
 class RunRow(NamedTuple):
@@ -26,8 +24,8 @@ class RunRow(NamedTuple):
       floor: the same of held-out real images; None if not measured.
       precision: of the images, in [0, 1].
       recall: of the images, in [0, 1].
-      loss: of the last round's training.
-      mean_bits: per parameter, over the uploads.
+      loss: of the last round's training; None if it was not finite, or nobody took part.
+      mean_bits: per parameter, over the uploads; None without any.
       compute_joules: spent on training.
       transmit_joules: spent on uploads.
       uplink_bytes: uploaded.
@@ -38,7 +36,7 @@ class RunRow(NamedTuple):
       client_rounds: uploads that were possible: clients a round, over the rounds.
       left_out: of these, how many took no part.
       settings: fingerprint of its config, but for the seed.
-      extractor: fingerprint of what measured the distance.
+      extractor: fingerprint of what measured the distance, and ``MEASURE_VERSION``.
     """
 
     scheme: str
@@ -48,8 +46,8 @@ class RunRow(NamedTuple):
     floor: float | None
     precision: float
     recall: float
-    loss: float
-    mean_bits: float
+    loss: float | None
+    mean_bits: float | None
     compute_joules: float
     transmit_joules: float
     uplink_bytes: int
@@ -70,6 +68,8 @@ class RunRow(NamedTuple):
 
 class SchemeRow(NamedTuple):
     """A scheme over its seeds: totals of joules and bytes, means and 95 % intervals of the rest.
+
+    None: of nothing, as where no client ever took part.
 
     Attributes:
       scheme: its name.
@@ -98,14 +98,14 @@ class SchemeRow(NamedTuple):
     difference_percent: Interval | None
     precision: float
     recall: float
-    loss: float
-    mean_bits: float
+    loss: float | None
+    mean_bits: float | None
     compute_joules: float
     transmit_joules: float
     megabytes: float
-    saved_bytes_percent: float
-    saved_joules_percent: float
-    saved_joules_percent_max_frequency: float
+    saved_bytes_percent: float | None
+    saved_joules_percent: float | None
+    saved_joules_percent_max_frequency: float | None
     less_bytes_than_reference_percent: float | None
     less_joules_than_reference_percent: float | None
     late_percent: float
@@ -143,7 +143,7 @@ def read_run(workdir: Path, play: Play) -> RunRow:
         client_rounds=summary["client_rounds"],
         left_out=sum(summary["left_out"].values()),
         settings=fingerprint_settings(play.config),
-        extractor=quality["extractor_fingerprint"],
+        extractor=f"{quality['extractor_fingerprint']}-{quality['measure_version']}",
     )
 
 
@@ -167,8 +167,12 @@ def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> Sc
     def mean(field: str) -> float:
         return total(field) / len(runs)
 
-    def saved(field: str, other: float) -> float:
-        return 100 * (1 - total(field) / other)
+    def mean_of_known(field: str) -> float | None:
+        known = [value for value in (getattr(row, field) for row in runs) if value is not None]
+        return sum(known) / len(known) if known else None
+
+    def saved(field: str, other: float) -> float | None:
+        return 100 * (1 - total(field) / other) if other else None
 
     def less_than_reference(field: str) -> float | None:
         return None if reference is None else saved(field, total(field, reference))
@@ -185,8 +189,8 @@ def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> Sc
         ),
         precision=mean("precision"),
         recall=mean("recall"),
-        loss=mean("loss"),
-        mean_bits=mean("mean_bits"),
+        loss=mean_of_known("loss"),
+        mean_bits=mean_of_known("mean_bits"),
         compute_joules=mean("compute_joules"),
         transmit_joules=mean("transmit_joules"),
         megabytes=mean("uplink_bytes") / 1e6,

@@ -2,10 +2,23 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fedjax_diffusion.config import Config, flatten, load_config, with_overrides
+
+_OF_A_MACHINE = (
+    "seed",
+    "data.data_dir",
+    "evaluation.inception_weights",  # known by their SHA-256
+    "sampling.every_rounds",
+    "sampling.num_samples",
+    *(f"compute.{name}" for name in ("client_map", "chunk_size", "conv", "cpu_devices", "data")),
+    "compute.remat",
+)
+_OF_NO_RUN = ("compare.", "study.", "checkpoint.")
+"""Settings in which runs may differ and still be seeds of one scheme."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +68,24 @@ def parse_scheme(text: str) -> Scheme:
     """Returns a scheme from its line.
 
     Raises:
-      ValueError: the line is no name with settings.
+      ValueError: the line is no name with settings, or sets the seed.
 
     >>> parse_scheme("two_bits: allocator.method=fixed_bits:2, federated.mode=update").overrides
     {'allocator.method': 'fixed_bits:2', 'federated.mode': 'update'}
     """
     name, colon, settings = (part.strip() for part in text.partition(":"))
-    pairs = [setting.partition("=") for setting in settings.split(",") if setting.strip()]
+    parts = re.split(r",(?![^(]*\))", settings)  # not at a comma in parentheses
+    pairs = [setting.partition("=") for setting in parts if setting.strip()]
     is_name = name.replace("_", "").isalnum()
     if not colon or not is_name or not all(equals for _, equals, _ in pairs):
         raise ValueError(
             f"compare.schemes: {text!r} must be 'NAME: key=value, key=value', "
             "the name of letters, digits and underscores"
         )
-    return Scheme(name, {key.strip(): value.strip() for key, _, value in pairs})
+    overrides = {key.strip(): value.strip() for key, _, value in pairs}
+    if "seed" in overrides:
+        raise ValueError(f"compare.schemes: {name} must leave the seed alone, all have the same")
+    return Scheme(name, overrides)
 
 
 class Play(NamedTuple):
@@ -103,6 +120,10 @@ def list_plays(config: Config) -> list[Play]:
 
 
 def fingerprint_settings(config: Config) -> str:
-    """Returns what two runs have in common that differ in their seed alone, 16 hex digits."""
-    settings = {key: value for key, value in flatten(config).items() if key != "seed"}
+    """Returns what two runs have in common that differ in seed and machine alone, 16 hex digits."""
+    settings = {
+        key: value
+        for key, value in flatten(config).items()
+        if key not in _OF_A_MACHINE and not key.startswith(_OF_NO_RUN)
+    }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

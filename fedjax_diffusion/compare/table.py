@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedjax_diffusion.compare.pairs import Interval, count_seeds_to_decide
-from fedjax_diffusion.compare.rows import RIVALS, RunRow, SchemeRow
+from fedjax_diffusion.compare.rows import RunRow, SchemeRow
+from fedjax_diffusion.opponents import RIVALS
 from fedjax_diffusion.report import format_table
 
 
@@ -55,7 +56,7 @@ def verdict(row: SchemeRow, reference: str, tolerance_percent: float) -> str:
 def _row_to_cells(row: SchemeRow, distance_name: str) -> Mapping[str, Any]:
     return {
         "scheme": row.scheme,
-        "bits": f"{row.mean_bits:.2f}",
+        "bits": row.mean_bits and f"{row.mean_bits:.2f}",
         "computing J": row.compute_joules,
         "transmitting J": row.transmit_joules,
         "total J": row.total_joules,
@@ -67,7 +68,7 @@ def _row_to_cells(row: SchemeRow, distance_name: str) -> Mapping[str, Any]:
         "bytes saved C": _percent(row.less_bytes_than_reference_percent),
         distance_name: "{:.2f} ({:.2f} to {:.2f})".format(*row.distance),
         "difference": row.difference_percent and _percent_interval(row.difference_percent),
-        "loss": f"{row.loss:.4f}",
+        "loss": row.loss and f"{row.loss:.4f}",
     }
 
 

@@ -20,7 +20,7 @@ class GuidanceConfig:
 
     Attributes:
       label_dropout: probability in [0, 1] that an image is trained on without its label. At 0
-        there is nothing to guide away from: draw with scale 1 then.
+        there is nothing to guide away from, at 1 no label means anything: see ``check_scale``.
 
     Raises:
       ValueError: a value outside of these.
@@ -32,6 +32,19 @@ class GuidanceConfig:
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(
                 f"guidance.label_dropout must be in [0, 1], got {self.label_dropout!r}"
+            )
+
+    def check_scale(self, scale: float) -> None:
+        """Raises ValueError if a scale w asks the network for what it was never trained on."""
+        if self.label_dropout == 0 and scale != 1:
+            raise ValueError(
+                "sampling.guidance_scale must be 1 where guidance.label_dropout is 0: nothing was "
+                f"trained without its label; got {scale}"
+            )
+        if self.label_dropout == 1 and scale != 0:
+            raise ValueError(
+                "sampling.guidance_scale must be 0 where guidance.label_dropout is 1: nothing was "
+                f"trained with its label; got {scale}"
             )
 
 

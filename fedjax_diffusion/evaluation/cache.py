@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import io
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedjax_diffusion.atomic import write_bytes
 from fedjax_diffusion.compile_cache import cache_folder
 
 _DIGEST = 32
@@ -56,10 +56,4 @@ def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     save(buffer, **arrays)
     body = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(hashlib.sha256(body).digest() + body)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_bytes(path, hashlib.sha256(body).digest() + body)

@@ -1,6 +1,6 @@
 """The paper's study without training: the energy of schemes over deadlines and distances."""
 
-from fedjax_diffusion.study.comparison import RIVALS, SchemeRow, compare
+from fedjax_diffusion.study.comparison import SchemeRow, compare
 from fedjax_diffusion.study.folder import (
     FIGURES,
     TABLE,
@@ -16,7 +16,6 @@ from fedjax_diffusion.study.report import format_study
 __all__ = [
     "FIGURES",
     "FLOOR",
-    "RIVALS",
     "TABLE",
     "Cell",
     "Goal",

@@ -7,13 +7,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.opponents import Opponent
+from fedjax_diffusion.opponents import RIVALS, Opponent
 from fedjax_diffusion.planner import InfeasibleFleetError, RoundPlan
 from fedjax_diffusion.scenario import Scenario
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
-
-RIVALS = ("full_precision", "full_precision:max_frequency")
-"""The two schemes that every saving is stated against; both take part in every comparison."""
 
 
 class SchemeRow(NamedTuple):

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fedjax_diffusion.opponents import RIVALS
 from fedjax_diffusion.resources import parse_method
 from fedjax_diffusion.scenario import Scenario
-from fedjax_diffusion.study.comparison import RIVALS, SchemeRow, compare
+from fedjax_diffusion.study.comparison import SchemeRow, compare
 
 FLOOR = "fixed_bits:1"
 """The cheapest quantized scheme: what it saves, no other can exceed by much."""

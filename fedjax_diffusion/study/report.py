@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedjax_diffusion.opponents import RIVALS
 from fedjax_diffusion.report import format_table
 from fedjax_diffusion.scenario import Scenario
-from fedjax_diffusion.study.comparison import RIVALS, SchemeRow
+from fedjax_diffusion.study.comparison import SchemeRow
 from fedjax_diffusion.study.points import Point, StudyConfig
 from fedjax_diffusion.study.region import (
     Cell,

@@ -92,6 +92,30 @@ def test_earlier_runs_with_other_settings_or_features_are_refused(workdir, tmp_p
         run_comparison(config_of(2), tmp_path / "mixed", earlier=mixed)
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"allocator__opponents": ("full_precision",)}, "has no full_precision:max_frequency"),
+        ({"compare__schemes": (*SCHEMES, "x: allocator.method=magic")}, "scheme x: .*'magic'"),
+        ({"compare__schemes": (*SCHEMES, "x: sampling.eta=2.0")}, "scheme x: sampling.eta must be"),
+        ({"compare__schemes": (*SCHEMES, "x: checkpoint.keep=0")}, "scheme x: checkpoint.keep"),
+        ({"evaluation__held_out_split": "dev"}, "scheme full_precision: .*'dev'"),
+        (
+            {"evaluation__inception_weights": "no.pth"},
+            "scheme full_precision: inception_weights no.pth does",
+        ),
+    ],
+)
+def test_what_would_end_a_run_late_is_said_before_the_first(changed, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "run", lambda *_: pytest.fail("played"))
+    if "evaluation__inception_weights" not in changed:
+        monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    fields = {"allocator__opponents": OPPONENTS, "compare__schemes": SCHEMES} | changed
+    with pytest.raises(ValueError, match=said):
+        run_comparison(tiny_config(num_rounds=1, **fields), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
     monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
     flags = [

@@ -3,15 +3,39 @@
 import pytest
 
 from fedjax_diffusion.compare import list_plays, parse_scheme
+from fedjax_diffusion.compare.schemes import fingerprint_settings
 from tests.tiny import tiny_config
 
 
 def test_a_scheme_is_a_name_and_settings():
     assert parse_scheme("a_1: x.y=1:z , u=2") == ("a_1", {"x.y": "1:z", "u": "2"})
     assert parse_scheme("plain:").overrides == {}
+    assert parse_scheme("a: x=(1, 2), y=3").overrides == {"x": "(1, 2)", "y": "3"}
+    with pytest.raises(ValueError, match="a must leave the seed alone"):
+        parse_scheme("a: seed=3")
     for line in ("no colon", "a b: x=1", ": x=1", "a: x", "../up: x=1"):
         with pytest.raises(ValueError, match=r"compare\.schemes: .* must be 'NAME: key=value"):
             parse_scheme(line)
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_another"),
+    [
+        ({"seed": 5}, False),
+        ({"data__data_dir": "/elsewhere"}, False),
+        ({"evaluation__inception_weights": "/elsewhere/a.pth"}, False),
+        ({"compute__cpu_devices": 2}, False),
+        ({"compare__num_seeds": 9}, False),
+        ({"checkpoint__every_rounds": 1}, False),
+        ({"compute__dtype": "bfloat16"}, True),
+        ({"num_rounds": 5}, True),
+        ({"evaluation__num_samples": 30}, True),
+        ({"sampling__num_steps": 3}, True),
+    ],
+)
+def test_runs_of_another_machine_are_of_the_same_scheme(changed, is_another):
+    fingerprints = [fingerprint_settings(tiny_config(**fields)) for fields in ({}, changed)]
+    assert (fingerprints[0] != fingerprints[1]) is is_another
 
 
 def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
@@ -31,7 +55,7 @@ def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
         ({"compare__num_seeds": 1}, "compare.num_seeds must be at least 2, got 1"),
         ({"compare__tolerance_percent": 0.0}, "compare.tolerance_percent must be above 0"),
         ({"compare__schemes": ("a:",)}, "two or more, each named once"),
-        ({"compare__schemes": ("a:", "a: seed=3")}, "two or more, each named once"),
+        ({"compare__schemes": ("a:", "a: num_rounds=3")}, "two or more, each named once"),
         ({"compare__schemes": ("a:", "b: allocator.bits=3")}, r"config\.allocator\.bits: unknown"),
     ],
 )

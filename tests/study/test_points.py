@@ -6,7 +6,8 @@ import operator
 
 import pytest
 
-from fedjax_diffusion.study import FLOOR, RIVALS, StudyConfig, compare, play_points
+from fedjax_diffusion.opponents import RIVALS
+from fedjax_diffusion.study import FLOOR, StudyConfig, compare, play_points
 from tests.plans import K
 from tests.study.scenarios import METHODS, scenario_of, study_of
 

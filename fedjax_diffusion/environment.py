@@ -1,0 +1,64 @@
+"""environment.json: what a run was begun with, and what it must go on with."""
+
+import dataclasses
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.data import ImageDataset
+from fedjax_diffusion.data_report import identify
+from fedjax_diffusion.hardware import ComputeConfig, describe_machine
+from fedjax_diffusion.records import ENVIRONMENT
+
+
+def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
+    """Returns versions, machine, data and how the machine is used, as plain values."""
+    from fedjax_diffusion import __version__
+
+    return {
+        "fedjax_diffusion": __version__,
+        "git_commit": _git_commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_machine(),
+        "data": identify(dataset),
+        "compute": dataclasses.asdict(compute),
+    }
+
+
+def read(workdir: Path) -> dict[str, Any]:
+    """Returns what a run folder says, nothing where it has no environment.json."""
+    path = workdir / ENVIRONMENT
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:
+    """Returns what ``auto`` meant when the run began: a resumed run computes the same way."""
+    return ComputeConfig(**environment["compute"]) if environment else None
+
+
+def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset) -> None:
+    """Raises ValueError if a run began with other images, such as another version of its data."""
+    earlier = environment.get("data")  # None: of a version that did not write it
+    found = identify(dataset)
+    if earlier in (None, found):
+        return
+    key = next(key for key in found if earlier.get(key) != found[key])
+    raise ValueError(
+        f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {found[key]} here);"
+        " set data.data_dir to where they lie, or choose another --workdir"
+    )
+
+
+def _git_commit() -> str | None:
+    """Returns the commit of the source checkout, None for an installed package."""
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,36 @@
+"""Rows of schemes: sums and means over their runs, also where nobody ever took part."""
+
+import pytest
+
+from fedjax_diffusion.compare import format_comparison, summarize_schemes
+from tests.compare.test_runs_csv import ROWS
+
+RUN = ROWS[0]._replace(loss=0.5, distance=2.0)
+
+
+def test_a_scheme_in_which_nobody_takes_part_has_its_row():
+    nobody = RUN._replace(
+        scheme="late",
+        loss=None,
+        mean_bits=None,
+        compute_joules=0.0,
+        transmit_joules=0.0,
+        uplink_bytes=0,
+        full_precision_bytes=0,
+        full_precision_joules=0.0,
+        max_frequency_joules=0.0,
+        distance=50.0,
+    )
+    runs = [row._replace(seed=seed) for seed in (0, 1) for row in (nobody, RUN)]
+    late, full = summarize_schemes(runs)
+    assert (late.loss, late.mean_bits, late.saved_joules_percent) == (None, None, None)
+    assert full.less_joules_than_reference_percent is None
+    assert full.difference_percent is not None
+    assert full.difference_percent.mean == pytest.approx(-96)
+    assert "within 2 % of late" in format_comparison([late, full], runs, 2.0)
+
+
+def test_a_mean_is_of_the_runs_that_have_the_number():
+    runs = [RUN._replace(seed=0), RUN._replace(seed=1, loss=None)]
+    others = [run._replace(scheme="other") for run in runs]
+    assert [row.loss for row in summarize_schemes([*runs, *others])] == [0.5, 0.5]
