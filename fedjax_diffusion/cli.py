@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, rest = make_parser().parse_known_args(argv)
     try:
-        return COMMANDS[arguments.command](arguments, _read_overrides(arguments, rest))
+        return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
     except ValueError as error:
         if os.environ.get(_DEBUG):
             raise
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_INTERRUPTED
 
 
-def _read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
+def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
     """Returns ``--config.key=value`` arguments as a dict; anything else unknown is an error."""
     overrides = {}
     for text in rest:

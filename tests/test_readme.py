@@ -1,4 +1,4 @@
-"""The README's commands exist, and its Python runs."""
+"""The commands of README and docs exist, README's Python runs, links lead somewhere."""
 
 import pathlib
 import re
@@ -6,18 +6,29 @@ import shlex
 
 import pytest
 
-from fedjax_diffusion.config import find_config
+from fedjax_diffusion.cli import read_overrides
+from fedjax_diffusion.config import load_config
 from fedjax_diffusion.parser import make_parser
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line.split("#")[0].strip()
-    for language, block in BLOCKS
-    if language == "sh"
-    for line in block.replace("\\\n", " ").splitlines()
-    if "fedjax-diffusion " in line
+PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+
+
+def find_commands(text):
+    """Returns the commands of a page's shell blocks, and those with arguments in its sentences."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    shown = [line.split(" #")[0].rstrip(" &") for line in lines if "fedjax-diffusion " in line]
+    return shown + re.findall(r"`(fedjax-diffusion [^`]*=[^`]*)`", text)
+
+
+COMMANDS = [(page, command) for page, text in PAGES.items() for command in find_commands(text)]
+LINKS = [
+    (page, link)
+    for page, text in PAGES.items()
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
 ]
 
 
@@ -27,13 +38,13 @@ def test_the_two_commands_of_a_newcomer_stand_first():
     assert any("pip install -e '.[test]' && pytest" in block for block in shell)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_parses(command):
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_every_command_is_understood(page, command):
     _, _, arguments = command.rpartition("fedjax-diffusion ")
     parsed, rest = make_parser().parse_known_args(shlex.split(arguments))
-    assert all(text.startswith("--config.") for text in rest)
-    if "config" in vars(parsed):
-        find_config(parsed.config.partition(":")[0])
+    overrides = read_overrides(parsed, rest)
+    if vars(parsed).get("config"):
+        load_config(parsed.config, overrides)
 
 
 @pytest.mark.parametrize("code", [block for language, block in BLOCKS if language == "python"])
@@ -42,6 +53,7 @@ def test_every_python_block_runs(code, monkeypatch, tmp_path):
     exec(compile(code, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_every_link_leads_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_every_link_leads_somewhere(page, link):
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    assert (folder / link).exists()
