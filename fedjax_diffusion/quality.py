@@ -9,6 +9,7 @@ from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.evaluation import (
     MIN_SAMPLES,
     Extractor,
+    authenticity,
     frechet_distance,
     kernel_distance,
     make_classifier_extractor,
@@ -84,9 +85,9 @@ def measure_quality(
 
     Returns:
       The Fréchet and the kernel distance, each under its name, with ``_floor`` where there is one;
-      precision and recall, of as many images on both sides; sample counts; name and fingerprint of
-      the extractor; of a classifier the share of held-out images that it names rightly, and of
-      images that it names as they were asked for.
+      precision and recall, of as many images on both sides; authenticity, of held-out images too;
+      sample counts; name and fingerprint of the extractor; of a classifier the share of held-out
+      images that it names rightly, and of images that it names as they were asked for.
     """
     frechet, kernel = DISTANCE_NAMES[extractor.name]
     features = extractor.extract(images)
@@ -102,6 +103,7 @@ def measure_quality(
         "precision": precision,
         "recall": recall,
         "num_precision_recall": len(manifold),
+        "authenticity": authenticity(_flatten(dataset.images), _flatten(images)),
         "num_samples": len(images),
         "num_real": len(dataset.images),
         "extractor": extractor.name,
@@ -111,17 +113,35 @@ def measure_quality(
     }
     if labels is not None and extractor.predict_labels is not None:
         quality["label_agreement"] = float((extractor.predict_labels(features) == labels).mean())
-    if held_out is not None:
-        if extractor.predict_labels is None:
-            statistics = reference_statistics(extractor, held_out.images)
-        else:  # small, and its features are needed anyway
-            held_out_features = extractor.extract(held_out.images)
-            statistics = measure_statistics([held_out_features])
-            predicted = extractor.predict_labels(held_out_features)
-            quality["classifier_accuracy"] = float((predicted == held_out.labels).mean())
-        quality[f"{frechet}_floor"] = frechet_distance(statistics, real)
-        quality["num_held_out"] = len(held_out.images)
+    if held_out is None:
+        return quality
+    return quality | _measure_held_out(held_out, dataset, extractor)
+
+
+def _measure_held_out(
+    held_out: ImageDataset, dataset: ImageDataset, extractor: Extractor
+) -> dict[str, Any]:
+    """Returns what other real images score."""
+    frechet, _ = DISTANCE_NAMES[extractor.name]
+    quality: dict[str, Any] = {}
+    if extractor.predict_labels is None:
+        statistics = reference_statistics(extractor, held_out.images)
+    else:  # small, and its features are needed anyway
+        features = extractor.extract(held_out.images)
+        statistics = measure_statistics([features])
+        predicted = extractor.predict_labels(features)
+        quality["classifier_accuracy"] = float((predicted == held_out.labels).mean())
+    real = reference_statistics(extractor, dataset.images)
+    quality[f"{frechet}_floor"] = frechet_distance(statistics, real)
+    quality["authenticity_held_out"] = authenticity(
+        _flatten(dataset.images), _flatten(held_out.images)
+    )
+    quality["num_held_out"] = len(held_out.images)
     return quality
+
+
+def _flatten(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1)
 
 
 def spread(items: np.ndarray, number: int) -> np.ndarray:

@@ -68,7 +68,8 @@ def _row_to_cells(row: SchemeRow, distance_name: str) -> Mapping[str, Any]:
         "bytes saved C": _percent(row.less_bytes_than_reference_percent),
         distance_name: "{:.2f} ({:.2f} to {:.2f})".format(*row.distance),
         "difference": row.difference_percent and _percent_interval(row.difference_percent),
-        "loss": row.loss and f"{row.loss:.4f}",
+        "precision": f"{row.precision:.3f}",
+        "recall": f"{row.recall:.3f}",
     }
 
 

@@ -5,6 +5,7 @@ from fedjax_diffusion.evaluation.distances import MIN_SAMPLES, frechet_distance,
 from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
 from fedjax_diffusion.evaluation.inception_features import make_inception_extractor
 from fedjax_diffusion.evaluation.manifold import precision_recall
+from fedjax_diffusion.evaluation.memorization import authenticity
 from fedjax_diffusion.evaluation.statistics import (
     FeatureStatistics,
     measure_statistics,
@@ -16,6 +17,7 @@ __all__ = [
     "Classifier",
     "Extractor",
     "FeatureStatistics",
+    "authenticity",
     "fingerprint_arrays",
     "frechet_distance",
     "kernel_distance",

@@ -42,7 +42,7 @@ def _radii(features: np.ndarray, num_neighbors: int) -> np.ndarray:
     """Returns the squared distance of each feature to its k-th nearest other one, [N]."""
     radii = np.empty(len(features))
     for start in range(0, len(features), _ROWS):
-        distances = _squared_distances(features[start : start + _ROWS], features)
+        distances = squared_distances(features[start : start + _ROWS], features)
         rows = np.arange(len(distances))
         distances[rows, start + rows] = np.inf  # itself
         radii[start + rows] = np.partition(distances, num_neighbors - 1)[:, num_neighbors - 1]
@@ -52,18 +52,18 @@ def _radii(features: np.ndarray, num_neighbors: int) -> np.ndarray:
 def _share_covered(features: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> float:
     covered = 0
     for start in range(0, len(features), _ROWS):
-        distances = _squared_distances(features[start : start + _ROWS], centers)
+        distances = squared_distances(features[start : start + _ROWS], centers)
         covered += int((distances <= radii).any(axis=1).sum())
     return covered / len(features)
 
 
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns float64 [N, M], exactly zero where features are equal up to rounding.
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns float [N, M], of the type of x, exactly zero where rows are equal up to rounding.
 
     Sums of D products in another order differ by up to ``D eps`` of their size, and the order
     depends on the block: an image that occurs k times more would else not lie in its own ball.
     """
     squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)[None, :]
     distances = squares - 2 * (x @ y.T)
-    rounding = 4 * x.shape[1] * np.finfo(np.float64).eps * squares
+    rounding = 4 * x.shape[1] * np.finfo(x.dtype).eps * squares
     return np.where(distances <= rounding, 0.0, distances)

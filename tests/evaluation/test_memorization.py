@@ -1,0 +1,42 @@
+"""Authenticity against its definition, written as loops, and on images that are copies."""
+
+import numpy as np
+import pytest
+
+from fedjax_diffusion.evaluation import authenticity
+
+
+def plain_authenticity(real, generated):
+    authentic = 0
+    for image in generated:
+        distances = np.linalg.norm(real - image, axis=1)
+        nearest = np.argmin(distances)
+        others = np.delete(real, nearest, axis=0)
+        authentic += distances[nearest] > np.linalg.norm(others - real[nearest], axis=1).min()
+    return authentic / len(generated)
+
+
+@pytest.mark.parametrize("entries", [1 << 24, 100])
+def test_it_is_the_definition(monkeypatch, entries):
+    monkeypatch.setattr("fedjax_diffusion.evaluation.memorization._ENTRIES", entries)
+    generator = np.random.default_rng(0)
+    real, generated = generator.normal(size=(31, 3)), generator.normal(0.3, 1.2, size=(23, 3))
+    found = authenticity(real, generated)
+    assert found == plain_authenticity(real, generated)
+    assert 0 < found < 1
+
+
+def test_fresh_images_get_a_half_copies_nothing_noise_all():
+    """x is nearer to r than any other real one with probability 1/2 for exchangeable images."""
+    generator = np.random.default_rng(1)
+    real = generator.integers(0, 256, (300, 64), np.uint8)
+    fresh = generator.integers(0, 256, (2000, 64), np.uint8)
+    assert authenticity(real, fresh) > 0.4
+    assert authenticity(real, np.repeat(real, 2, axis=0)) == 0
+    assert authenticity(real, np.clip(real, 1, 254)) < 0.01
+    assert authenticity(real // 2, 255 - fresh // 4) == 1
+
+
+def test_a_single_real_image_is_refused():
+    with pytest.raises(ValueError, match="two real images or more, got 1"):
+        authenticity(np.zeros((1, 4)), np.zeros((3, 4)))
