@@ -93,19 +93,22 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
     """Plays every scheme with every seed and compares them."""
     from fedjax_diffusion.compare import format_comparison, read_runs, run_comparison
     from fedjax_diffusion.config import load_config, name_config
-    from fedjax_diffusion.console import track_with
+    from fedjax_diffusion.console import LoopDisplay
 
+    display = LoopDisplay("run")
     config = load_config(arguments.config, overrides)
     workdir = arguments.workdir or f"comparisons/{name_config(arguments.config)}"
     done = run_comparison(
         config,
         workdir,
         earlier=[row for path in arguments.earlier for row in read_runs(path)],
-        track=track_with("run"),
-        on_play=lambda play, row: print(
+        track=display.track,
+        on_play=lambda play, row: display.print(
             f"{play.scheme} seed {play.seed}: {row.distance_name} {row.distance:.2f}  "
-            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB",
-            flush=True,
+            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB"
+        ),
+        on_progress=lambda play, unit, number: display.tell(
+            f"{play.scheme} seed {play.seed}, {unit} {number}"
         ),
     )
     print(format_comparison(done.schemes, done.runs, config.compare.tolerance_percent))

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -76,6 +76,29 @@ class RunDisplay:
 def track_with(unit: str) -> Callable[[Any], Any]:
     """Returns what shows the progress of a loop as a bar, on a terminal only."""
     return functools.partial(tqdm, unit=unit, disable=None)
+
+
+class LoopDisplay:
+    """Shows a loop of long steps: a bar that says what goes on within, on a terminal only."""
+
+    def __init__(self, unit: str):
+        self._unit = unit
+        self._bar: tqdm | None = None
+
+    def track(self, steps: Sequence[Any]) -> Iterator[Any]:
+        """Yields the steps."""
+        with tqdm(steps, unit=self._unit, disable=None) as self._bar:
+            yield from self._bar
+
+    def tell(self, text: str) -> None:
+        """Says how far a step is."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def print(self, text: str) -> None:
+        """Prints a line that stays."""
+        tqdm.write(text)
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ FIGURE = "figures/quality.png"
 
 OnPlay = Callable[[Play, RunRow], Any]
 """Called after each run with its row."""
+OnProgress = Callable[[Play, str, int], Any]
+"""Called within a run: which it is, ``"round"`` or ``"image"``, and how many of these are done."""
 Track = Callable[[Sequence[Play]], Iterable[Play]]
 """Wraps the runs as they are played, as ``tqdm`` does."""
 
@@ -48,6 +50,7 @@ def run_comparison(
     earlier: Sequence[RunRow] = (),
     track: Track = iter,
     on_play: OnPlay | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Comparison:
     """Trains and evaluates every scheme with every seed, and compares them pair by pair.
 
@@ -62,6 +65,7 @@ def run_comparison(
         asked for are taken as they are.
       track: wraps the runs.
       on_play: called after each run.
+      on_progress: called now and then within a run.
 
     Raises:
       ValueError: a setting does not fit, a folder holds a run of another config, an earlier run
@@ -78,7 +82,7 @@ def run_comparison(
     num_schemes = len(config.compare.schemes)
     rows: list[RunRow] = []
     for play in track(plays):
-        row = known.get(play[:2]) or _play(play, _run_folder(play, workdir))
+        row = known.get(play[:2]) or _play(play, _run_folder(play, workdir), on_progress)
         _check_same_features(rows, row)
         rows.append(row)
         if on_play is not None:
@@ -88,10 +92,14 @@ def run_comparison(
     return Comparison(workdir, rows, summarize_schemes(rows))
 
 
-def _play(play: Play, workdir: Path) -> RunRow:
-    if run(play.config, workdir).is_new:
+def _play(play: Play, workdir: Path, on_progress: OnProgress | None) -> RunRow:
+    def tell(unit: str, number: int) -> None:
+        if on_progress is not None:
+            on_progress(play, unit, number)
+
+    if run(play.config, workdir, on_record=lambda line: tell("round", line["round"] + 1)).is_new:
         jax.clear_caches()  # the next run traces programs of its own
-    evaluate(workdir)
+    evaluate(workdir, on_progress=lambda number: tell("image", number))
     return read_run(workdir, play)
 
 

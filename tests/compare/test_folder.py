@@ -34,7 +34,15 @@ def workdir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
         folder_path = tmp_path_factory.mktemp("compare") / "tiny"
-        return run_comparison(config_of(2), folder_path).workdir
+        told = []
+        done = run_comparison(
+            config_of(2),
+            folder_path,
+            on_progress=lambda play, *what: told.append((*play[:2], *what)),
+        )
+        assert told[0] == ("full_precision", 0, "round", 1)
+        assert told[-1] == ("two_bits", 1, "image", 24)
+        return done.workdir
 
 
 def test_its_folder_tells_all(workdir):
@@ -67,8 +75,10 @@ def test_what_was_played_is_not_played_again(workdir, monkeypatch):
     monkeypatch.setattr(run_quality, "measure_quality", lambda *_: pytest.fail("measured again"))
     started = []
     play = folder.run
-    monkeypatch.setattr(folder, "run", lambda *a: started.append(r := play(*a)) or r)
-    run_comparison(config_of(2), workdir)
+    monkeypatch.setattr(folder, "run", lambda *a, **k: started.append(r := play(*a, **k)) or r)
+    told = []
+    run_comparison(config_of(2), workdir, on_progress=lambda *what: told.append(what))
+    assert told == []
     assert [result.is_new for result in started] == [False] * 4
 
 
