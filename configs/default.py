@@ -204,13 +204,14 @@ def get_config() -> ConfigDict:
     )
     config.compare = ConfigDict(
         {  # CompareConfig: what `fedjax-diffusion compare` plays; `run` does not read it
-            "schemes": (  # NAME: what it changes in this config; the first is the reference
+            "schemes": (  # NAME: what it changes in this config
                 "full_precision: allocator.method=full_precision",
                 "fixed_bits_8: allocator.method=fixed_bits:8",
                 "on_demand: allocator.method=on_demand",
             ),
             "num_seeds": 5,  # runs of each scheme, with the same clients, channels and batches
             "tolerance_percent": 2.0,  # of the reference's distance: within it, quality is kept
+            "reference": optional(str),  # the scheme that others are held against; None: the first
         }
     )
     config.checkpoint = ConfigDict(

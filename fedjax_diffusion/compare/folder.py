@@ -88,8 +88,8 @@ def run_comparison(
         if on_play is not None:
             on_play(play, row)
         if len(rows) % num_schemes == 0 and len(rows) >= 2 * num_schemes:
-            _write(workdir, rows, config.compare.tolerance_percent)
-    return Comparison(workdir, rows, summarize_schemes(rows))
+            _write(workdir, rows, config)
+    return Comparison(workdir, rows, summarize_schemes(rows, config.compare.reference))
 
 
 def _play(play: Play, workdir: Path, on_progress: OnProgress | None) -> RunRow:
@@ -162,8 +162,9 @@ def _check_folder(workdir: Path) -> None:
         raise ValueError(f"{workdir} is the folder of a single run; choose another --workdir")
 
 
-def _write(workdir: Path, runs: Sequence[RunRow], tolerance_percent: float) -> None:
-    schemes = summarize_schemes(runs)
+def _write(workdir: Path, runs: Sequence[RunRow], config: Config) -> None:
+    schemes = summarize_schemes(runs, config.compare.reference)
+    tolerance_percent = config.compare.tolerance_percent
     write_runs(workdir / TABLE, runs)
     summary = {
         "reference": schemes[0].scheme,

@@ -147,17 +147,17 @@ def read_run(workdir: Path, play: Play) -> RunRow:
     )
 
 
-def summarize_schemes(rows: Sequence[RunRow]) -> list[SchemeRow]:
-    """Returns a row per scheme, the reference (the first) first.
+def summarize_schemes(rows: Sequence[RunRow], reference: str | None = None) -> list[SchemeRow]:
+    """Returns a row per scheme, the reference first.
 
     Args:
       rows: of two seeds or more, the same for every scheme.
+      reference: the name of a scheme; None: of the first row.
     """
-    schemes = list(dict.fromkeys(row.scheme for row in rows))
-    runs = {name: [row for row in rows if row.scheme == name] for name in schemes}
-    return [
-        _summarize(runs[name], None if name == schemes[0] else runs[schemes[0]]) for name in schemes
-    ]
+    first = reference or rows[0].scheme
+    names = dict.fromkeys([first, *(row.scheme for row in rows)])
+    runs = {name: [row for row in rows if row.scheme == name] for name in names}
+    return [_summarize(runs[name], None if name == first else runs[first]) for name in names]
 
 
 def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> SchemeRow:

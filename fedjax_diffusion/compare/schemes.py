@@ -26,11 +26,11 @@ class CompareConfig:
     """What ``fedjax-diffusion compare`` plays.
 
     Attributes:
-      schemes: each ``"NAME: key=value, key=value"``, a name and what it changes in the config; the
-        first is the reference that the others are held against.
+      schemes: each ``"NAME: key=value, key=value"``, a name and what it changes in the config.
       num_seeds: runs of each scheme, >= 2: with the config's seed, the next one, and so on.
       tolerance_percent: a scheme keeps the quality if the 95 % interval of its paired relative
         difference from the reference ends below this, > 0.
+      reference: the scheme that the others are held against; None: the first.
 
     Raises:
       ValueError: a value outside of these, or a name that occurs twice.
@@ -39,6 +39,7 @@ class CompareConfig:
     schemes: tuple[str, ...]
     num_seeds: int
     tolerance_percent: float
+    reference: str | None = None
 
     def __post_init__(self):
         if self.num_seeds < 2:
@@ -50,6 +51,10 @@ class CompareConfig:
         names = [scheme.name for scheme in map(parse_scheme, self.schemes)]
         if len(names) < 2 or len({*names}) < len(names):
             raise ValueError(f"compare.schemes must be two or more, each named once, got {names}")
+        if self.reference not in (None, *names):
+            raise ValueError(
+                f"compare.reference must be one of {', '.join(names)}, got {self.reference!r}"
+            )
 
 
 class Scheme(NamedTuple):

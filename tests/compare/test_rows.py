@@ -30,6 +30,25 @@ def test_a_scheme_in_which_nobody_takes_part_has_its_row():
     assert "within 2 % of late" in format_comparison([late, full], runs, 2.0)
 
 
+def test_the_reference_is_the_first_scheme_or_the_one_that_is_asked_for():
+    runs = [
+        RUN._replace(scheme=name, seed=seed, distance=distance, uplink_bytes=100 * number)
+        for seed in (0, 1)
+        for number, (name, distance) in enumerate((("a", 2.0), ("b", 1.0), ("c", 3.0)), 1)
+    ]
+    for reference, names, percents, bytes_saved in (
+        (None, "abc", (-50, 50), (-100, -200)),
+        ("b", "bac", (100, 200), (50, -50)),
+    ):
+        first, *others = summarize_schemes(runs, reference)
+        assert "".join(row.scheme for row in (first, *others)) == names
+        assert first.difference_percent is None
+        for row, percent, saved in zip(others, percents, bytes_saved, strict=True):
+            assert row.difference_percent is not None
+            assert row.difference_percent.mean == pytest.approx(percent)
+            assert row.less_bytes_than_reference_percent == pytest.approx(saved)
+
+
 def test_a_mean_is_of_the_runs_that_have_the_number():
     runs = [RUN._replace(seed=0), RUN._replace(seed=1, loss=None)]
     others = [run._replace(scheme="other") for run in runs]

@@ -55,6 +55,7 @@ def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
         ({"compare__num_seeds": 1}, "compare.num_seeds must be at least 2, got 1"),
         ({"compare__tolerance_percent": 0.0}, "compare.tolerance_percent must be above 0"),
         ({"compare__schemes": ("a:",)}, "two or more, each named once"),
+        ({"compare__reference": "best"}, "compare.reference must be one of full_precision, fixed"),
         ({"compare__schemes": ("a:", "a: num_rounds=3")}, "two or more, each named once"),
         ({"compare__schemes": ("a:", "b: allocator.bits=3")}, r"config\.allocator\.bits: unknown"),
     ],
