@@ -67,6 +67,9 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
 
     if (arguments.workdir is None) == (arguments.images is None):
         raise ValueError("give one of --workdir, a run folder, and --images, a folder of PNGs")
+    output = None if arguments.output is None else Path(arguments.output)
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise ValueError(f"--output: {output} must be a file in a folder that exists")
     names = ("num_samples", "inception_weights", "held_out_split")
     given = {name: getattr(arguments, name) for name in names}
     changed = {name: value for name, value in given.items() if value is not None}
@@ -84,8 +87,8 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
         config = load_config(arguments.config or "configs/digits.py", overrides)
         quality = evaluate_folder(arguments.images, config)
     print(format_quality(quality))
-    if arguments.output:
-        write_json(Path(arguments.output), quality)
+    if output is not None:
+        write_json(output, quality)
     return 0
 
 

@@ -40,15 +40,15 @@ def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:
 
 def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset) -> None:
     """Raises ValueError if a run began with other images, such as another version of its data."""
-    earlier = environment.get("data")  # None: of a version that did not write it
-    found = identify(dataset)
-    if earlier in (None, found):
+    earlier = environment.get("data")
+    if earlier is None:  # a new run, or one of a version that did not write it
         return
-    key = next(key for key in found if earlier.get(key) != found[key])
-    raise ValueError(
-        f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {found[key]} here);"
-        " set data.data_dir to where they lie, or choose another --workdir"
-    )
+    for key, value in identify(dataset).items():
+        if earlier.get(key) != value:
+            raise ValueError(
+                f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {value} "
+                "here); set data.data_dir to where they lie, or choose another --workdir"
+            )
 
 
 def _git_commit() -> str | None:

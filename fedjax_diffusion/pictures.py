@@ -41,14 +41,8 @@ def save_grid(path: Path, images: np.ndarray, smallest_side: int = 512) -> None:
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:
-    """Saves uint8 [N, H, W, C] images pixel by pixel as ``folder/00000.png`` and so on.
-
-    Raises:
-      ValueError: the folder holds PNGs already, which would be taken for some of these.
-    """
+    """Saves uint8 [N, H, W, C] images pixel by pixel as ``folder/00000.png`` and so on."""
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.png")):
-        raise ValueError(f"{folder} holds .png files already; choose another folder")
     for i, image in enumerate(images):
         _to_picture(image).save(folder / f"{i:05d}.png")
 

@@ -69,8 +69,7 @@ def run(
     **Guarantees**: the same config gives the same numbers, also when interrupted and resumed.
     """
     workdir = Path(workdir)
-    settings = json.loads(json.dumps(config.to_dict()))
-    _check_same_config(workdir, settings)
+    check_same_config(config, workdir)
     if (workdir / records.SUMMARY).exists():
         summary = json.loads((workdir / records.SUMMARY).read_text())
         return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
@@ -80,7 +79,7 @@ def run(
     environment.check_data(workdir, earlier, experiment.dataset)
     wait_for_all("nobody writes before everybody has read")
     if is_primary():
-        _begin_folder(workdir, settings, experiment)
+        _begin_folder(workdir, experiment)
     wait_for_all("the run folder is there")
 
     state = experiment.simulator.init(experiment.run_key, experiment.data)
@@ -105,9 +104,14 @@ def run(
     return RunResult(workdir, log.records, summary, is_new=True)
 
 
-def _begin_folder(workdir: Path, settings: dict, experiment: Experiment) -> None:
+def _to_settings(config: Config) -> ConfigDict:
+    """Returns a config as it is read from a file: tuples are lists there."""
+    return ConfigDict(json.loads(json.dumps(config.to_dict())))
+
+
+def _begin_folder(workdir: Path, experiment: Experiment) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
-    records.write_json(workdir / records.CONFIG, settings)
+    records.write_json(workdir / records.CONFIG, _to_settings(experiment.config).to_dict())
     if not environment.read(workdir):
         described = environment.describe(experiment.dataset, experiment.compute)
         records.write_json(workdir / records.ENVIRONMENT, described)
@@ -178,8 +182,12 @@ def sample(
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
-        folder of the output holds PNGs already.
+        folder of the output is not empty.
     """
+    path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
+    is_grid = path.suffix.lower() == ".png"
+    if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} must be a .png, or a folder that is new or empty")
     changed: dict[str, Any] = {"num_samples": num_samples}
     if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
         changed |= {"num_steps": None, "eta": 0.0}
@@ -188,9 +196,7 @@ def sample(
     changed |= {name: value for name, value in given.items() if value is not None}
     experiment, state = load_run(workdir, changed)
     images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
-    path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
-    save = save_grid if path.suffix.lower() == ".png" else save_images
-    save(path, images)
+    (save_grid if is_grid else save_images)(path, images)
     return path
 
 
@@ -241,13 +247,14 @@ def _draw(experiment: Experiment, state: SimulationState, workdir: Path) -> None
     save_grid(records.sample_path(workdir, counter), images)
 
 
-def _check_same_config(workdir: Path, settings: dict) -> None:
+def check_same_config(config: Config, workdir: Path) -> None:
+    """Raises ValueError if a folder holds anything but a run of this config."""
     path = workdir / records.CONFIG
     if not path.exists():
         if workdir.exists() and any(workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
-    earlier, new = flatten(read_config(workdir)), flatten(ConfigDict(settings))
+    earlier, new = flatten(read_config(workdir)), flatten(_to_settings(config))
     for key in {**earlier, **new}:
         if earlier.get(key) != new.get(key):
             raise ValueError(

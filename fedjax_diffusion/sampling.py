@@ -76,6 +76,7 @@ class DrawSamples(Protocol):
         """Calls ``on_progress`` with the number of images drawn so far, every now and then.
 
         ``labels``, int [num_samples], say which class each image is to be of; None: in turn.
+        ValueError if they are something else, or the model has no classes.
         """
         ...
 
@@ -87,7 +88,7 @@ def make_draw_samples(
     image_shape: tuple[int, ...],
     mesh: Mesh | None = None,
 ) -> DrawSamples:
-    """Returns a function that draws ``config.num_samples`` images, in batches of one compiled size.
+    """Returns what draws ``config.num_samples`` images, in batches of one compiled size.
 
     ``counter`` (a round) tells one drawing of a run from another. Without labels, a model with
     classes draws image i of class i mod ``num_classes``.
@@ -100,8 +101,8 @@ def make_draw_samples(
       mesh: 1-D, of devices that share the batches out; None: one device.
 
     Raises:
-      ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule, or
-        ``guidance_scale`` is not 1 and the network has no classes.
+      ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule; a
+        ``guidance_scale`` other than 1 for a network without classes.
 
     Guarantees:
       The same run key, counter, model and labels give the same images, on any number of devices and
@@ -116,8 +117,7 @@ def make_draw_samples(
     batch_size = min(_BATCH, config.num_samples)
     draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
     draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
-    num_devices = 1 if mesh is None else mesh.size
-    placement = None if mesh is None else NamedSharding(mesh, P())
+    num_devices, placement = (1, None) if mesh is None else (mesh.size, NamedSharding(mesh, P()))
     num_calls = -(-config.num_samples // (batch_size * num_devices))
     calls = np.arange(num_calls * num_devices, dtype=np.int32).reshape(num_calls, num_devices)
 
@@ -130,6 +130,7 @@ def make_draw_samples(
     ) -> np.ndarray:
         key = stream_key(run_key, Stream.SAMPLE, counter)
         params = jax.device_put(jax.device_get(params), placement)
+        _check_labels(labels, num_classes, config.num_samples)
         asked = _label(labels, num_classes, (*calls.shape, batch_size))
         images = []
         for numbers, batch in zip(calls, asked, strict=True):
@@ -180,10 +181,22 @@ def _make_draw_batches(
     return jax.jit(draw_batch)
 
 
+def _check_labels(labels: np.ndarray | None, num_classes: int | None, num_samples: int) -> None:
+    if labels is None:
+        return
+    if num_classes is None:
+        raise ValueError("labels are for a model with model.num_classes, this one has none")
+    if labels.shape != (num_samples,) or labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"labels must be {num_samples} in 0..{num_classes - 1}, got {labels.shape} in "
+            f"{labels.min()}..{labels.max()}"
+        )
+
+
 def _label(
     labels: np.ndarray | None, num_classes: int | None, shape: tuple[int, ...]
 ) -> Sequence[Array | None]:
-    """Returns each call's labels, int32 [n, B], cut or repeated to ``shape`` [calls, n, B]."""
+    """Returns each call's labels, int32 [n, B], repeated to ``shape`` [calls, n, B]."""
     if num_classes is None:
         return [None] * shape[0]
     asked = np.arange(num_classes) if labels is None else labels

@@ -187,7 +187,9 @@ def test_the_command_prints_what_it_measured(workdir, plain_features, tmp_path, 
     assert "fcd_floor" not in capsys.readouterr().out
     assert main(["evaluate", f"--workdir={workdir}", "--config=digits"]) == 2
     assert main(["evaluate", f"--images={tmp_path}", "--num_samples=30"]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    absent = tmp_path / "absent" / "answer.json"
+    assert main(["evaluate", f"--workdir={workdir}", f"--output={absent}"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
     assert main(["evaluate", f"--workdir={workdir}", "--config.seed=1"]) == 2
     assert main(["evaluate"]) == 2
     assert main(["evaluate", f"--workdir={workdir}", "--num_samples=2"]) == 2

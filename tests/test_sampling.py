@@ -82,6 +82,20 @@ def test_labels_that_are_given_are_drawn_image_by_image():
         assert differ.mean() > 0.5  # in some images all pixels are black or white either way
 
 
+@pytest.mark.parametrize(
+    ("denoiser", "labels", "message"),
+    [
+        (DENOISER, np.zeros(70, int), "this one has none"),
+        (WITH_CLASSES, np.zeros(69, int), r"must be 70 in 0\.\.2, got \(69,\)"),
+        (WITH_CLASSES, np.full(70, 3), r"must be 70 in 0\.\.2, got \(70,\) in 3\.\.3"),
+        (WITH_CLASSES, np.full(70, -1), r"in -1\.\.-1"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(denoiser, labels, message):
+    with pytest.raises(ValueError, match=message):
+        draw_of(70, 1, denoiser)(seed_to_key(0), PARAMS, 5, None, labels)
+
+
 def test_progress_is_told_as_images_are_drawn():
     for num_samples, num_devices, expected in (
         (70, 1, [32, 64, 70]),  # batch by batch

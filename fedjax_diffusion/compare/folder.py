@@ -16,7 +16,7 @@ from fedjax_diffusion.experiment import check_config
 from fedjax_diffusion.opponents import RIVALS
 from fedjax_diffusion.records import CONFIG, EVALUATION, SUMMARY, write_json
 from fedjax_diffusion.run_quality import check_evaluation, evaluate
-from fedjax_diffusion.runner import run
+from fedjax_diffusion.runner import check_same_config, run
 
 TABLE = "runs.csv"
 FIGURE = "figures/quality.png"
@@ -104,9 +104,13 @@ def _play(play: Play, workdir: Path, on_progress: OnProgress | None) -> RunRow:
 
 
 def _check_plays(plays: Sequence[Play], workdir: Path) -> None:
-    """Raises for whatever would end one of the runs late, before the first one begins."""
+    """Raises for what would end one of the runs late, before the first one begins.
+
+    Of each scheme the first run that was not evaluated yet is looked at, and the folders of all.
+    """
     firsts: dict[str, Play] = {}
     for play in plays:
+        check_same_config(play.config, _run_folder(play, workdir))
         if not (_run_folder(play, workdir) / EVALUATION).exists():
             firsts.setdefault(play.scheme, play)
     for play in firsts.values():
@@ -145,8 +149,15 @@ def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, 
 
 
 def _check_same_features(rows: Sequence[RunRow], row: RunRow) -> None:
-    """Raises if a run cannot be held against the others of its seed."""
+    """Raises if a run cannot be held against the others, of its seed or of any."""
     for other in rows:
+        names = [(each.distance_name, each.measure_version) for each in (other, row)]
+        if names[0] != names[1]:
+            raise ValueError(
+                f"{other.scheme} with seed {other.seed} was measured as {names[0][0]}, version "
+                f"{names[0][1]}, {row.scheme} with seed {row.seed} as {names[1][0]}, version "
+                f"{names[1][1]}: play all with one"
+            )
         if other.seed == row.seed and other.extractor != row.extractor:
             raise ValueError(
                 f"seed {row.seed}: {other.scheme} and {row.scheme} were measured by different "

@@ -65,6 +65,11 @@ class RunRow(NamedTuple):
         """Computing and transmitting."""
         return self.compute_joules + self.transmit_joules
 
+    @property
+    def measure_version(self) -> str:
+        """``MEASURE_VERSION`` when the distance was measured; 1 before it was written down."""
+        return self.extractor.partition("-")[2] or "1"
+
 
 class SchemeRow(NamedTuple):
     """A scheme over its seeds: totals of joules and bytes, means and 95 % intervals of the rest.

@@ -1,5 +1,6 @@
 """How good images are: features, and distances between sets of them."""
 
+from fedjax_diffusion.evaluation.cache import keep_arrays
 from fedjax_diffusion.evaluation.classifier import Classifier, make_classifier_extractor
 from fedjax_diffusion.evaluation.distances import MIN_SAMPLES, frechet_distance, kernel_distance
 from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
@@ -20,6 +21,7 @@ __all__ = [
     "authenticity",
     "fingerprint_arrays",
     "frechet_distance",
+    "keep_arrays",
     "kernel_distance",
     "make_classifier_extractor",
     "make_inception_extractor",

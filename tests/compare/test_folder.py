@@ -97,9 +97,22 @@ def test_earlier_runs_with_other_settings_or_features_are_refused(workdir, tmp_p
     other.local_work.batch_size += 1
     with pytest.raises(ValueError, match="full_precision with seed 0 was played with other"):
         run_comparison(other, tmp_path / "other", earlier=earlier)
-    mixed = [earlier[0]._replace(extractor="another"), *earlier[1:]]
-    with pytest.raises(ValueError, match="seed 0: full_precision and two_bits were measured by"):
-        run_comparison(config_of(2), tmp_path / "mixed", earlier=mixed)
+    for changed, said in (
+        ({"extractor": "another-2"}, "seed 0: full_precision and two_bits were measured by"),
+        ({"extractor": "abc"}, "was measured as fcd, version 1, two_bits with seed 0 as fcd, ver"),
+        ({"distance_name": "fid"}, "was measured as fid, version 2, two_bits with seed 0 as fcd"),
+    ):
+        mixed = [earlier[0]._replace(**changed), *earlier[1:]]
+        with pytest.raises(ValueError, match=said):
+            run_comparison(config_of(2), tmp_path / "mixed", earlier=mixed)
+
+
+def test_a_folder_with_other_settings_is_refused_before_anything_is_played(workdir, monkeypatch):
+    monkeypatch.setattr(folder, "run", lambda *_: pytest.fail("played"))
+    changed = config_of(2)
+    changed.compare.schemes = (SCHEMES[0], SCHEMES[1].replace("bits:2", "bits:3"))
+    with pytest.raises(ValueError, match="two_bits/seed_0 holds a run of another config"):
+        run_comparison(changed, workdir)
 
 
 @pytest.mark.parametrize(

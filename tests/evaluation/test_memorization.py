@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedjax_diffusion.evaluation import authenticity
+from fedjax_diffusion.evaluation import authenticity, memorization
 
 
 def plain_authenticity(real, generated):
@@ -16,9 +16,9 @@ def plain_authenticity(real, generated):
     return authentic / len(generated)
 
 
-@pytest.mark.parametrize("entries", [1 << 24, 100])
-def test_it_is_the_definition(monkeypatch, entries):
-    monkeypatch.setattr("fedjax_diffusion.evaluation.memorization._ENTRIES", entries)
+@pytest.mark.parametrize("rows", [4096, 7])
+def test_it_is_the_definition(monkeypatch, rows):
+    monkeypatch.setattr(memorization, "_ROWS", rows)  # blocks change nothing
     generator = np.random.default_rng(0)
     real, generated = generator.normal(size=(31, 3)), generator.normal(0.3, 1.2, size=(23, 3))
     found = authenticity(real, generated)
@@ -26,15 +26,16 @@ def test_it_is_the_definition(monkeypatch, entries):
     assert 0 < found < 1
 
 
-def test_fresh_images_get_a_half_copies_nothing_noise_all():
-    """x is nearer to r than any other real one with probability 1/2 for exchangeable images."""
+def test_copies_get_nothing_noise_all_and_fresh_images_what_others_get():
     generator = np.random.default_rng(1)
-    real = generator.integers(0, 256, (300, 64), np.uint8)
-    fresh = generator.integers(0, 256, (2000, 64), np.uint8)
-    assert authenticity(real, fresh) > 0.4
+    real, *fresh = generator.integers(0, 256, (13, 300, 64), np.uint8)
+    shares = [authenticity(real, np.concatenate(fresh[i::2])) for i in (0, 1)]
+    sigma = (2 * np.prod([np.mean(shares), 1 - np.mean(shares)]) / 1800) ** 0.5
+    assert abs(shares[0] - shares[1]) < 5 * sigma
+    assert 0.3 < np.mean(shares) < 0.95
     assert authenticity(real, np.repeat(real, 2, axis=0)) == 0
     assert authenticity(real, np.clip(real, 1, 254)) < 0.01
-    assert authenticity(real // 2, 255 - fresh // 4) == 1
+    assert authenticity(real // 2, 255 - fresh[0] // 4) == 1
 
 
 def test_a_single_real_image_is_refused():
