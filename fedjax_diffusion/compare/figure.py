@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fedjax_diffusion.compare.rows import RunRow, SchemeRow
 
@@ -42,6 +43,9 @@ def draw_comparison(
         if floors:
             axes.axhline(sum(floors) / len(floors), color="gray", linestyle="--", linewidth=1)
         axes.set(xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     megabytes.legend(fontsize="small")
     figure.suptitle(
