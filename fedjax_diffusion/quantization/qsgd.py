@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors, tensor_ranges, tensor_sizes
+from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.filling import row_entries
 from fedjax_diffusion.quantization.stochastic import (
     FLOAT_BITS,
@@ -54,7 +55,7 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     bits = jnp.clip(levels, MIN_QSGD_BITS, MAX_BITS)
     num_intervals = ((1 << (bits - 1)) - 1).astype(jnp.float32)
     norm = tensor_norms(blocks, like)
-    exact_step = norm / num_intervals
+    exact_step = divide(norm, num_intervals)
     is_normal = exact_step >= _SMALLEST_STEP
     step = jnp.where(is_normal, round_step_up(_ROOM * exact_step, bits), 0.0)
     lo = jnp.where(is_normal, -num_intervals * step, 0.0)

@@ -37,6 +37,7 @@ from fedjax_diffusion.quantization.blocks import (
     tensor_ranges,
     tree_to_blocks,
 )
+from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.draws import Uniform, counter_uniform
 from fedjax_diffusion.types import Array, Key, PyTree
 
@@ -132,7 +133,7 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     spread = hi - lo
     bits = jnp.minimum(levels, MAX_BITS)
     num_intervals = ((1 << bits) - 1).astype(jnp.float32)
-    exact_step = spread / num_intervals
+    exact_step = divide(spread, num_intervals)
     step = round_step_up(exact_step, bits)
     step = jnp.where(lo + step * num_intervals < hi, _next_multiple(step, bits), step)
     step = jnp.where(exact_step >= _SMALLEST_STEP, step, 0.0)
@@ -218,7 +219,7 @@ def _draw(
     unit = jnp.where(grid.spread > _FAR, 1 / _FAR, jnp.where(grid.spread < 1 / _FAR, _FAR, 1.0))
     unit = jnp.where(grid.step > 0, unit, 0.0)  # a constant: no entry differs from it
     step = grid.step * unit
-    inverse_step = 1 / jnp.where(step > 0, step, 1.0)
+    inverse_step = divide(jnp.ones_like(step), jnp.where(step > 0, step, 1.0))
     unit, lo, step, inverse_step = _per_row(like, unit, grid.lo * unit, step, inverse_step)
     x = blocks * unit
     nearest = jnp.round((x - lo) * inverse_step)
