@@ -53,6 +53,35 @@ def test_weight_decay_of_adamw_pulls_to_zero():
     np.testing.assert_allclose(train(config, 1), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_one_vector_is_updated_like_its_tensors_by_a_shorter_program(name):
+    config = OptimizerConfig(name, 0.1, momentum=0.9, weight_decay=0.01, clip_norm=1.0)
+    sizes = jnp.arange(1, 13)
+    params = {str(n): jax.random.normal(jax.random.key(n), (n, 3)) for n in sizes.tolist()}
+
+    def make_step(is_flat):
+        optimizer = make_optimizer(config, is_flat=is_flat)
+
+        def step(params):
+            state = optimizer.init(params)
+            for _ in range(3):
+                updates, state = optimizer.update(jax.tree.map(jnp.sin, params), state, params)
+                params = optax.apply_updates(params, updates)
+            return params
+
+        return jax.jit(step)
+
+    plain, flat = make_step(False), make_step(True)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        plain(params),
+        flat(params),
+    )
+    if name != "sgd":
+        lengths = [len(f.lower(params).as_text().splitlines()) for f in (plain, flat)]
+        assert lengths[1] < 0.7 * lengths[0]
+
+
 @pytest.mark.parametrize("clip_norm", [0.5, 1e3])
 def test_a_gradient_is_scaled_down_to_the_norm_and_never_up(clip_norm):
     gradient = np.array([1.0, 0.1]) * np.array(START)
