@@ -183,6 +183,8 @@ def get_config() -> ConfigDict:
             "data": "auto",  # resident (on the device) | streamed (each cohort's, from the host)
             "dtype": "float32",  # of the network's computation: float32 | bfloat16
             "remat": False,  # compute activations again in the backward pass: less memory, slower
+            "tune": "auto",  # what decides "auto": guess (a table) | auto (few trials) | thorough
+            "tune_seconds": 30.0,  # trials of tune = "auto" take no longer
         }
     )
     config.sampling = ConfigDict(

@@ -54,6 +54,12 @@ class Checkpoints:
         if int(state.round) not in [c.step for c in self._checkpointer.checkpoints]:
             self._checkpointer.save(int(state.round), _to_host(state))
 
+    @property
+    def latest_round(self) -> int | None:
+        """Rounds that the newest state has behind it; None if there is none."""
+        latest = self._checkpointer.latest
+        return None if latest is None else int(latest.step)
+
     def restore_latest(self, like: SimulationState) -> SimulationState | None:
         """Returns the newest state, or None if there is none.
 

@@ -32,7 +32,13 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
         runner.run(config, workdir)  # process 0 writes and talks
         return 0
     with RunDisplay(config.num_rounds) as display:
-        result = runner.run(config, workdir, on_start=display.start, on_record=display.advance)
+        result = runner.run(
+            config,
+            workdir,
+            on_start=display.start,
+            on_record=display.advance,
+            progress=display,
+        )
     display.finish(result)
     return 0
 
@@ -113,6 +119,7 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
         on_progress=lambda play, unit, number: display.tell(
             f"{play.scheme} seed {play.seed}, {unit} {number}"
         ),
+        progress=display,
     )
     print(format_comparison(done.schemes, done.runs, config.compare.tolerance_percent))
     print(f"\n{done.workdir}")

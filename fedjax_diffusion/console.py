@@ -3,19 +3,24 @@
 import contextlib
 import functools
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+import jax
 from tqdm import tqdm
 
 from fedjax_diffusion import report
 from fedjax_diffusion.data import describe_partition
 from fedjax_diffusion.experiment import Experiment
+from fedjax_diffusion.progress import Progress
 from fedjax_diffusion.resources import FleetRow, describe_fleet
 from fedjax_diffusion.runner import RunResult
+from fedjax_diffusion.trials import describe_way
 
 
-class RunDisplay:
+class RunDisplay(Progress):
     """Shows a run on a terminal as a bar, elsewhere as one line per round."""
 
     def __init__(self, num_rounds: int, stream: TextIO | None = None):
@@ -31,28 +36,37 @@ class RunDisplay:
             self._bar.close()
 
     def start(self, experiment: Experiment, first_round: int) -> None:
-        """Prints the setting; what the run compiles next takes a moment."""
-        self._print(describe_experiment(experiment))
+        """Prints the setting."""
+        self.tell(describe_experiment(experiment))
         if first_round:
-            self._print(f"resuming at round {first_round}")
-        self._print(f"compiling the round for {experiment.compute.client_map} ...")
-        if self._stream.isatty():
-            self._bar = tqdm(
-                total=self._num_rounds, initial=first_round, unit="round", file=self._stream
-            )
+            self.tell(f"resuming at round {first_round}")
+
+    @contextlib.contextmanager
+    def watch(self, text: str) -> Iterator[None]:
+        """Shows that something goes on, and for how long."""
+        if self._bar is None:
+            with show_seconds(text, self._stream):
+                yield
+        else:  # the bar counts the seconds
+            self._bar.set_description(text)
+            yield
+            self._bar.set_description()
 
     def advance(self, record: dict) -> None:
         """Shows one round."""
         loss = "-" if record["loss"] is None else f"{record['loss']:.4f}"
         bits = " ".join(str(b) for b in record["num_bits"][:16])
         bits += " ..." if len(record["num_bits"]) > 16 else ""
+        if self._bar is None and self._stream.isatty():
+            done = record["round"]
+            self._bar = tqdm(total=self._num_rounds, initial=done, unit="round", file=self._stream)
         if record["diverged"]:
-            self._print(f"round {record['round']}: clients {record['diverged']} diverged, left out")
+            self.tell(f"round {record['round']}: clients {record['diverged']} diverged, left out")
         cost = f"{record['total_joules']:.3g} J  {record['uplink_bytes'] / 1e6:.3g} MB"
         facts = f"loss {loss}  bits {bits}  {cost}"
         if self._bar is None:
             number = f"round {record['round'] + 1:4d}/{self._num_rounds}"
-            self._print(f"{number}  {facts}  {record['wall_seconds']:.1f} s")
+            self.tell(f"{number}  {facts}  {record['wall_seconds']:.1f} s")
             return
         self._bar.set_postfix_str(facts)
         self._bar.update()
@@ -62,11 +76,12 @@ class RunDisplay:
         if self._bar is not None:
             self._bar.close()
         if not result.is_new:
-            self._print(f"{result.workdir} is finished already; nothing was done")
-        self._print(report.format_summary(result.summary))
-        self._print(report.format_paths(result.workdir))
+            self.tell(f"{result.workdir} is finished already; nothing was done")
+        self.tell(report.format_summary(result.summary))
+        self.tell(report.format_paths(result.workdir))
 
-    def _print(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Prints a line that stays."""
         if self._bar is None:
             print(text, file=self._stream, flush=True)
         else:
@@ -78,7 +93,37 @@ def track_with(unit: str) -> Callable[[Any], Any]:
     return functools.partial(tqdm, unit=unit, disable=None)
 
 
-class LoopDisplay:
+@contextlib.contextmanager
+def show_seconds(text: str, stream: TextIO, period_seconds: float | None = None) -> Iterator[None]:
+    """Shows on a stream that something goes on, and for how long, until the block ends.
+
+    On a terminal as one line that counts the seconds, elsewhere as a line now and then.
+    """
+    is_terminal, start, is_over = stream.isatty(), time.perf_counter(), threading.Event()
+
+    def show(end: str) -> None:
+        seconds = time.perf_counter() - start
+        print(f"{text} ... {seconds:.0f} s", end=end, file=stream, flush=True)
+
+    def count() -> None:
+        period = period_seconds or (1.0 if is_terminal else 15.0)
+        while not is_over.wait(period):
+            show("\r" if is_terminal else "\n")
+
+    if not is_terminal:
+        print(f"{text} ...", file=stream, flush=True)
+    counter = threading.Thread(target=count, daemon=True)
+    counter.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        counter.join()
+        if is_terminal:
+            show("\n")
+
+
+class LoopDisplay(Progress):
     """Shows a loop of long steps: a bar that says what goes on within, on a terminal only."""
 
     def __init__(self, unit: str):
@@ -94,6 +139,12 @@ class LoopDisplay:
         """Says how far a step is."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
+
+    @contextlib.contextmanager
+    def watch(self, text: str) -> Iterator[None]:
+        """Says what goes on within a step."""
+        self.tell(text)
+        yield
 
     def print(self, text: str) -> None:
         """Prints a line that stays."""
@@ -123,8 +174,7 @@ def describe_experiment(experiment: Experiment) -> str:
         f"{dataset.num_classes} classes each",
         f"model    {experiment.workload.num_parameters:,} parameters; clients send "
         f"{'the change of the model' if config.federated.mode == 'update' else 'the model'}",
-        f"machine  {experiment.compute.cpu_devices} devices, clients by "
-        f"{experiment.compute.client_map}, convolutions by {experiment.compute.conv}",
+        f"machine  {_describe_devices(experiment)}, {describe_way(experiment.compute)}",
         f"round    deadline {config.allocator.time_budget_seconds:g} s, "
         f"allocator {config.allocator.method}",
         "",
@@ -132,6 +182,12 @@ def describe_experiment(experiment: Experiment) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _describe_devices(experiment: Experiment) -> str:
+    """Returns the number and the kind of the devices that train."""
+    number, kind = int(experiment.compute.cpu_devices), jax.devices()[0].device_kind
+    return f"{number} device{'s' * (number > 1)} ({kind})"
 
 
 def _fleet_row_to_cells(row: FleetRow) -> dict[str, str | int]:

@@ -10,7 +10,8 @@ from typing import Any
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data_report import identify
 from fedjax_diffusion.hardware import ComputeConfig, describe_machine
-from fedjax_diffusion.records import ENVIRONMENT
+from fedjax_diffusion.processes import is_primary
+from fedjax_diffusion.records import ENVIRONMENT, write_json
 
 
 def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
@@ -36,6 +37,16 @@ def read(workdir: Path) -> dict[str, Any]:
 def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:
     """Returns what ``auto`` meant when the run began: a resumed run computes the same way."""
     return ComputeConfig(**environment["compute"]) if environment else None
+
+
+def record_change(workdir: Path, compute: ComputeConfig, change: str) -> None:
+    """Writes that a run goes on in another way, and why."""
+    if not is_primary():
+        return
+    environment = read(workdir)
+    changes = [*environment.get("compute_changes", []), change]
+    environment |= {"compute": dataclasses.asdict(compute), "compute_changes": changes}
+    write_json(workdir / ENVIRONMENT, environment)
 
 
 def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset) -> None:

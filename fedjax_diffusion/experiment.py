@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from typing import NamedTuple
 
 import jax
@@ -25,7 +26,9 @@ from fedjax_diffusion.data import (
     partition,
 )
 from fedjax_diffusion.federated import empty_memory
+from fedjax_diffusion.guesses import HEAVY, ClientLoad
 from fedjax_diffusion.hardware import (
+    AUTO,
     ComputeConfig,
     count_memory_bytes,
     make_mesh,
@@ -33,16 +36,20 @@ from fedjax_diffusion.hardware import (
     start_backend,
 )
 from fedjax_diffusion.learner import Learner
+from fedjax_diffusion.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.planner import Planner
+from fedjax_diffusion.progress import SILENT, Progress
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.resources import DeviceParams
 from fedjax_diffusion.sampling import DrawSamples
 from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
-from fedjax_diffusion.trials import Trials, tune
+from fedjax_diffusion.trials import Trials, count_load, describe_way, tune
 from fedjax_diffusion.types import Key, Params
 from fedjax_diffusion.workload import Workload
+
+_LOG = logging.getLogger(__name__)
 
 
 class Experiment(NamedTuple):
@@ -57,6 +64,7 @@ class Experiment(NamedTuple):
       data: the same, on the devices or waiting on the host.
       devices: the fleet.
       workload: cycles and payload of a round.
+      learner: the model and its training, for any way to use the machine.
       simulator: ``Simulator(init, step)``; a step takes its state's memory.
       draw_conditions: ``draw(run_key, round) -> RoundConditions``.
       load_cohort: ``load(cohort) -> CohortData``.
@@ -73,6 +81,7 @@ class Experiment(NamedTuple):
     data: ClientData | StreamedClients
     devices: DeviceParams
     workload: Workload
+    learner: Learner
     simulator: Simulator
     draw_conditions: DrawConditions
     load_cohort: LoadCohort
@@ -80,13 +89,24 @@ class Experiment(NamedTuple):
     draw_samples: DrawSamples
     count_traffic: CountTraffic
 
+    def use(self, compute: ComputeConfig) -> "Experiment":
+        """Returns the same experiment, computed in another way."""
+        return self._replace(
+            compute=compute,
+            simulator=self.learner.make_simulator(compute),
+            draw_samples=self.learner.make_draw_samples(compute),
+        )
 
-def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
+
+def build(
+    config: Config, compute: ComputeConfig | None = None, progress: Progress = SILENT
+) -> Experiment:
     """Builds an experiment from a config.
 
     Args:
       config: from ``load_config``.
       compute: how an earlier part of the run used the machine; None: as the config says.
+      progress: is told what is tried, where ``auto`` is decided by trials.
 
     Raises:
       ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
@@ -96,15 +116,17 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
     dataset, parts, cohort_size, scenario = _settle(config, asked)
     image_shape = dataset.images.shape[1:]
     draw_conditions = scenario.make_draw_conditions()
-    compute = resolve(asked, cohort_size, dataset.images.nbytes)
+    unplaced = Learner(config, image_shape, scenario.quantization, mesh=None)
+    guess_load = functools.partial(_guess_load, unplaced, scenario, asked)
+    compute = resolve(asked, cohort_size, dataset.images.nbytes, count_load=guess_load)
     mesh = make_mesh(int(compute.cpu_devices))
     data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
-    learner = Learner(config, image_shape, scenario.quantization, mesh)
+    learner = dataclasses.replace(unplaced, mesh=mesh)
     params = jax.eval_shape(learner.make_denoiser(compute).init, scenario.run_key)
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
-    compute = tune(asked, compute, Trials(learner, scenario, data, load_first))
+    compute, simulator = tune(asked, compute, Trials(learner, scenario, data, load_first, progress))
     return Experiment(
         config=config,
         compute=compute,
@@ -114,13 +136,52 @@ def build(config: Config, compute: ComputeConfig | None = None) -> Experiment:
         data=data,
         devices=scenario.devices,
         workload=scenario.workload,
-        simulator=learner.make_simulator(compute),
+        learner=learner,
+        simulator=simulator,
         draw_conditions=draw_conditions,
         load_cohort=load_cohort,
         plan=plan,
         draw_samples=learner.make_draw_samples(compute),
         count_traffic=make_count_traffic(params, scenario.quantization),
     )
+
+
+def lighten_experiment(experiment: Experiment) -> Experiment:
+    """Returns the experiment computed in the next way that takes less memory of a device.
+
+    Raises:
+      DeviceMemoryError: the config asks for this way, there is no lighter one, or other processes
+        would have to change theirs, too.
+    """
+    asked = ComputeConfig(**experiment.config.compute)
+    compute, mesh = experiment.compute, experiment.learner.mesh
+    cohort_size = experiment.config.cohort_size or len(experiment.parts)
+    lighter = lighten(
+        compute,
+        -(-cohort_size // (1 if mesh is None else mesh.size)),
+        jax.default_backend(),
+        is_conv_free=asked.conv == AUTO,
+    )
+    if asked.client_map != AUTO or lighter is None or jax.process_count() > 1:
+        lighter_settings = "a smaller local_work.batch_size, compute.dtype=bfloat16"
+        if lighter is not None:
+            size = "" if lighter.chunk_size is None else f" compute.chunk_size={lighter.chunk_size}"
+            remat = " compute.remat=True" * lighter.remat
+            lighter_settings = f"compute.client_map={lighter.client_map}{size}{remat}"
+        raise DeviceMemoryError(
+            f"a round does not fit into the device's memory ({describe_way(compute)}); set "
+            f"{lighter_settings}"
+        )
+    return experiment.use(lighter)
+
+
+def _guess_load(learner: Learner, scenario: Scenario, asked: ComputeConfig) -> ClientLoad:
+    """Returns the load of one client; where its FLOPs cannot be counted, one at a time is safe."""
+    try:
+        return count_load(learner, scenario, asked)
+    except ValueError as error:
+        _LOG.warning("clients are mapped one by one: %s", error)
+        return HEAVY
 
 
 def check_config(config: Config) -> None:

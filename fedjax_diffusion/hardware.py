@@ -4,15 +4,19 @@ import contextlib
 import dataclasses
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 from jax.sharding import AxisType, Mesh
 
-from fedjax_diffusion.diffusion import ConvTable, choose_conv
+from fedjax_diffusion.diffusion import ConvTable, check_conv
 from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
+from fedjax_diffusion.guesses import AT_ONCE, HEAVY, ClientLoad, find_guess, guess_mapping
+from fedjax_diffusion.platforms import cpu_device, prepare_platforms, read_flags
 
 AUTO = "auto"
+TUNINGS = ("guess", "auto", "thorough")
 DATA_PLACES = ("resident", "streamed")
 DTYPES = ("float32", "bfloat16")
 
@@ -33,10 +37,14 @@ class ComputeConfig:
       dtype: of the network's computation, ``float32`` or ``bfloat16``. Parameters, the loss, what
         is sent and what is averaged are float32.
       remat: compute activations again for the gradient, instead of keeping them.
+      tune: how what is ``auto`` is decided: ``guess``, by the table of ``guesses.py`` alone;
+        ``auto``, by a few trials where these are short beside the run; ``thorough``, by trials of
+        every mapping and lowering, however long they take.
+      tune_seconds: trials of ``auto`` take no longer, > 0; one that has begun is finished.
 
     Raises:
       ValueError: a value is none of these; ``conv`` and ``chunk_size`` are checked by
-        ``choose_conv`` and ``make_client_map``.
+        ``check_conv`` and ``make_client_map``.
     """
 
     client_map: str = AUTO
@@ -46,12 +54,16 @@ class ComputeConfig:
     data: str = AUTO
     dtype: str = "float32"
     remat: bool = False
+    tune: str = AUTO
+    tune_seconds: float = 30.0
 
     def __post_init__(self):
+        check_conv(self.conv)
         choices = {
             "client_map": (AUTO, *CLIENT_MAPS),
             "data": (AUTO, *DATA_PLACES),
             "dtype": DTYPES,
+            "tune": TUNINGS,
         }
         for name, allowed in choices.items():
             value = getattr(self, name)
@@ -61,6 +73,8 @@ class ComputeConfig:
         count = self.cpu_devices
         if count != AUTO and not (str(count).isdecimal() and int(count) >= 1):
             raise ValueError(f"compute.cpu_devices must be 'auto' or at least 1, got {count!r}")
+        if not self.tune_seconds > 0:
+            raise ValueError(f"compute.tune_seconds must be above 0, got {self.tune_seconds}")
 
 
 def count_cores() -> int:
@@ -79,39 +93,65 @@ def count_memory_bytes() -> int:
 
 
 def start_backend(config: ComputeConfig, num_clients: int) -> None:
-    """Makes one CPU device per core, if JAX has not started yet; does nothing afterwards.
+    """Starts JAX with a CPU beside any accelerator, and one CPU device per core.
 
     Clients sharded over one device per core beat threads inside an operation. The environment's
-    ``JAX_NUM_CPU_DEVICES`` goes first.
+    ``JAX_NUM_CPU_DEVICES`` goes first. Where JAX has started already, it stays as it is.
+
+    Raises:
+      ValueError: JAX finds no device of ``JAX_PLATFORMS``, or runs without the CPU.
     """
-    if "JAX_NUM_CPU_DEVICES" in os.environ or config.client_map == "loop":
-        return
-    num_cores = count_cores()
-    is_auto = config.cpu_devices == AUTO
-    count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
-    with contextlib.suppress(RuntimeError):  # it runs already: whoever started it chose
-        jax.config.update("jax_num_cpu_devices", count)
+    prepare_platforms()
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and config.client_map != "loop":
+        num_cores = count_cores()
+        is_auto = config.cpu_devices == AUTO
+        count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
+        with contextlib.suppress(RuntimeError):  # it runs already: whoever started it chose
+            jax.config.update("jax_num_cpu_devices", count)
+    cpu_device()
 
 
-def resolve(config: ComputeConfig, num_clients: int, image_bytes: int = 0) -> ComputeConfig:
-    """Returns ``config`` with every ``auto`` replaced by what this machine gets.
+def resolve(
+    config: ComputeConfig,
+    num_clients: int,
+    image_bytes: int = 0,
+    *,
+    count_load: Callable[[], ClientLoad] = lambda: HEAVY,
+) -> ComputeConfig:
+    """Returns ``config`` with every ``auto`` replaced by the first guess for this machine.
 
     Args:
       config: as it was asked for, or resolved already.
       num_clients: M, the cohort.
       image_bytes: of all images.
+      count_load: returns the load of one client; called where the guess depends on it, which it
+        does not on a CPU.
     """
-    client_map = "map" if config.client_map == AUTO else config.client_map
-    conv = choose_conv(config.conv, platform=jax.default_backend(), client_map=client_map)
+    platform_name = jax.default_backend()
     share = -(-num_clients // jax.process_count())
-    num_devices = 1 if client_map == "loop" else min(jax.local_device_count(), share)
+    num_devices = 1 if config.client_map == "loop" else min(jax.local_device_count(), share)
     if config.cpu_devices != AUTO:
         num_devices = min(num_devices, int(config.cpu_devices))
-    num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
+    client_map, chunk_size, conv = config.client_map, config.chunk_size, config.conv
+    if AUTO in (client_map, conv):
+        load = HEAVY if platform_name == "cpu" else count_load()
+        guess = find_guess(platform_name, load.step_flops)
+        if client_map == AUTO:
+            clients_per_device = -(-share // num_devices)
+            client_map, chunk_size = guess_mapping(
+                guess, clients_per_device, load, count_memory_bytes()
+            )
+        if conv == AUTO:
+            conv = guess.conv_at_once if client_map in AT_ONCE else guess.conv
+    num_copies = num_devices if platform_name == "cpu" else 1  # in one memory
     is_large = num_copies * image_bytes > count_memory_bytes() // 4
-    data = config.data if config.data != AUTO else DATA_PLACES[is_large]
     return dataclasses.replace(
-        config, client_map=client_map, conv=conv, cpu_devices=num_devices, data=data
+        config,
+        client_map=client_map,
+        chunk_size=chunk_size,
+        conv=conv,
+        cpu_devices=num_devices,
+        data=config.data if config.data != AUTO else DATA_PLACES[is_large],
     )
 
 
@@ -143,6 +183,7 @@ def describe_machine() -> dict[str, str | int]:
         "device": jax.devices()[0].device_kind,
         "num_devices": jax.local_device_count(),
         "num_processes": jax.process_count(),
+        "xla_flags": read_flags(),
         "cpu_cores": count_cores(),
         "machine": platform.machine(),
         "system": platform.system(),

@@ -2,17 +2,16 @@
 
 import dataclasses
 import functools
+import math
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from fedjax_diffusion.config import Config
-from fedjax_diffusion.data import ClientData, CohortData, StreamedClients, draw_batch
+from fedjax_diffusion.data import draw_batch
 from fedjax_diffusion.diffusion import (
     ConvTable,
     Denoiser,
@@ -26,15 +25,32 @@ from fedjax_diffusion.diffusion import (
     measure_convs,
 )
 from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.hardware import ComputeConfig, make_local_mesh
+from fedjax_diffusion.hardware import ComputeConfig, count_memory_bytes, make_local_mesh
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.measurements import measure_once
 from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer, make_round_schedule
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.sampling import DrawSamples, SamplingConfig, make_draw_samples
+from fedjax_diffusion.sampling import (
+    SAMPLING_BATCH,
+    DrawSamples,
+    SamplingConfig,
+    make_draw_samples,
+)
 from fedjax_diffusion.simulator import Simulator, make_simulator
-from fedjax_diffusion.tuning import Trial
-from fedjax_diffusion.types import Batch, Key, LossFn
+from fedjax_diffusion.types import Batch, LossFn, Params
+
+_MODEL_COPIES = 10
+"""Arrays of the model's size that the training of a client holds, at most."""
+_MAX_SAMPLING_BATCHES = 32
+
+
+class _Step(NamedTuple):
+    """A local step: its loss, and the shapes of the loss's arguments."""
+
+    loss_fn: LossFn
+    params: Params
+    batch: Batch
+    key: Any
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,10 @@ class Learner:
                 draw_batch, batch_size=local_work.batch_size, **self.config.augmentation
             ),
             local_work=local_work,
-            client_optimizer=make_optimizer(OptimizerConfig(**self.config.client_optimizer)),
+            client_optimizer=make_optimizer(
+                OptimizerConfig(**self.config.client_optimizer),
+                is_flat=jax.default_backend() != "cpu",
+            ),
             round_schedule=make_round_schedule(self.config.round_schedule, self.config.num_rounds),
             server_optimizer=make_optimizer(OptimizerConfig(**self.config.server_optimizer)),
             client_map=compute.client_map,
@@ -107,29 +126,54 @@ class Learner:
             **self.config.federated,
         )
 
-    def measure_convs(self, compute: ComputeConfig, num_clients: int) -> ConvTable:
+    def count_client_bytes(self, compute: ComputeConfig) -> int:
+        """Returns the memory that the training of one client takes, an estimate from shapes alone.
+
+        What the loss keeps for its gradient, half as much for what is on its way, and ten arrays of
+        the model's size: parameters, gradient, optimizer, and the upload on its way.
+
+        Args:
+          compute: its precision and ``remat``.
+        """
+        loss_fn, params, batch, key = self._make_step(dataclasses.replace(compute, conv="stock"))
+        kept = jax.eval_shape(lambda p, b, k: jax.vjp(loss_fn, p, b, k)[1], params, batch, key)
+        num_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((kept, batch.images)))
+        return int(1.5 * num_bytes) + _MODEL_COPIES * 4 * sum(
+            x.size for x in jax.tree.leaves(params)
+        )
+
+    def measure_convs(
+        self, compute: ComputeConfig, num_clients: int, seconds: float = math.inf
+    ) -> ConvTable:
         """Returns the fastest lowering of each convolution of a training step, measured once.
 
         Args:
           compute: resolved, but for the lowering.
           num_clients: mapped at once on a device.
+          seconds: after which what was not measured yet is left as it is.
         """
-        batch_size = self.config.local_work.batch_size
 
         def trace(table: ConvTable) -> object:
-            denoiser = self.make_denoiser(dataclasses.replace(compute, conv=table))
-            loss_fn = self._make_loss(denoiser)
-            batch = Batch(
-                jnp.zeros((batch_size, *self.image_shape)), jnp.zeros(batch_size, jnp.int32)
-            )
-            params = jax.eval_shape(denoiser.init, seed_to_key(0))
-            return jax.eval_shape(jax.grad(loss_fn), params, batch, seed_to_key(0))
+            step = self._make_step(dataclasses.replace(compute, conv=table))
+            return jax.eval_shape(jax.grad(step.loss_fn), step.params, step.batch, step.key)
 
         keys = list_convs(trace)
         question = {"convs": keys, "num_clients": num_clients, "dtype": compute.dtype}
         return measure_once(
-            question, lambda: measure_convs(keys, num_clients=num_clients, mesh=self.mesh)
+            question,
+            lambda: measure_convs(keys, num_clients=num_clients, mesh=self.mesh, seconds=seconds),
+            is_complete=lambda table: len(table) == len(keys),
         )
+
+    def _make_step(self, compute: ComputeConfig) -> "_Step":
+        """Returns the loss of a local step, and the shapes of what it takes."""
+        denoiser = self.make_denoiser(compute)
+        B = self.config.local_work.batch_size
+        batch = jax.eval_shape(
+            lambda: Batch(jnp.zeros((B, *self.image_shape)), jnp.zeros(B, jnp.int32))
+        )
+        key = jax.eval_shape(lambda: seed_to_key(0))
+        return _Step(self._make_loss(denoiser), jax.eval_shape(denoiser.init, key), batch, key)
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
         """Returns what draws images from a trained model."""
@@ -142,28 +186,17 @@ class Learner:
             self.schedule,
             self.image_shape,
             make_local_mesh(self.mesh),
+            functools.partial(self._count_sampling_batches, compute),
         )
 
-    def make_trial(
-        self,
-        compute: ComputeConfig,
-        run_key: Key,
-        data: ClientData | StreamedClients,
-        cohort_data: CohortData,
-    ) -> Trial:
-        """Returns a function that plays a round of one local step of every client, 8 bits each.
+    def _count_sampling_batches(self, compute: ComputeConfig) -> int:
+        """Returns the batches of images that a device draws at once.
 
-        It is the run's own program: the number of steps is an argument of it.
+        One on a CPU, which is full of it; on others as many as take an eighth of the memory, were
+        they trained on.
         """
-        work = LocalWork(batch_size=self.config.local_work.batch_size, local_steps=1)
-        simulator = self.make_simulator(compute, work)
-        cohort = np.arange(len(cohort_data.rows), dtype=np.int32)
-        allocation = SimpleNamespace(num_bits=np.full(len(cohort), 8))
-        state: Any = simulator.init(run_key, data)
-
-        def trial() -> Any:
-            nonlocal state
-            state, info = simulator.step(run_key, state, allocation, cohort, *cohort_data)
-            return info
-
-        return trial
+        if jax.default_backend() == "cpu":
+            return 1
+        bytes_per_image = self.count_client_bytes(compute) / self.config.local_work.batch_size
+        fitting = count_memory_bytes() / 8 / bytes_per_image / SAMPLING_BATCH
+        return int(min(max(fitting, 1), _MAX_SAMPLING_BATCHES))

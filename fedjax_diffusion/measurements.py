@@ -14,7 +14,11 @@ from fedjax_diffusion.compile_cache import cache_folder
 Answer = TypeVar("Answer")
 
 
-def measure_once(question: dict, measure: Callable[[], Answer]) -> Answer:
+def measure_once(
+    question: dict,
+    measure: Callable[[], Answer],
+    is_complete: Callable[[Answer], bool] = lambda answer: True,
+) -> Answer:
     """Returns what ``measure`` returned when this question was first asked on this machine.
 
     Answers lie in the user's cache folder, by the question, the version of JAX and the devices. A
@@ -24,6 +28,7 @@ def measure_once(question: dict, measure: Callable[[], Answer]) -> Answer:
     Args:
       question: plain values, all that the answer depends on.
       measure: returns plain values, as JSON holds them.
+      is_complete: whether an answer is worth keeping.
     """
     device = jax.devices()[0]
     asked = {
@@ -44,6 +49,8 @@ def measure_once(question: dict, measure: Callable[[], Answer]) -> Answer:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     answer = measure()
+    if not is_complete(answer):
+        return answer
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.access(path.parent, os.W_OK):

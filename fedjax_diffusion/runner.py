@@ -1,31 +1,27 @@
 """The host loop of a run: plan, step, record, save, draw; resumes by itself."""
 
+import functools
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from fedjax_diffusion import environment, records
 from fedjax_diffusion.checkpoints import CheckpointConfig, Checkpoints
-from fedjax_diffusion.conditions import RoundConditions
 from fedjax_diffusion.config import Config, fill_missing, flatten
-from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.experiment import Experiment, build
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.pictures import save_grid, save_images
 from fedjax_diffusion.processes import is_primary, wait_for_all
+from fedjax_diffusion.progress import SILENT, Progress
 from fedjax_diffusion.report import draw_figure
+from fedjax_diffusion.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
 OnStart = Callable[[Experiment, int], Any]
 """Called once with the experiment and the first round to play."""
-OnRecord = Callable[[dict], Any]
-"""Called with each line of metrics.jsonl as it is written."""
 
 
 class RunResult(NamedTuple):
@@ -50,6 +46,7 @@ def run(
     *,
     on_start: OnStart | None = None,
     on_record: OnRecord | None = None,
+    progress: Progress = SILENT,
 ) -> RunResult:
     """Trains to the last round and leaves a run folder; called again, it goes on where it stopped.
 
@@ -58,6 +55,7 @@ def run(
       workdir: the run folder, made if needed. It may hold an earlier part of the same run.
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
+      progress: is told of trials and compilation, which may take minutes.
 
     Returns:
       The result; of a finished run, what was there.
@@ -65,6 +63,8 @@ def run(
     Raises:
       ValueError: the config does not fit, or the folder holds a run of another config. Nothing is
         written then.
+      DeviceMemoryError: a round does not fit into a device's memory in any way that the config
+        leaves open.
 
     **Guarantees**: the same config gives the same numbers, also when interrupted and resumed.
     """
@@ -73,35 +73,53 @@ def run(
     if (workdir / records.SUMMARY).exists():
         summary = json.loads((workdir / records.SUMMARY).read_text())
         return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
-    checkpoint = CheckpointConfig(**config.checkpoint)
+    CheckpointConfig(**config.checkpoint)  # refused before anything is built
     earlier = environment.read(workdir)
-    experiment = build(config, environment.read_compute(earlier))
+    experiment = build(config, environment.read_compute(earlier), progress)
     environment.check_data(workdir, earlier, experiment.dataset)
     wait_for_all("nobody writes before everybody has read")
     if is_primary():
         _begin_folder(workdir, experiment)
     wait_for_all("the run folder is there")
 
-    state = experiment.simulator.init(experiment.run_key, experiment.data)
-    with Checkpoints(workdir / "checkpoints", checkpoint.keep) as checkpoints:
-        state = checkpoints.restore_latest(state) or state
-        first = int(state.round)
-        if on_start is not None:
-            on_start(experiment, first)
-        with records.MetricsLog(workdir, first, is_writer=is_primary()) as log:
-            prepared = None
-            for _ in range(first, config.num_rounds):
-                state, prepared = _play_round(experiment, state, prepared, log, on_record)
-                is_last = int(state.round) == config.num_rounds
-                if is_last or int(state.round) % config.sampling.every_rounds == 0:
-                    _draw(experiment, state, workdir)
-                if is_last or int(state.round) % checkpoint.every_rounds == 0:
-                    checkpoints.save(state)
-    summary = records.summarize(log.records, experiment.workload.num_parameters)
+    lines = _train(experiment, workdir, on_start, on_record, progress)
+    summary = records.summarize(lines, experiment.workload.num_parameters)
     if is_primary():
         draw_figure(workdir)
         records.write_json(workdir / records.SUMMARY, summary)
-    return RunResult(workdir, log.records, summary, is_new=True)
+    return RunResult(workdir, lines, summary, is_new=True)
+
+
+def _train(
+    experiment: Experiment,
+    workdir: Path,
+    on_start: OnStart | None,
+    on_record: OnRecord | None,
+    progress: Progress,
+) -> list[dict]:
+    """Plays all rounds that are left, and returns the records of all."""
+    config = experiment.config
+    checkpoint = CheckpointConfig(**config.checkpoint)
+    with Checkpoints(workdir / "checkpoints", checkpoint.keep) as checkpoints:
+        first = checkpoints.latest_round or 0
+        if on_start is not None:
+            on_start(experiment, first)
+        with records.MetricsLog(workdir, first, is_writer=is_primary()) as log:
+            play = functools.partial(play_round, log=log, on_record=on_record)
+            state, prepared = None, None
+            for round in range(first, config.num_rounds):
+                if state is None:
+                    experiment, state, prepared = play_first_round(
+                        experiment, checkpoints, play, workdir, progress
+                    )
+                else:
+                    state, prepared = play(experiment, state, prepared)
+                is_last = round + 1 == config.num_rounds
+                if is_last or (round + 1) % config.sampling.every_rounds == 0:
+                    _draw(experiment, state, workdir, progress)
+                if is_last or (round + 1) % checkpoint.every_rounds == 0:
+                    checkpoints.save(state)
+    return log.records
 
 
 def _to_settings(config: Config) -> ConfigDict:
@@ -200,50 +218,14 @@ def sample(
     return path
 
 
-class _Prepared(NamedTuple):
-    """What a round needs and can have before the one ahead of it is over."""
-
-    conditions: RoundConditions
-    cohort_data: CohortData
-
-
-def _prepare(experiment: Experiment, round: int) -> _Prepared:
-    conditions = experiment.draw_conditions(experiment.run_key, round)
-    return _Prepared(conditions, experiment.load_cohort(conditions.cohort))
-
-
-def _play_round(
-    experiment: Experiment,
-    state: SimulationState,
-    prepared: _Prepared | None,
-    log: records.MetricsLog,
-    on_record: OnRecord | None,
-) -> tuple[SimulationState, _Prepared | None]:
-    """Plays a round and prepares the next one while the devices work."""
-    start, round = time.perf_counter(), int(state.round)
-    conditions, cohort_data = prepared or _prepare(experiment, round)
-    plan = experiment.plan(experiment.run_key, state, conditions)
-    next_state, info = experiment.simulator.step(
-        experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data
-    )
-    is_last = round + 1 == experiment.config.num_rounds
-    upcoming = None if is_last else _prepare(experiment, round + 1)
-    _ = plan.opponents  # charged now, not after the wait
-    info = jax.device_get(info)
-    traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
-    seconds = time.perf_counter() - start
-    record = records.make_record(round, plan, info, traffic, seconds)
-    log.append(record)
-    if on_record is not None:
-        on_record(record)
-    return next_state, upcoming
-
-
-def _draw(experiment: Experiment, state: SimulationState, workdir: Path) -> None:
+def _draw(
+    experiment: Experiment, state: SimulationState, workdir: Path, progress: Progress
+) -> None:
     if not is_primary():
         return
     counter = int(state.round)
-    images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
+    with progress.watch("drawing images"):
+        images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
     save_grid(records.sample_path(workdir, counter), images)
 
 

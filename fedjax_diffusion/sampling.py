@@ -1,6 +1,6 @@
 """Drawing images from a trained model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,10 +20,11 @@ from fedjax_diffusion.diffusion import (
     guide,
 )
 from fedjax_diffusion.keys import Stream, seed_to_key, step_keys, stream_key
+from fedjax_diffusion.platforms import is_out_of_memory
 from fedjax_diffusion.types import Array, Key, Params
 
-_BATCH = 32
-"""Images at once on a device; a number of its own, so that images do not depend on the devices."""
+SAMPLING_BATCH = 32
+"""Images of one key; a number of its own, so that images do not depend on the devices."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def make_draw_samples(
     schedule: NoiseSchedule,
     image_shape: tuple[int, ...],
     mesh: Mesh | None = None,
+    count_batches: Callable[[], int] = lambda: 1,
 ) -> DrawSamples:
     """Returns what draws ``config.num_samples`` images, in batches of one compiled size.
 
@@ -99,6 +101,7 @@ def make_draw_samples(
       schedule: of T steps.
       image_shape: (H, W, C).
       mesh: 1-D, of devices that share the batches out; None: one device.
+      count_batches: returns the batches that a device draws at once, halved where they do not fit.
 
     Raises:
       ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule; a
@@ -106,20 +109,16 @@ def make_draw_samples(
 
     Guarantees:
       The same run key, counter, model and labels give the same images, on any number of devices and
-      whatever ``num_samples`` is (below a batch of 32 up to rounding: XLA adds in another order).
+      whatever ``num_samples`` is (below a batch of 32, or where a device draws several batches at
+      once, up to rounding: XLA adds in another order).
     """
     num_classes = denoiser.num_classes
-    if num_classes is None and config.guidance_scale != 1:
-        raise ValueError(
-            "sampling.guidance_scale must be 1 for a model without model.num_classes, got "
-            f"{config.guidance_scale}"
-        )
-    batch_size = min(_BATCH, config.num_samples)
+    _check_scale(config.guidance_scale, num_classes)
+    batch_size = min(SAMPLING_BATCH, config.num_samples)
     draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
     draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
     num_devices, placement = (1, None) if mesh is None else (mesh.size, NamedSharding(mesh, P()))
-    num_calls = -(-config.num_samples // (batch_size * num_devices))
-    calls = np.arange(num_calls * num_devices, dtype=np.int32).reshape(num_calls, num_devices)
+    total = -(-config.num_samples // batch_size)
 
     def draw(
         run_key: Key,
@@ -131,16 +130,44 @@ def make_draw_samples(
         key = stream_key(run_key, Stream.SAMPLE, counter)
         params = jax.device_put(jax.device_get(params), placement)
         _check_labels(labels, num_classes, config.num_samples)
-        asked = _label(labels, num_classes, (*calls.shape, batch_size))
-        images = []
-        for numbers, batch in zip(calls, asked, strict=True):
-            keys = step_keys(key, jnp.asarray(numbers))
-            images.append(np.asarray(draw_batches(keys, batch, params)))
+
+        def draw_numbers(numbers: np.ndarray) -> np.ndarray:
+            asked = _label(labels, num_classes, numbers, batch_size)
+            return np.asarray(draw_batches(step_keys(key, jnp.asarray(numbers)), asked, params))
+
+        images: list[np.ndarray] = []
+        for drawn in _draw_in_turn(draw_numbers, total, num_devices, count_batches()):
+            images.append(drawn)
             if on_progress is not None:
                 on_progress(min(config.num_samples, sum(map(len, images))))
         return np.concatenate(images)[: config.num_samples]
 
     return draw
+
+
+def _draw_in_turn(
+    draw: Callable[[np.ndarray], np.ndarray], total: int, num_devices: int, at_once: int
+) -> Iterator[np.ndarray]:
+    """Yields the images of batches 0..total-1 and some more, so that every call is as large.
+
+    Args:
+      draw: ``draw(numbers int32 [n]) -> images``, of n batches.
+      total: batches, >= 1.
+      num_devices: that share a call.
+      at_once: batches of a device in a call; half as many where they do not fit into its memory.
+    """
+    done, at_once = 0, min(at_once, -(-total // num_devices))
+    while done < total:
+        numbers = done + np.arange(num_devices * at_once, dtype=np.int32)
+        try:
+            images = draw(numbers)
+        except jax.errors.JaxRuntimeError as error:
+            if at_once == 1 or not is_out_of_memory(error):
+                raise
+            at_once //= 2
+            continue
+        done += len(numbers)
+        yield images
 
 
 _DrawImages = Callable[[Key, DenoiseFn], Array]
@@ -167,18 +194,31 @@ def _make_draw_images(
 def _make_draw_batches(
     draw_images: _DrawImages, denoiser: Denoiser, scale: float, mesh: Mesh | None
 ) -> Callable[[Key, Array | None, Params], Array]:
-    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n devices a batch each."""
+    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n over the devices."""
 
-    def draw_batch(keys: Key, labels: Array | None, params: Params) -> Array:
+    def draw_batch(key: Key, labels: Array | None, params: Params) -> Array:
         if labels is None:
-            return draw_images(keys[0], lambda x_t, t: denoiser.apply(params, x_t, t))
-        return draw_images(keys[0], guide(denoiser.apply, params, labels[0], scale))
+            return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
+        return draw_images(key, guide(denoiser.apply, params, labels, scale))
 
-    if mesh is not None:
-        (axis,) = mesh.axis_names
-        specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
-        draw_batch = jax.shard_map(draw_batch, mesh=mesh, check_vma=False, **specs)
-    return jax.jit(draw_batch)
+    def draw_on_one_device(keys: Key, labels: Array | None, params: Params) -> Array:
+        if keys.shape[0] == 1:
+            return draw_batch(keys[0], None if labels is None else labels[0], params)
+        images = jax.vmap(draw_batch, in_axes=(0, 0, None))(keys, labels, params)
+        return images.reshape(-1, *images.shape[2:])
+
+    if mesh is None:
+        return jax.jit(draw_on_one_device)
+    (axis,) = mesh.axis_names
+    specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
+    return jax.jit(jax.shard_map(draw_on_one_device, mesh=mesh, check_vma=False, **specs))
+
+
+def _check_scale(scale: float, num_classes: int | None) -> None:
+    if num_classes is None and scale != 1:
+        raise ValueError(
+            f"sampling.guidance_scale must be 1 for a model without model.num_classes, got {scale}"
+        )
 
 
 def _check_labels(labels: np.ndarray | None, num_classes: int | None, num_samples: int) -> None:
@@ -194,10 +234,11 @@ def _check_labels(labels: np.ndarray | None, num_classes: int | None, num_sample
 
 
 def _label(
-    labels: np.ndarray | None, num_classes: int | None, shape: tuple[int, ...]
-) -> Sequence[Array | None]:
-    """Returns each call's labels, int32 [n, B], repeated to ``shape`` [calls, n, B]."""
+    labels: np.ndarray | None, num_classes: int | None, numbers: np.ndarray, batch_size: int
+) -> Array | None:
+    """Returns the labels of batches, int32 [n, B], those asked for over and over; None: of none."""
     if num_classes is None:
-        return [None] * shape[0]
+        return None
     asked = np.arange(num_classes) if labels is None else labels
-    return list(jnp.asarray(np.resize(asked, shape), jnp.int32))
+    places = numbers[:, None] * batch_size + np.arange(batch_size)
+    return jnp.asarray(asked[places % len(asked)], jnp.int32)

@@ -25,9 +25,8 @@ from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.resources import ChannelState, DeviceParams, draw_channel, make_fleet
 from fedjax_diffusion.types import Key, LossFn
 from fedjax_diffusion.workload import (
-    TrainingCost,
     Workload,
-    count_training_cost,
+    count_training_flops,
     make_workload,
 )
 
@@ -44,7 +43,7 @@ class Scenario(NamedTuple):
       draw_channel: ``(run_key, round, devices) -> ChannelState``.
       mode: what is quantized, ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
-      count_cost: ``count() -> TrainingCost`` of one example; counts once.
+      count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
       quantization: scheme and options.
     """
 
@@ -56,7 +55,7 @@ class Scenario(NamedTuple):
     draw_channel: Callable[[Key, int, DeviceParams], ChannelState]
     mode: str
     cohort_size: int | None
-    count_cost: Callable[[], TrainingCost]
+    count_flops: Callable[[], float]
     quantization: QuantizationConfig = QuantizationConfig()
 
     def replace_allocator(self, **fields) -> "Scenario":
@@ -106,7 +105,7 @@ def build_scenario(
     schedule = make_schedule(**config.diffusion)
     devices = make_fleet(len(num_examples), seed=config.seed, **config.devices)
     quantization = QuantizationConfig(**config.quantization)
-    count_cost = functools.cache(functools.partial(_count_cost, model, schedule, image_shape))
+    count_flops = functools.cache(functools.partial(_count_flops, model, schedule, image_shape))
     group = dict(config.allocator)
     group["error_budget"] = ErrorBudget(**group["error_budget"])
     group["opponents"] = tuple(group["opponents"])
@@ -119,7 +118,7 @@ def build_scenario(
             devices,
             LocalWork(**config.local_work),
             num_examples,
-            count_cost,
+            count_flops,
             scheme=quantization.scheme,
             **config.workload,
         ),
@@ -127,16 +126,16 @@ def build_scenario(
         draw_channel=functools.partial(draw_channel, **config.channel),
         mode=config.federated.mode,
         cohort_size=config.cohort_size,
-        count_cost=count_cost,
+        count_flops=count_flops,
         quantization=quantization,
     )
 
 
-def _count_cost(
+def _count_flops(
     model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
-) -> TrainingCost:
+) -> float:
     """Counts on the stock convolutions, whatever lowering the run itself uses."""
     denoiser = make_denoiser(model, image_shape, conv="stock")
     loss_fn: LossFn = functools.partial(ddpm_loss, denoiser.apply, schedule)
     params = jax.eval_shape(denoiser.init, seed_to_key(0))
-    return count_training_cost(loss_fn, params, image_shape)
+    return count_training_flops(loss_fn, params, image_shape)

@@ -99,11 +99,12 @@ class Simulator(NamedTuple):
 
     Attributes:
       init: ``init(key, data) -> SimulationState``; of the data it reads ``num_examples`` [K].
-      step: ``step(key, state, allocation, cohort, data, rows=None) -> (SimulationState,
-        RoundInfo)``; one compilation serves all rounds, bits, channels and keys. ``key`` is the
-        run's key in every call: what a round draws is derived from it and ``state.round``.
-        ``cohort`` int32 [M] are client ids, ``allocation.num_bits`` [M] their bits, ``rows`` int32
-        [M] where the data hold them; None: at their ids. It returns as soon as the devices have
+      step: ``step(key, state, allocation, cohort, data, rows=None, num_steps=None) ->
+        (SimulationState, RoundInfo)``; one compilation serves all rounds, bits, channels, steps and
+        keys. ``key`` is the run's key in every call: what a round draws is derived from it and
+        ``state.round``. ``cohort`` int32 [M] are client ids, ``allocation.num_bits`` [M] their
+        bits, ``rows`` int32 [M] where the data hold them; None: at their ids. ``num_steps`` int [M]
+        are their local steps; None: as ``local_work`` says. It returns as soon as the devices have
         their work, and brings nothing back from them.
     """
 
@@ -222,17 +223,18 @@ def _make_step(
         cohort: Array,
         data: Any,
         rows: Array | None = None,
+        num_steps: np.ndarray | None = None,
     ):
         rows = cohort if rows is None else rows
         num_examples = jax.device_get(data.num_examples)[jax.device_get(rows)]
         num_bits = np.asarray(jax.device_get(allocation.num_bits))
-        num_steps = np.where(num_bits > 0, local_work.num_steps(num_examples), 0)
+        steps = local_work.num_steps(num_examples) if num_steps is None else num_steps
         fields = (  # of ClientInputs, in its order
             np.asarray(jax.device_get(cohort), np.int32),
             np.asarray(jax.device_get(rows), np.int32),
             num_examples.astype(np.float32),
             num_bits.astype(np.int32),
-            num_steps.astype(np.int32),
+            np.where(num_bits > 0, steps, 0).astype(np.int32),
         )
         fields, data = jax.device_put((fields, data), placement)
         inputs = ClientInputs(*fields)

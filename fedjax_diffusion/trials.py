@@ -1,34 +1,61 @@
-"""Trying out ways to use the machine with the run's own program."""
+"""Trials of ways to use the machine, with the run's own program."""
 
 import dataclasses
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from fedjax_diffusion.data import ClientData, CohortData, StreamedClients
+from fedjax_diffusion.diffusion import CONV_LOWERINGS
 from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.guesses import AT_ONCE, ClientLoad
 from fedjax_diffusion.hardware import AUTO, ComputeConfig, count_memory_bytes, resolve
 from fedjax_diffusion.learner import Learner
+from fedjax_diffusion.platforms import is_out_of_memory
+from fedjax_diffusion.processes import agree
+from fedjax_diffusion.progress import SILENT, Progress
 from fedjax_diffusion.scenario import Scenario
-from fedjax_diffusion.tuning import fastest, is_worth_measuring, list_candidates, time_in_turn
+from fedjax_diffusion.simulator import Simulator
+from fedjax_diffusion.tuning import list_candidates, time_limit
+
+_REPEATS = 3
+_ROUND_SECONDS = 0.5
+"""A timed round has so many local steps that it lasts about so long, as far as the run has them."""
+_GAIN = 0.95
+"""Another way replaces the guess where it takes less than this share of its time."""
+_MOST_TRIALS = 4
+
+
+class Choice(NamedTuple):
+    """A way to use the machine, and the simulator that goes it; compiled, if it was tried."""
+
+    compute: ComputeConfig
+    simulator: Simulator
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What trials are made with.
+    """The run that trials are made with.
 
     Attributes:
       learner: the model and its training.
       scenario: the clients.
       data: all clients'.
       load_cohort_data: returns a first cohort's.
+      progress: is told what is tried.
     """
 
     learner: Learner
     scenario: Scenario
     data: ClientData | StreamedClients
     load_cohort_data: Callable[[], CohortData]
+    progress: Progress = SILENT
 
     @property
     def cohort_size(self) -> int:
@@ -36,60 +63,176 @@ class Trials:
         return self.scenario.cohort_size or len(self.scenario.num_examples)
 
     @property
+    def num_devices(self) -> int:
+        """Devices that share the cohort."""
+        return 1 if self.learner.mesh is None else self.learner.mesh.size
+
+    @property
     def clients_per_device(self) -> int:
         """Clients of a cohort on one device, at most."""
-        mesh = self.learner.mesh
-        return -(-self.cohort_size // (1 if mesh is None else mesh.size))
+        return -(-self.cohort_size // self.num_devices)
 
-    def run_flops(self) -> float:
-        """Returns the floating point operations of all local training of the run."""
+    @property
+    def num_steps(self) -> int:
+        """Local steps of a client in a round, the mean over clients, at least 1."""
+        work = LocalWork(**self.learner.config.local_work)
+        return max(1, round(float(work.num_steps(self.scenario.num_examples).mean())))
+
+    def count_load(self, compute: ComputeConfig) -> ClientLoad:
+        """Returns the load of one client.
+
+        Raises:
+          ValueError: the model's FLOPs cannot be counted.
+        """
+        return count_load(self.learner, self.scenario, compute)
+
+    def time_limit(self, asked: ComputeConfig) -> float:
+        """Returns the seconds that trials of this run may take; 0 where they would not pay."""
+        if asked.tune == "thorough":
+            return math.inf
+        try:
+            flops = self.scenario.count_flops()
+        except ValueError:  # nothing says how long the run takes: the guess is kept
+            return 0.0
         config = self.learner.config
-        steps = LocalWork(**config.local_work).num_steps(self.scenario.num_examples).mean()
-        examples = self.cohort_size * float(steps) * config.local_work.batch_size
-        return config.num_rounds * examples * self.scenario.count_cost().flops
-
-    def choose(self, ways: list[ComputeConfig]) -> ComputeConfig:
-        """Returns the way in which a round of one local step per client takes the least time."""
-        if len(ways) == 1:
-            return ways[0]
-        cohort_data, run_key = self.load_cohort_data(), self.scenario.run_key
-        trials = [
-            lambda way=way: self.learner.make_trial(way, run_key, self.data, cohort_data)
-            for way in ways
-        ]
-        return ways[fastest(time_in_turn(trials))]
+        steps = config.num_rounds * self.cohort_size * self.num_steps
+        flops *= steps * config.local_work.batch_size
+        platform = jax.default_backend()
+        num_devices = 1 if platform == "cpu" else self.num_devices  # a CPU's share its cores
+        return time_limit(flops / num_devices, platform, asked.tune_seconds)
 
 
-def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> ComputeConfig:
-    """Returns ``compute`` with what trials show to be fastest, where they pay.
+def count_load(learner: Learner, scenario: Scenario, compute: ComputeConfig) -> ClientLoad:
+    """Returns the load of one client; raises ValueError if its FLOPs cannot be counted."""
+    flops = scenario.count_flops() * learner.config.local_work.batch_size
+    return ClientLoad(flops, learner.count_client_bytes(compute))
 
-    First how clients are mapped, with the lowering that is known to suit each mapping; then a table
-    of lowerings, measured one by one, against that lowering in the whole program.
+
+def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice:
+    """Returns the first guess, or a way that trials show to be faster, where these pay.
+
+    Every trial is a round of the run's own program. The guess comes first: its compilation is the
+    run's own if it stays. Then, within the limit of time: on a CPU, or if ``thorough``, a table of
+    lowerings, measured one by one, against the guess; other mappings, each with the lowering that
+    suits it; if ``thorough`` with every lowering.
 
     Args:
       asked: with its ``auto``.
       compute: the same, resolved without trials.
       trials: of the run.
     """
-    if AUTO not in (asked.client_map, asked.conv) or compute.client_map == "loop":
-        return compute
-    if not is_worth_measuring(trials.run_flops(), jax.default_backend()):
-        return compute
-    if asked.client_map == AUTO:
-        compute = trials.choose(_list_mappings(asked, compute, trials))
-    if asked.conv == AUTO and jax.process_count() == 1:
-        at_once = {"vmap": trials.clients_per_device, "chunked": compute.chunk_size or 1}
-        table = trials.learner.measure_convs(compute, at_once.get(compute.client_map, 1))
-        compute = trials.choose([compute, dataclasses.replace(compute, conv=table)])
-    return compute
+    is_open = AUTO in (asked.client_map, asked.conv) and compute.client_map != "loop"
+    seconds = trials.time_limit(asked) if is_open and asked.tune != "guess" else 0.0
+    if agree(int(seconds > 0)) == 0:
+        return Choice(compute, trials.learner.make_simulator(compute))
+    race = _Race(trials, seconds)
+    race.enter(compute)
+    is_thorough = asked.tune == "thorough"
+    takes_table = asked.conv == AUTO and jax.process_count() == 1
+    if takes_table and (is_thorough or jax.default_backend() == "cpu") and race.has_time():
+        race.enter(dataclasses.replace(compute, conv=race.measure_convs(compute)))
+    for way in _list_ways(asked, compute, trials, is_thorough):
+        race.enter(way)
+    return race.finish()
 
 
-def _list_mappings(
-    asked: ComputeConfig, compute: ComputeConfig, trials: Trials
+def _list_ways(
+    asked: ComputeConfig, compute: ComputeConfig, trials: Trials, is_thorough: bool
 ) -> list[ComputeConfig]:
-    """Returns ``compute`` with each mapping that fits into memory, and the lowering it takes."""
-    batch_size = trials.learner.config.local_work.batch_size
-    bytes_per_client = batch_size * trials.scenario.count_cost().num_bytes
-    mappings = list_candidates(trials.clients_per_device, bytes_per_client, count_memory_bytes())
-    ways = (dataclasses.replace(compute, conv=asked.conv, **m._asdict()) for m in mappings)
-    return [resolve(way, trials.cohort_size) for way in ways]
+    """Returns other ways than the guess, the most like it first."""
+    ways = [compute]
+    if asked.client_map == AUTO:
+        num_bytes = trials.learner.count_client_bytes(asked)
+        mappings = list_candidates(trials.clients_per_device, num_bytes, count_memory_bytes())
+        if compute.client_map in AT_ONCE:
+            mappings.reverse()
+        ways = [
+            resolve(
+                dataclasses.replace(compute, conv=asked.conv, **mapping._asdict()),
+                trials.cohort_size,
+                count_load=lambda: trials.count_load(asked),
+            )
+            for mapping in mappings
+        ]
+    if is_thorough and asked.conv == AUTO:
+        ways = [dataclasses.replace(way, conv=conv) for way in ways for conv in CONV_LOWERINGS]
+    others = [way for way in ways if way != compute]
+    return others if is_thorough else others[: _MOST_TRIALS - 1]
+
+
+def describe_way(compute: ComputeConfig) -> str:
+    """Returns how clients are mapped and convolved, in words."""
+    size = "" if compute.chunk_size is None else f" of {compute.chunk_size}"
+    conv = compute.conv if isinstance(compute.conv, str) else "a measured table"
+    remat = ", activations computed again" * compute.remat
+    return f"clients by {compute.client_map}{size}, convolutions by {conv}{remat}"
+
+
+class _Race:
+    """Ways that are timed one after the other, within a limit of time."""
+
+    def __init__(self, trials: Trials, seconds: float):
+        self._trials, self._limit = trials, seconds
+        self._start, self._longest = time.perf_counter(), 0.0
+        self._entered: list[tuple[Choice, float]] = []
+        self._num_steps: int | None = None
+        self._cohort_data = trials.load_cohort_data()
+
+    def has_time(self) -> bool:
+        """Returns whether another trial as long as the longest so far is within the limit."""
+        elapsed = time.perf_counter() - self._start
+        return agree(int(elapsed + self._longest <= self._limit)) == 1
+
+    def measure_convs(self, compute: ComputeConfig) -> Any:
+        """Returns the table of lowerings, as far as the time for it goes."""
+        at_once = {"vmap": self._trials.clients_per_device, "chunked": compute.chunk_size or 1}
+        left = self._limit - (time.perf_counter() - self._start) - self._longest
+        with self._trials.progress.watch("trying each convolution's lowerings"):
+            num_clients = at_once.get(compute.client_map, 1)
+            return self._trials.learner.measure_convs(compute, num_clients, left)
+
+    def enter(self, way: ComputeConfig) -> None:
+        """Times a way, if there is time for it; the first one always is."""
+        if self._entered and not self.has_time():
+            return
+        start, choice = time.perf_counter(), Choice(way, self._trials.learner.make_simulator(way))
+        with self._trials.progress.watch(f"trying {describe_way(way)}"):
+            self._entered.append((choice, self._time(choice.simulator)))
+        self._longest = max(self._longest, time.perf_counter() - start)
+
+    def finish(self) -> Choice:
+        """Returns the fastest way, the same one in every process."""
+        seconds = [time if i else _GAIN * time for i, (_, time) in enumerate(self._entered)]
+        choice, taken = self._entered[agree(min(range(len(seconds)), key=seconds.__getitem__))]
+        if len(seconds) > 1:
+            self._trials.progress.tell(
+                f"chosen of {len(seconds)}: {describe_way(choice.compute)}; a round of "
+                f"{self._num_steps} local steps in {taken:.3g} s"
+            )
+        return choice
+
+    def _time(self, simulator: Simulator) -> float:
+        """Returns the seconds of a round, the least of three; infinite if it does not fit."""
+        trials, (data, rows) = self._trials, self._cohort_data
+        run_key, M = trials.scenario.run_key, len(rows)
+        cohort, allocation = np.arange(M, dtype=np.int32), SimpleNamespace(num_bits=np.full(M, 8))
+        state: Any = None
+
+        def play(num_steps: int) -> float:
+            nonlocal state
+            start, steps = time.perf_counter(), np.full(M, num_steps)
+            state, info = simulator.step(run_key, state, allocation, cohort, data, rows, steps)
+            jax.block_until_ready(info)
+            return time.perf_counter() - start
+
+        try:
+            state = simulator.init(run_key, trials.data)
+            play(1)  # compiles
+            if self._num_steps is None:
+                num_steps = int(_ROUND_SECONDS / max(play(1), 1e-9))
+                self._num_steps = agree(min(max(num_steps, 1), trials.num_steps))
+            return min(play(self._num_steps) for _ in range(_REPEATS))
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return math.inf

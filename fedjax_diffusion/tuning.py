@@ -1,23 +1,15 @@
-"""Choosing by trying out: what is tried, when that pays, and how it is timed."""
+"""Choosing by trying out: when that pays, how long it may last, and what is tried."""
 
-import math
-import statistics
-import time
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import jax
-
-from fedjax_diffusion.processes import agree
-
-_REPEATS = 3
-_LONG_RUN_FLOPS = 1e14
-"""A run on a CPU below this, some ten minutes on two cores, is over before a trial pays."""
+_SHARE = 0.05
+"""Of a run's expected time, which trials may take."""
+_LEAST_SECONDS = 20.0
+"""Trials that may take less are not begun: most of it would be compilation."""
+_TYPICAL_FLOPS = {"cpu": 2.5e11, "gpu": 2e13, "tpu": 2e13}
+"""FLOPs per second of training, for the expected time of a run before anything is measured. On a
+CPU a run of 1e14 FLOPs or more, some ten minutes on two cores, is worth trials."""
 _CHUNK_SIZES = (4, 16, 64)
-
-
-Trial = Callable[[], object]
-"""Runs something once and returns its arrays; the first call compiles."""
 
 
 class Candidate(NamedTuple):
@@ -27,15 +19,20 @@ class Candidate(NamedTuple):
     chunk_size: int | None = None
 
 
-def is_worth_measuring(training_flops: float, platform: str) -> bool:
-    """Returns whether trials, each a compilation and a few steps, are short beside the run.
+def time_limit(training_flops: float, platform: str, most_seconds: float) -> float:
+    """Returns the seconds that trials may take; 0 where they would not pay.
 
     Args:
-      training_flops: of all local steps of the run.
-      platform: of the devices. On a CPU ``map`` is what won in all our measurements, and only long
-        runs look again; on others nothing is known beforehand.
+      training_flops: of all local steps of the run, on one device.
+      platform: as in ``jax.default_backend()``.
+      most_seconds: in any case.
+
+    >>> time_limit(1e13, "cpu", 30.0), time_limit(1e14, "cpu", 30.0), time_limit(1e18, "gpu", 30.0)
+    (0.0, 20.0, 30.0)
     """
-    return platform != "cpu" or training_flops > _LONG_RUN_FLOPS
+    expected = training_flops / _TYPICAL_FLOPS.get(platform, _TYPICAL_FLOPS["gpu"])
+    share = _SHARE * expected
+    return min(share, most_seconds) if share >= _LEAST_SECONDS else 0.0
 
 
 def list_candidates(
@@ -45,7 +42,7 @@ def list_candidates(
 
     Args:
       clients_per_device: of a cohort, >= 1.
-      bytes_per_client: an upper bound of what the training of one client keeps.
+      bytes_per_client: memory of the training of one client.
       memory_bytes: of the device.
 
     >>> [c.chunk_size for c in list_candidates(10, 1e6, 1e9)]
@@ -57,40 +54,3 @@ def list_candidates(
     if 1 < clients_per_device <= fitting:
         candidates.append(Candidate("vmap"))
     return candidates
-
-
-def time_in_turn(makers: Sequence[Callable[[], Trial]]) -> list[float]:
-    """Returns the seconds of each trial, medians, the trials taking turns.
-
-    Args:
-      makers: each returns its trial.
-
-    Returns:
-      As many numbers; infinite for a trial that runs out of the device's memory.
-    """
-    trials = [_warm_up(make) for make in makers]
-    seconds: list[list[float]] = [[] for _ in trials]
-    for _ in range(_REPEATS):
-        for trial, times in zip(trials, seconds, strict=True):
-            start = time.perf_counter()
-            if trial is not None:
-                jax.block_until_ready(trial())
-            times.append(math.inf if trial is None else time.perf_counter() - start)
-    return [statistics.median(times) for times in seconds]
-
-
-def _warm_up(make: Callable[[], Trial]) -> Trial | None:
-    """Returns the trial, compiled; None if it does not fit into the device's memory."""
-    try:
-        trial = make()
-        jax.block_until_ready(trial())
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return None
-    return trial
-
-
-def fastest(seconds: Sequence[float]) -> int:
-    """Returns the place of the least, the same one in every process."""
-    return agree(min(range(len(seconds)), key=seconds.__getitem__))

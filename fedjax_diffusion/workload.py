@@ -1,18 +1,23 @@
 """What one round asks of a device: CPU cycles to compute, bits to upload."""
 
+import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import roofline
 
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.platforms import cpu_device
 from fedjax_diffusion.quantization import overhead_bits
 from fedjax_diffusion.resources import DeviceParams
-from fedjax_diffusion.types import Batch, LossFn, Params
+from fedjax_diffusion.types import Batch, LossFn, Params, PyTree
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,24 +37,12 @@ class Workload:
     noise_density_watts_per_hz: float
 
 
-class TrainingCost(NamedTuple):
-    """What the loss and its gradient of one example cost.
-
-    Attributes:
-      flops: floating point operations.
-      num_bytes: read and written by all operations, before any is fused.
-    """
-
-    flops: float
-    num_bytes: float
-
-
 def make_workload(
     params: Params,
     devices: DeviceParams,
     local_work: LocalWork,
     num_examples: np.ndarray,
-    count_cost: Callable[[], TrainingCost],
+    count_flops: Callable[[], float],
     *,
     cycles_per_example: float | None,
     noise_density_dbm_per_hz: float,
@@ -65,7 +58,7 @@ def make_workload(
       devices: the fleet, [K].
       local_work: how much a client trains.
       num_examples: int [K].
-      count_cost: returns the cost of training on one example; called only if needed.
+      count_flops: returns the FLOPs of training on one example; called only if needed.
       cycles_per_example: > 0, or None to count.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
       scheme: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
@@ -77,7 +70,7 @@ def make_workload(
         raise ValueError(f"cycles_per_example must be above 0 or None, got {cycles_per_example}")
     examples = local_work.num_steps(num_examples).astype(np.float64) * local_work.batch_size
     if cycles_per_example is None:
-        cycles = examples * count_cost().flops / devices.flops_per_cycle
+        cycles = examples * count_flops() / devices.flops_per_cycle
     else:
         cycles = examples * cycles_per_example
     return Workload(
@@ -88,24 +81,53 @@ def make_workload(
     )
 
 
-def count_training_cost(
-    loss_fn: LossFn, params: Params, image_shape: tuple[int, ...]
-) -> TrainingCost:
-    """Returns what one example's loss and gradient cost.
+def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int, ...]) -> float:
+    """Returns the floating point operations of one example's loss and gradient.
 
-    Counted by XLA on the program as written, before any backend rewrites it, so the count does not
-    depend on the machine.
+    Counted by XLA on the program as written, before any backend rewrites it, and on the CPU,
+    whatever the platform: the count does not depend on the machine. Where XLA counts nothing, the
+    operations of the program are added up from their shapes, and a warning is logged.
 
     Args:
       loss_fn: the loss, with convolutions in their stock form.
       params: the model, or its shapes.
       image_shape: (H, W, C).
+
+    Raises:
+      ValueError: neither way counts anything.
     """
     batch = jax.eval_shape(
         lambda: Batch(jnp.zeros((1, *image_shape), jnp.float32), jnp.zeros((1,), jnp.int32))
     )
     key = jax.eval_shape(lambda: seed_to_key(0))
-    analysis = jax.jit(jax.value_and_grad(loss_fn)).lower(params, batch, key).cost_analysis()
-    if analysis is None:
-        raise RuntimeError("XLA counted no FLOPs; give workload.cycles_per_example instead")
-    return TrainingCost(float(analysis["flops"]), float(analysis["bytes accessed"]))
+    params = jax.eval_shape(lambda tree: tree, params)
+    gradient = jax.value_and_grad(loss_fn)
+    flops = _count_by_xla(gradient, params, batch, key)
+    if flops is None:
+        flops = _count_by_shapes(gradient, params, batch, key)
+    return flops
+
+
+def _count_by_xla(function: Callable, *shapes: PyTree) -> float | None:
+    """Returns the FLOPs that XLA counts, None where it does not."""
+    try:
+        with jax.default_device(cpu_device()):
+            analysis = jax.jit(function).lower(*shapes).cost_analysis()
+        flops = float((analysis or {}).get("flops", 0.0))
+    except Exception as error:  # a backend may refuse in any way; the shapes are left
+        _LOG.debug("XLA refuses a cost analysis: %s", error)
+        return None
+    return flops if 0 < flops < math.inf else None
+
+
+def _count_by_shapes(function: Callable, *shapes: PyTree) -> float:
+    """Returns the FLOPs of every operation before any is fused, added up from their shapes."""
+    try:
+        _, counted = roofline.roofline(function)(*shapes)
+    except Exception as error:
+        raise ValueError(
+            "workload.cycles_per_example must be given for this model: its FLOPs cannot be "
+            f"counted ({' '.join(str(error).split())[:200]})"
+        ) from None
+    _LOG.warning("XLA counts no FLOPs here; they are counted from the shapes of the model")
+    return float(counted.unfused_flops)

@@ -68,6 +68,20 @@ def test_an_image_does_not_depend_on_how_many_are_drawn_nor_on_the_devices(eta):
     np.testing.assert_allclose(one, images[:3].astype(int), atol=1)  # rounding: a smaller batch
 
 
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("denoiser", [DENOISER, WITH_CLASSES])
+def test_several_batches_at_once_are_the_same_images(num_devices, denoiser):
+    """Up to the rounding of a larger program: one of the 256 values of a pixel."""
+    key, progress = seed_to_key(3), []
+    one_by_one = draw_of(300, 1, denoiser)(key, PARAMS, 5)
+    config = dataclasses.replace(CONFIG, num_samples=300)
+    mesh = make_mesh(num_devices)
+    draw = make_draw_samples(config, denoiser, SCHEDULE, SHAPE, mesh, lambda: 4)
+    at_once = draw(key, PARAMS, 5, progress.append)
+    assert progress == ([128, 256, 300] if num_devices == 1 else [256, 300])
+    np.testing.assert_allclose(at_once.astype(int), one_by_one.astype(int), atol=1)
+
+
 def test_labels_that_are_given_are_drawn_image_by_image():
     """Each image depends on its noise and its label alone."""
     key, params = seed_to_key(2), PARAMS

@@ -14,6 +14,7 @@ from fedjax_diffusion.compare.schemes import Play, fingerprint_settings, list_pl
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.experiment import check_config
 from fedjax_diffusion.opponents import RIVALS
+from fedjax_diffusion.progress import SILENT, Progress
 from fedjax_diffusion.records import CONFIG, EVALUATION, SUMMARY, write_json
 from fedjax_diffusion.run_quality import check_evaluation, evaluate
 from fedjax_diffusion.runner import check_same_config, run
@@ -51,6 +52,7 @@ def run_comparison(
     track: Track = iter,
     on_play: OnPlay | None = None,
     on_progress: OnProgress | None = None,
+    progress: Progress = SILENT,
 ) -> Comparison:
     """Trains and evaluates every scheme with every seed, and compares them pair by pair.
 
@@ -66,6 +68,7 @@ def run_comparison(
       track: wraps the runs.
       on_play: called after each run.
       on_progress: called now and then within a run.
+      progress: is told of trials and compilation within a run.
 
     Raises:
       ValueError: a setting does not fit, a folder holds a run of another config, an earlier run
@@ -82,7 +85,7 @@ def run_comparison(
     num_schemes = len(config.compare.schemes)
     rows: list[RunRow] = []
     for play in track(plays):
-        row = known.get(play[:2]) or _play(play, _run_folder(play, workdir), on_progress)
+        row = known.get(play[:2]) or _play(play, _run_folder(play, workdir), on_progress, progress)
         _check_same_features(rows, row)
         rows.append(row)
         if on_play is not None:
@@ -92,12 +95,15 @@ def run_comparison(
     return Comparison(workdir, rows, summarize_schemes(rows, config.compare.reference))
 
 
-def _play(play: Play, workdir: Path, on_progress: OnProgress | None) -> RunRow:
+def _play(play: Play, workdir: Path, on_progress: OnProgress | None, progress: Progress) -> RunRow:
     def tell(unit: str, number: int) -> None:
         if on_progress is not None:
             on_progress(play, unit, number)
 
-    if run(play.config, workdir, on_record=lambda line: tell("round", line["round"] + 1)).is_new:
+    def tell_round(line: dict) -> None:
+        tell("round", line["round"] + 1)
+
+    if run(play.config, workdir, on_record=tell_round, progress=progress).is_new:
         jax.clear_caches()  # the next run traces programs of its own
     evaluate(workdir, on_progress=lambda number: tell("image", number))
     return read_run(workdir, play)

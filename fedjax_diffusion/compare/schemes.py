@@ -15,7 +15,7 @@ _OF_A_MACHINE = (
     "sampling.every_rounds",
     "sampling.num_samples",
     *(f"compute.{name}" for name in ("client_map", "chunk_size", "conv", "cpu_devices", "data")),
-    "compute.remat",
+    *(f"compute.{name}" for name in ("remat", "tune", "tune_seconds")),
 )
 _OF_NO_RUN = ("compare.", "study.", "checkpoint.")
 """Settings in which runs may differ and still be seeds of one scheme."""

@@ -1,6 +1,6 @@
 """Denoising diffusion: noise schedules, the loss, samplers, and the U-Net that is trained."""
 
-from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvTable, choose_conv, make_conv
+from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvTable, check_conv, make_conv
 from fedjax_diffusion.diffusion.conv_choice import list_convs, measure_convs
 from fedjax_diffusion.diffusion.ddpm import (
     NO_LABEL,
@@ -47,8 +47,8 @@ __all__ = [
     "Sampler",
     "UNet",
     "UNetConfig",
+    "check_conv",
     "check_scale",
-    "choose_conv",
     "cosine_schedule",
     "ddpm_loss",
     "drop_labels",

@@ -40,32 +40,12 @@ ConvFn = Callable[..., Array]
 ConvTable: TypeAlias = Mapping[str, str]
 """The lowering of each operation, by ``conv_key``; ``conv`` where a key is missing."""
 _NHWC = ("NHWC", "HWIO", "NHWC")
-_CLIENT_MAPS = ("loop", "map", "vmap", "chunked")
 
 
-def choose_conv(name: str | ConvTable, *, platform: str, client_map: str) -> str | ConvTable:
-    """Returns the lowering to use: ``name`` itself, or for "auto" what suits the hardware.
-
-    Args:
-      name: a key of ``CONV_LOWERINGS``, a table, or "auto".
-      platform: "cpu", "gpu" or "tpu", as in ``jax.Device.platform``.
-      client_map: how clients are mapped: "loop", "map", "vmap" or "chunked".
-
-    Raises:
-      ValueError: on an unknown name or client_map.
-
-    >>> choose_conv("auto", platform="cpu", client_map="vmap")
-    'matmul'
-    """
+def check_conv(name: str | ConvTable) -> None:
+    """Raises ValueError unless ``name`` is "auto", a key of ``CONV_LOWERINGS``, or a table."""
     if isinstance(name, str) and name not in ("auto", *CONV_LOWERINGS):
         raise ValueError(f"conv: {name!r} is not one of auto, {', '.join(CONV_LOWERINGS)}")
-    if client_map not in _CLIENT_MAPS:
-        raise ValueError(f"client_map: {client_map!r} is not one of {', '.join(_CLIENT_MAPS)}")
-    if name != "auto":
-        return name
-    if platform != "cpu":
-        return "stock"
-    return "matmul" if client_map in ("vmap", "chunked") else "plain"
 
 
 def conv_key(operation: str, x: Array, kernel: Array) -> str:

@@ -1,5 +1,6 @@
 """Which lowering each convolution of a model takes: measured, shape by shape."""
 
+import math
 import re
 import statistics
 import time
@@ -40,7 +41,11 @@ def list_convs(trace: Callable[[ConvTable], object]) -> list[str]:
 
 
 def measure_convs(
-    keys: Sequence[str], *, num_clients: int = 1, mesh: Mesh | None = None
+    keys: Sequence[str],
+    *,
+    num_clients: int = 1,
+    mesh: Mesh | None = None,
+    seconds: float = math.inf,
 ) -> ConvTable:
     """Returns the fastest lowering of each operation, inside a loop, as in local training.
 
@@ -48,11 +53,17 @@ def measure_convs(
       keys: from ``list_convs``.
       num_clients: clients of a device whose weights are mapped by ``vmap``; 1: one by one.
       mesh: devices that work at the same time, as they will in a run; None: one device.
+      seconds: after which no further operation is measured.
 
     Returns:
-      A lowering for each key; ``conv`` unless another one is clearly faster.
+      A lowering for each measured key; ``conv`` unless another one is clearly faster.
     """
-    return {key: _fastest(key, num_clients, mesh) for key in keys}
+    start, table = time.perf_counter(), {}
+    for key in keys:
+        if time.perf_counter() - start > seconds:
+            break
+        table[key] = _fastest(key, num_clients, mesh)
+    return table
 
 
 def _fastest(key: str, num_clients: int, mesh: Mesh | None) -> str:

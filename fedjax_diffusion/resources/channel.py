@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.platforms import cpu_device
 from fedjax_diffusion.resources.devices import DeviceParams
 from fedjax_diffusion.types import Array, Key
 
@@ -66,7 +67,7 @@ def draw_channel(
         raise ValueError(f"fading = {fading!r}: must be one of {', '.join(FADINGS)}")
     num_clients = len(devices.distance_meters)
     # On the CPU, so that a run draws the same channel whatever it trains on.
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(cpu_device()):
         draws = _draw(run_key, round, num_clients)
     shadowing, power = (np.asarray(draw, np.float64) for draw in draws)
     loss_db = path_loss_db(devices.distance_meters) + shadowing_db * shadowing

@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar
 import jax
 import numpy as np
 
+from fedjax_diffusion.platforms import cpu_device
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -22,7 +24,7 @@ def float64_on_cpu(fn: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
 
     @wraps(fn)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with jax.enable_x64(True), jax.default_device(cpu_device()):
             return jax.tree.map(np.asarray, jitted(*args, **kwargs))
 
     return run

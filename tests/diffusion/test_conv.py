@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from fedjax_diffusion.diffusion import CONV_LOWERINGS, choose_conv
+from fedjax_diffusion.diffusion import CONV_LOWERINGS, check_conv
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 LOWERINGS = [name for name in CONV_LOWERINGS if name != "stock"]
@@ -78,22 +78,10 @@ def test_other_convolutions_are_left_to_lax(name, x_shape, kernel_shape, options
     np.testing.assert_array_equal(CONV_LOWERINGS[name](x, kernel, **options), expected)
 
 
-@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
-@pytest.mark.parametrize("client_map", ["loop", "map", "vmap", "chunked"])
-def test_auto_depends_on_platform_and_client_map(platform, client_map):
-    on_cpu = {"loop": "plain", "map": "plain", "vmap": "matmul", "chunked": "matmul"}[client_map]
-    expected = on_cpu if platform == "cpu" else "stock"
-    assert choose_conv("auto", platform=platform, client_map=client_map) == expected
-    for name in CONV_LOWERINGS:
-        assert choose_conv(name, platform=platform, client_map=client_map) == name
-
-
 def test_unknown_names_are_one_line_errors():
+    for name in ("auto", *CONV_LOWERINGS, {"conv 1x8x8 3x3 1->1": "matmul"}):
+        check_conv(name)
     with pytest.raises(
         ValueError, match=r"^conv: 'fft' is not one of auto, stock, plain, matmul, r"
     ):
-        choose_conv("fft", platform="cpu", client_map="map")
-    with pytest.raises(
-        ValueError, match=r"^client_map: 'pmap' is not one of loop, map, vmap, chun"
-    ):
-        choose_conv("auto", platform="cpu", client_map="pmap")
+        check_conv("fft")

@@ -25,7 +25,7 @@ def scenario_of(method="on_demand", seconds=20.0, budget=SIX_BITS, opponents=MET
         draw_channel=FADING,
         mode="update",
         cohort_size=None,
-        count_cost=count_nothing,
+        count_flops=count_nothing,
     )
     return scenario._replace(**fields)
 

@@ -1,0 +1,115 @@
+"""The first guess of how clients are mapped and convolved, which is right without a trial."""
+
+import math
+from typing import NamedTuple
+
+AT_ONCE = ("vmap", "chunked")
+"""The mappings that train several clients of a device at the same time."""
+
+
+class ClientLoad(NamedTuple):
+    """The load of one client on a device.
+
+    Attributes:
+      step_flops: floating point operations of one local step.
+      num_bytes: memory of its training, an estimate.
+    """
+
+    step_flops: float
+    num_bytes: float
+
+
+HEAVY = ClientLoad(math.inf, math.inf)
+"""The load of a client that could not be counted: one client at a time."""
+
+
+class Guess(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+      platform: as in ``jax.default_backend()``; "" for any other.
+      max_step_flops: of one local step of one client, up to which the line holds.
+      client_map: "map", or "vmap" for as many clients at once as fit into memory.
+      conv: lowering of the convolutions where clients are mapped one by one.
+      conv_at_once: the same where several are mapped at once.
+      measured: where, and what it showed.
+    """
+
+    platform: str
+    max_step_flops: float
+    client_map: str
+    conv: str
+    conv_at_once: str
+    measured: str
+
+
+GUESSES = (
+    Guess(
+        "cpu",
+        math.inf,
+        "map",
+        "plain",
+        "matmul",
+        "2 cores of an AMD EPYC, 2026-11-24: map was fastest for every model from 0.27 M to 4.24 M",
+    ),
+    Guess(
+        "gpu",
+        3e10,
+        "vmap",
+        "stock",
+        "matmul",
+        "NVIDIA H100, 2026-11-26, 0.27 M at 8x8 (1.3e9 FLOPs), 8 clients, ms per client-step: vmap "
+        "with matmul 0.29, vmap with stock 0.42, map with stock 1.41",
+    ),
+    Guess(
+        "gpu",
+        math.inf,
+        "map",
+        "stock",
+        "stock",
+        "NVIDIA H100, 2026-11-26, 4.24 M at 32x32 (3.8e11 FLOPs), ms per client-step: map with "
+        "stock 4.64, PyTorch 13.3; vmap and chunked not measured",
+    ),
+    Guess("tpu", 3e10, "vmap", "stock", "matmul", "not measured: as on a GPU"),
+    Guess("tpu", math.inf, "map", "stock", "stock", "not measured: as on a GPU"),
+    Guess("", math.inf, "map", "stock", "stock", "not measured"),
+)
+"""The table, the first line that fits holds. Between 1.3e9 and 3.8e11 FLOPs nothing was measured on
+a GPU; the border lies at their geometric mean."""
+
+
+def find_guess(platform: str, step_flops: float) -> Guess:
+    """Returns the line of the table for a platform and the FLOPs of one local step.
+
+    >>> find_guess("gpu", 1e9).client_map, find_guess("gpu", 1e12).client_map
+    ('vmap', 'map')
+    """
+    return next(
+        guess
+        for guess in GUESSES
+        if guess.platform in (platform, "") and step_flops <= guess.max_step_flops
+    )
+
+
+def guess_mapping(
+    guess: Guess, clients_per_device: int, load: ClientLoad, memory_bytes: float
+) -> tuple[str, int | None]:
+    """Returns the mapping and the chunk size of a guess, so that they fit into half the memory.
+
+    Args:
+      guess: the line of the table.
+      clients_per_device: of a cohort, >= 1.
+      load: of one client.
+      memory_bytes: of a device.
+
+    >>> guess_mapping(find_guess("gpu", 1e9), 512, ClientLoad(1e9, 1e8), 4e10)
+    ('chunked', 128)
+    """
+    if guess.client_map not in AT_ONCE or clients_per_device == 1:
+        return "map", None
+    fitting = int(memory_bytes / 2 // max(load.num_bytes, 1.0))
+    if fitting >= clients_per_device:
+        return "vmap", None
+    if fitting < 2:
+        return "map", None
+    return "chunked", 1 << (fitting.bit_length() - 1)

@@ -1,0 +1,74 @@
+"""The platforms that JAX starts: the CPU beside an accelerator, and flags of XLA for a GPU."""
+
+import functools
+import importlib.util
+import os
+from typing import Any
+
+import jax
+
+GPU_FLAGS = {"xla_gpu_autotune_level": "2"}
+"""Flags of XLA that a GPU run sets unless the user's ``XLA_FLAGS`` name them.
+
+Level 2 times every algorithm of a convolution or product and takes the fastest, as the default 4
+does, but compares no results of those algorithms with each other, which is most of the work.
+"""
+_GPU_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin")
+_FLAGS = "XLA_FLAGS"
+
+
+def prepare_platforms() -> None:
+    """Adds the CPU to JAX's platforms, and the flags for a GPU where JAX has a plugin for one.
+
+    ``JAX_PLATFORMS=cuda`` alone leaves out the CPU, on which the allocator and the channel are
+    computed and FLOPs are counted. Changes nothing once JAX has started.
+    """
+    config: Any = jax.config  # its flags are made at run time
+    platforms = config.jax_platforms
+    if platforms and "cpu" not in platforms.split(","):
+        jax.config.update("jax_platforms", f"{platforms},cpu")
+    if platforms != "cpu" and any(map(importlib.util.find_spec, _GPU_PLUGINS)):
+        os.environ[_FLAGS] = add_flags(os.environ.get(_FLAGS, ""), GPU_FLAGS)
+
+
+def add_flags(flags: str, added: dict[str, str]) -> str:
+    """Returns ``flags`` with those of ``added`` that it does not name.
+
+    >>> add_flags("--xla_gpu_autotune_level=0", {"xla_gpu_autotune_level": "2", "xla_b": "1"})
+    '--xla_gpu_autotune_level=0 --xla_b=1'
+    """
+    given = {flag.lstrip("-").partition("=")[0] for flag in flags.split()}
+    missing = [f"--{name}={value}" for name, value in added.items() if name not in given]
+    return " ".join([*flags.split(), *missing])
+
+
+def read_flags() -> str:
+    """Returns the flags of XLA that this process was given or has set."""
+    return os.environ.get(_FLAGS, "")
+
+
+@functools.cache
+def cpu_device() -> Any:
+    """Returns the first CPU device, a ``jax.Device``, which is there beside any accelerator.
+
+    Raises:
+      ValueError: JAX finds no device of ``JAX_PLATFORMS``, or was started without the CPU.
+    """
+    prepare_platforms()
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    try:
+        device, platform, reason = jax.local_devices(backend="cpu")[0], jax.default_backend(), ""
+    except RuntimeError as error:
+        device, platform, reason = None, "", f" ({' '.join(str(error).split())})"
+    is_not_found = bool(asked) and "cpu" not in asked.split(",") and platform == "cpu"
+    if device is None or is_not_found:
+        raise ValueError(
+            f"JAX_PLATFORMS={asked}: JAX finds no such device here, or was started without the "
+            f"CPU; name platforms of this machine, cpu among them{reason}"
+        )
+    return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of JAX says that a device has no memory left."""
+    return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)

@@ -1,0 +1,84 @@
+"""JAX's platforms: the CPU is added, flags are set for a GPU, what is not there is one line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fedjax_diffusion import platforms
+from fedjax_diffusion.platforms import GPU_FLAGS, add_flags, is_out_of_memory, prepare_platforms
+
+SCRIPT = """
+import jax
+from jax.extend.backend import register_backend_factory
+from jaxlib import xla_client
+register_backend_factory("fake", xla_client.make_cpu_client, priority=500)
+jax.default_backend = lambda: "fake"  # its client says that it is a CPU's
+from fedjax_diffusion import AllocationProblem, allocate
+print(jax.config.jax_platforms)
+problem = AllocationProblem(
+    compute_cycles=[2e9], effective_capacitance=1e-28, max_frequency_hz=2e9, channel_gain=1e-11,
+    bandwidth_hz=1e6, max_power_watts=0.2, noise_density_watts_per_hz=4e-21, num_parameters=267_000,
+    overhead_bits=512, min_bits=2, max_bits=16, error_weight=1.0, error_budget=None,
+    time_budget_seconds=6.0)
+print(allocate(problem).num_bits[0], jax.config.jax_platforms)
+"""
+
+
+def start(*command, **environment):
+    """Returns a finished process that had these variables and no other of JAX."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    return subprocess.run(
+        [sys.executable, *command],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_allocator_has_its_cpu_where_an_accelerator_alone_was_asked_for():
+    answer = start("-c", SCRIPT, JAX_PLATFORMS="fake")
+    assert answer.stdout.split() == ["fake", "2", "fake,cpu"], answer.stderr
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_platform_that_is_not_there_is_one_line(platform, tmp_path):
+    workdir = tmp_path / "run"
+    answer = start("-m", "fedjax_diffusion", "run", f"--workdir={workdir}", JAX_PLATFORMS=platform)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"fedjax-diffusion: JAX_PLATFORMS={platform}: JAX finds no")
+    assert answer.stderr.count("\n") == 1
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("has_plugin", "given", "expected"),
+    [
+        (True, None, "--xla_gpu_autotune_level=2"),
+        (True, "--xla_gpu_autotune_level=4 --xla_a", "--xla_gpu_autotune_level=4 --xla_a"),
+        (False, None, None),
+    ],
+)
+def test_flags_are_set_for_a_gpu_unless_the_user_has(has_plugin, given, expected, monkeypatch):
+    monkeypatch.setattr(platforms.importlib.util, "find_spec", lambda name: has_plugin or None)
+    monkeypatch.setattr(platforms.jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(type(platforms.jax.config), "jax_platforms", None, raising=False)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XLA_FLAGS", given)
+    prepare_platforms()
+    assert os.environ.get("XLA_FLAGS") == expected
+
+
+def test_this_jax_knows_the_flags():
+    """An unknown flag would end the process."""
+    flags = add_flags("", GPU_FLAGS)
+    answer = start("-c", "import jax; print(jax.devices())", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_running_out_of_memory_is_told_from_other_failures():
+    assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Failed to allocate 5 bytes"))
+    assert not is_out_of_memory(RuntimeError("INTERNAL: no memory of this"))
