@@ -1,4 +1,8 @@
-"""Strict JAX for every test: 8 CPU devices, rank promotion raises.
+"""Strict JAX for every test: 8 CPU devices, rank promotion raises; long tests are run by name.
+
+``pytest`` runs on the CPU alone and skips what is marked ``slow`` or ``gpu``. ``pytest -m gpu``
+gives JAX all devices of the machine, and warnings of another JAX do not fail it;
+``JAX_PLATFORMS=cpu pytest -m gpu`` runs the same tests with the CPU in the accelerator's place.
 
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
 lives as long as the test session. No test reads or writes decoded images in the user's cache.
@@ -8,6 +12,7 @@ import atexit
 import gc
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -18,7 +23,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax
@@ -28,8 +32,47 @@ from fedjax_diffusion.data.image_cache import VARIABLE
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+RUN_BY_NAME = ("slow", "gpu")
+"""Markers."""
+ALL_PLATFORMS = ""
+"""Of ``JAX_PLATFORMS``: the accelerators that JAX finds, and the CPU, be there any or not."""
 MAX_MAPPINGS = 20_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
+
+
+def is_asked_for(config, marker):
+    """Whether ``-m`` selects a marker by its name."""
+    return re.search(rf"(?<!not )\b{marker}\b", config.option.markexpr) is not None
+
+
+def pytest_configure(config):
+    """Chooses the devices, for workers and other processes too, before JAX has asked for any."""
+    is_on_gpu = is_asked_for(config, "gpu")
+    platforms = os.environ.get("JAX_PLATFORMS", ALL_PLATFORMS if is_on_gpu else "cpu")
+    if platforms and "cpu" not in platforms.split(","):
+        platforms += ",cpu"  # the allocator's, and what the others are compared with
+    os.environ["JAX_PLATFORMS"] = platforms
+    jax.config.update("jax_platforms", platforms)
+    if is_on_gpu:
+        config.addinivalue_line("filterwarnings", "default")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Lets ``-m gpu`` alone read no other tests: they import packages that may not be there."""
+    if config.option.markexpr != "gpu":
+        return None
+    files = collection_path.rglob("*.py") if collection_path.is_dir() else [collection_path]
+    texts = (path.read_text() for path in files if path.suffix == ".py")
+    return None if any("pytest.mark.gpu" in text for text in texts) else True
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skips what is run by name: by ``-m``, or by the test's own."""
+    named = tuple(name for name in config.args if "::" in name)
+    for item in items:
+        for marker in {*RUN_BY_NAME} & {mark.name for mark in item.iter_markers()}:
+            if not is_asked_for(config, marker) and not item.nodeid.startswith(named):
+                item.add_marker(pytest.mark.skip(reason=f"run by name: pytest -m {marker}"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,81 @@
+"""A tiny U-Net in which every layer occurs, three clients with noise for images, their rounds."""
+
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fedjax_diffusion.data import ImageDataset, draw_batch, make_client_data
+from fedjax_diffusion.diffusion import UNetConfig, ddpm_loss, make_denoiser, make_schedule
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.hardware import make_mesh
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.simulator import make_simulator
+
+KEY = seed_to_key(0)
+IMAGE_SHAPE = (8, 8, 1)
+BATCH_SIZE = 4
+SCHEDULE = make_schedule("linear", 10)
+NUM_CLIENTS = 3
+ONE_LEVEL = {"channel_multipliers": (1,), "attention_resolutions": ()}
+"""Options of ``network`` for one that is compiled sooner; its middle has attention still."""
+COHORT = np.arange(NUM_CLIENTS, dtype=np.int32)
+
+
+def network(conv="stock", dtype="float32", **options):
+    """Returns two levels with attention; ``options`` are of ``UNetConfig`` and ``remat``."""
+    remat = options.pop("remat", False)
+    sizes = {
+        "channels": 4,
+        "channel_multipliers": (1, 1),
+        "num_res_blocks": 1,
+        "attention_resolutions": (4,),
+    }
+    config = UNetConfig(**(sizes | options))
+    return make_denoiser(config, IMAGE_SHAPE, conv=conv, dtype=jnp.dtype(dtype), remat=remat)
+
+
+def loss_of(denoiser):
+    label_dropout = None if denoiser.num_classes is None else 0.1
+    return functools.partial(ddpm_loss, denoiser.apply, SCHEDULE, label_dropout=label_dropout)
+
+
+def simulator_of(denoiser, *, num_devices=1, client_optimizer=None, **options):
+    """Returns a simulator whose clients take two local steps."""
+    return make_simulator(
+        denoiser.init,
+        loss_of(denoiser),
+        functools.partial(draw_batch, batch_size=BATCH_SIZE),
+        local_work=LocalWork(BATCH_SIZE, local_steps=2),
+        client_optimizer=client_optimizer or optax.adam(1e-3),
+        mesh=make_mesh(num_devices),
+        **options,
+    )
+
+
+@functools.cache
+def images():
+    """Returns noise, four images for each client."""
+    rng = np.random.default_rng(0)
+    num_images = 4 * NUM_CLIENTS
+    pixels = rng.integers(0, 256, (num_images, *IMAGE_SHAPE), np.uint8)
+    return ImageDataset(pixels, np.arange(num_images, dtype=np.int32) % 2, 2, "noise")
+
+
+def client_data():
+    """Returns the clients' data, on the default device."""
+    dataset = images()
+    return make_client_data(dataset, np.split(np.arange(len(dataset.labels)), NUM_CLIENTS))
+
+
+def play(simulator, state, data, num_bits):
+    """Returns the next state and what the round measured; ``num_bits`` of each client."""
+    allocation = SimpleNamespace(num_bits=np.asarray(num_bits, np.int32))
+    return simulator.step(KEY, state, allocation, COHORT, data)
+
+
+def shapes_of(tree):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
