@@ -2,21 +2,25 @@
 
 The tensors of the CIFAR-10 U-Net (35,746,307 parameters), filled with normal numbers: as one array
 of rows, as the round holds them, and as a tree. A copy of as many float32 is the least that
-anything can cost; it is timed in the same turns, once into fresh memory, which the system must
-clear page by page, and once into memory that is there already. Beside it the uniform quantizer of
-FedJAX (its formula, written out here) and a Python loop over the entries (timed on few).
+anything can cost: each row is timed in turn with a copy into fresh memory, which the system must
+clear page by page. Beside it the uniform quantizer of FedJAX (its formula, written out here) and,
+last, a Python loop over the entries (timed on few). Every row is printed and written to the JSON
+as soon as it is measured.
 
     python benchmarks/quantization.py
+    python benchmarks/quantization.py --seconds=60 --output=quantization.json
 """
 
 import argparse
 import functools
 import json
+import math
 import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +41,24 @@ from fedjax_diffusion.types import Array, Key, PyTree
 BITS = (2, 4, 8, 16)
 NUM_LOOP_ENTRIES = 100_000
 DRAWS = {"counter": counter_uniform, "threefry": jax.random.uniform}
+PYTHON_LOOP = "Python loop, 8 bits"
 Runs = Mapping[str, Callable[[], object]]
+
+
+class Limits(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+      repeats: turns of each row.
+      end: on the clock of ``time.perf_counter``; no turn begins after it but a row's first.
+    """
+
+    repeats: int
+    end: float
+
+    def is_time_left(self) -> bool:
+        """Tells whether another turn may begin."""
+        return time.perf_counter() < self.end
 
 
 def make_tree(seed: int) -> PyTree:
@@ -145,44 +166,49 @@ def loop_nanoseconds(entries: list[float], num_bits: int) -> float:
     return 1e9 * (time.perf_counter() - start) / len(entries)
 
 
-def time_in_turn(runs: Runs, num_entries: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Returns what each run takes: median wall and processor time, and the first call's seconds.
+def time_call(run: Callable[[], object]) -> tuple[float, float]:
+    """Returns the wall and the processor seconds of a call, results included."""
+    start, start_processor = time.perf_counter(), time.process_time()
+    result = jax.block_until_ready(run())
+    seconds = time.perf_counter() - start, time.process_time() - start_processor
+    del result
+    return seconds
 
-    The ratio to the copy is the median over turns, each against the copy of its own turn: other
-    work on the machine slows both.
+
+def time_beside_copy(
+    run: Callable[[], object], copy: Callable[[], object], num_entries: int, limits: Limits
+) -> dict[str, float]:
+    """Returns what a run takes: median wall and processor time, and the first call's seconds.
+
+    Run and copy take turns. The ratio is the median over turns, each against the copy of its own
+    turn: other work on the machine slows both. At least one turn is played.
     """
-    seconds, processor, first = {n: [] for n in runs}, {n: [] for n in runs}, {}
-    for repeat in range(repeats + 1):
-        for name, run in runs.items():
-            start, start_processor = time.perf_counter(), time.process_time()
-            result = jax.block_until_ready(run())
-            end, end_processor = time.perf_counter(), time.process_time()
-            del result
-            if repeat:
-                seconds[name].append(end - start)
-                processor[name].append(end_processor - start_processor)
-            else:
-                first[name] = end - start
-    paired = {
-        n: [a / b for a, b in zip(s, seconds["copy"], strict=True)] for n, s in seconds.items()
-    }
+    first, _ = time_call(run)
+    time_call(copy)
+    turns = []
+    while len(turns) < limits.repeats and (not turns or limits.is_time_left()):
+        turns.append((*time_call(copy), *time_call(run)))
+    copy_seconds, copy_processor, seconds, processor = zip(*turns, strict=True)
+    ratios = [a / b for a, b in zip(seconds, copy_seconds, strict=True)]
     return {
-        name: {
-            "nanoseconds_per_entry": 1e9 * statistics.median(seconds[name]) / num_entries,
-            "ratio_to_copy": statistics.median(paired[name]),
-            "processor_ratio_to_copy": statistics.median(processor[name])
-            / statistics.median(processor["copy"]),
-            "first_call_seconds": first[name],
-        }
-        for name in runs
+        "nanoseconds_per_entry": 1e9 * statistics.median(seconds) / num_entries,
+        "ratio_to_copy": statistics.median(ratios),
+        "processor_ratio_to_copy": statistics.median(processor) / statistics.median(copy_processor),
+        "first_call_seconds": first,
+        "turns": len(turns),
     }
 
 
-def main() -> None:
-    """Times every run in turn and writes the JSON beside this file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=9)
-    arguments = parser.parse_args()
+def time_loop(copy_nanoseconds: float, limits: Limits) -> dict[str, float]:
+    """Returns what quantizing one by one in Python takes, with 8 bits."""
+    entries = np.random.default_rng(0).standard_normal(NUM_LOOP_ENTRIES).tolist()
+    loop = statistics.median(loop_nanoseconds(entries, 8) for _ in range(limits.repeats))
+    return {"nanoseconds_per_entry": loop, "ratio_to_copy": loop / copy_nanoseconds}
+
+
+def measure(path: Path, limits: Limits) -> list[str]:
+    """Measures row by row, prints and writes each, and returns the names of those left out."""
+    print(" ".join(str(value) for value in describe_machine().values()), flush=True)
     key, tree = jax.random.key(0), make_tree(0)
     blocks = jax.block_until_ready(jax.jit(tree_to_blocks)(tree))
     num_entries = sum(x.size for x in jax.tree.leaves(tree))
@@ -192,17 +218,38 @@ def main() -> None:
         **tree_runs(key, tree),
         **fedjax_runs(key, tree, blocks),
     }
-    times = time_in_turn(runs, num_entries, arguments.repeats)
-    entries = np.random.default_rng(0).standard_normal(NUM_LOOP_ENTRIES).tolist()
-    loop = statistics.median(loop_nanoseconds(entries, 8) for _ in range(arguments.repeats))
-    ratio = loop / times["copy"]["nanoseconds_per_entry"]
-    times["Python loop, 8 bits"] = {"nanoseconds_per_entry": loop, "ratio_to_copy": ratio}
-    for name, values in times.items():
-        nanoseconds, ratio = values["nanoseconds_per_entry"], values["ratio_to_copy"]
-        print(f"{name:38s} {nanoseconds:9.3f} ns per entry {ratio:9.2f} x a copy")
-    result = {"machine": describe_machine(), "num_parameters": num_entries, "quantize": times}
-    path = Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps(result | {"date": time.strftime("%Y-%m-%d")}, indent=2) + "\n")
+    times, copy = {}, runs["copy"]
+    left_out = [*sorted(runs, key=lambda name: "threefry" in name), PYTHON_LOOP]  # slow ones last
+    for name in [*left_out]:
+        if times and not limits.is_time_left():
+            break
+        if name == PYTHON_LOOP:
+            times[name] = time_loop(times["copy"]["nanoseconds_per_entry"], limits)
+        else:
+            times[name] = time_beside_copy(runs[name], copy, num_entries, limits)
+        left_out.remove(name)
+        print_row(name, times[name])
+        result = {"machine": describe_machine(), "num_parameters": num_entries, "quantize": times}
+        result |= {"not_measured": left_out, "date": time.strftime("%Y-%m-%d")}
+        path.write_text(json.dumps(result, indent=2) + "\n")
+    return left_out
+
+
+def print_row(name: str, values: Mapping[str, float]) -> None:
+    nanoseconds, ratio = values["nanoseconds_per_entry"], values["ratio_to_copy"]
+    print(f"{name:38s} {nanoseconds:9.3f} ns per entry {ratio:9.2f} x a copy", flush=True)
+
+
+def main() -> None:
+    """Measures what fits into the time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=9, help="turns of each row, at least 1")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="limit of the whole")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    arguments = parser.parse_args()
+    limits = Limits(arguments.repeats, time.perf_counter() + arguments.seconds)
+    for name in measure(arguments.output, limits):
+        print(f"{name:38s} not measured")
 
 
 if __name__ == "__main__":
