@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import pkgutil
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ GPU_FLAGS = {"xla_gpu_autotune_level": "2"}
 Level 2 times every algorithm of a convolution or product and takes the fastest, as the default 4
 does, but compares no results of those algorithms with each other, which is most of the work.
 """
-_GPU_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin")
+_GPU_PLUGINS = ("xla_cuda", "xla_rocm")
+"""What modules of the package ``jax_plugins`` begin with, where JAX looks for its platforms."""
 _FLAGS = "XLA_FLAGS"
 
 
@@ -27,8 +29,15 @@ def prepare_platforms() -> None:
     platforms = config.jax_platforms
     if platforms and "cpu" not in platforms.split(","):
         jax.config.update("jax_platforms", f"{platforms},cpu")
-    if platforms != "cpu" and any(map(importlib.util.find_spec, _GPU_PLUGINS)):
+    if platforms != "cpu" and has_gpu_plugin():
         os.environ[_FLAGS] = add_flags(os.environ.get(_FLAGS, ""), GPU_FLAGS)
+
+
+def has_gpu_plugin() -> bool:
+    """Returns whether JAX would find a plugin for a GPU."""
+    spec = importlib.util.find_spec("jax_plugins")
+    modules = pkgutil.iter_modules((spec and spec.submodule_search_locations) or [])
+    return any(module.name.startswith(_GPU_PLUGINS) for module in modules)
 
 
 def add_flags(flags: str, added: dict[str, str]) -> str:

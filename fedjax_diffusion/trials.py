@@ -22,7 +22,7 @@ from fedjax_diffusion.processes import agree
 from fedjax_diffusion.progress import SILENT, Progress
 from fedjax_diffusion.scenario import Scenario
 from fedjax_diffusion.simulator import Simulator
-from fedjax_diffusion.tuning import list_candidates, time_limit
+from fedjax_diffusion.tuning import list_candidates, share_of_run
 
 _REPEATS = 3
 _ROUND_SECONDS = 0.5
@@ -86,8 +86,8 @@ class Trials:
         """
         return count_load(self.learner, self.scenario, compute)
 
-    def time_limit(self, asked: ComputeConfig) -> float:
-        """Returns the seconds that trials of this run may take; 0 where they would not pay."""
+    def share_of_run(self, asked: ComputeConfig) -> float:
+        """Returns the seconds of this run that trials may take; 0 where they would not pay."""
         if asked.tune == "thorough":
             return math.inf
         try:
@@ -99,7 +99,7 @@ class Trials:
         flops *= steps * config.local_work.batch_size
         platform = jax.default_backend()
         num_devices = 1 if platform == "cpu" else self.num_devices  # a CPU's share its cores
-        return time_limit(flops / num_devices, platform, asked.tune_seconds)
+        return share_of_run(flops / num_devices, platform)
 
 
 def count_load(learner: Learner, scenario: Scenario, compute: ComputeConfig) -> ClientLoad:
@@ -112,9 +112,10 @@ def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice
     """Returns the first guess, or a way that trials show to be faster, where these pay.
 
     Every trial is a round of the run's own program. The guess comes first: its compilation is the
-    run's own if it stays. Then, within the limit of time: on a CPU, or if ``thorough``, a table of
-    lowerings, measured one by one, against the guess; other mappings, each with the lowering that
-    suits it; if ``thorough`` with every lowering.
+    run's own if it stays. Then, within a share of the run and ``tune_seconds``: other mappings,
+    each with the lowering that suits it; if ``thorough`` with every lowering. On a CPU, or if
+    ``thorough``, a table of lowerings, measured one by one, comes before them: it may take a share
+    of the run for itself.
 
     Args:
       asked: with its ``auto``.
@@ -122,15 +123,15 @@ def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice
       trials: of the run.
     """
     is_open = AUTO in (asked.client_map, asked.conv) and compute.client_map != "loop"
-    seconds = trials.time_limit(asked) if is_open and asked.tune != "guess" else 0.0
-    if agree(int(seconds > 0)) == 0:
+    share = trials.share_of_run(asked) if is_open and asked.tune != "guess" else 0.0
+    if agree(int(share > 0)) == 0:
         return Choice(compute, trials.learner.make_simulator(compute))
-    race = _Race(trials, seconds)
-    race.enter(compute)
     is_thorough = asked.tune == "thorough"
+    race = _Race(trials, share if is_thorough else min(share, asked.tune_seconds))
+    race.enter(compute)
     takes_table = asked.conv == AUTO and jax.process_count() == 1
     if takes_table and (is_thorough or jax.default_backend() == "cpu") and race.has_time():
-        race.enter(dataclasses.replace(compute, conv=race.measure_convs(compute)))
+        race.enter(dataclasses.replace(compute, conv=race.measure_convs(compute, share)))
     for way in _list_ways(asked, compute, trials, is_thorough):
         race.enter(way)
     return race.finish()
@@ -183,13 +184,15 @@ class _Race:
         elapsed = time.perf_counter() - self._start
         return agree(int(elapsed + self._longest <= self._limit)) == 1
 
-    def measure_convs(self, compute: ComputeConfig) -> Any:
-        """Returns the table of lowerings, as far as the time for it goes."""
+    def measure_convs(self, compute: ComputeConfig, seconds: float) -> Any:
+        """Returns the table of lowerings, as far as its own seconds go."""
         at_once = {"vmap": self._trials.clients_per_device, "chunked": compute.chunk_size or 1}
-        left = self._limit - (time.perf_counter() - self._start) - self._longest
+        start = time.perf_counter()
         with self._trials.progress.watch("trying each convolution's lowerings"):
             num_clients = at_once.get(compute.client_map, 1)
-            return self._trials.learner.measure_convs(compute, num_clients, left)
+            table = self._trials.learner.measure_convs(compute, num_clients, seconds)
+        self._start += time.perf_counter() - start
+        return table
 
     def enter(self, way: ComputeConfig) -> None:
         """Times a way, if there is time for it; the first one always is."""

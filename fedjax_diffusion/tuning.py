@@ -19,20 +19,19 @@ class Candidate(NamedTuple):
     chunk_size: int | None = None
 
 
-def time_limit(training_flops: float, platform: str, most_seconds: float) -> float:
-    """Returns the seconds that trials may take; 0 where they would not pay.
+def share_of_run(training_flops: float, platform: str) -> float:
+    """Returns the seconds of a run that trials may take; 0 where they would not pay.
 
     Args:
       training_flops: of all local steps of the run, on one device.
       platform: as in ``jax.default_backend()``.
-      most_seconds: in any case.
 
-    >>> time_limit(1e13, "cpu", 30.0), time_limit(1e14, "cpu", 30.0), time_limit(1e18, "gpu", 30.0)
-    (0.0, 20.0, 30.0)
+    >>> share_of_run(1e13, "cpu"), share_of_run(1e14, "cpu"), share_of_run(1e14, "gpu")
+    (0.0, 20.0, 0.0)
     """
     expected = training_flops / _TYPICAL_FLOPS.get(platform, _TYPICAL_FLOPS["gpu"])
     share = _SHARE * expected
-    return min(share, most_seconds) if share >= _LEAST_SECONDS else 0.0
+    return share if share >= _LEAST_SECONDS else 0.0
 
 
 def list_candidates(

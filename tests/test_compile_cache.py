@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 SCRIPT = """
@@ -59,3 +60,8 @@ def test_what_jax_was_told_goes_first(environment, folder, tmp_path):
 def test_a_folder_that_cannot_be_made_is_no_reason_to_stop(tmp_path):
     (tmp_path / "file").write_text("")
     assert start(XDG_CACHE_HOME=str(tmp_path / "file"))[:2] == ["7.0", "None"]
+
+
+def test_what_a_gpu_autotunes_is_kept_beside():
+    """JAX's own default; without it every new program times its convolutions again."""
+    assert "autotune" in jax.config.jax_persistent_cache_enable_xla_caches

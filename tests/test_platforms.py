@@ -7,7 +7,13 @@ import sys
 import pytest
 
 from fedjax_diffusion import platforms
-from fedjax_diffusion.platforms import GPU_FLAGS, add_flags, is_out_of_memory, prepare_platforms
+from fedjax_diffusion.platforms import (
+    GPU_FLAGS,
+    add_flags,
+    has_gpu_plugin,
+    is_out_of_memory,
+    prepare_platforms,
+)
 
 SCRIPT = """
 import jax
@@ -62,7 +68,7 @@ def test_a_platform_that_is_not_there_is_one_line(platform, tmp_path):
     ],
 )
 def test_flags_are_set_for_a_gpu_unless_the_user_has(has_plugin, given, expected, monkeypatch):
-    monkeypatch.setattr(platforms.importlib.util, "find_spec", lambda name: has_plugin or None)
+    monkeypatch.setattr(platforms, "has_gpu_plugin", lambda: has_plugin)
     monkeypatch.setattr(platforms.jax.config, "update", lambda *_: None)
     monkeypatch.setattr(type(platforms.jax.config), "jax_platforms", None, raising=False)
     monkeypatch.delenv("XLA_FLAGS", raising=False)
@@ -70,6 +76,14 @@ def test_flags_are_set_for_a_gpu_unless_the_user_has(has_plugin, given, expected
         monkeypatch.setenv("XLA_FLAGS", given)
     prepare_platforms()
     assert os.environ.get("XLA_FLAGS") == expected
+
+
+def test_a_plugin_is_found_where_jax_looks_for_it(tmp_path, monkeypatch):
+    assert not has_gpu_plugin()
+    (tmp_path / "jax_plugins" / "xla_cuda13").mkdir(parents=True)
+    (tmp_path / "jax_plugins" / "xla_cuda13" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert has_gpu_plugin()
 
 
 def test_this_jax_knows_the_flags():

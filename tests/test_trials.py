@@ -151,7 +151,7 @@ def test_a_model_whose_flops_nobody_counts_keeps_the_guess():
 
     scenario = SimpleNamespace(cohort_size=2, num_examples=np.full(2, 8), count_flops=refuse)
     made = Trials(FakeLearner({}), scenario, None, lambda: None)
-    assert made.time_limit(dataclasses.replace(ASKED, tune="auto")) == 0
+    assert made.share_of_run(dataclasses.replace(ASKED, tune="auto")) == 0
 
 
 def test_a_way_is_described_in_words():

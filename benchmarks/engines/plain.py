@@ -34,7 +34,12 @@ def make_ingredients(name: str, num_clients: int, conv, **options):
     dataset = ImageDataset(images, np.zeros(num_examples, np.int32), 10, "noise")
     parts = np.split(np.arange(num_examples), min(num_clients, 64))
     data = make_client_data(dataset, [parts[k % 64] for k in range(num_clients)])
-    unet = UNetConfig(channels=model.channels, channel_multipliers=(1, 1), num_res_blocks=1)
+    unet = UNetConfig(
+        channels=model.channels,
+        channel_multipliers=model.channel_multipliers,
+        num_res_blocks=model.num_res_blocks,
+        attention_resolutions=model.attention_resolutions,
+    )
     denoiser = make_denoiser(unet, model.image_shape, conv=conv, **options)
     loss_fn = functools.partial(
         ddpm_loss, denoiser.apply, make_schedule("linear", NUM_DIFFUSION_STEPS)

@@ -1,6 +1,7 @@
-"""Our U-Net of two levels, written in PyTorch with the same layers and parameters."""
+"""Our U-Net, written in PyTorch with the same layers and parameters, without dropout and labels."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -67,41 +68,92 @@ class SelfAttention(nn.Module):
         return x + self.out(h).reshape(B, H, W, C).permute(0, 3, 1, 2)
 
 
-class UNet(nn.Module):
-    """Two levels, one residual block each on the way down, two on the way up."""
+class Block(nn.Module):
+    """A residual block, with attention behind it where the level has any."""
 
-    def __init__(self, channels: int, image_channels: int):
+    def __init__(self, inputs: int, outputs: int, embedding: int, has_attention: bool):
         super().__init__()
-        C, E = channels, 4 * channels
-        self.channels = C
-        self.embedding_0, self.embedding_1 = started(nn.Linear(C, E)), started(nn.Linear(E, E))
-        self.conv_in, self.conv_down, self.conv_up = (
-            conv_3x3(inputs, C) for inputs in (image_channels, C, C)
-        )
-        self.down = nn.ModuleList(ResidualBlock(C, C, E) for _ in range(2))
-        self.middle = nn.ModuleList(ResidualBlock(C, C, E) for _ in range(2))
-        self.attention = SelfAttention(C)
-        self.up = nn.ModuleList(ResidualBlock(2 * C, C, E) for _ in range(4))
-        self.norm_out = group_norm(C)
-        self.conv_out = conv_3x3(C, image_channels, is_zero=True)
+        self.residual = ResidualBlock(inputs, outputs, embedding)
+        self.attention = SelfAttention(outputs) if has_attention else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Returns [B, outputs, H, W]."""
+        return self.attention(self.residual(x, embedding))
+
+
+class UNet(nn.Module):
+    """As many levels as multipliers; each halves the image of the one before it.
+
+    Args:
+      channels: at full resolution.
+      image_channels: of the image and of the result.
+      channel_multipliers: one entry per level.
+      num_res_blocks: per level on the way down, and one more on the way up.
+      attention_resolutions: heights of the levels with attention; the middle always has it.
+      height: of the image.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        image_channels: int,
+        channel_multipliers: Sequence[int] = (1, 1),
+        num_res_blocks: int = 1,
+        attention_resolutions: Sequence[int] = (),
+        height: int = 32,
+    ):
+        super().__init__()
+        self.channels, E = channels, 4 * channels
+        features = [channels * multiplier for multiplier in channel_multipliers]
+        self.num_res_blocks = num_res_blocks
+        has_attention = [height >> i in attention_resolutions for i in range(len(features))]
+        self.embedding_0 = started(nn.Linear(channels, E))
+        self.embedding_1 = started(nn.Linear(E, E))
+        self.conv_in = conv_3x3(image_channels, channels)
+        self.down, self.down_convs = nn.ModuleList(), nn.ModuleList()
+        self.up, self.up_convs = nn.ModuleList(), nn.ModuleList()
+        width, skips = channels, [channels]
+        for level, outputs in enumerate(features):
+            if level > 0:
+                self.down_convs.append(conv_3x3(width, width))
+                skips.append(width)
+            for _ in range(num_res_blocks):
+                self.down.append(Block(width, outputs, E, has_attention[level]))
+                width = outputs
+                skips.append(width)
+        self.middle = nn.ModuleList(Block(width, width, E, has) for has in (True, False))
+        for level, outputs in reversed(list(enumerate(features))):
+            for _ in range(num_res_blocks + 1):
+                self.up.append(Block(width + skips.pop(), outputs, E, has_attention[level]))
+                width = outputs
+            if level > 0:
+                self.up_convs.append(conv_3x3(width, width))
+        self.norm_out = group_norm(width)
+        self.conv_out = conv_3x3(width, image_channels, is_zero=True)
+
+    def embed(self, t: Tensor) -> Tensor:
+        """Returns what tells every block the step t [B], [B, 4 channels]."""
+        steps = torch.linspace(0.0, -math.log(10000.0), self.channels // 2, device=t.device)
+        angles = t.float()[:, None] * torch.exp(steps)[None, :]
+        embedding = torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return F.silu(self.embedding_1(F.silu(self.embedding_0(embedding))))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Returns eps [B, image channels, H, W] of x [B, image channels, H, W] and t [B]."""
-        frequencies = torch.exp(torch.linspace(0.0, -math.log(10000.0), self.channels // 2))
-        angles = t.float()[:, None] * frequencies[None, :]
-        embedding = torch.cat([angles.sin(), angles.cos()], dim=-1)
-        embedding = F.silu(self.embedding_1(F.silu(self.embedding_0(embedding))))
+        embedding = self.embed(t)
         h = self.conv_in(x)
         skips = [h]
-        h = self.down[0](h, embedding)
-        skips.append(h)
-        h = F.avg_pool2d(self.conv_down(h), 2)
-        skips.append(h)
-        h = self.down[1](h, embedding)
-        skips.append(h)
-        h = self.middle[1](self.attention(self.middle[0](h, embedding)), embedding)
+        for i, block in enumerate(self.down):
+            if i and i % self.num_res_blocks == 0:
+                h = F.avg_pool2d(self.down_convs[i // self.num_res_blocks - 1](h), 2)
+                skips.append(h)
+            h = block(h, embedding)
+            skips.append(h)
+        for block in self.middle:
+            h = block(h, embedding)
         for i, block in enumerate(self.up):
-            if i == 2:
-                h = self.conv_up(F.interpolate(h, scale_factor=2, mode="nearest"))
+            if i and i % (self.num_res_blocks + 1) == 0:
+                conv = self.up_convs[i // (self.num_res_blocks + 1) - 1]
+                h = conv(F.interpolate(h, scale_factor=2.0, mode="nearest"))
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
         return self.conv_out(F.silu(self.norm_out(h)))

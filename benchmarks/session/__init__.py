@@ -1,0 +1,1 @@
+"""The parts of the accelerator session, each a process that ``accelerator_session.py`` starts."""

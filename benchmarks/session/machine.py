@@ -1,0 +1,24 @@
+"""The machine of a session, as a line of JSON, asked for in a process of its own.
+
+    python -m benchmarks.session.machine
+
+The process that starts the parts must not start a backend: it would keep the device's memory.
+"""
+
+import importlib.metadata
+import json
+
+from fedjax_diffusion.hardware import describe_machine
+
+
+def main() -> None:
+    """Prints the machine, and the version of PyTorch or None."""
+    try:
+        torch = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        torch = None
+    print(json.dumps({**describe_machine(), "torch": torch}))
+
+
+if __name__ == "__main__":
+    main()
