@@ -184,7 +184,7 @@ def get_config() -> ConfigDict:
             "dtype": "float32",  # of the network's computation: float32 | bfloat16
             "remat": False,  # compute activations again in the backward pass: less memory, slower
             "tune": "auto",  # what decides "auto": guess (a table) | auto (few trials) | thorough
-            "tune_seconds": 30.0,  # trials of tune = "auto" take no longer
+            "tune_seconds": 30.0,  # whole rounds tried by tune = "auto" take no longer
         }
     )
     config.sampling = ConfigDict(

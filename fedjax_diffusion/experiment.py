@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import logging
 from typing import NamedTuple
 
 import jax
@@ -26,7 +25,6 @@ from fedjax_diffusion.data import (
     partition,
 )
 from fedjax_diffusion.federated import empty_memory
-from fedjax_diffusion.guesses import HEAVY, ClientLoad
 from fedjax_diffusion.hardware import (
     AUTO,
     ComputeConfig,
@@ -48,8 +46,6 @@ from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
 from fedjax_diffusion.trials import Trials, count_load, describe_way, tune
 from fedjax_diffusion.types import Key, Params
 from fedjax_diffusion.workload import Workload
-
-_LOG = logging.getLogger(__name__)
 
 
 class Experiment(NamedTuple):
@@ -117,7 +113,7 @@ def build(
     image_shape = dataset.images.shape[1:]
     draw_conditions = scenario.make_draw_conditions()
     unplaced = Learner(config, image_shape, scenario.quantization, mesh=None)
-    guess_load = functools.partial(_guess_load, unplaced, scenario, asked)
+    guess_load = functools.partial(count_load, unplaced, scenario, asked)
     compute = resolve(asked, cohort_size, dataset.images.nbytes, count_load=guess_load)
     mesh = make_mesh(int(compute.cpu_devices))
     data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
@@ -170,18 +166,9 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
             lighter_settings = f"compute.client_map={lighter.client_map}{size}{remat}"
         raise DeviceMemoryError(
             f"a round does not fit into the device's memory ({describe_way(compute)}); set "
-            f"{lighter_settings}"
+            f"{lighter_settings} and choose another --workdir"
         )
     return experiment.use(lighter)
-
-
-def _guess_load(learner: Learner, scenario: Scenario, asked: ComputeConfig) -> ClientLoad:
-    """Returns the load of one client; where its FLOPs cannot be counted, one at a time is safe."""
-    try:
-        return count_load(learner, scenario, asked)
-    except ValueError as error:
-        _LOG.warning("clients are mapped one by one: %s", error)
-        return HEAVY
 
 
 def check_config(config: Config) -> None:
@@ -246,7 +233,8 @@ def _check_options(
     if not quantization.error_feedback:
         return
     memory = jax.eval_shape(lambda: empty_memory(quantization, params, num_clients))
-    needed, there = num_devices * memory.size * memory.dtype.itemsize, count_memory_bytes()
+    num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
+    needed, there = num_copies * memory.size * memory.dtype.itemsize, count_memory_bytes()
     if needed > there // 2:
         raise ValueError(
             f"quantization.error_feedback keeps a model per client, {needed / 2**30:.1f} GiB for "

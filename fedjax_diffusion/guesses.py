@@ -54,7 +54,7 @@ GUESSES = (
     ),
     Guess(
         "gpu",
-        3e10,
+        2e10,
         "vmap",
         "stock",
         "matmul",
@@ -70,12 +70,12 @@ GUESSES = (
         "NVIDIA H100, 2026-11-26, 4.24 M at 32x32 (3.8e11 FLOPs), ms per client-step: map with "
         "stock 4.64, PyTorch 13.3; vmap and chunked not measured",
     ),
-    Guess("tpu", 3e10, "vmap", "stock", "matmul", "not measured: as on a GPU"),
+    Guess("tpu", 2e10, "vmap", "stock", "matmul", "not measured: as on a GPU"),
     Guess("tpu", math.inf, "map", "stock", "stock", "not measured: as on a GPU"),
     Guess("", math.inf, "map", "stock", "stock", "not measured"),
 )
 """The table, the first line that fits holds. Between 1.3e9 and 3.8e11 FLOPs nothing was measured on
-a GPU; the border lies at their geometric mean."""
+a GPU; the border lies near their geometric mean."""
 
 
 def find_guess(platform: str, step_flops: float) -> Guess:

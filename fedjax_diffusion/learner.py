@@ -135,12 +135,22 @@ class Learner:
         Args:
           compute: its precision and ``remat``.
         """
+        kept, model = self._count_kept_bytes(compute)
+        return int(1.5 * kept) + _MODEL_COPIES * model
+
+    def _count_kept_bytes(self, compute: ComputeConfig) -> tuple[int, int]:
+        """Returns the bytes that a step keeps for its gradient, and those of the model among them.
+
+        Args:
+          compute: its precision and ``remat``.
+        """
         loss_fn, params, batch, key = self._make_step(dataclasses.replace(compute, conv="stock"))
         kept = jax.eval_shape(lambda p, b, k: jax.vjp(loss_fn, p, b, k)[1], params, batch, key)
-        num_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves((kept, batch.images)))
-        return int(1.5 * num_bytes) + _MODEL_COPIES * 4 * sum(
-            x.size for x in jax.tree.leaves(params)
+        kept_bytes, model_bytes = (
+            sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+            for tree in ((kept, batch.images), params)
         )
+        return kept_bytes, model_bytes
 
     def measure_convs(
         self, compute: ComputeConfig, num_clients: int, seconds: float = math.inf
@@ -186,17 +196,18 @@ class Learner:
             self.schedule,
             self.image_shape,
             make_local_mesh(self.mesh),
-            functools.partial(self._count_sampling_batches, compute),
+            functools.cache(functools.partial(self._count_sampling_batches, compute)),
         )
 
     def _count_sampling_batches(self, compute: ComputeConfig) -> int:
         """Returns the batches of images that a device draws at once.
 
-        One on a CPU, which is full of it; on others as many as take an eighth of the memory, were
-        they trained on.
+        One on a CPU, which is full of it; on others as many as take an eighth of the memory, if
+        they took what training keeps of an image.
         """
         if jax.default_backend() == "cpu":
             return 1
-        bytes_per_image = self.count_client_bytes(compute) / self.config.local_work.batch_size
+        kept, model = self._count_kept_bytes(dataclasses.replace(compute, remat=False))
+        bytes_per_image = max(kept - model, 1) / self.config.local_work.batch_size
         fitting = count_memory_bytes() / 8 / bytes_per_image / SAMPLING_BATCH
         return int(min(max(fitting, 1), _MAX_SAMPLING_BATCHES))

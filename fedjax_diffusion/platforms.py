@@ -7,12 +7,13 @@ import pkgutil
 from typing import Any
 
 import jax
+from jax._src import xla_bridge  # nothing public tells whether JAX has started
 
 GPU_FLAGS = {"xla_gpu_autotune_level": "2"}
 """Flags of XLA that a GPU run sets unless the user's ``XLA_FLAGS`` name them.
 
 Level 2 times every algorithm of a convolution or product and takes the fastest, as the default 4
-does, but compares no results of those algorithms with each other, which is most of the work.
+does, but does not compare their results with each other.
 """
 _GPU_PLUGINS = ("xla_cuda", "xla_rocm")
 """What modules of the package ``jax_plugins`` begin with, where JAX looks for its platforms."""
@@ -25,12 +26,18 @@ def prepare_platforms() -> None:
     ``JAX_PLATFORMS=cuda`` alone leaves out the CPU, on which the allocator and the channel are
     computed and FLOPs are counted. Changes nothing once JAX has started.
     """
-    config: Any = jax.config  # its flags are made at run time
-    platforms = config.jax_platforms
+    if xla_bridge.backends_are_initialized():
+        return
+    platforms = _read_platforms()
     if platforms and "cpu" not in platforms.split(","):
         jax.config.update("jax_platforms", f"{platforms},cpu")
     if platforms != "cpu" and has_gpu_plugin():
         os.environ[_FLAGS] = add_flags(os.environ.get(_FLAGS, ""), GPU_FLAGS)
+
+
+def _read_platforms() -> str:
+    config: Any = jax.config  # its flags are made at run time
+    return config.jax_platforms or ""
 
 
 def has_gpu_plugin() -> bool:
@@ -64,7 +71,7 @@ def cpu_device() -> Any:
       ValueError: JAX finds no device of ``JAX_PLATFORMS``, or was started without the CPU.
     """
     prepare_platforms()
-    asked = os.environ.get("JAX_PLATFORMS", "")
+    asked = os.environ.get("JAX_PLATFORMS") or _read_platforms()
     try:
         device, platform, reason = jax.local_devices(backend="cpu")[0], jax.default_backend(), ""
     except RuntimeError as error:
@@ -80,4 +87,4 @@ def cpu_device() -> Any:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error of JAX says that a device has no memory left."""
-    return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

@@ -1,6 +1,7 @@
 """Playing a round from the host: plan, step, record, and prepare the next one meanwhile."""
 
 import functools
+import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -78,13 +79,15 @@ def play_first_round(
         way = describe_way(experiment.compute)
         compiling = functools.partial(progress.watch, f"compiling the round: {way}")
         try:
-            new = experiment.simulator.init(experiment.run_key, experiment.data)
+            with progress.watch("compiling the model's start"):
+                new = experiment.simulator.init(experiment.run_key, experiment.data)
             state = checkpoints.restore_latest(new) or new
             return experiment, *play(experiment, state, None, compiling=compiling)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        new = state = None  # the next try needs their memory
+        new = state = None
+        gc.collect()  # the next try needs the memory of this one
         lighter = lighten_experiment(experiment)
         change = f"out of the device's memory: {way}; now {describe_way(lighter.compute)}"
         progress.tell(change)

@@ -13,6 +13,7 @@ from fedjax_diffusion.config import Config
 from fedjax_diffusion.data import ImageDataset, load_images
 from fedjax_diffusion.data_report import identify
 from fedjax_diffusion.evaluation import MIN_SAMPLES
+from fedjax_diffusion.platforms import cpu_device
 from fedjax_diffusion.quality import (
     MEASURE_VERSION,
     EvaluationConfig,
@@ -90,6 +91,7 @@ def evaluate_folder(folder: str | Path, config: Config) -> dict[str, Any]:
     Raises:
       ValueError: there are too few PNGs, or one is not as the data set's images.
     """
+    cpu_device()  # a platform that is not there is named first
     settings = EvaluationConfig(**config.evaluation)
     dataset = load_images(**config.data)
     images = read_pngs(Path(folder), dataset.images.shape[1:])

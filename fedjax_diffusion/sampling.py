@@ -118,7 +118,6 @@ def make_draw_samples(
     draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
     draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
     num_devices, placement = (1, None) if mesh is None else (mesh.size, NamedSharding(mesh, P()))
-    total = -(-config.num_samples // batch_size)
 
     def draw(
         run_key: Key,
@@ -127,16 +126,16 @@ def make_draw_samples(
         on_progress: Callable[[int], object] | None = None,
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
+        _check_labels(labels, num_classes, config.num_samples)
         key = stream_key(run_key, Stream.SAMPLE, counter)
         params = jax.device_put(jax.device_get(params), placement)
-        _check_labels(labels, num_classes, config.num_samples)
 
         def draw_numbers(numbers: np.ndarray) -> np.ndarray:
             asked = _label(labels, num_classes, numbers, batch_size)
             return np.asarray(draw_batches(step_keys(key, jnp.asarray(numbers)), asked, params))
 
-        images: list[np.ndarray] = []
-        for drawn in _draw_in_turn(draw_numbers, total, num_devices, count_batches()):
+        images, total = [], -(-config.num_samples // batch_size)
+        for drawn in _draw_in_turn(draw_numbers, total, num_devices, count_batches):
             images.append(drawn)
             if on_progress is not None:
                 on_progress(min(config.num_samples, sum(map(len, images))))
@@ -146,7 +145,10 @@ def make_draw_samples(
 
 
 def _draw_in_turn(
-    draw: Callable[[np.ndarray], np.ndarray], total: int, num_devices: int, at_once: int
+    draw: Callable[[np.ndarray], np.ndarray],
+    total: int,
+    num_devices: int,
+    count_batches: Callable[[], int],
 ) -> Iterator[np.ndarray]:
     """Yields the images of batches 0..total-1 and some more, so that every call is as large.
 
@@ -154,9 +156,11 @@ def _draw_in_turn(
       draw: ``draw(numbers int32 [n]) -> images``, of n batches.
       total: batches, >= 1.
       num_devices: that share a call.
-      at_once: batches of a device in a call; half as many where they do not fit into its memory.
+      count_batches: returns those of a device in a call; half as many where they do not fit.
     """
-    done, at_once = 0, min(at_once, -(-total // num_devices))
+    at_once = count_batches() if total > num_devices else 1
+    done, num_calls = 0, -(-total // (num_devices * at_once))
+    at_once = -(-total // (num_devices * num_calls))
     while done < total:
         numbers = done + np.arange(num_devices * at_once, dtype=np.int32)
         try:

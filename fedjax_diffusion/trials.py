@@ -1,6 +1,7 @@
 """Trials of ways to use the machine, with the run's own program."""
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 from fedjax_diffusion.data import ClientData, CohortData, StreamedClients
 from fedjax_diffusion.diffusion import CONV_LOWERINGS
 from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.guesses import AT_ONCE, ClientLoad
+from fedjax_diffusion.guesses import AT_ONCE, HEAVY, ClientLoad
 from fedjax_diffusion.hardware import AUTO, ComputeConfig, count_memory_bytes, resolve
 from fedjax_diffusion.learner import Learner
 from fedjax_diffusion.platforms import is_out_of_memory
@@ -24,6 +25,7 @@ from fedjax_diffusion.scenario import Scenario
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.tuning import list_candidates, share_of_run
 
+_LOG = logging.getLogger(__name__)
 _REPEATS = 3
 _ROUND_SECONDS = 0.5
 """A timed round has so many local steps that it lasts about so long, as far as the run has them."""
@@ -78,14 +80,6 @@ class Trials:
         work = LocalWork(**self.learner.config.local_work)
         return max(1, round(float(work.num_steps(self.scenario.num_examples).mean())))
 
-    def count_load(self, compute: ComputeConfig) -> ClientLoad:
-        """Returns the load of one client.
-
-        Raises:
-          ValueError: the model's FLOPs cannot be counted.
-        """
-        return count_load(self.learner, self.scenario, compute)
-
     def share_of_run(self, asked: ComputeConfig) -> float:
         """Returns the seconds of this run that trials may take; 0 where they would not pay."""
         if asked.tune == "thorough":
@@ -103,8 +97,12 @@ class Trials:
 
 
 def count_load(learner: Learner, scenario: Scenario, compute: ComputeConfig) -> ClientLoad:
-    """Returns the load of one client; raises ValueError if its FLOPs cannot be counted."""
-    flops = scenario.count_flops() * learner.config.local_work.batch_size
+    """Returns the load of one client, ``HEAVY`` where the model's FLOPs cannot be counted."""
+    try:
+        flops = scenario.count_flops() * learner.config.local_work.batch_size
+    except ValueError as error:
+        _LOG.warning("clients are mapped one by one: %s", error)
+        return HEAVY
     return ClientLoad(flops, learner.count_client_bytes(compute))
 
 
@@ -127,13 +125,18 @@ def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice
     if agree(int(share > 0)) == 0:
         return Choice(compute, trials.learner.make_simulator(compute))
     is_thorough = asked.tune == "thorough"
-    race = _Race(trials, share if is_thorough else min(share, asked.tune_seconds))
+    others = _list_ways(asked, compute, trials, is_thorough)
+    is_measurable = asked.conv == AUTO and jax.process_count() == 1
+    has_table = is_measurable and (is_thorough or jax.default_backend() == "cpu")
+    if not others and not has_table:
+        return Choice(compute, trials.learner.make_simulator(compute))
+    race = _Race(trials, share if is_thorough else min(share, asked.tune_seconds), has_table)
     race.enter(compute)
-    takes_table = asked.conv == AUTO and jax.process_count() == 1
-    if takes_table and (is_thorough or jax.default_backend() == "cpu") and race.has_time():
+    if has_table:
         race.enter(dataclasses.replace(compute, conv=race.measure_convs(compute, share)))
-    for way in _list_ways(asked, compute, trials, is_thorough):
-        race.enter(way)
+    for way in others:
+        if race.has_time():
+            race.enter(way)
     return race.finish()
 
 
@@ -151,7 +154,7 @@ def _list_ways(
             resolve(
                 dataclasses.replace(compute, conv=asked.conv, **mapping._asdict()),
                 trials.cohort_size,
-                count_load=lambda: trials.count_load(asked),
+                count_load=lambda: count_load(trials.learner, trials.scenario, asked),
             )
             for mapping in mappings
         ]
@@ -170,10 +173,16 @@ def describe_way(compute: ComputeConfig) -> str:
 
 
 class _Race:
-    """Ways that are timed one after the other, within a limit of time."""
+    """Ways that are timed one after the other, within a limit of time.
 
-    def __init__(self, trials: Trials, seconds: float):
-        self._trials, self._limit = trials, seconds
+    Args:
+      trials: of the run.
+      seconds: the limit.
+      has_table: a table of lowerings is tried whatever the time.
+    """
+
+    def __init__(self, trials: Trials, seconds: float, has_table: bool):
+        self._trials, self._limit, self._has_table = trials, seconds, has_table
         self._start, self._longest = time.perf_counter(), 0.0
         self._entered: list[tuple[Choice, float]] = []
         self._num_steps: int | None = None
@@ -195,9 +204,7 @@ class _Race:
         return table
 
     def enter(self, way: ComputeConfig) -> None:
-        """Times a way, if there is time for it; the first one always is."""
-        if self._entered and not self.has_time():
-            return
+        """Times a way. Of the first one the time is left out if no other can follow."""
         start, choice = time.perf_counter(), Choice(way, self._trials.learner.make_simulator(way))
         with self._trials.progress.watch(f"trying {describe_way(way)}"):
             self._entered.append((choice, self._time(choice.simulator)))
@@ -207,7 +214,7 @@ class _Race:
         """Returns the fastest way, the same one in every process."""
         seconds = [time if i else _GAIN * time for i, (_, time) in enumerate(self._entered)]
         choice, taken = self._entered[agree(min(range(len(seconds)), key=seconds.__getitem__))]
-        if len(seconds) > 1:
+        if len(seconds) > 1 and taken < math.inf:
             self._trials.progress.tell(
                 f"chosen of {len(seconds)}: {describe_way(choice.compute)}; a round of "
                 f"{self._num_steps} local steps in {taken:.3g} s"
@@ -232,10 +239,13 @@ class _Race:
             state = simulator.init(run_key, trials.data)
             play(1)  # compiles
             if self._num_steps is None:
+                self._longest = time.perf_counter() - self._start
+                if not self._has_table and not self.has_time():
+                    return 0.0
                 num_steps = int(_ROUND_SECONDS / max(play(1), 1e-9))
                 self._num_steps = agree(min(max(num_steps, 1), trials.num_steps))
             return min(play(self._num_steps) for _ in range(_REPEATS))
         except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or jax.process_count() > 1:
                 raise
             return math.inf

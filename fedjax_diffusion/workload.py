@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import roofline
 
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
@@ -123,6 +122,8 @@ def _count_by_xla(function: Callable, *shapes: PyTree) -> float | None:
 def _count_by_shapes(function: Callable, *shapes: PyTree) -> float:
     """Returns the FLOPs of every operation before any is fused, added up from their shapes."""
     try:
+        from jax.experimental import roofline  # may move: nothing else depends on it
+
         _, counted = roofline.roofline(function)(*shapes)
     except Exception as error:
         raise ValueError(

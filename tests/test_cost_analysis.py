@@ -1,13 +1,16 @@
 """A backend that counts nothing, or refuses to: every command goes on, and says so in one line."""
 
 import logging
+from pathlib import Path
 
 import jax
 import pytest
 
 from fedjax_diffusion import run_quality, tuning
 from fedjax_diffusion.cli import main
-from fedjax_diffusion.diffusion import UNetConfig, make_schedule
+from fedjax_diffusion.compare import folder
+from fedjax_diffusion.compare.rows import read_run
+from fedjax_diffusion.diffusion import UNetConfig, conv_choice, make_schedule
 from fedjax_diffusion.scenario import _count_flops
 from tests.study.test_folder import OVERRIDES
 from tests.test_run_quality import pixels_as_features
@@ -15,7 +18,11 @@ from tests.tiny import FLAGS
 
 STUDY = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
 COUNTED = [*FLAGS, "--config.num_rounds=1", "--config.workload.cycles_per_example=None"]
-COUNTED += ["--config.allocator.time_budget_seconds=1000"]
+COUNTED += [
+    "--config.allocator.time_budget_seconds=1000",
+    "--config.allocator.opponents=('full_precision', 'full_precision:max_frequency')",
+    "--config.evaluation.num_samples=24",
+]
 
 
 def refuse(self):
@@ -46,15 +53,12 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
     caplog.set_level(logging.WARNING)
     schemes = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
-    compared = [
-        "--config.compare.num_seeds=2",
-        f"--config.compare.schemes={schemes}",
-        "--config.evaluation.num_samples=24",
-        "--config.allocator.opponents=('full_precision', 'full_precision:max_frequency')",
-    ]
+    compared = ["--config.compare.num_seeds=2", f"--config.compare.schemes={schemes}"]
+    # A comparison counts before it plays; its runs are as the one above.
+    monkeypatch.setattr(folder, "_play", lambda play, *_: read_run(Path("runs/digits"), play))
     assert main(["run", *COUNTED]) == 0
     assert main(["sample", "--workdir=runs/digits", "--num_samples=2"]) == 0
-    assert main(["evaluate", "--workdir=runs/digits", "--num_samples=24"]) == 0
+    assert main(["evaluate", "--workdir=runs/digits"]) == 0
     assert main(["compare", *COUNTED, *compared]) == 0
     assert main(["study", *STUDY, "--config.workload.cycles_per_example=None"]) == 0
     assert "counted from the shapes" in caplog.text
@@ -62,18 +66,21 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
 
 
 @pytest.mark.parametrize("counts_nothing", [lambda self: None], indirect=True)
-def test_trials_go_on(counts_nothing, tmp_path, monkeypatch):
+def test_trials_go_on(counts_nothing, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tuning, "_LEAST_SECONDS", 0.0)
     monkeypatch.setattr(tuning, "_SHARE", 1e9)
-    flags = ["--config.compute.tune_seconds=0.001", f"--workdir={tmp_path / 'run'}"]
+    monkeypatch.setattr(conv_choice, "_fastest", lambda *_: "rows")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    flags = ["--config.compute.client_map=map", f"--workdir={tmp_path / 'run'}"]
     assert main(["run", *COUNTED, *flags]) == 0
+    assert "chosen of 2: clients by map" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
 def test_where_not_even_shapes_count_it_is_one_line_if_it_is_needed(
     counts_nothing, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("fedjax_diffusion.workload.roofline.roofline", refuse)
+    monkeypatch.setattr("jax.experimental.roofline.roofline", refuse)
     workdir = f"--workdir={tmp_path / 'run'}"
     assert main(["run", *COUNTED, workdir]) == 2
     error = capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_a_way_that_was_asked_for_is_not_changed_but_the_next_one_named(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "does not fit into the device's memory (clients by vmap, " in error
-    assert "set compute.client_map=map" in error
+    assert "set compute.client_map=map and choose another --workdir" in error
     assert len(small_device) == 1
 
 
@@ -110,8 +110,8 @@ def test_batches_of_images_are_halved_until_they_fit():
             raise jax.errors.JaxRuntimeError(OUT_OF_MEMORY)
         return numbers
 
-    drawn = np.concatenate([*_draw_in_turn(draw, 9, 2, 8)])
+    drawn = np.concatenate([*_draw_in_turn(draw, 9, 2, lambda: 8)])
     assert sizes == [10, 4, 4, 4]
     np.testing.assert_array_equal(drawn[:9], np.arange(9))
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        list(_draw_in_turn(draw, 99, 5, 1))
+        list(_draw_in_turn(draw, 99, 5, lambda: 1))

@@ -49,10 +49,13 @@ def test_the_allocator_has_its_cpu_where_an_accelerator_alone_was_asked_for():
     assert answer.stdout.split() == ["fake", "2", "fake,cpu"], answer.stderr
 
 
-@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
-def test_a_platform_that_is_not_there_is_one_line(platform, tmp_path):
+@pytest.mark.parametrize(
+    ("platform", "command"), [("cuda", "run"), ("nonsense", "evaluate"), ("tpu", "study")]
+)
+def test_a_platform_that_is_not_there_is_one_line(platform, command, tmp_path):
     workdir = tmp_path / "run"
-    answer = start("-m", "fedjax_diffusion", "run", f"--workdir={workdir}", JAX_PLATFORMS=platform)
+    place = f"--images={tmp_path}" if command == "evaluate" else f"--workdir={workdir}"
+    answer = start("-m", "fedjax_diffusion", command, place, JAX_PLATFORMS=platform)
     assert answer.returncode == 2
     assert answer.stderr.startswith(f"fedjax-diffusion: JAX_PLATFORMS={platform}: JAX finds no")
     assert answer.stderr.count("\n") == 1
@@ -69,13 +72,22 @@ def test_a_platform_that_is_not_there_is_one_line(platform, tmp_path):
 )
 def test_flags_are_set_for_a_gpu_unless_the_user_has(has_plugin, given, expected, monkeypatch):
     monkeypatch.setattr(platforms, "has_gpu_plugin", lambda: has_plugin)
-    monkeypatch.setattr(platforms.jax.config, "update", lambda *_: None)
-    monkeypatch.setattr(type(platforms.jax.config), "jax_platforms", None, raising=False)
+    monkeypatch.setattr(platforms, "_read_platforms", lambda: "")
+    monkeypatch.setattr(platforms.xla_bridge, "backends_are_initialized", lambda: False)
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
     prepare_platforms()
     assert os.environ.get("XLA_FLAGS") == expected
+
+
+def test_nothing_is_changed_once_jax_has_started(monkeypatch):
+    """Neither what is recorded nor what other processes would inherit."""
+    monkeypatch.setattr(platforms, "has_gpu_plugin", lambda: True)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    platforms.jax.devices()
+    prepare_platforms()
+    assert "XLA_FLAGS" not in os.environ
 
 
 def test_a_plugin_is_found_where_jax_looks_for_it(tmp_path, monkeypatch):
@@ -95,4 +107,5 @@ def test_this_jax_knows_the_flags():
 
 def test_running_out_of_memory_is_told_from_other_failures():
     assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Failed to allocate 5 bytes"))
+    assert is_out_of_memory(RuntimeError("INTERNAL: CUDA_ERROR_OUT_OF_MEMORY: out of memory"))
     assert not is_out_of_memory(RuntimeError("INTERNAL: no memory of this"))

@@ -78,7 +78,7 @@ def test_several_batches_at_once_are_the_same_images(num_devices, denoiser):
     mesh = make_mesh(num_devices)
     draw = make_draw_samples(config, denoiser, SCHEDULE, SHAPE, mesh, lambda: 4)
     at_once = draw(key, PARAMS, 5, progress.append)
-    assert progress == ([128, 256, 300] if num_devices == 1 else [256, 300])
+    assert progress == ([128, 256, 300] if num_devices == 1 else [192, 300])
     np.testing.assert_allclose(at_once.astype(int), one_by_one.astype(int), atol=1)
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from fedjax_diffusion import load_run, run, trials, tuning
 from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.diffusion import conv_choice
+from fedjax_diffusion.guesses import HEAVY
 from fedjax_diffusion.hardware import ComputeConfig
 from fedjax_diffusion.progress import Progress
 from fedjax_diffusion.simulator import Simulator
@@ -98,12 +99,12 @@ def test_the_guess_stays_unless_another_way_is_clearly_faster(known_times):
     assert tried_with({"map plain": math.inf, "map table": 1e9}, client_map="map")[0] != "map plain"
 
 
-def race_of(step):
-    """Returns the time of a simulator with this step."""
+def race_of(step, seconds=math.inf, has_table=False):
+    """Returns the time of a first simulator with this step."""
     learner = FakeLearner({})
     scenario = SimpleNamespace(run_key=None, cohort_size=None, num_examples=np.full(5, 8))
     made = Trials(learner, scenario, None, lambda: CohortData(None, np.arange(5)))
-    return trials._Race(made, math.inf)._time(Simulator(lambda key, data: 7, step))
+    return trials._Race(made, seconds, has_table)._time(Simulator(lambda key, data: 7, step))
 
 
 def test_a_round_that_does_not_fit_takes_forever_and_other_failures_are_not_hidden():
@@ -125,7 +126,10 @@ def test_a_timed_round_has_all_clients_at_8_bits_and_no_more_steps_than_the_run(
         asked.append((state, allocation.num_bits.tolist(), cohort.tolist(), num_steps.tolist()))
         return state, jnp.zeros(())
 
-    assert 0 < race_of(step) < 1
+    assert race_of(step, seconds=0.0) == 0, "compiled, and not timed where no other can follow"
+    assert len(asked) == 1
+    asked.clear()
+    assert 0 < race_of(step, seconds=0.0, has_table=True) < 1
     assert asked == [(7, [8] * 5, [0, 1, 2, 3, 4], [1] * 5)] * 5
 
 
@@ -133,6 +137,8 @@ def test_trials_end_with_their_time(known_times, monkeypatch):
     monkeypatch.setattr(tuning, "_LEAST_SECONDS", 0.0)
     monkeypatch.setattr(tuning, "_SHARE", math.inf)
     _, made = tried_with({}, tune="auto", tune_seconds=1e-9)
+    assert made == ["map plain", "map table"], "the table has time of its own"
+    _, made = tried_with({}, tune="auto", tune_seconds=1e-9, conv="plain")
     assert made == ["map plain"]
     _, made = tried_with({}, tune="auto", tune_seconds=60.0)
     assert made == ["map plain", "map table", "chunked4 matmul", "vmap matmul"]
@@ -145,13 +151,16 @@ def test_nothing_is_tried_where_it_does_not_pay_or_nothing_is_open(known_times, 
     assert tried_with({"map plain": math.nan}, **asked)[1] == ["map plain"]
 
 
-def test_a_model_whose_flops_nobody_counts_keeps_the_guess():
+def test_a_model_whose_flops_nobody_counts_keeps_the_guess_and_trains_one_at_a_time(caplog):
     def refuse():
         raise ValueError("cannot be counted")
 
     scenario = SimpleNamespace(cohort_size=2, num_examples=np.full(2, 8), count_flops=refuse)
     made = Trials(FakeLearner({}), scenario, None, lambda: None)
-    assert made.share_of_run(dataclasses.replace(ASKED, tune="auto")) == 0
+    asked = dataclasses.replace(ASKED, tune="auto")
+    assert made.share_of_run(asked) == 0
+    assert trials.count_load(made.learner, scenario, asked) == HEAVY
+    assert "clients are mapped one by one: cannot be counted" in caplog.text
 
 
 def test_a_way_is_described_in_words():

@@ -1,4 +1,4 @@
-"""What the compilation of the large model spends, by flags, lowerings and caches.
+"""The compilation of the large model, by flags, lowerings and caches.
 
 python -m benchmarks.session.compile --output=FOLDER [--tiny]
 """

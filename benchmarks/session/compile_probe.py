@@ -2,12 +2,13 @@
 
     python -m benchmarks.session.compile_probe MODEL step|round CONV
 
-``step`` is the loss with its gradient, ``round`` a whole round of ``map``. Flags of XLA and the
-caches come from the environment.
+``step`` is the loss with its gradient and the optimizer, ``round`` a whole round of ``map``. Flags
+of XLA and the caches come from the environment.
 """
 
 import collections
 import json
+import os
 import re
 import sys
 import time
@@ -20,7 +21,7 @@ import numpy as np
 
 from benchmarks.session.cases import Case, make_case, make_way
 from benchmarks.session.turns import count_compile_seconds, make_step
-from fedjax_diffusion.platforms import read_flags
+from fedjax_diffusion.platforms import prepare_platforms, read_flags
 from fedjax_diffusion.types import Key
 
 _OPERATION = re.compile(r"stablehlo\.(convolution|dot_general|while)\b")
@@ -62,7 +63,9 @@ def play_round(case: Case, conv: str) -> None:
 def main(model: str, program: str, conv: str) -> None:
     """Prints seconds of lowering and compiling, and the numbers of operations."""
     flags = read_flags()
-    jax.devices()  # starts with these flags: the package adds others to what has not started
+    prepare_platforms()
+    os.environ["XLA_FLAGS"] = flags  # these alone, without what the package adds
+    jax.devices()
     case = make_case(model, 2, 1)
     start, compiled = time.perf_counter(), count_compile_seconds()
     counts = {}

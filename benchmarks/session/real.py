@@ -21,7 +21,7 @@ SETTINGS = {
     "sampling.every_rounds": 5,
 }
 METHODS = {"on demand": "on_demand", "full precision": "full_precision"}
-LIMIT = 240.0
+LIMIT = 200.0
 """Seconds of each."""
 
 

@@ -18,7 +18,7 @@ from benchmarks.session.turns import make_round, make_scan, make_steps, time_tur
 from fedjax_diffusion.data import make_load_resident
 from fedjax_diffusion.hardware import ComputeConfig, resolve
 from fedjax_diffusion.platforms import prepare_platforms
-from fedjax_diffusion.trials import Trials, describe_way, tune
+from fedjax_diffusion.trials import Trials, count_load, describe_way, tune
 
 MODEL, TINY_MODEL = "0.27M-8x8", "tiny-8x8"
 CLIENTS = (8, 64, 512)
@@ -34,8 +34,9 @@ def measure_auto(case: Case, num_turns: int) -> Values:
     cohort = np.arange(case.num_clients, dtype=np.int32)
     load_first = functools.partial(make_load_resident(case.data), cohort)
     trials = Trials(case.learner, case.scenario, case.data, load_first)
+    load = functools.partial(count_load, case.learner, case.scenario, asked)
     start = time.perf_counter()
-    guess = resolve(asked, case.num_clients, count_load=lambda: trials.count_load(asked))
+    guess = resolve(asked, case.num_clients, count_load=load)
     choice = tune(asked, guess, trials)
     chosen = {
         "tuning_seconds": time.perf_counter() - start,

@@ -66,7 +66,8 @@ def make_step(case: Case, compute: ComputeConfig) -> tuple[Callable, Callable]:
     """Returns ``start(key)`` and ``step(carry, data, row, i)`` of one model, without federation."""
     denoiser = case.learner.make_denoiser(compute)
     loss_fn = functools.partial(ddpm_loss, denoiser.apply, case.learner.schedule)
-    optimizer = make_optimizer(OptimizerConfig(**case.config.client_optimizer))
+    is_flat = jax.default_backend() != "cpu"  # as in a run
+    optimizer = make_optimizer(OptimizerConfig(**case.config.client_optimizer), is_flat=is_flat)
     key = seed_to_key(0)
 
     def start(key: Array) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion.diffusion.conv import CONVS, KERNEL_BARS, ConvTable
+from fedjax_diffusion.platforms import is_out_of_memory
 from fedjax_diffusion.types import Array
 
 _KEY = re.compile(r"(\w+) (\d+)x(\d+)x(\d+) (\d+)x(\d+) (\d+)->(\d+)")
@@ -72,12 +73,23 @@ def _fastest(key: str, num_clients: int, mesh: Mesh | None) -> str:
     for repeat in range(_REPEATS + 1):
         for name, trial in trials.items():
             start = time.perf_counter()
-            jax.block_until_ready(trial())
+            is_played = _play(trial)
             if repeat:  # the first one compiles
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start if is_played else math.inf)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     fastest = min(medians, key=lambda name: medians[name])
     return fastest if medians[fastest] < _GAIN * medians["conv"] else "conv"
+
+
+def _play(trial: Callable[[], Array]) -> bool:
+    """Returns whether a trial fits into the device's memory."""
+    try:
+        jax.block_until_ready(trial())
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 def _candidates(key: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from fedjax_diffusion.atomic import write_text
 from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import PartitionConfig, partition
-from fedjax_diffusion.platforms import prepare_platforms
+from fedjax_diffusion.platforms import cpu_device
 from fedjax_diffusion.records import CONFIG, SUMMARY, write_json
 from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
 from fedjax_diffusion.study.comparison import SchemeRow
@@ -87,7 +87,7 @@ def build_study(config: Config) -> tuple[Scenario, StudyConfig]:
     Raises:
       ValueError: a setting does not fit.
     """
-    prepare_platforms()
+    cpu_device()  # a platform that is not there is named first
     check_types(config)
     check_scalars(config)
     study = StudyConfig(**config.study)

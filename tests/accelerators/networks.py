@@ -50,7 +50,7 @@ def simulator_of(denoiser, *, num_devices=1, client_optimizer=None, **options):
         loss_of(denoiser),
         functools.partial(draw_batch, batch_size=BATCH_SIZE),
         local_work=LocalWork(BATCH_SIZE, local_steps=2),
-        client_optimizer=client_optimizer or optax.adam(1e-3),
+        client_optimizer=client_optimizer or optax.flatten(optax.adam(1e-3)),  # as a run has it
         mesh=make_mesh(num_devices),
         **options,
     )

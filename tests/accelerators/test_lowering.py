@@ -197,8 +197,9 @@ def test_a_sampler_is_lowered(sampler, scale, dtype, num_devices):
     config = SamplingConfig(1, BATCH_SIZE, sampler, guidance_scale=scale)
     draw_images = sampling._make_draw_images(config, SCHEDULE, (BATCH_SIZE, *IMAGE_SHAPE))
     draw = sampling._make_draw_batches(draw_images, denoiser, scale, make_mesh(num_devices))
-    keys = jax.eval_shape(lambda: jax.random.split(seed_to_key(0), num_devices))
-    labels = jax.ShapeDtypeStruct((num_devices, BATCH_SIZE), jnp.int32)
+    num_batches = num_devices * (2 if dtype == "bfloat16" else 1)  # two at once on a device, or one
+    keys = jax.eval_shape(lambda: jax.random.split(seed_to_key(0), num_batches))
+    labels = jax.ShapeDtypeStruct((num_batches, BATCH_SIZE), jnp.int32)
     params = jax.eval_shape(denoiser.init, KEY)
     assert_no_64_bits(lower(draw, keys, None if scale == 1 else labels, params))
 
