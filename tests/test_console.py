@@ -1,9 +1,13 @@
 """What long work shows: that it goes on, and for how long."""
 
 import io
+import re
 import time
 
 from fedjax_diffusion.console import RunDisplay, show_seconds
+
+
+COUNTED = re.compile(r"compiling( the round)? \.\.\. \d+ s")
 
 
 class Terminal(io.StringIO):
@@ -21,7 +25,7 @@ def test_a_file_gets_a_line_at_once_and_one_now_and_then():
     lines = stream.getvalue().splitlines()
     assert lines[0] == "compiling ..."
     assert lines[1:], "it was said again while it lasted"
-    assert set(lines[1:]) == {"compiling ... 0 s"}
+    assert all(map(COUNTED.fullmatch, lines[1:]))
 
 
 def test_a_terminal_gets_one_line_that_counts_and_stays():
@@ -30,8 +34,8 @@ def test_a_terminal_gets_one_line_that_counts_and_stays():
         time.sleep(0.2)
     *counts, end = stream.getvalue().split("\r")
     assert counts
-    assert set(counts) == {"compiling ... 0 s"}
-    assert end == "compiling ... 0 s\n"
+    assert all(map(COUNTED.fullmatch, counts))
+    assert COUNTED.fullmatch(end.removesuffix("\n"))
 
 
 def test_nothing_is_shown_any_more_when_the_work_fails():
@@ -50,7 +54,7 @@ def test_a_run_shows_what_lasts_before_its_bar_and_on_it():
     display = RunDisplay(2, stream)
     with display.watch("compiling the round"):
         pass
-    assert stream.getvalue() == "compiling the round ... 0 s\n"
+    assert COUNTED.fullmatch(stream.getvalue().removesuffix("\n"))
     record = {"round": 0, "loss": 0.5, "num_bits": [8], "diverged": []}
     display.advance(record | {"total_joules": 1.0, "uplink_bytes": 1e6, "wall_seconds": 1.0})
     with display.watch("drawing images"):
