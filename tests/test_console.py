@@ -6,7 +6,6 @@ import time
 
 from fedjax_diffusion.console import RunDisplay, show_seconds
 
-
 COUNTED = re.compile(r"compiling( the round)? \.\.\. \d+ s")
 
 
