@@ -14,8 +14,7 @@ def divide(x: Array, y: Array) -> Array:
     """Returns ``x / y`` correctly rounded, float32 [...].
 
     XLA divides float32 on a GPU to two units in the last place, and a grid that is off by one unit
-    gives other codes and another message. Here the quotient is made of integers, where both numbers
-    and their quotient are positive and normal; elsewhere the device divides.
+    gives other codes and another message. So only a CPU divides by itself.
 
     Args:
       x: float32 [...].
@@ -26,6 +25,14 @@ def divide(x: Array, y: Array) -> Array:
 
     >>> divide(jnp.float32(1), jnp.float32(3)).item() == (jnp.float32(1) / 3).item()
     True
+    """
+    return lax.platform_dependent(x, y, cpu=jnp.divide, default=divide_integers)
+
+
+def divide_integers(x: Array, y: Array) -> Array:
+    """Returns what ``divide`` does, the quotient made of integers where it is positive and normal.
+
+    Elsewhere the device divides.
     """
     word_x, word_y = (lax.bitcast_convert_type(value, jnp.uint32) for value in (x, y))
     part_x, part_y = ((word & _FRACTION) | _ONE for word in (word_x, word_y))

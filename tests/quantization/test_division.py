@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.quantization.division import divide
+from fedjax_diffusion.quantization.division import divide, divide_integers
 
-COMPILED = jax.jit(divide)
+COMPILED = jax.jit(divide_integers)
 
 
 def assert_same_bits(x, y):
@@ -43,3 +43,17 @@ def test_fractions_next_to_powers_of_two_are_correctly_rounded():
 def test_other_numbers_are_divided_by_the_device():
     edges = np.array([0.0, -0.0, 1.0, -2.5, 3e38, 1.2e-38, np.inf, -np.inf, np.nan], np.float32)
     assert_same_bits(edges[:, None] * np.ones(len(edges), np.float32), edges[None, :])
+
+
+def test_only_a_cpu_divides_by_itself():
+    """Its program is that of a plain division; others divide integers."""
+    x = y = jnp.ones(3)
+
+    def count_divisions(platform):
+        text = jax.jit(divide).trace(x, y).lower(lowering_platforms=(platform,)).as_text()
+        return text.count("stablehlo.divide")
+
+    plain = jax.jit(jnp.divide).lower(x, y).as_text()
+    assert count_divisions("cpu") == plain.count("stablehlo.divide") == 1
+    assert count_divisions("cuda") > 4
+    assert count_divisions("tpu") > 4
