@@ -17,7 +17,6 @@ from fedjax_diffusion.experiment import Experiment
 from fedjax_diffusion.progress import Progress
 from fedjax_diffusion.resources import FleetRow, describe_fleet
 from fedjax_diffusion.runner import RunResult
-from fedjax_diffusion.trials import describe_way
 
 
 class RunDisplay(Progress):
@@ -174,7 +173,7 @@ def describe_experiment(experiment: Experiment) -> str:
         f"{dataset.num_classes} classes each",
         f"model    {experiment.workload.num_parameters:,} parameters; clients send "
         f"{'the change of the model' if config.federated.mode == 'update' else 'the model'}",
-        f"machine  {_describe_devices(experiment)}, {describe_way(experiment.compute)}",
+        f"machine  {_describe_devices(experiment)}, {experiment.compute.describe()}",
         f"round    deadline {config.allocator.time_budget_seconds:g} s, "
         f"allocator {config.allocator.method}",
         "",

@@ -43,7 +43,7 @@ from fedjax_diffusion.sampling import DrawSamples
 from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.traffic import CountTraffic, make_count_traffic
-from fedjax_diffusion.trials import Trials, count_load, describe_way, tune
+from fedjax_diffusion.trials import Trials, count_load, tune
 from fedjax_diffusion.types import Key, Params
 from fedjax_diffusion.workload import Workload
 
@@ -102,7 +102,7 @@ def build(
     Args:
       config: from ``load_config``.
       compute: how an earlier part of the run used the machine; None: as the config says.
-      progress: is told what is tried, where ``auto`` is decided by trials.
+      progress: shows trials, where ``auto`` is decided by them.
 
     Raises:
       ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
@@ -165,7 +165,7 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
             remat = " compute.remat=True" * lighter.remat
             lighter_settings = f"compute.client_map={lighter.client_map}{size}{remat}"
         raise DeviceMemoryError(
-            f"a round does not fit into the device's memory ({describe_way(compute)}); set "
+            f"a round does not fit into the device's memory ({compute.describe()}); set "
             f"{lighter_settings} and choose another --workdir"
         )
     return experiment.use(lighter)

@@ -78,6 +78,17 @@ class ComputeConfig:
         if not self.tune_seconds > 0:
             raise ValueError(f"compute.tune_seconds must be above 0, got {self.tune_seconds}")
 
+    def describe(self) -> str:
+        """Returns how clients are mapped and convolved, in words.
+
+        >>> ComputeConfig("chunked", 4, "matmul").describe()
+        'clients by chunked of 4, convolutions by matmul'
+        """
+        size = "" if self.chunk_size is None else f" of {self.chunk_size}"
+        conv = self.conv if isinstance(self.conv, str) else "a measured table"
+        remat = ", activations computed again" * self.remat
+        return f"clients by {self.client_map}{size}, convolutions by {conv}{remat}"
+
 
 def count_cores() -> int:
     """Returns the cores this process may use; where the system does not tell (macOS), all."""
@@ -108,7 +119,7 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
         num_cores = count_cores()
         is_auto = config.cpu_devices == AUTO
         count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
-        with contextlib.suppress(RuntimeError):  # it runs already: whoever started it chose
+        with contextlib.suppress(RuntimeError):  # it runs already, with the devices that it has
             jax.config.update("jax_num_cpu_devices", count)
     cpu_device()
 

@@ -1,18 +1,18 @@
-"""Telling a person what goes on within long work; silent where nobody looks."""
+"""Progress of long work, shown to a person; silent by default."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Progress:
-    """Says nothing. A subclass shows what it is told."""
+    """Shows nothing. A subclass shows lines of text and what is under way."""
 
     def tell(self, text: str) -> None:
-        """Takes a line of text that stays."""
+        """Shows a line of text that stays."""
 
     @contextmanager
     def watch(self, text: str) -> Iterator[None]:
-        """Takes what goes on from here to the end of the block, which may last minutes."""
+        """Shows what is under way until the block ends, which may take minutes."""
         yield
 
 

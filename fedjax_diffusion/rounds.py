@@ -19,7 +19,6 @@ from fedjax_diffusion.experiment import Experiment, lighten_experiment
 from fedjax_diffusion.platforms import is_out_of_memory
 from fedjax_diffusion.progress import Progress
 from fedjax_diffusion.simulator import SimulationState
-from fedjax_diffusion.trials import describe_way
 
 OnRecord = Callable[[dict], Any]
 """Called with each line of metrics.jsonl as it is written."""
@@ -76,7 +75,7 @@ def play_first_round(
 ) -> tuple[Experiment, SimulationState, Prepared | None]:
     """Plays the first round of this process, in a lighter way as often as it does not fit."""
     while True:
-        way = describe_way(experiment.compute)
+        way = experiment.compute.describe()
         compiling = functools.partial(progress.watch, f"compiling the round: {way}")
         try:
             with progress.watch("compiling the model's start"):
@@ -89,7 +88,7 @@ def play_first_round(
         new = state = None
         gc.collect()  # the next try needs the memory of this one
         lighter = lighten_experiment(experiment)
-        change = f"out of the device's memory: {way}; now {describe_way(lighter.compute)}"
+        change = f"out of the device's memory: {way}; now {lighter.compute.describe()}"
         progress.tell(change)
         environment.record_change(workdir, lighter.compute, change)
         experiment = lighter

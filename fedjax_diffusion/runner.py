@@ -55,7 +55,7 @@ def run(
       workdir: the run folder, made if needed. It may hold an earlier part of the same run.
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
-      progress: is told of trials and compilation, which may take minutes.
+      progress: shows trials and compilation, which may take minutes.
 
     Returns:
       The result; of a finished run, what was there.

@@ -50,7 +50,7 @@ class Trials:
       scenario: the clients.
       data: all clients'.
       load_cohort_data: returns a first cohort's.
-      progress: is told what is tried.
+      progress: shows the trials.
     """
 
     learner: Learner
@@ -164,14 +164,6 @@ def _list_ways(
     return others if is_thorough else others[: _MOST_TRIALS - 1]
 
 
-def describe_way(compute: ComputeConfig) -> str:
-    """Returns how clients are mapped and convolved, in words."""
-    size = "" if compute.chunk_size is None else f" of {compute.chunk_size}"
-    conv = compute.conv if isinstance(compute.conv, str) else "a measured table"
-    remat = ", activations computed again" * compute.remat
-    return f"clients by {compute.client_map}{size}, convolutions by {conv}{remat}"
-
-
 class _Race:
     """Ways that are timed one after the other, within a limit of time.
 
@@ -206,7 +198,7 @@ class _Race:
     def enter(self, way: ComputeConfig) -> None:
         """Times a way. Of the first one the time is left out if no other can follow."""
         start, choice = time.perf_counter(), Choice(way, self._trials.learner.make_simulator(way))
-        with self._trials.progress.watch(f"trying {describe_way(way)}"):
+        with self._trials.progress.watch(f"trying {way.describe()}"):
             self._entered.append((choice, self._time(choice.simulator)))
         self._longest = max(self._longest, time.perf_counter() - start)
 
@@ -216,7 +208,7 @@ class _Race:
         choice, taken = self._entered[agree(min(range(len(seconds)), key=seconds.__getitem__))]
         if len(seconds) > 1 and taken < math.inf:
             self._trials.progress.tell(
-                f"chosen of {len(seconds)}: {describe_way(choice.compute)}; a round of "
+                f"chosen of {len(seconds)}: {choice.compute.describe()}; a round of "
                 f"{self._num_steps} local steps in {taken:.3g} s"
             )
         return choice

@@ -12,7 +12,7 @@ from fedjax_diffusion.guesses import find_guess
 from fedjax_diffusion.learner import Learner
 from fedjax_diffusion.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.sampling import _draw_in_turn
-from tests.test_trials import Told
+from tests.test_trials import Shown
 from tests.tiny import FLAGS, tiny_config
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 5 bytes."
@@ -43,7 +43,7 @@ def small_device(monkeypatch):
 
 
 def test_a_run_goes_on_in_a_lighter_way_says_so_and_keeps_to_it(tmp_path, small_device):
-    progress = Told()
+    progress = Shown()
     result = run(tiny_config(num_rounds=2), tmp_path / "run", progress=progress)
     assert small_device == [("vmap", None), ("map", None), ("map", None)]
     assert [line["round"] for line in result.records] == [0, 1]

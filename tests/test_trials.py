@@ -17,15 +17,15 @@ from fedjax_diffusion.guesses import HEAVY
 from fedjax_diffusion.hardware import ComputeConfig
 from fedjax_diffusion.progress import Progress
 from fedjax_diffusion.simulator import Simulator
-from fedjax_diffusion.trials import Trials, describe_way, tune
+from fedjax_diffusion.trials import Trials, tune
 from tests.tiny import tiny_config
 
 GUESS = ComputeConfig("map", None, "plain", 1, "resident", tune="thorough")
 ASKED = dataclasses.replace(GUESS, client_map="auto", conv="auto")
 
 
-class Told(Progress):
-    """Keeps what it is told."""
+class Shown(Progress):
+    """Keeps the lines that it is to show."""
 
     def __init__(self):
         self.lines = []
@@ -77,14 +77,14 @@ def tried_with(seconds, progress=None, **asked):
         run_key=None, cohort_size=None, num_examples=np.full(5, 8), count_flops=lambda: 1e9
     )
     load = lambda: CohortData(None, np.arange(5))  # noqa: E731
-    made = Trials(learner, scenario, None, load, progress or Told())
+    made = Trials(learner, scenario, None, load, progress or Shown())
     asked = dataclasses.replace(ASKED, **asked)
     choice = tune(asked, dataclasses.replace(GUESS, tune=asked.tune), made)
     return way_of(choice.compute), learner.made
 
 
 def test_thorough_tries_every_mapping_and_lowering_and_takes_the_fastest(known_times):
-    progress = Told()
+    progress = Shown()
     chosen, made = tried_with({"chunked4 rows": 0.1, "map stock": 0.5}, progress)
     assert chosen == "chunked4 rows"
     assert made[:2] == ["map plain", "map table"]
@@ -165,7 +165,7 @@ def test_a_model_whose_flops_nobody_counts_keeps_the_guess_and_trains_one_at_a_t
 
 def test_a_way_is_described_in_words():
     lighter = dataclasses.replace(GUESS, client_map="chunked", chunk_size=4, remat=True)
-    assert describe_way(lighter) == (
+    assert lighter.describe() == (
         "clients by chunked of 4, convolutions by plain, activations computed again"
     )
 
@@ -178,7 +178,7 @@ def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch
     monkeypatch.setattr(trials, "_GAIN", 1e9)  # the guess loses
     monkeypatch.setattr(conv_choice, "_fastest", lambda *_: "rows")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    progress = Told()
+    progress = Shown()
     config = tiny_config(num_rounds=1, compute__client_map="map", compute__tune_seconds=1e9)
     config.workload.cycles_per_example = None
     config.allocator.time_budget_seconds = 1000.0

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from benchmarks.session.cases import make_case, make_way
 from benchmarks.session.child import end_on_request
 from benchmarks.session.medium import measure_share
+from benchmarks.session.pytorch import measure_torch
 from benchmarks.session.record import Part
-from benchmarks.session.rivals import measure_torch
 from benchmarks.session.turns import Turn, make_round, make_scan
 from fedjax_diffusion.platforms import prepare_platforms
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from benchmarks.session.cases import Case, make_case, make_way
 from benchmarks.session.child import end_on_request
+from benchmarks.session.pytorch import measure_torch
 from benchmarks.session.record import Part, Values
-from benchmarks.session.rivals import measure_torch
 from benchmarks.session.turns import Turn, make_round, make_scan, make_steps, time_turns
 from fedjax_diffusion.platforms import prepare_platforms
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from benchmarks.session.cases import Case, make_case, make_way
 from benchmarks.session.child import end_on_request
+from benchmarks.session.pytorch import measure_torch
 from benchmarks.session.record import Part, Values
-from benchmarks.session.rivals import measure_torch
 from benchmarks.session.turns import make_round, make_scan, make_steps, time_turns
 from fedjax_diffusion.data import make_load_resident
 from fedjax_diffusion.hardware import ComputeConfig, resolve
 from fedjax_diffusion.platforms import prepare_platforms
-from fedjax_diffusion.trials import Trials, count_load, describe_way, tune
+from fedjax_diffusion.trials import Trials, count_load, tune
 
 MODEL, TINY_MODEL = "0.27M-8x8", "tiny-8x8"
 CLIENTS = (8, 64, 512)
@@ -40,8 +40,8 @@ def measure_auto(case: Case, num_turns: int) -> Values:
     choice = tune(asked, guess, trials)
     chosen = {
         "tuning_seconds": time.perf_counter() - start,
-        "guess": describe_way(guess),
-        "choice": describe_way(choice.compute),
+        "guess": guess.describe(),
+        "choice": choice.compute.describe(),
         "compute": dataclasses.asdict(choice.compute),
     }
     play = functools.partial(make_round, case, choice.compute, choice.simulator)

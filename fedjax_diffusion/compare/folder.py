@@ -68,7 +68,7 @@ def run_comparison(
       track: wraps the runs.
       on_play: called after each run.
       on_progress: called now and then within a run.
-      progress: is told of trials and compilation within a run.
+      progress: shows trials and compilation within a run.
 
     Raises:
       ValueError: a setting does not fit, a folder holds a run of another config, an earlier run
