@@ -78,7 +78,7 @@ def play_first_round(
         way = experiment.compute.describe()
         compiling = functools.partial(progress.watch, f"compiling the round: {way}")
         try:
-            with progress.watch("compiling the model's start"):
+            with progress.watch("initializing the model"):
                 new = experiment.simulator.init(experiment.run_key, experiment.data)
             state = checkpoints.restore_latest(new) or new
             return experiment, *play(experiment, state, None, compiling=compiling)
