@@ -9,11 +9,13 @@ from typing import Any
 import jax
 from jax._src import xla_bridge  # nothing public tells whether JAX has started
 
-GPU_FLAGS = {"xla_gpu_autotune_level": "2"}
+GPU_FLAGS = {"xla_gpu_autotune_level": "2", "xla_gpu_enable_triton_gemm": "false"}
 """Flags of XLA that a GPU run sets unless the user's ``XLA_FLAGS`` name them.
 
 Level 2 times every algorithm of a convolution or product and takes the fastest, as the default 4
-does, but does not compare their results with each other.
+does, but does not compare their results with each other. Without products by Triton, which XLA
+compiles in many tilings each, a round compiles in two thirds of the time and runs as fast
+(docs/accelerators.md).
 """
 _GPU_PLUGINS = ("xla_cuda", "xla_rocm")
 """What modules of the package ``jax_plugins`` begin with, where JAX looks for its platforms."""

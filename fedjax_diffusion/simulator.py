@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from fedjax_diffusion.federated import (
     Broadcast,
@@ -28,6 +28,7 @@ from fedjax_diffusion.federated import (
 from fedjax_diffusion.federated.aggregation import select
 from fedjax_diffusion.federated.round import RoundFn
 from fedjax_diffusion.keys import Stream, place_key, stream_key
+from fedjax_diffusion.platforms import cpu_device
 from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
@@ -194,7 +195,16 @@ def _make_init(
     # One program instead of one per operation; the arrays of a state share no memory.
     sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     compiled = jax.jit(make_state, static_argnums=1, out_shardings=sharding)
-    return lambda key, data: compiled(key, len(data.num_examples))
+    if jax.default_backend() == "cpu":
+        return lambda key, data: compiled(key, len(data.num_examples))
+    # Hundreds of small random arrays take an accelerator's compiler ten times as long as the CPU's.
+    on_cpu = jax.jit(make_state, static_argnums=1)
+
+    def init(key: Key, data: Any) -> SimulationState:
+        state = on_cpu(place_key(key, SingleDeviceSharding(cpu_device())), len(data.num_examples))
+        return jax.device_put(jax.device_get(state), sharding)
+
+    return init
 
 
 def _make_step(

@@ -62,11 +62,18 @@ def test_a_platform_that_is_not_there_is_one_line(platform, command, tmp_path):
     assert not workdir.exists()
 
 
+TRITON = "--xla_gpu_enable_triton_gemm"
+
+
 @pytest.mark.parametrize(
     ("has_plugin", "given", "expected"),
     [
-        (True, None, "--xla_gpu_autotune_level=2"),
-        (True, "--xla_gpu_autotune_level=4 --xla_a", "--xla_gpu_autotune_level=4 --xla_a"),
+        (True, None, f"--xla_gpu_autotune_level=2 {TRITON}=false"),
+        (
+            True,
+            f"--xla_gpu_autotune_level=4 --xla_a {TRITON}=true",
+            f"--xla_gpu_autotune_level=4 --xla_a {TRITON}=true",
+        ),
         (False, None, None),
     ],
 )

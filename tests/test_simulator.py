@@ -135,6 +135,14 @@ def test_a_fresh_state_has_measured_nothing():
     assert not is_equal(simulator_of(1).init(seed_to_key(1), data_on(1)).params, state.params)
 
 
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_init_for_an_accelerator_runs_on_the_cpu_and_gives_the_same_state(num_devices, monkeypatch):
+    expected, data = trajectory(num_devices).states[0], data_on(num_devices)
+    monkeypatch.setattr("fedjax_diffusion.simulator.jax.default_backend", lambda: "gpu")
+    assert_equal(state := simulator_of.__wrapped__(num_devices).init(KEY, data), expected)
+    assert jax.tree.all(jax.tree.map(lambda x, y: x.devices() == y.devices(), state, expected))
+
+
 def test_a_step_leaves_its_state_alone_and_repeats_itself():
     state = trajectory(1).states[1]
     before = jax.tree.map(np.array, state)
