@@ -20,8 +20,8 @@ import jax
 import numpy as np
 from convex_solver import draw_problem
 
-from fedjax_diffusion.hardware import describe_machine
-from fedjax_diffusion.resources import allocate, make_allocator, verify
+from fedjax_diffusion.allocation import allocate, make_allocator, verify
+from fedjax_diffusion.experiment.compute import describe_machine
 
 SIZES = (8, 100, 1_000, 10_000, 100_000, 1_000_000)
 METHODS = ("on_demand", "relaxed")

@@ -20,8 +20,9 @@ from types import ModuleType
 
 import numpy as np
 
-from fedjax_diffusion.hardware import describe_machine
-from fedjax_diffusion.resources import AllocationProblem, allocate, make_fleet, path_loss_db
+from fedjax_diffusion.allocation import AllocationProblem, allocate
+from fedjax_diffusion.edge import make_fleet, path_loss_db
+from fedjax_diffusion.experiment.compute import describe_machine
 
 SIZES = (10, 100, 1000)
 MILLION = 1_000_000

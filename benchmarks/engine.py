@@ -255,7 +255,7 @@ def main() -> None:
         if str(case) in names:
             results.append(measure(case, arguments))
             summarize(results[-1])
-    from fedjax_diffusion.hardware import describe_machine
+    from fedjax_diffusion.experiment.compute import describe_machine
 
     content = {
         "date": time.strftime("%Y-%m-%d"),

@@ -152,7 +152,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):  # before JAX counts the cores
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     models = [profile(name, arguments.top) for name in arguments.models.split(",")]
-    from fedjax_diffusion.hardware import describe_machine
+    from fedjax_diffusion.experiment.compute import describe_machine
 
     content = {"date": time.strftime("%Y-%m-%d"), "machine": describe_machine(), "models": models}
     arguments.output.write_text(json.dumps(content, indent=2) + "\n")

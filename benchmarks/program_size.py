@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from fedjax_diffusion import ImageDataset, load_config, make_client_data, seed_to_key
-from fedjax_diffusion.hardware import ComputeConfig
-from fedjax_diffusion.learner import Learner
-from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.quantization import QuantizationConfig
 
 NUM_CLIENTS, NUM_EXAMPLES, IMAGE_SHAPE = 10, 640, (32, 32, 3)

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion import UNetConfig, load_config, make_denoiser
-from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.experiment.compute import describe_machine
 from fedjax_diffusion.quantization import (
     make_grid,
     quantize_blocks,
@@ -35,7 +35,7 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
 )
 from fedjax_diffusion.quantization.blocks import tensor_ranges
-from fedjax_diffusion.quantization.draws import counter_uniform
+from fedjax_diffusion.quantization.counter_random import counter_uniform
 from fedjax_diffusion.types import Array, Key, PyTree
 
 BITS = (2, 4, 8, 16)

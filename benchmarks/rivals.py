@@ -31,9 +31,9 @@ from fedjax_diffusion import (
     make_schedule,
     seed_to_key,
 )
-from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.experiment.compute import describe_machine
+from fedjax_diffusion.federated.traffic import make_count_traffic
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.traffic import make_count_traffic
 from fedjax_diffusion.types import Batch
 
 SCHEMES: dict[

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion import load_config
 from fedjax_diffusion.diffusion import UNetConfig, make_denoiser, make_schedule, sample_ddim
-from fedjax_diffusion.hardware import count_cores, make_mesh
+from fedjax_diffusion.experiment.compute import count_cores, make_mesh
 from fedjax_diffusion.keys import seed_to_key, step_keys
 
 

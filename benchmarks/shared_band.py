@@ -20,8 +20,9 @@ from types import ModuleType
 
 import numpy as np
 
-from fedjax_diffusion.hardware import describe_machine
-from fedjax_diffusion.resources import AllocationProblem, allocate, make_fleet, path_loss_db
+from fedjax_diffusion.allocation import AllocationProblem, allocate
+from fedjax_diffusion.edge import make_fleet, path_loss_db
+from fedjax_diffusion.experiment.compute import describe_machine
 
 METHODS = ("on_demand", "fixed_bits:8", "full_precision")
 DEADLINES = (12.0, 16.0, 20.0, 30.0, 60.0, 240.0)

@@ -41,19 +41,14 @@ from benchmarks.engines.models import LEARNING_RATE, MODELS  # noqa: E402
 from benchmarks.engines.plain import make_ingredients  # noqa: E402
 from fedjax_diffusion import seed_to_key  # noqa: E402
 from fedjax_diffusion.diffusion import layers, q_sample, unet  # noqa: E402
-from fedjax_diffusion.federated import (  # noqa: E402
-    Broadcast,
-    ClientInputs,
-    make_client_map,
-    make_local_training,
-)
-from fedjax_diffusion.hardware import (  # noqa: E402
+from fedjax_diffusion.experiment.compute import (  # noqa: E402
     ComputeConfig,
     count_cores,
     describe_machine,
     make_mesh,
     start_backend,
 )
+from fedjax_diffusion.federated import Broadcast, ClientInputs, make_client_map, make_local_training  # noqa: E402
 from fedjax_diffusion.types import Batch  # noqa: E402
 
 WHOLE = "whole step"

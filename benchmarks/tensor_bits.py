@@ -28,9 +28,9 @@ from fedjax_diffusion import (
     seed_to_key,
 )
 from fedjax_diffusion.data import draw_batch
+from fedjax_diffusion.experiment.compute import describe_machine
+from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
 from fedjax_diffusion.federated import Broadcast, ClientInputs, make_local_training
-from fedjax_diffusion.hardware import describe_machine
-from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
     blocks_squared_norm,

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tensor_bits import make_uploads
 
-from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.experiment.compute import describe_machine
 from fedjax_diffusion.quantization import (
     blocks_squared_norm,
     quantization_error_bound,

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion import UNetConfig, load_config, make_denoiser
-from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.experiment.compute import describe_machine
 from fedjax_diffusion.quantization import (
     LEVELS,
     decode_update,
@@ -30,7 +30,7 @@ from fedjax_diffusion.quantization import (
     payload_bytes,
     stochastic_quantize,
 )
-from fedjax_diffusion.quantization.packing import code_dtype, pack_codes, unpack_codes
+from fedjax_diffusion.quantization.wire.packing import code_dtype, pack_codes, unpack_codes
 
 NUM_CLIENTS = 1000
 NUM_LOOP_ENTRIES = 100_000

@@ -7,10 +7,16 @@ Everything below ``run`` is public too: the data and its partition, the quantize
 format, the allocator, and ``make_simulator`` for any model and loss.
 """
 
-__version__ = "0.1.0"
-
+from fedjax_diffusion.allocation import (
+    Allocation,
+    AllocationProblem,
+    Status,
+    Verification,
+    allocate,
+    refine,
+    verify,
+)
 from fedjax_diffusion.compare import Comparison, run_comparison
-from fedjax_diffusion.config import load_config
 from fedjax_diffusion.data import (
     ClientData,
     ImageDataset,
@@ -35,8 +41,11 @@ from fedjax_diffusion.diffusion import (
     sample_ancestral,
     sample_ddim,
 )
-from fedjax_diffusion.experiment import Experiment, build
+from fedjax_diffusion.edge import DeviceClass, DeviceParams, draw_channel, make_fleet
+from fedjax_diffusion.experiment.build import Experiment, build
+from fedjax_diffusion.experiment.config import load_config
 from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.host.version import __version__ as __version__
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 from fedjax_diffusion.quantization import (
     QuantizationConfig,
@@ -46,22 +55,9 @@ from fedjax_diffusion.quantization import (
     quantization_error_bound,
     stochastic_quantize,
 )
-from fedjax_diffusion.resources import (
-    Allocation,
-    AllocationProblem,
-    DeviceClass,
-    DeviceParams,
-    Ledger,
-    Status,
-    Verification,
-    allocate,
-    draw_channel,
-    make_fleet,
-    refine,
-    verify,
-)
-from fedjax_diffusion.run_quality import evaluate, evaluate_folder
-from fedjax_diffusion.runner import RunResult, load_run, run
+from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder
+from fedjax_diffusion.runs.ledger import Ledger
+from fedjax_diffusion.runs.runner import RunResult, load_run, run
 from fedjax_diffusion.simulator import RoundInfo, SimulationState, Simulator, make_simulator
 from fedjax_diffusion.types import Batch
 

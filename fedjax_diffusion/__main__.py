@@ -2,7 +2,7 @@
 
 import sys
 
-from fedjax_diffusion.cli import main
+from fedjax_diffusion.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,8 +27,8 @@ from fedjax_diffusion.federated import (
 )
 from fedjax_diffusion.federated.aggregation import select
 from fedjax_diffusion.federated.round import RoundFn
+from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, place_key, stream_key
-from fedjax_diffusion.platforms import cpu_device
 from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 

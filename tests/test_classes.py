@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedjax_diffusion.experiment import build
+from fedjax_diffusion.experiment.build import build
 from tests.tiny import tiny_config
 
 

@@ -10,8 +10,8 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.hardware import make_mesh
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import LEVELS
 from fedjax_diffusion.simulator import make_simulator

@@ -6,8 +6,8 @@ import pytest
 
 from fedjax_diffusion import load_images, run
 from fedjax_diffusion.data import LOADERS, ImageDataset
-from fedjax_diffusion.experiment import build
-from fedjax_diffusion.records import read_metrics
+from fedjax_diffusion.experiment.build import build
+from fedjax_diffusion.runs.records import read_metrics
 from tests.tiny import tiny_config
 
 NUM_CLIENTS = 10_000
@@ -67,7 +67,7 @@ def test_data_that_would_take_a_quarter_of_the_memory_are_streamed(monkeypatch):
     places = []
     for memory_bytes in (10**12, 10**6):
         monkeypatch.setattr(
-            "fedjax_diffusion.hardware.count_memory_bytes", lambda n=memory_bytes: n
+            "fedjax_diffusion.experiment.compute.count_memory_bytes", lambda n=memory_bytes: n
         )
         places.append(build(tiny_config(**OPTIONS)).compute.data)
     assert places == ["resident", "streamed"]

@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from fedjax_diffusion.cli import read_overrides
-from fedjax_diffusion.config import load_config
-from fedjax_diffusion.parser import make_parser
+from fedjax_diffusion.cli.main import read_overrides
+from fedjax_diffusion.cli.parser import make_parser
+from fedjax_diffusion.experiment.config import load_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -21,7 +21,7 @@ def main(
     from jax.sharding import NamedSharding, PartitionSpec
 
     from fedjax_diffusion import LocalWork, make_simulator, seed_to_key
-    from fedjax_diffusion.hardware import ComputeConfig, make_mesh, resolve, start_backend
+    from fedjax_diffusion.experiment.compute import ComputeConfig, make_mesh, resolve, start_backend
 
     client_map, _, chunk = client_map.partition(":")
     is_measured = conv == "measured"

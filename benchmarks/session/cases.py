@@ -9,12 +9,12 @@ import numpy as np
 
 from benchmarks.engines.models import SESSION_MODELS
 from fedjax_diffusion import load_config
-from fedjax_diffusion.config import Config
 from fedjax_diffusion.data import ImageDataset, make_client_data
-from fedjax_diffusion.hardware import ComputeConfig
-from fedjax_diffusion.learner import Learner
+from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.config import Config
+from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
+from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.scenario import Scenario, build_scenario
 
 EXAMPLES_PER_CLIENT = 256
 NUM_SHARES = 8

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.session.child import end_on_request, find_json, run_child
 from benchmarks.session.record import Part, Values
 from benchmarks.session.runs import make_environment
-from fedjax_diffusion.platforms import GPU_FLAGS, add_flags
+from fedjax_diffusion.host.platforms import GPU_FLAGS, add_flags
 
 MODEL, TINY_MODEL = "35.7M-32x32", "tiny-8x8"
 LIMIT = 100.0

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.session.cases import Case, make_case, make_way
 from benchmarks.session.turns import count_compile_seconds, make_step
-from fedjax_diffusion.platforms import prepare_platforms, read_flags
+from fedjax_diffusion.host.platforms import prepare_platforms, read_flags
 from fedjax_diffusion.types import Key
 
 _OPERATION = re.compile(r"stablehlo\.(convolution|dot_general|while)\b")

@@ -21,7 +21,7 @@ from benchmarks.session.record import Part, Values
 from fedjax_diffusion import seed_to_key
 from fedjax_diffusion.diffusion import UNetConfig, make_denoiser
 from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.platforms import prepare_platforms
+from fedjax_diffusion.host.platforms import prepare_platforms
 from fedjax_diffusion.quantization import encode_update, stochastic_quantize
 from fedjax_diffusion.types import PyTree
 

@@ -11,7 +11,7 @@ from benchmarks.session.medium import measure_share
 from benchmarks.session.pytorch import measure_torch
 from benchmarks.session.record import Part
 from benchmarks.session.turns import Turn, make_round, make_scan
-from fedjax_diffusion.platforms import prepare_platforms
+from fedjax_diffusion.host.platforms import prepare_platforms
 
 MODEL, TINY_MODEL = "35.7M-32x32", "tiny-8x8"
 NUM_CLIENTS, NUM_STEPS, NUM_TURNS = 4, 10, 5

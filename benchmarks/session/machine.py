@@ -8,7 +8,7 @@ The process that starts the parts must not start a backend: it would keep the de
 import importlib.metadata
 import json
 
-from fedjax_diffusion.hardware import describe_machine
+from fedjax_diffusion.experiment.compute import describe_machine
 
 
 def main() -> None:

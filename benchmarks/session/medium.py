@@ -10,7 +10,7 @@ from benchmarks.session.child import end_on_request
 from benchmarks.session.pytorch import measure_torch
 from benchmarks.session.record import Part, Values
 from benchmarks.session.turns import Turn, make_round, make_scan, make_steps, time_turns
-from fedjax_diffusion.platforms import prepare_platforms
+from fedjax_diffusion.host.platforms import prepare_platforms
 
 MODEL, TINY_MODEL = "4.24M-32x32", "tiny-8x8"
 NUM_CLIENTS, NUM_STEPS, NUM_TURNS = 8, 20, 5

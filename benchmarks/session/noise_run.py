@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from fedjax_diffusion.cli import main
+from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.data import ImageDataset, sources
 
 NUM_IMAGES = 4_096

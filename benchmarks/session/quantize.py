@@ -19,8 +19,8 @@ from benchmarks.session.child import end_on_request
 from benchmarks.session.correctness import make_tree
 from benchmarks.session.record import Part, Values
 from fedjax_diffusion import seed_to_key
+from fedjax_diffusion.host.platforms import prepare_platforms
 from fedjax_diffusion.keys import step_key
-from fedjax_diffusion.platforms import prepare_platforms
 from fedjax_diffusion.quantization import (
     make_grid,
     quantize_blocks,

@@ -14,8 +14,8 @@ from benchmarks.session.child import end_on_request
 from benchmarks.session.record import Part, Values
 from benchmarks.session.turns import count_compile_seconds, count_peak_bytes
 from fedjax_diffusion import seed_to_key
-from fedjax_diffusion.learner import Learner
-from fedjax_diffusion.platforms import prepare_platforms
+from fedjax_diffusion.experiment.training import Learner
+from fedjax_diffusion.host.platforms import prepare_platforms
 from fedjax_diffusion.quantization import QuantizationConfig
 
 CASES = (

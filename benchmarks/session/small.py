@@ -16,9 +16,9 @@ from benchmarks.session.pytorch import measure_torch
 from benchmarks.session.record import Part, Values
 from benchmarks.session.turns import make_round, make_scan, make_steps, time_turns
 from fedjax_diffusion.data import make_load_resident
-from fedjax_diffusion.hardware import ComputeConfig, resolve
-from fedjax_diffusion.platforms import prepare_platforms
-from fedjax_diffusion.trials import Trials, count_load, tune
+from fedjax_diffusion.experiment.autotune import Trials, count_load, tune
+from fedjax_diffusion.experiment.compute import ComputeConfig, resolve
+from fedjax_diffusion.host.platforms import prepare_platforms
 
 MODEL, TINY_MODEL = "0.27M-8x8", "tiny-8x8"
 CLIENTS = (8, 64, 512)

@@ -18,10 +18,10 @@ from benchmarks.session.record import Values
 from fedjax_diffusion import seed_to_key
 from fedjax_diffusion.data import ClientData, draw_batch
 from fedjax_diffusion.diffusion import ddpm_loss
+from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
 from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.hardware import ComputeConfig
 from fedjax_diffusion.keys import step_key
-from fedjax_diffusion.optimizers import OptimizerConfig, make_optimizer
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.types import Array
 

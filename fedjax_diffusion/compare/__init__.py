@@ -9,14 +9,8 @@ from fedjax_diffusion.compare.pairs import (
 )
 from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes
 from fedjax_diffusion.compare.runs_csv import read_runs, write_runs
-from fedjax_diffusion.compare.schemes import (
-    CompareConfig,
-    Play,
-    Scheme,
-    list_plays,
-    parse_scheme,
-)
 from fedjax_diffusion.compare.table import format_comparison, verdict
+from fedjax_diffusion.compare.variants import CompareConfig, Play, Scheme, list_plays, parse_scheme
 
 __all__ = [
     "CompareConfig",

@@ -10,14 +10,14 @@ import jax
 from fedjax_diffusion.compare.figure import draw_comparison
 from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes, to_json
 from fedjax_diffusion.compare.runs_csv import write_runs
-from fedjax_diffusion.compare.schemes import Play, fingerprint_settings, list_plays
-from fedjax_diffusion.config import Config, check_types
-from fedjax_diffusion.experiment import check_config
-from fedjax_diffusion.opponents import RIVALS
-from fedjax_diffusion.progress import SILENT, Progress
-from fedjax_diffusion.records import CONFIG, EVALUATION, SUMMARY, write_json
-from fedjax_diffusion.run_quality import check_evaluation, evaluate
-from fedjax_diffusion.runner import check_same_config, run
+from fedjax_diffusion.compare.variants import Play, fingerprint_settings, list_plays
+from fedjax_diffusion.experiment.build import check_config
+from fedjax_diffusion.experiment.config import Config, check_types
+from fedjax_diffusion.host.progress import SILENT, Progress
+from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.runs.evaluate import check_evaluation, evaluate
+from fedjax_diffusion.runs.records import CONFIG, EVALUATION, SUMMARY, write_json
+from fedjax_diffusion.runs.runner import check_same_config, run
 
 TABLE = "runs.csv"
 FIGURE = "figures/quality.png"

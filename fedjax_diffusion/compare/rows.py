@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
-from fedjax_diffusion.compare.schemes import Play, fingerprint_settings
-from fedjax_diffusion.opponents import RIVALS
-from fedjax_diffusion.quality import DISTANCE_NAMES
-from fedjax_diffusion.records import EVALUATION, SUMMARY
-from fedjax_diffusion.resources import THIS_RUN
+from fedjax_diffusion.compare.variants import Play, fingerprint_settings
+from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
+from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.runs.ledger import THIS_RUN
+from fedjax_diffusion.runs.records import EVALUATION, SUMMARY
 
 
 class RunRow(NamedTuple):

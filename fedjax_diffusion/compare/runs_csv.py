@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.atomic import write_text
 from fedjax_diffusion.compare.rows import RunRow
+from fedjax_diffusion.host.atomic import write_text
 
 
 def write_runs(path: Path, rows: Sequence[RunRow]) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from fedjax_diffusion.compare.pairs import Interval, count_seeds_to_decide
 from fedjax_diffusion.compare.rows import RunRow, SchemeRow
-from fedjax_diffusion.opponents import RIVALS
-from fedjax_diffusion.report import format_table
+from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.runs.figure import format_table
 
 
 def format_comparison(

@@ -19,12 +19,7 @@ from fedjax_diffusion.data.partition import (
     partition_shards,
 )
 from fedjax_diffusion.data.sources import LOADERS, ImageDataset, load_images
-from fedjax_diffusion.data.stream import (
-    CohortData,
-    LoadCohort,
-    StreamedClients,
-    make_load_resident,
-)
+from fedjax_diffusion.data.stream import CohortData, LoadCohort, StreamedClients, make_load_resident
 
 __all__ = [
     "LOADERS",

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_diffusion.compile_cache import user_folder
+from fedjax_diffusion.host.cache import user_folder
 
 try:
     import fcntl

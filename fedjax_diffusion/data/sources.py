@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fedjax_diffusion.data.examples import Columns, Label, choose_columns, choose_label, decode
 from fedjax_diffusion.data.image_cache import Arrays, entry_name, fingerprint_files, load_or_make
-from fedjax_diffusion.data.tfds_folder import Piece, TfdsFolder, open_folder, unreadable
+from fedjax_diffusion.data.tfds.examples import Columns, Label, choose_columns, choose_label, decode
+from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, open_folder, unreadable
 
 _READER_VERSION = 2
 """Raised when the same files are to give other arrays."""

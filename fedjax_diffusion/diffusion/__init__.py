@@ -26,12 +26,7 @@ from fedjax_diffusion.diffusion.schedule import (
     linear_schedule,
     make_schedule,
 )
-from fedjax_diffusion.diffusion.unet import (
-    Denoiser,
-    UNet,
-    UNetConfig,
-    make_denoiser,
-)
+from fedjax_diffusion.diffusion.unet import Denoiser, UNet, UNetConfig, make_denoiser
 
 __all__ = [
     "CONV_LOWERINGS",

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion.diffusion.conv import CONVS, KERNEL_BARS, ConvTable
-from fedjax_diffusion.platforms import is_out_of_memory
+from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.types import Array
 
 _KEY = re.compile(r"(\w+) (\d+)x(\d+)x(\d+) (\d+)x(\d+) (\d+)->(\d+)")

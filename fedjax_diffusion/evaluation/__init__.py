@@ -4,7 +4,7 @@ from fedjax_diffusion.evaluation.cache import keep_arrays
 from fedjax_diffusion.evaluation.classifier import Classifier, make_classifier_extractor
 from fedjax_diffusion.evaluation.distances import MIN_SAMPLES, frechet_distance, kernel_distance
 from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
-from fedjax_diffusion.evaluation.inception_features import make_inception_extractor
+from fedjax_diffusion.evaluation.inception.features import make_inception_extractor
 from fedjax_diffusion.evaluation.manifold import precision_recall
 from fedjax_diffusion.evaluation.memorization import authenticity
 from fedjax_diffusion.evaluation.statistics import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_diffusion.atomic import write_bytes
-from fedjax_diffusion.compile_cache import cache_folder
+from fedjax_diffusion.host.atomic import write_bytes
+from fedjax_diffusion.host.cache import cache_folder
 
 _DIGEST = 32
 """Bytes of a SHA-256, which a file begins with."""

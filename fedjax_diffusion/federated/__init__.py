@@ -7,14 +7,9 @@ from fedjax_diffusion.federated.client import (
     LocalWork,
     make_local_training,
 )
-from fedjax_diffusion.federated.client_map import (
-    AXIS,
-    CLIENT_MAPS,
-    ClientError,
-    make_client_map,
-)
+from fedjax_diffusion.federated.client_map import AXIS, CLIENT_MAPS, ClientError, make_client_map
 from fedjax_diffusion.federated.round import ClientReport, RoundOutcome, make_round
-from fedjax_diffusion.federated.send import MODES, Upload, empty_memory, make_send
+from fedjax_diffusion.federated.uplink import MODES, Upload, empty_memory, make_send
 
 __all__ = [
     "AXIS",

@@ -8,14 +8,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from fedjax_diffusion.federated.aggregation import (
-    ServerUpdate,
-    normalize_weights,
-    select,
-)
+from fedjax_diffusion.federated.aggregation import ServerUpdate, normalize_weights, select
 from fedjax_diffusion.federated.client import Broadcast, ClientInputs, LocalTraining
 from fedjax_diffusion.federated.client_map import ClientFn, ClientMap
-from fedjax_diffusion.federated.send import SendFn, Upload, make_send
+from fedjax_diffusion.federated.uplink import SendFn, Upload, make_send
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.quantization import (
     FLOAT_BITS,

@@ -1,10 +1,6 @@
 """Stochastic quantization, its wire format and its error bound."""
 
-from fedjax_diffusion.quantization.blocks import (
-    blocks_squared_norm,
-    blocks_to_tree,
-    tree_to_blocks,
-)
+from fedjax_diffusion.quantization.blocks import blocks_squared_norm, blocks_to_tree, tree_to_blocks
 from fedjax_diffusion.quantization.bounds import (
     grid_error_bound,
     grid_range_energy,
@@ -12,18 +8,8 @@ from fedjax_diffusion.quantization.bounds import (
     range_energy,
 )
 from fedjax_diffusion.quantization.config import QuantizationConfig
-from fedjax_diffusion.quantization.entropy import check_entropy_coding
 from fedjax_diffusion.quantization.feedback import shrink
-from fedjax_diffusion.quantization.filling import refill
-from fedjax_diffusion.quantization.layout import make_layout
-from fedjax_diffusion.quantization.message import (
-    DamagedMessageError,
-    ForeignMessageError,
-    TruncatedMessageError,
-    VersionError,
-    WireFormatError,
-    message_bytes,
-)
+from fedjax_diffusion.quantization.padding import refill
 from fedjax_diffusion.quantization.quantizers import (
     QUANTIZERS,
     Quantized,
@@ -45,13 +31,23 @@ from fedjax_diffusion.quantization.stochastic import (
     stochastic_quantize,
 )
 from fedjax_diffusion.quantization.tensor_bits import UNIFORM_LAW, split_bits
-from fedjax_diffusion.quantization.upload import write_upload
-from fedjax_diffusion.quantization.wire import (
+from fedjax_diffusion.quantization.wire.codec import (
     decode_update,
     encode_update,
     overhead_bits,
     payload_bytes,
 )
+from fedjax_diffusion.quantization.wire.entropy import check_entropy_coding
+from fedjax_diffusion.quantization.wire.layout import make_layout
+from fedjax_diffusion.quantization.wire.message import (
+    DamagedMessageError,
+    ForeignMessageError,
+    TruncatedMessageError,
+    VersionError,
+    WireFormatError,
+    message_bytes,
+)
+from fedjax_diffusion.quantization.wire.upload import write_upload
 
 __all__ = [
     "FLOAT_BITS",

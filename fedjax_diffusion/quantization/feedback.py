@@ -25,7 +25,7 @@ for ``1 / (1 + omega)``. The factor of the draw and its rounding are ours.
 import jax.numpy as jnp
 
 from fedjax_diffusion.quantization.blocks import row_tensors
-from fedjax_diffusion.quantization.filling import tensor_sums
+from fedjax_diffusion.quantization.padding import tensor_sums
 from fedjax_diffusion.quantization.quantizers import Quantized
 from fedjax_diffusion.quantization.stochastic import FLOAT_BITS
 from fedjax_diffusion.types import Array, PyTree

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors, tensor_ranges, tensor_sizes
 from fedjax_diffusion.quantization.division import divide
-from fedjax_diffusion.quantization.filling import row_entries
+from fedjax_diffusion.quantization.padding import row_entries
 from fedjax_diffusion.quantization.stochastic import (
     FLOAT_BITS,
     LEVELS,

@@ -20,7 +20,7 @@ import numpy as np
 
 from fedjax_diffusion.quantization.blocks import tensor_sizes
 from fedjax_diffusion.quantization.bounds import grid_error_bound
-from fedjax_diffusion.quantization.filling import row_entries
+from fedjax_diffusion.quantization.padding import row_entries
 from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, Grid, make_grid
 from fedjax_diffusion.types import Array, PyTree
 

@@ -37,8 +37,8 @@ from fedjax_diffusion.quantization.blocks import (
     tensor_ranges,
     tree_to_blocks,
 )
+from fedjax_diffusion.quantization.counter_random import Uniform, counter_uniform
 from fedjax_diffusion.quantization.division import divide
-from fedjax_diffusion.quantization.draws import Uniform, counter_uniform
 from fedjax_diffusion.types import Array, Key, PyTree
 
 MAX_BITS = 16

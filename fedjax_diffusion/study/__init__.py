@@ -1,6 +1,6 @@
 """The paper's study without training: the energy of schemes over deadlines and distances."""
 
-from fedjax_diffusion.study.comparison import SchemeRow, compare
+from fedjax_diffusion.study.energy import SchemeRow, compare
 from fedjax_diffusion.study.folder import (
     FIGURES,
     TABLE,

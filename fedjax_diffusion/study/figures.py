@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedjax_diffusion.opponents import RIVALS
+from fedjax_diffusion.planning.baselines import RIVALS
 from fedjax_diffusion.study.points import FLOOR, Point
 from fedjax_diffusion.study.region import Cell, format_deadline, format_percent
 

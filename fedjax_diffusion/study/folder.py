@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedjax_diffusion.atomic import write_text
-from fedjax_diffusion.config import Config, check_types
 from fedjax_diffusion.data import PartitionConfig, partition
-from fedjax_diffusion.platforms import cpu_device
-from fedjax_diffusion.records import CONFIG, SUMMARY, write_json
-from fedjax_diffusion.scenario import Scenario, build_scenario, check_scalars
-from fedjax_diffusion.study.comparison import SchemeRow
+from fedjax_diffusion.experiment.config import Config, check_types
+from fedjax_diffusion.experiment.scenario import Scenario, build_scenario, check_scalars
+from fedjax_diffusion.host.atomic import write_text
+from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
+from fedjax_diffusion.study.energy import SchemeRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep, save_figure
 from fedjax_diffusion.study.points import Point, StudyConfig, Track, play_points
 from fedjax_diffusion.study.region import to_cells

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedjax_diffusion.opponents import RIVALS
-from fedjax_diffusion.resources import parse_method
-from fedjax_diffusion.scenario import Scenario
-from fedjax_diffusion.study.comparison import SchemeRow, compare
+from fedjax_diffusion.allocation import parse_method
+from fedjax_diffusion.experiment.scenario import Scenario
+from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.study.energy import SchemeRow, compare
 
 FLOOR = "fixed_bits:1"
 """The cheapest quantized scheme: what it saves, no other can exceed by much."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fedjax_diffusion.opponents import RIVALS
+from fedjax_diffusion.planning.baselines import RIVALS
 from fedjax_diffusion.study.points import FLOOR, Point
 
 

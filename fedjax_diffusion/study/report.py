@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedjax_diffusion.opponents import RIVALS
-from fedjax_diffusion.report import format_table
-from fedjax_diffusion.scenario import Scenario
-from fedjax_diffusion.study.comparison import SchemeRow
+from fedjax_diffusion.experiment.scenario import Scenario
+from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.runs.figure import format_table
+from fedjax_diffusion.study.energy import SchemeRow
 from fedjax_diffusion.study.points import Point, StudyConfig
 from fedjax_diffusion.study.region import (
     Cell,

@@ -10,8 +10,8 @@ import optax
 
 from fedjax_diffusion.data import ImageDataset, draw_batch, make_client_data
 from fedjax_diffusion.diffusion import UNetConfig, ddpm_loss, make_denoiser, make_schedule
+from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.federated import LocalWork
-from fedjax_diffusion.hardware import make_mesh
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.simulator import make_simulator
 

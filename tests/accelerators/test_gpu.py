@@ -15,18 +15,12 @@ import numpy as np
 import optax
 import pytest
 
-from fedjax_diffusion import (
-    decode_update,
-    encode_update,
-    load_run,
-    run,
-    stochastic_quantize,
-)
+from fedjax_diffusion import decode_update, encode_update, load_run, run, stochastic_quantize
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import QUANTIZERS, QuantizationConfig, quantize, tree_to_blocks
 from fedjax_diffusion.quantization.blocks import row_tensors
-from fedjax_diffusion.records import read_metrics
+from fedjax_diffusion.runs.records import read_metrics
 from fedjax_diffusion.simulator import make_simulator
 from tests.accelerators.networks import ONE_LEVEL, client_data, network, play, simulator_of
 from tests.federated import problems

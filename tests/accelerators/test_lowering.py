@@ -13,12 +13,13 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from fedjax_diffusion import sampling
 from fedjax_diffusion.diffusion import CONV_LOWERINGS, make_conv
 from fedjax_diffusion.evaluation.classifier import Classifier
-from fedjax_diffusion.evaluation.inception import Inception
+from fedjax_diffusion.evaluation.inception.network import Inception
+from fedjax_diffusion.experiment import sampling
+from fedjax_diffusion.experiment.compute import make_mesh
+from fedjax_diffusion.experiment.sampling import SamplingConfig
 from fedjax_diffusion.federated import CLIENT_MAPS, Broadcast, ClientInputs, make_client_map
-from fedjax_diffusion.hardware import make_mesh
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
@@ -26,8 +27,7 @@ from fedjax_diffusion.quantization import (
     quantize,
     stochastic_quantize,
 )
-from fedjax_diffusion.quantization.packing import code_dtype, pack_codes, unpack_codes
-from fedjax_diffusion.sampling import SamplingConfig
+from fedjax_diffusion.quantization.wire.packing import code_dtype, pack_codes, unpack_codes
 from tests.accelerators.networks import (
     BATCH_SIZE,
     IMAGE_SHAPE,

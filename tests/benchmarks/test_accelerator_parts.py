@@ -93,8 +93,8 @@ def rehearsal(tmp_path_factory):
     machine = read_session(output)["machine"]
     with pytest.MonkeyPatch.context() as patch:
         for module in (
-            "fedjax_diffusion.learner",
-            "fedjax_diffusion.scenario",
+            "fedjax_diffusion.experiment.training",
+            "fedjax_diffusion.experiment.scenario",
             correctness.__name__,
         ):
             patch.setattr(f"{module}.make_denoiser", make_scale)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from fedjax_diffusion import run_quality
-from fedjax_diffusion.cli import main
+from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.compare import SchemeRow, folder, read_runs, run_comparison, verdict
 from fedjax_diffusion.compare.pairs import Interval
-from tests.test_run_quality import pixels_as_features
+from fedjax_diffusion.runs import evaluate as run_quality
+from tests.runs.test_evaluate import pixels_as_features
 from tests.tiny import FLAGS, tiny_config
 
 SCHEMES = (

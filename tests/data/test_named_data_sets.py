@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.data import load_images
-from fedjax_diffusion.data.examples import CROPS, decode_image
+from fedjax_diffusion.data.tfds.examples import CROPS, decode_image
 from tests.data.prepared import encode, write_folder
 
 NUM_EXAMPLES = 5

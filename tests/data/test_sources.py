@@ -12,7 +12,7 @@ import pytest
 import sklearn.datasets
 
 from fedjax_diffusion.data import ImageDataset, load_images
-from fedjax_diffusion.data.tfds_folder import open_folder
+from fedjax_diffusion.data.tfds.folder import open_folder
 from tests.data.prepared import encode, write_cifar10, write_folder
 
 

@@ -15,7 +15,7 @@ from fedjax_diffusion.diffusion import (
     measure_convs,
 )
 from fedjax_diffusion.diffusion.conv import CONVS, KERNEL_BARS
-from fedjax_diffusion.hardware import make_mesh
+from fedjax_diffusion.experiment.compute import make_mesh
 from tests.diffusion.test_conv import assert_trees_close, normal, value_and_gradients
 
 SHAPE = (4, 4, 2)

@@ -18,7 +18,7 @@ from fedjax_diffusion.quantization import (
     shrink,
     tree_to_blocks,
 )
-from fedjax_diffusion.quantization.filling import tensor_sums
+from fedjax_diffusion.quantization.padding import tensor_sums
 
 RNG = np.random.default_rng(0)
 TREE = {

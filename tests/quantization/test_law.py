@@ -18,7 +18,7 @@ from fedjax_diffusion.quantization import (
     stochastic_quantize,
     tree_to_blocks,
 )
-from fedjax_diffusion.quantization.draws import counter_uniform
+from fedjax_diffusion.quantization.counter_random import counter_uniform
 from fedjax_diffusion.quantization.stochastic import MAX_BITS
 
 NUM_DRAWS, NUM_ENTRIES = 2048, 64

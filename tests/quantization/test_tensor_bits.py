@@ -9,13 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from fedjax_diffusion.quantization import (
-    LEVELS,
-    QUANTIZERS,
-    quantize,
-    split_bits,
-    tree_to_blocks,
-)
+from fedjax_diffusion.quantization import LEVELS, QUANTIZERS, quantize, split_bits, tree_to_blocks
 from fedjax_diffusion.quantization.qsgd import MIN_QSGD_BITS, qsgd_law
 from fedjax_diffusion.quantization.tensor_bits import UNIFORM_LAW, bits_to_tree, split_levels
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.quantization import QUANTIZERS, dequantize, quantize, tree_to_blocks
-from fedjax_diffusion.quantization.filling import row_entries
+from fedjax_diffusion.quantization.padding import row_entries
 
 NUM_DRAWS = 500
 LIKE = {

@@ -1,9 +1,9 @@
-"""Small scenarios to study: the fleet of ``tests.plans``; nothing is trained."""
+"""Small scenarios to study: the fleet of ``tests.planning.plans``; nothing is trained."""
 
-from fedjax_diffusion.planner import AllocatorConfig
-from fedjax_diffusion.scenario import Scenario
+from fedjax_diffusion.experiment.scenario import Scenario
+from fedjax_diffusion.planning.planner import AllocatorConfig
 from fedjax_diffusion.study import StudyConfig
-from tests.plans import FADING, FLEET, KEY, SIX_BITS, SIZES, WORKLOAD
+from tests.planning.plans import FADING, FLEET, KEY, SIX_BITS, SIZES, WORKLOAD
 
 RIVALS = ("full_precision", "full_precision:max_frequency")
 METHODS = (*RIVALS, "fixed_bits:1", "fixed_bits:8", "fixed_bits:8:max_frequency", "demand")

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from fedjax_diffusion.config import load_config
 from fedjax_diffusion.data import load_images
+from fedjax_diffusion.experiment.config import load_config
 from fedjax_diffusion.study import FIGURES, Point, SchemeRow, build_study, run_study, to_cells
 from fedjax_diffusion.study.folder import format_paths, to_csv
 

@@ -6,9 +6,9 @@ import operator
 
 import pytest
 
-from fedjax_diffusion.opponents import RIVALS
+from fedjax_diffusion.planning.baselines import RIVALS
 from fedjax_diffusion.study import FLOOR, StudyConfig, compare, play_points
-from tests.plans import K
+from tests.planning.plans import K
 from tests.study.scenarios import METHODS, scenario_of, study_of
 
 SECONDS = (4.0, 6.0, 10.0, 20.0, 60.0)

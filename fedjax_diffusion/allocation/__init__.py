@@ -1,0 +1,35 @@
+"""The allocator: bits, times and power of every client, at the least energy of a round."""
+
+from fedjax_diffusion.allocation.allocation import Allocation
+from fedjax_diffusion.allocation.allocator import METHODS, allocate, make_allocator, parse_method
+from fedjax_diffusion.allocation.band.requirements import least_bandwidth_hz
+from fedjax_diffusion.allocation.io.json_files import (
+    read_allocation,
+    read_problem,
+    write_allocation,
+)
+from fedjax_diffusion.allocation.io.table import allocation_table
+from fedjax_diffusion.allocation.problem import LEVELS, AllocationProblem, uplink_bits
+from fedjax_diffusion.allocation.refinement import refine
+from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.allocation.verification.verification import Verification, verify
+
+__all__ = [
+    "LEVELS",
+    "METHODS",
+    "Allocation",
+    "AllocationProblem",
+    "Status",
+    "Verification",
+    "allocate",
+    "allocation_table",
+    "least_bandwidth_hz",
+    "make_allocator",
+    "parse_method",
+    "read_allocation",
+    "read_problem",
+    "refine",
+    "uplink_bits",
+    "verify",
+    "write_allocation",
+]

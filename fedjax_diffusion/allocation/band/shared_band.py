@@ -1,0 +1,150 @@
+"""One band shared by all clients at given levels: the price at which their shares fill it.
+
+``min sum_k E_k(tau_k, W_k)`` subject to ``sum_k W_k <= W_total`` is convex. A price ``mu`` of
+bandwidth separates the clients, the bands that they then take fall as it rises, and the price at
+which they add up to ``W_total`` gives the optimum. For any price and any shares ``w`` of the whole
+band
+
+    D(mu) = sum_k min_W [E_k(W) + mu (W - w_k)]  <=  the least energy of those levels.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from fedjax_diffusion.allocation.band.split import bandwidth_price, split_at_price, with_leaves
+from fedjax_diffusion.allocation.problem import AllocationProblem
+from fedjax_diffusion.allocation.search.bisection import newton
+from fedjax_diffusion.allocation.search.time_split import optimal_split
+from fedjax_diffusion.types import Array
+
+BAND_SLACK = 1e-12
+"""Relative rounding slack of the whole band: a sum in another order still fits."""
+
+
+class EvenShares(NamedTuple):
+    """The whole band divided evenly, above what each client needs at least.
+
+    Attributes:
+      bandwidth_hz: float64 [K]; the whole band for a client that takes no part.
+      least_hz: float64 [K], what it needs; 0 for a client that takes no part.
+      spare_hz: [], what the least bands leave over.
+      log_price: float64 [K], the logarithm of what one more hertz would save each, J/Hz.
+    """
+
+    bandwidth_hz: Array
+    least_hz: Array
+    spare_hz: Array
+    log_price: Array
+
+
+class SharedBand(NamedTuple):
+    """Shares of the whole band.
+
+    Attributes:
+      bandwidth_hz: float64 [K], W; the clients that take part use all of the band.
+      price: float64 [], mu, joules per hertz.
+      energy: float64 [], joules of those that take part.
+      dual_bound: float64 [], ``D(mu)``, joules.
+    """
+
+    bandwidth_hz: Array
+    price: Array
+    energy: Array
+    dual_bound: Array
+
+
+def total_bandwidth(problem: AllocationProblem) -> Array:
+    """Returns the band [] that the clients share, Hz: that of all, also of those left out."""
+    return jnp.sum(problem.bandwidth_hz)
+
+
+def is_within(band_hz: Array, problem: AllocationProblem) -> Array:
+    """Returns whether bands in Hz, of any shape, fit into the whole band, to ``BAND_SLACK``."""
+    return band_hz <= total_bandwidth(problem) * (1.0 + BAND_SLACK)
+
+
+def share_evenly(
+    problem: AllocationProblem, payload: Array, least_hz: Array, is_active: Array
+) -> EvenShares:
+    """Returns the whole band, divided evenly above the least bands.
+
+    Args:
+      problem: K clients; only the sum of their ``bandwidth_hz`` matters.
+      payload: float64 [K], bits.
+      least_hz: float64 [K], ``least_bandwidth`` of that payload.
+      is_active: bool [K], who takes part.
+    """
+    total_hz = total_bandwidth(problem)
+    least_hz = jnp.where(is_active & jnp.isfinite(least_hz), least_hz, 0.0)
+    spare_hz = jnp.maximum(total_hz - jnp.sum(least_hz), 0.0)
+    even_hz = spare_hz / jnp.maximum(jnp.sum(is_active), 1)
+    bandwidth_hz = jnp.where(is_active, least_hz + even_hz, total_hz)
+    shared = with_leaves(problem, bandwidth_hz=bandwidth_hz)
+    price = bandwidth_price(shared, payload, optimal_split(shared, payload))
+    log_price = jnp.log(jnp.maximum(price, jnp.finfo(price.dtype).tiny))
+    return EvenShares(bandwidth_hz, least_hz, spare_hz, log_price)
+
+
+def share_band(
+    problem: AllocationProblem, payload: Array, least_hz: Array, is_active: Array
+) -> SharedBand:
+    """Returns the shares of least energy, to rounding.
+
+    Newton's method on ``log sum_k W_k`` against ``log mu``, between the least and the greatest
+    price that clients offer where the band is divided evenly.
+
+    Args:
+      problem: K clients; only the sum of their ``bandwidth_hz`` matters.
+      payload: float64 [K], bits.
+      least_hz: float64 [K], ``least_bandwidth`` of that payload.
+      is_active: bool [K], who takes part.
+
+    Returns:
+      The shares, each at least ``least_hz``; finite. Without meaning where the least bands of those
+      who take part do not fit together.
+    """
+    total_hz = total_bandwidth(problem)
+    even = share_evenly(problem, payload, least_hz, is_active)
+
+    def unused_and_slope(log_price):
+        split = split_at_price(problem, payload, least_hz, log_price)
+        taken = jnp.where(is_active, split.bandwidth_hz, 0.0)
+        used = jnp.maximum(jnp.sum(taken), jnp.finfo(taken.dtype).tiny)
+        return jnp.log(total_hz) - jnp.log(used), -jnp.sum(taken * split.log_slope) / used
+
+    is_any = jnp.any(is_active)
+    lowest = jnp.min(jnp.where(is_active | ~is_any, even.log_price, jnp.inf))
+    highest = jnp.max(jnp.where(is_active | ~is_any, even.log_price, -jnp.inf))
+    log_price = newton(unused_and_slope, lowest, highest)
+    split = split_at_price(problem, payload, least_hz, log_price)
+    # What rounding left over or took too much is divided like what exceeds the least bands.
+    above = jnp.where(is_active, jnp.maximum(split.bandwidth_hz - even.least_hz, 0.0), 0.0)
+    taken = jnp.sum(above)
+    share = even.least_hz + above * (even.spare_hz / jnp.where(taken > 0, taken, 1.0))
+    share = jnp.where(is_active & (taken > 0), share, even.bandwidth_hz)
+    price = jnp.exp(log_price)
+    traded = split.total_joules + price * (split.bandwidth_hz - share)
+    return SharedBand(
+        bandwidth_hz=share,
+        price=price,
+        energy=jnp.sum(jnp.where(is_active, split.total_joules, 0.0)),
+        dual_bound=jnp.sum(jnp.where(is_active, traded, 0.0)),
+    )
+
+
+def band_residual(
+    problem: AllocationProblem, payload: Array, least_hz: Array, is_active: Array, band: SharedBand
+) -> Array:
+    """Returns the largest relative violation [] of ``-dE_k / dW = mu`` and of ``sum_k W = total``.
+
+    At its least band a client may only offer less than ``mu``: it would buy less if it could.
+    """
+    shared = with_leaves(problem, bandwidth_hz=band.bandwidth_hz)
+    offer = bandwidth_price(shared, payload, optimal_split(shared, payload))
+    excess = (offer - band.price) / jnp.maximum(offer, band.price)
+    is_least = band.bandwidth_hz <= least_hz * (1.0 + BAND_SLACK)
+    excess = jnp.abs(jnp.where(is_least, jnp.maximum(excess, 0.0), excess))
+    used_hz = jnp.sum(jnp.where(is_active, band.bandwidth_hz, 0.0))
+    unused = jnp.abs(used_hz / total_bandwidth(problem) - 1.0)
+    return jnp.maximum(jnp.max(jnp.where(is_active, excess, 0.0)), unused)

@@ -1,0 +1,1 @@
+"""Allocation problems and allocations as files and tables."""

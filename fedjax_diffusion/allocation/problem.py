@@ -1,0 +1,248 @@
+"""One round's allocation problem: devices, channel, payload, error budget and deadline."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedjax_diffusion.allocation.float64 import float64_on_cpu
+from fedjax_diffusion.edge import costs
+from fedjax_diffusion.types import Array
+
+FULL_PRECISION_BITS = 32
+LEVELS = (*range(1, 17), FULL_PRECISION_BITS)
+"""The B = 17 bit widths that can be sent: 1..16 quantized, 32 as it is.
+
+A level's *index* is its place here.
+"""
+_LEVEL_VARIANCE = (*(1.0 / (2**b - 1) ** 2 for b in LEVELS[:-1]), 0.0)
+
+PER_CLIENT = (
+    "compute_cycles",
+    "effective_capacitance",
+    "max_frequency_hz",
+    "channel_gain",
+    "bandwidth_hz",
+    "max_power_watts",
+    "min_bits",
+    "max_bits",
+    "error_weight",
+)
+"""The fields of a problem that may differ between clients, the tables per level aside."""
+_SCALARS = (
+    "noise_density_watts_per_hz",
+    "num_parameters",
+    "error_budget",
+    "time_budget_seconds",
+)
+_MAY_BE_ZERO = ("error_weight", "overhead_bits", "level_error")
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class AllocationProblem:
+    """Minimise the energy of one round subject to its deadline and its error budget.
+
+    ``min sum_k kappa_k C_k^3 / tau_k^2 + t_k p_k(t_k, S_k(b_k))`` over b, tau, t subject to
+    ``sum_k c_k / (2^{b_k} - 1)^2 <= eps``, ``tau_k + t_k <= T``, ``C_k / tau_k <= F_k``, ``p_k <=
+    P_k`` and ``min_bits_k <= b_k <= max_bits_k``.
+
+    Numbers, lists and arrays are accepted; a field per client may be one number for all. They are
+    stored as float64 NumPy arrays of the shapes below. A pytree: pass it to a jitted function,
+    stack several along a leading axis and ``vmap`` over them (a rebuilt pytree is not validated
+    again).
+
+    Attributes:
+      compute_cycles: [K] > 0, C, CPU cycles of the round's local training.
+      effective_capacitance: [K] > 0, kappa, J s^2 / cycle^3.
+      max_frequency_hz: [K] > 0, F.
+      channel_gain: [K] > 0, h, linear power gain.
+      bandwidth_hz: [K] > 0, W.
+      max_power_watts: [K] > 0, P.
+      noise_density_watts_per_hz: [] > 0, N0.
+      num_parameters: [] whole number >= 1, d.
+      overhead_bits: [] or [B] >= 0, bits of one upload beyond its codes, at every level or per
+        level.
+      min_bits: [K] in LEVELS, what the client demands.
+      max_bits: [K] in LEVELS, the most that it can handle. Below ``min_bits`` the client is
+        infeasible, not an error.
+      error_weight: [K] >= 0, c, its aggregation weight squared times the scale of its squared
+        quantization error.
+      error_budget: [] >= 0, eps; infinity (or None) for no budget.
+      time_budget_seconds: [] > 0, T.
+      level_payload_bits: [K, B] > 0 or None; replaces the payload ``8 ceil(d b / 8) + overhead``.
+      level_error: [K, B] >= 0 or None; replaces the client's term of the error, ``c_k / (2^b -
+        1)^2``, so it holds the aggregation weight squared already.
+
+    Raises:
+      ValueError: a field is out of range or its shape does not fit the others.
+
+    Source: arXiv 2403.04430, problem P2; the statement is this project's own.
+    """
+
+    compute_cycles: Any
+    effective_capacitance: Any
+    max_frequency_hz: Any
+    channel_gain: Any
+    bandwidth_hz: Any
+    max_power_watts: Any
+    noise_density_watts_per_hz: Any
+    num_parameters: Any
+    overhead_bits: Any
+    min_bits: Any
+    max_bits: Any
+    error_weight: Any
+    error_budget: Any
+    time_budget_seconds: Any
+    level_payload_bits: Any = None
+    level_error: Any = None
+
+    def __post_init__(self):
+        for name, value in _validate(vars(self)).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def num_clients(self) -> int:
+        """K."""
+        return self.compute_cycles.shape[-1]
+
+    def replace(self, **fields: Any) -> "AllocationProblem":
+        """Returns a copy with some fields changed, validated like a new one."""
+        return dataclasses.replace(self, **fields)
+
+    def tree_flatten_with_keys(self):
+        """Flattens into the fields in their order, named."""
+        names = tuple(field.name for field in dataclasses.fields(self))
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], names
+
+    @classmethod
+    def tree_unflatten(cls, names, leaves):
+        """Rebuilds without validating: under a transformation the leaves are not numbers."""
+        problem = object.__new__(cls)
+        for name, leaf in zip(names, leaves, strict=True):
+            object.__setattr__(problem, name, leaf)
+        return problem
+
+
+def level_payload(problem: AllocationProblem, index: Array) -> Array:
+    """Returns each client's payload in bits, float64 [K], at ``LEVELS[index]``, int [K]."""
+    if problem.level_payload_bits is not None:
+        return _take_level(problem.level_payload_bits, index)
+    num_bits = jnp.array(LEVELS, jnp.float64)
+    overhead_bits = jnp.broadcast_to(problem.overhead_bits, num_bits.shape)
+    return costs.payload_bits(problem.num_parameters, num_bits, overhead_bits)[index]
+
+
+def level_error(problem: AllocationProblem, index: Array) -> Array:
+    """Returns each client's term of the squared error, float64 [K], at ``LEVELS[index]``."""
+    if problem.level_error is not None:
+        return _take_level(problem.level_error, index)
+    return problem.error_weight * jnp.array(_LEVEL_VARIANCE, jnp.float64)[index]
+
+
+def level_index(num_bits: Array) -> Array:
+    """Returns the index in ``LEVELS``, int32, of bit widths 1..16 or 32."""
+    return jnp.minimum(num_bits, len(LEVELS)).astype(jnp.int32) - 1
+
+
+@float64_on_cpu
+def uplink_bits(problem: AllocationProblem, num_bits: Array | np.ndarray) -> Array:
+    """Returns the bits that each client uploads, float64 [K] whole numbers; 0 at 0 bits.
+
+    Args:
+      problem: K clients.
+      num_bits: int32 [K], 0, 1..16 or 32: the ``num_bits`` of an allocation, or its
+        ``requested_bits``.
+    """
+    payload = level_payload(problem, level_index(jnp.maximum(num_bits, 1)))
+    return jnp.where(num_bits > 0, payload, 0.0)
+
+
+def _take_level(table: Array, index: Array) -> Array:
+    return jnp.take_along_axis(table, index[:, None], axis=1)[:, 0]
+
+
+def _validate(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields as float64 arrays of their stored shapes, or raises ValueError."""
+    arrays: dict[str, Any] = {name: _to_array(name, value) for name, value in fields.items()}
+    num_clients = _count_clients(arrays)
+    for name in PER_CLIENT:
+        arrays[name] = np.broadcast_to(arrays[name], (num_clients,)).copy()
+    _check_shape(arrays, _SCALARS, [()])
+    _check_shape(arrays, ("overhead_bits",), [(), (len(LEVELS),)])
+    tables = [name for name in ("level_payload_bits", "level_error") if arrays[name] is not None]
+    _check_shape(arrays, tables, [(num_clients, len(LEVELS))])
+    for name, array in arrays.items():
+        if array is not None:
+            _check_range(name, array)
+    return arrays
+
+
+def _to_array(name: str, value: ArrayLike | None) -> np.ndarray | None:
+    if value is None:
+        return None if name in ("level_payload_bits", "level_error") else _no_value(name)
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} = {value!r}: must be a number or a list of numbers") from None
+
+
+def _no_value(name: str) -> np.ndarray:
+    if name != "error_budget":
+        raise ValueError(f"{name} = None: must be a number or a list of numbers")
+    return np.asarray(np.inf)
+
+
+def _count_clients(arrays: dict[str, Any]) -> int:
+    """Returns the one length that the fields per client share."""
+    longest, num_clients = "", 1
+    for name in (*PER_CLIENT, "level_payload_bits", "level_error"):
+        array = arrays[name]
+        if array is None or array.ndim == 0:
+            continue
+        if array.shape[0] == 0 or (name in PER_CLIENT and array.ndim != 1):
+            raise ValueError(f"{name} has shape {array.shape}: must be one number or [K], K >= 1")
+        if 1 not in (num_clients, array.shape[0]) and array.shape[0] != num_clients:
+            raise ValueError(
+                f"{name} is of {array.shape[0]} clients, {longest} of {num_clients}: each must be "
+                "of as many, or one number for all"
+            )
+        if array.shape[0] > num_clients:
+            longest, num_clients = name, array.shape[0]
+    return num_clients
+
+
+def _check_shape(arrays: dict[str, Any], names, allowed: list[tuple[int, ...]]) -> None:
+    for name in names:
+        if arrays[name].shape not in allowed:
+            raise ValueError(f"{name} has shape {arrays[name].shape}: must be one of {allowed}")
+
+
+def _check_range(name: str, array: np.ndarray) -> None:
+    """Raises at the first entry outside of what the field allows."""
+    is_allowed, allowed = is_in_range(name, array)
+    if not is_allowed.all():
+        index = tuple(int(i) for i in np.argwhere(~is_allowed)[0])
+        place = f"[{', '.join(map(str, index))}]" if index else ""
+        raise ValueError(f"{name}{place} = {array[index]:g}: must be {allowed}")
+
+
+def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Returns which values a field of a problem allows, and in words what it allows.
+
+    >>> is_in_range("min_bits", np.array([8.0, 20.0]))
+    (array([ True, False]), '1..16 or 32')
+    """
+    if name in ("min_bits", "max_bits"):
+        return np.isin(values, LEVELS), "1..16 or 32"
+    if name == "num_parameters":
+        is_whole = (values >= 1) & (values == np.floor(values)) & np.isfinite(values)
+        return is_whole, "a whole number >= 1"
+    if name == "error_budget":
+        return values >= 0, ">= 0, or infinity for none"
+    if name in _MAY_BE_ZERO:
+        return (values >= 0) & np.isfinite(values), ">= 0 and finite"
+    return (values > 0) & np.isfinite(values), "> 0 and finite"

@@ -1,0 +1,109 @@
+"""What an allocation claims, and what its problem makes of the same bits, bands and times."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedjax_diffusion.allocation.allocation import Allocation
+from fedjax_diffusion.allocation.problem import AllocationProblem
+from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.allocation.verification.recomputation import Recomputation
+from fedjax_diffusion.allocation.verification.violations import Findings
+
+ZERO_IF_LEFT_OUT = (
+    "num_bits",
+    "bandwidth_hz",
+    "compute_seconds",
+    "upload_seconds",
+    "transmit_power_watts",
+    "compute_joules",
+    "transmit_joules",
+)
+NOT_NEGATIVE = ("multiplier", "bandwidth_price", "kkt_residual")
+_PER_CLIENT = (*ZERO_IF_LEFT_OUT, "requested_bits", "status")
+_SCALARS = ("error", "dual_bound_joules", "relative_gap", "is_band_shared", *NOT_NEGATIVE)
+
+
+class Claim:
+    """An allocation under scrutiny.
+
+    Args:
+      problem: K clients.
+      allocation: of theirs; only its fields are read.
+      heeds_limits: its bits have to be within ``min_bits`` and ``max_bits``.
+      heeds_budget: its error has to be within the budget.
+      tolerance: relative, of every comparison.
+
+    Attributes:
+      fields: what the allocation holds, by name; ``status`` among them.
+      is_active: bool [K], who takes part.
+      is_real: the bits are real numbers, not levels.
+      is_shared: the clients share the sum of the problem's bands.
+      claimed: the clients on the bands that they are given.
+      offered: the clients on the bands that each could have at most: its own, or if shared all.
+      findings: what is wrong, so far.
+
+    Raises:
+      ValueError: a field has not the shape that the problem asks for.
+    """
+
+    def __init__(
+        self,
+        problem: AllocationProblem,
+        allocation: Allocation,
+        *,
+        heeds_limits: bool,
+        heeds_budget: bool,
+        tolerance: float,
+    ):
+        self.problem, self.heeds_limits, self.heeds_budget = problem, heeds_limits, heeds_budget
+        self.tolerance, self.findings = tolerance, Findings(tolerance)
+        num_clients = problem.num_clients
+        self.fields = {name: _read(allocation, name, (num_clients,)) for name in _PER_CLIENT}
+        self.fields |= {name: _read(allocation, name, ()) for name in _SCALARS}
+        self.status = self.fields["status"]
+        self.is_active = self.status == Status.OPTIMAL
+        has_tables = problem.level_payload_bits is not None or problem.level_error is not None
+        self.is_real = np.issubdtype(self.fields["num_bits"].dtype, np.floating) and not has_tables
+        self.is_shared = bool(self.fields["is_band_shared"])
+        self.claimed = self._on_bands(self.fields["bandwidth_hz"])
+        self.offered = self._on_bands(problem.bandwidth_hz)
+        if self.is_shared:
+            whole_hz = np.full(num_clients, np.sum(problem.bandwidth_hz))
+            self.offered = self._on_bands(whole_hz, self.price("bandwidth_price"))
+
+    def price(self, name: str) -> float:
+        """Returns a multiplier, or 0 if what it holds is none; every one >= 0 gives a bound."""
+        value = float(self.fields[name])
+        return value if 0 <= value < np.inf else 0.0
+
+    def total(self, per_client: np.ndarray) -> float:
+        """Returns the sum over those who take part."""
+        return float(np.sum(per_client[self.is_active]))
+
+    def require(
+        self,
+        name: str,
+        is_right: ArrayLike,
+        must: str,
+        expected: ArrayLike = 0.0,
+        where: ArrayLike = True,
+    ) -> None:
+        """Notes every entry of a field that is not right where it matters; see ``Findings``."""
+        is_fine = np.asarray(is_right) | ~np.asarray(where)
+        self.findings.require(name, self.fields[name], is_fine, must, expected)
+
+    def _on_bands(self, bandwidth_hz: np.ndarray, band_price: float | None = None) -> Recomputation:
+        return Recomputation(
+            self.problem,
+            bandwidth_hz,
+            is_real=self.is_real,
+            heeds_limits=self.heeds_limits,
+            band_price=band_price,
+        )
+
+
+def _read(allocation: Allocation, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(getattr(allocation, name))
+    if values.shape != shape:
+        raise ValueError(f"allocation.{name} has shape {values.shape}: must be {shape}")
+    return values

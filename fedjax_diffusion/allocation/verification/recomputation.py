@@ -1,0 +1,188 @@
+"""What clients cost and can do, computed anew in NumPy: shares no code with the solvers.
+
+The equations as they stand in the problem's statement, and golden sections over the energy itself
+instead of roots of its derivative.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fedjax_diffusion.allocation.problem import FULL_PRECISION_BITS, LEVELS, AllocationProblem
+
+_BITS = np.array(LEVELS, np.float64)[:, None]
+_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+_NUM_CUTS = 50
+_LEAST_SHARE = 1e-15
+
+
+class Recomputation:
+    """The K clients of a problem, each on its band.
+
+    Args:
+      problem: K clients.
+      bandwidth_hz: [K] > 0, W.
+      is_real: bits are real numbers, as the method "relaxed" has them: ``d b`` and the least
+        overhead are sent, and the error is less by that of 32 bits for who may send those. Else
+        bits are levels.
+      heeds_limits: only bits within ``min_bits`` and ``max_bits`` may be used.
+      band_price: mu, J/Hz, or None. With a price a client may take less than its band, pays ``mu
+        W`` for what it takes, and its energies include that.
+    """
+
+    def __init__(
+        self,
+        problem: AllocationProblem,
+        bandwidth_hz: np.ndarray,
+        *,
+        is_real: bool = False,
+        heeds_limits: bool = True,
+        band_price: float | None = None,
+    ):
+        self.problem, self.bandwidth_hz, self.is_real = problem, bandwidth_hz, is_real
+        self.band_price = band_price
+        self.deadline = float(problem.time_budget_seconds)
+        self.noise_watts = problem.noise_density_watts_per_hz * bandwidth_hz / problem.channel_gain
+        snr = problem.max_power_watts / self.noise_watts
+        self.bits_per_second = bandwidth_hz * np.log2(1.0 + snr)
+        self.shortest_compute = problem.compute_cycles / problem.max_frequency_hz
+        is_within = (problem.min_bits <= _BITS) & (problem.max_bits >= _BITS)
+        self.is_allowed = is_within | (not heeds_limits)
+
+    def level_payloads(self) -> np.ndarray:
+        """Returns what an upload occupies, bits [B, K]: ``8 ceil(d b / 8) + overhead``."""
+        if self.problem.level_payload_bits is not None:
+            return np.asarray(self.problem.level_payload_bits).T
+        codes = 8.0 * np.ceil(self.problem.num_parameters * _BITS / 8.0)
+        overhead = np.broadcast_to(self.problem.overhead_bits, len(LEVELS))[:, None]
+        return np.repeat(codes + overhead, self.problem.num_clients, axis=1)
+
+    def level_errors(self) -> np.ndarray:
+        """Returns the terms of the squared error [B, K]: ``c / (2^b - 1)^2``, 0 at 32 bits."""
+        if self.problem.level_error is not None:
+            return np.asarray(self.problem.level_error).T
+        variance = np.where(_BITS < FULL_PRECISION_BITS, (2.0**_BITS - 1.0) ** -2.0, 0.0)
+        return variance * self.problem.error_weight
+
+    def payload(self, num_bits: np.ndarray) -> np.ndarray:
+        """Returns the payload in bits [K] at these bits [K]."""
+        if self.is_real:
+            return self.problem.num_parameters * num_bits + np.min(self.problem.overhead_bits)
+        return _take(self.level_payloads(), num_bits)
+
+    def error(self, num_bits: np.ndarray) -> np.ndarray:
+        """Returns the terms of the squared error [K] at these bits [K]."""
+        if not self.is_real:
+            return _take(self.level_errors(), num_bits)
+        is_exact = self.problem.max_bits == FULL_PRECISION_BITS
+        rest = np.where(is_exact, (2.0**FULL_PRECISION_BITS - 1.0) ** -2.0, 0.0)
+        return self.problem.error_weight * ((2.0**num_bits - 1.0) ** -2.0 - rest)
+
+    def least_seconds(self, payload: np.ndarray) -> np.ndarray:
+        """Returns the shortest round [..., K], s: ``C / F + S / (W log2(1 + P h / (N0 W)))``."""
+        return self.shortest_compute + payload / self.bits_per_second
+
+    def needed_watts(self, payload: np.ndarray, upload_seconds: np.ndarray) -> np.ndarray:
+        """Returns the power that sends a payload, ``(N0 W / h)(2^{S / (W t)} - 1)``, W [..., K]."""
+        doublings = payload / (self.bandwidth_hz * upload_seconds)
+        return self.noise_watts * np.expm1(np.log(2.0) * doublings)
+
+    def compute_joules(self, compute_seconds: np.ndarray) -> np.ndarray:
+        """Returns ``kappa C^3 / tau^2``, J."""
+        cubed = self.problem.effective_capacitance * self.problem.compute_cycles**3
+        return cubed / compute_seconds**2
+
+    def least_joules(self, payload: np.ndarray) -> np.ndarray:
+        """Returns the energy [..., K] of the best division of the deadline, J.
+
+        Meaningful where ``least_seconds`` is within the deadline.
+        """
+        if self.band_price is not None:
+            return self._least_joules_over_bands(payload, self.band_price)
+        sending, least = payload / self.bits_per_second, _LEAST_SHARE * self.deadline
+
+        # In log(tau / t) both shares keep their relative precision, however small one of them is.
+        def joules(log_odds):
+            compute_seconds = self.deadline / (1.0 + np.exp(-log_odds))
+            upload_seconds = np.maximum(self.deadline / (1.0 + np.exp(log_odds)), sending)
+            watts = self.needed_watts(payload, upload_seconds)
+            return self.compute_joules(compute_seconds) + upload_seconds * watts
+
+        low = np.log(
+            self.shortest_compute / np.maximum(self.deadline - self.shortest_compute, least)
+        )
+        high = np.log(np.maximum(self.deadline - sending, least) / sending)
+        return _least(joules, np.broadcast_to(low, payload.shape), np.maximum(low, high))
+
+    def least_hz(self, payload: np.ndarray) -> np.ndarray:
+        """Returns the least part of its band [..., K] over which a payload arrives, Hz; or all."""
+        high = np.log(np.broadcast_to(self.bandwidth_hz, payload.shape))
+        low = high + np.log(_LEAST_SHARE)
+        for _ in range(_NUM_CUTS):
+            middle = 0.5 * (low + high)
+            seconds = Recomputation(self.problem, np.exp(middle)).least_seconds(payload)
+            is_in_time = seconds <= self.deadline
+            low, high = np.where(is_in_time, low, middle), np.where(is_in_time, middle, high)
+        return np.exp(high)
+
+    def _least_joules_over_bands(self, payload: np.ndarray, band_price: float) -> np.ndarray:
+        def joules(log_hz):
+            bandwidth_hz = np.exp(log_hz)
+            energy = Recomputation(self.problem, bandwidth_hz).least_joules(payload)
+            return energy + band_price * bandwidth_hz
+
+        whole = np.broadcast_to(self.bandwidth_hz, payload.shape)
+        return _least(joules, np.log(self.least_hz(payload)), np.log(whole))
+
+    def is_usable(self, slack: float) -> np.ndarray:
+        """Returns which levels may be used and arrive in time, bool [B, K], to a relative slack."""
+        seconds = self.least_seconds(self.level_payloads())
+        return self.is_allowed & (seconds <= self.deadline * (1.0 + slack))
+
+    def level_joules(self, slack: float) -> np.ndarray:
+        """Returns the least energy of every level, J [B, K], infinite where it is not usable."""
+        return np.where(self.is_usable(slack), self.least_joules(self.level_payloads()), np.inf)
+
+    def most_bits(self, slack: float) -> np.ndarray:
+        """Returns the most real bits [K] that arrive in time, within the limits."""
+        seconds = self.deadline * (1.0 + slack) - self.shortest_compute
+        room = seconds * self.bits_per_second - np.min(self.problem.overhead_bits)
+        most = np.minimum(room / self.problem.num_parameters, self.problem.max_bits)
+        return np.maximum(most, self.problem.min_bits)
+
+    def least_error(self, slack: float) -> np.ndarray:
+        """Returns the least error [K] of bits that may be used and arrive; infinite if none do."""
+        if self.is_real:
+            return self.error(self.most_bits(slack))
+        return np.min(np.where(self.is_usable(slack), self.level_errors(), np.inf), axis=0)
+
+    def least_priced(self, multiplier: float, slack: float) -> np.ndarray:
+        """Returns ``min_b e(b) + lambda v(b)`` [K], J; infinite where no bits are usable."""
+        if not self.is_real:
+            errors = np.where(self.is_usable(slack), self.level_errors(), 0.0)
+            return np.min(self.level_joules(slack) + multiplier * errors, axis=0)
+
+        def priced(num_bits):
+            return self.least_joules(self.payload(num_bits)) + multiplier * self.error(num_bits)
+
+        return _least(priced, self.problem.min_bits, self.most_bits(slack))
+
+
+def _take(table: np.ndarray, num_bits: np.ndarray) -> np.ndarray:
+    """Returns a table's [B, K] entries [K] at these levels; for other numbers at the next level."""
+    index = np.searchsorted(LEVELS[:-1], num_bits)
+    return np.take_along_axis(table, index[None], axis=0)[0]
+
+
+def _least(fn: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Returns the least values of elementwise functions of one valley each, within ``[low, high]``.
+
+    Golden sections, and both ends. A valley's floor is flat: its place to half the digits gives its
+    depth to all of them.
+    """
+    at_ends = np.minimum(fn(low), fn(high))
+    for _ in range(_NUM_CUTS):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        is_left = fn(left) <= fn(right)
+        low, high = np.where(is_left, low, left), np.where(is_left, right, high)
+    return np.minimum(at_ends, fn(0.5 * (low + high)))

@@ -1,0 +1,208 @@
+"""What each command does: it reads its arguments, calls the package and prints.
+
+What a command needs is imported when it is called: ``--help`` and a wrong argument answer at once.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+EXIT_INVALID = 1
+EXIT_INFEASIBLE = 3
+
+Overrides = dict[str, str]
+"""Of the config, by dotted key."""
+
+
+def run(arguments: Namespace, overrides: Overrides) -> int:
+    """Trains to the last round."""
+    from fedjax_diffusion.cli.console import RunDisplay
+    from fedjax_diffusion.experiment.config import load_config, name_config
+    from fedjax_diffusion.host.processes import join_processes
+    from fedjax_diffusion.runs import runner
+
+    config = load_config(arguments.config, overrides)
+    workdir = arguments.workdir or f"runs/{name_config(arguments.config)}"
+    places = (arguments.coordinator, arguments.num_processes, arguments.process_id)
+    if any(place is not None for place in places):
+        if None in places:
+            raise ValueError("give all of --coordinator, --num_processes, --process_id, or none")
+        join_processes(*places)
+    if arguments.process_id:
+        runner.run(config, workdir)  # process 0 writes and talks
+        return 0
+    with RunDisplay(config.num_rounds) as display:
+        result = runner.run(
+            config,
+            workdir,
+            on_start=display.start,
+            on_record=display.advance,
+            progress=display,
+        )
+    display.finish(result)
+    return 0
+
+
+def sample(arguments: Namespace, overrides: Overrides) -> int:
+    """Draws images from a run."""
+    from fedjax_diffusion.runs import runner
+
+    path = runner.sample(
+        arguments.workdir,
+        num_samples=arguments.num_samples,
+        sampler=arguments.sampler,
+        num_steps=arguments.num_steps,
+        eta=arguments.eta,
+        guidance_scale=arguments.guidance_scale,
+        seed=arguments.seed,
+        output=arguments.output,
+    )
+    print(path)
+    return 0
+
+
+def evaluate(arguments: Namespace, overrides: Overrides) -> int:
+    """Measures the quality of a run's images, or of a folder of PNGs."""
+    from pathlib import Path
+
+    from fedjax_diffusion.cli.console import count_up
+    from fedjax_diffusion.experiment.config import load_config
+    from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder
+    from fedjax_diffusion.runs.figure import format_quality
+    from fedjax_diffusion.runs.records import write_json
+
+    if (arguments.workdir is None) == (arguments.images is None):
+        raise ValueError("give one of --workdir, a run folder, and --images, a folder of PNGs")
+    output = None if arguments.output is None else Path(arguments.output)
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise ValueError(f"--output: {output} must be a file in a folder that exists")
+    names = ("num_samples", "inception_weights", "held_out_split")
+    given = {name: getattr(arguments, name) for name in names}
+    changed = {name: value for name, value in given.items() if value is not None}
+    if changed.get("held_out_split") == "none":
+        changed["held_out_split"] = None
+    if arguments.workdir is not None:
+        if overrides or arguments.config:
+            raise ValueError("--config belongs to --images: a run has its own")
+        with count_up("image") as on_progress:
+            quality = evaluate(arguments.workdir, changed, on_progress=on_progress)
+    else:
+        if arguments.num_samples is not None:
+            raise ValueError("--num_samples belongs to --workdir: a folder is measured whole")
+        overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
+        config = load_config(arguments.config or "configs/digits.py", overrides)
+        quality = evaluate_folder(arguments.images, config)
+    print(format_quality(quality))
+    if output is not None:
+        write_json(output, quality)
+    return 0
+
+
+def compare(arguments: Namespace, overrides: Overrides) -> int:
+    """Plays every scheme with every seed and compares them."""
+    from fedjax_diffusion.cli.console import LoopDisplay
+    from fedjax_diffusion.compare import format_comparison, read_runs, run_comparison
+    from fedjax_diffusion.experiment.config import load_config, name_config
+
+    display = LoopDisplay("run")
+    config = load_config(arguments.config, overrides)
+    workdir = arguments.workdir or f"comparisons/{name_config(arguments.config)}"
+    done = run_comparison(
+        config,
+        workdir,
+        earlier=[row for path in arguments.earlier for row in read_runs(path)],
+        track=display.track,
+        on_play=lambda play, row: display.print(
+            f"{play.scheme} seed {play.seed}: {row.distance_name} {row.distance:.2f}  "
+            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB"
+        ),
+        on_progress=lambda play, unit, number: display.tell(
+            f"{play.scheme} seed {play.seed}, {unit} {number}"
+        ),
+        progress=display,
+    )
+    print(format_comparison(done.schemes, done.runs, config.compare.tolerance_percent))
+    print(f"\n{done.workdir}")
+    return 0
+
+
+def data(arguments: Namespace, overrides: Overrides) -> int:
+    """Checks and describes a data set, and draws what each client gets of it."""
+    from pathlib import Path
+
+    from fedjax_diffusion.data import PartitionConfig, describe_partition, load_images, partition
+    from fedjax_diffusion.data.image_cache import to_file_name
+    from fedjax_diffusion.data.report import (
+        describe,
+        draw_examples,
+        draw_partition,
+        format_description,
+    )
+    from fedjax_diffusion.experiment.config import load_config
+
+    given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
+    changed = {f"data.{name}": value for name, value in given.items() if value is not None}
+    config = load_config(arguments.config, {**overrides, **changed})
+    dataset = load_images(**config.data, verify=True)
+    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    title = to_file_name(f"{dataset.name}-{config.data.split}")
+    folder = Path(arguments.output or f"data_reports/{title}")
+    examples, clients = folder / "examples.png", folder / "clients.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_examples(dataset, examples)
+        draw_partition(dataset.labels, parts, dataset.class_names, clients)
+    except OSError as error:
+        raise ValueError(
+            f"--output must be a folder that can be written, got {str(folder)!r} ({error})"
+        ) from error
+    print(format_description(describe(dataset), describe_partition(dataset.labels, parts)))
+    print(examples, clients, sep="\n")
+    return 0
+
+
+def study(arguments: Namespace, overrides: Overrides) -> int:
+    """Compares energy over deadlines and distances."""
+    from fedjax_diffusion.cli.console import track_with
+    from fedjax_diffusion.experiment.config import load_config, name_config
+    from fedjax_diffusion.study import format_paths, format_study, run_study
+
+    config = load_config(arguments.config, overrides)
+    workdir = arguments.workdir or f"studies/{name_config(arguments.config)}"
+    finished = run_study(config, workdir, track=track_with("setting"))
+    print(format_study(finished.summary, finished.points))
+    print(format_paths(finished.workdir))
+    return 0
+
+
+def allocate(arguments: Namespace, overrides: Overrides) -> int:
+    """Solves one allocation problem."""
+    from fedjax_diffusion.allocation.io.json_files import (
+        check_suffix,
+        read_problem,
+        write_allocation,
+    )
+    from fedjax_diffusion.allocation.io.table import allocation_table
+    from fedjax_diffusion.allocation.solution import solve
+
+    if arguments.output:
+        check_suffix(arguments.output)
+    problem = read_problem(arguments.problem, arguments.clients)
+    allocation, verification = solve(problem, arguments.method, is_refined=arguments.refine)
+    if not verification.is_valid:
+        print(verification, file=sys.stderr)
+        return EXIT_INVALID
+    if arguments.output:
+        write_allocation(arguments.output, allocation)
+    print(allocation_table(allocation))
+    print("verified: every limit and cost recomputed")
+    reasons = allocation.explain(problem)
+    for line in reasons:
+        print(line, file=sys.stderr)
+    return EXIT_INFEASIBLE if reasons else 0
+
+
+COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
+    command.__name__: command for command in (run, sample, evaluate, compare, data, study, allocate)
+}
+"""Every command by its name; each returns an exit code."""

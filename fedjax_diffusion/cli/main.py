@@ -1,0 +1,66 @@
+"""The command line: from arguments to a command, and from what it raises to an exit code."""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+import jax
+
+from fedjax_diffusion.cli.commands import COMMANDS
+from fedjax_diffusion.cli.parser import make_parser
+from fedjax_diffusion.experiment.memory import DeviceMemoryError
+
+_EXIT_FAILED = 1
+_EXIT_BAD_INPUT = 2
+_EXIT_INTERRUPTED = 130
+_DEBUG = "FEDJAX_DIFFUSION_DEBUG"
+_RESUMABLE = ("run", "compare")
+_MAX_REASON = 300
+"""Characters of an error of JAX, which may hold a whole program."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    0: done; 1: an allocation that fails its check, or a failure of the device, named in one line on
+    stderr; 2: bad input, likewise; 3: an allocation with infeasible clients; 130: interrupted.
+    With FEDJAX_DIFFUSION_DEBUG=1 in the environment, errors show a traceback.
+    """
+    arguments, rest = make_parser().parse_known_args(argv)
+    try:
+        return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
+    except ValueError as error:
+        return _fail(error, str(error), _EXIT_BAD_INPUT)
+    except DeviceMemoryError as error:
+        return _fail(error, str(error), _EXIT_FAILED)
+    except jax.errors.JaxRuntimeError as error:
+        reason = f"the device failed: {str(error)[:_MAX_REASON]} ({_DEBUG}=1 shows where)"
+        return _fail(error, reason, _EXIT_FAILED)
+    except KeyboardInterrupt:
+        advice = "; the same command goes on from the last checkpoint" * (
+            arguments.command in _RESUMABLE
+        )
+        print(f"\ninterrupted{advice}", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+
+
+def _fail(error: Exception, reason: str, exit_code: int) -> int:
+    """Prints why a command failed, in one line, and returns its exit code."""
+    if os.environ.get(_DEBUG):
+        raise error
+    print(f"fedjax-diffusion: {' '.join(reason.split())}", file=sys.stderr)
+    return exit_code
+
+
+def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
+    """Returns ``--config.key=value`` arguments as a dict; anything else unknown is an error."""
+    overrides = {}
+    for text in rest:
+        key, equals, value = text.removeprefix("--config.").partition("=")
+        if not text.startswith("--config.") or "config" not in vars(arguments):
+            raise ValueError(f"unknown argument {text}; see --help")
+        if not equals:
+            raise ValueError(f"{text} needs a value: {text}=VALUE")
+        overrides[key] = value
+    return overrides

@@ -1,0 +1,1 @@
+"""Prepared TFDS data sets, read without TensorFlow."""

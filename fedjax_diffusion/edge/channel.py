@@ -1,0 +1,91 @@
+"""The uplink channel: path loss, log-normal shadowing, Rayleigh block fading."""
+
+from functools import partial
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedjax_diffusion.edge.devices import DeviceParams
+from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.keys import Stream, stream_key
+from fedjax_diffusion.types import Array, Key
+
+FADINGS = ("rayleigh", "none")
+MIN_FADING_POWER = 1e-6
+"""Floor of the fading power. It is hit with probability 1e-6 and keeps every rate above zero."""
+
+
+@flax.struct.dataclass
+class ChannelState:
+    """The channel of one round.
+
+    Attributes:
+      gain: float64 [K], h > 0, linear power gain between each client and the base station; a host
+        array.
+    """
+
+    gain: np.ndarray
+
+
+def path_loss_db(distance_meters: ArrayLike) -> np.ndarray:
+    """Returns ``128.1 + 37.6 log10(distance in km)`` in dB, the macro-cell model of 3GPP TR 36.814.
+
+    >>> float(path_loss_db(1000.0))
+    128.1
+    """
+    return 128.1 + 37.6 * np.log10(np.asarray(distance_meters, np.float64) / 1000.0)
+
+
+def draw_channel(
+    run_key: Key, round: int, devices: DeviceParams, *, shadowing_db: float, fading: str
+) -> ChannelState:
+    """Draws the channel of one round.
+
+    ``h = 10^(-(path loss + X) / 10) g`` with ``X ~ N(0, shadowing_db^2)`` once per client for the
+    run and ``g ~ Exp(1)`` per client and round.
+
+    Args:
+      run_key: [], the run's key.
+      round: the federated round, >= 0.
+      devices: K clients.
+      shadowing_db: standard deviation of the shadowing, >= 0, dB; 0 for none.
+      fading: "rayleigh" (power of mean 1, floored at ``MIN_FADING_POWER``) or "none".
+
+    Returns:
+      The channel; a client's gain depends on the run's key, the round, the client's id and its
+      distance alone.
+
+    Raises:
+      ValueError: ``shadowing_db`` or ``fading`` is out of range.
+    """
+    if not 0 <= shadowing_db < np.inf:
+        raise ValueError(f"shadowing_db = {shadowing_db}: must be >= 0 and finite")
+    if fading not in FADINGS:
+        raise ValueError(f"fading = {fading!r}: must be one of {', '.join(FADINGS)}")
+    num_clients = len(devices.distance_meters)
+    # On the CPU, so that a run draws the same channel whatever it trains on.
+    with jax.default_device(cpu_device()):
+        draws = _draw(run_key, round, num_clients)
+    shadowing, power = (np.asarray(draw, np.float64) for draw in draws)
+    loss_db = path_loss_db(devices.distance_meters) + shadowing_db * shadowing
+    gain = 10.0 ** (-loss_db / 10.0)
+    if fading == "rayleigh":
+        gain = gain * np.maximum(power, MIN_FADING_POWER)
+    return ChannelState(gain=gain)
+
+
+@partial(jax.jit, static_argnames="num_clients")
+def _draw(run_key: Key, round: Array, num_clients: int) -> tuple[Array, Array]:
+    """Returns a standard normal per client and a unit exponential per client and round, [K]."""
+
+    def draw_one(client):
+        key_shadowing = stream_key(run_key, Stream.SHADOWING, 0, client)
+        key_fading = stream_key(run_key, Stream.FADING, round, client)
+        # float32 in every precision mode: other widths draw other numbers.
+        shadowing = jax.random.normal(key_shadowing, dtype=jnp.float32)
+        return shadowing, jax.random.exponential(key_fading, dtype=jnp.float32)
+
+    return jax.vmap(draw_one)(jnp.arange(num_clients))

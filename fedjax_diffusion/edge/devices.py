@@ -1,0 +1,215 @@
+"""The edge devices: classes with their limits and demands, and fleets drawn from them."""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import flax.struct
+import numpy as np
+
+from fedjax_diffusion.allocation.problem import LEVELS
+from fedjax_diffusion.keys import Stream, stream_seed
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceClass:
+    """One kind of device.
+
+    Attributes:
+      name: what it is called.
+      effective_capacitance: kappa, J s^2 / cycle^3.
+      max_frequency_hz: F, Hz.
+      max_power_watts: P, W.
+      min_bits: the bits per parameter that it demands, 1..16 or 32.
+      max_bits: the most that it can handle, 1..16 or 32.
+      flops_per_cycle: floating-point operations that a CPU cycle does.
+      share: its part of the fleet; shares are relative to their sum.
+    """
+
+    name: str
+    effective_capacitance: float
+    max_frequency_hz: float
+    max_power_watts: float
+    min_bits: int
+    max_bits: int
+    flops_per_cycle: float
+    share: float
+
+
+FLEETS: dict[str, tuple[DeviceClass, ...]] = {
+    # 23 dBm is 0.2 W. Smaller devices are slower, send more weakly, demand and handle fewer bits.
+    "mixed": (
+        DeviceClass("sensor", 1e-28, 1.0e9, 0.1, 2, 8, 4.0, 0.4),
+        DeviceClass("phone", 1e-28, 1.8e9, 0.2, 4, 12, 16.0, 0.4),
+        DeviceClass("laptop", 1e-28, 2.5e9, 0.2, 6, 16, 32.0, 0.2),
+    ),
+    "uniform": (DeviceClass("device", 1e-28, 2.0e9, 0.2, 4, 16, 16.0, 1.0),),
+}
+"""Fleets by name, with the usual values of the field: kappa 1e-28, F 1-2.5 GHz, P up to 23 dBm."""
+
+
+@flax.struct.dataclass
+class DeviceParams:
+    """What does not change about K devices during a run; host NumPy arrays, float64 unless said.
+
+    Attributes:
+      effective_capacitance: [K], kappa, J s^2 / cycle^3.
+      max_frequency_hz: [K], F.
+      max_power_watts: [K], P.
+      bandwidth_hz: [K], W, each client's own sub-channel.
+      distance_meters: [K], from the base station.
+      min_bits: int32 [K], the demanded bits per parameter.
+      max_bits: int32 [K], the most that the device handles.
+      flops_per_cycle: [K].
+      class_index: int32 [K], into ``class_names``.
+      class_names: static, the names of the fleet's classes.
+    """
+
+    effective_capacitance: np.ndarray
+    max_frequency_hz: np.ndarray
+    max_power_watts: np.ndarray
+    bandwidth_hz: np.ndarray
+    distance_meters: np.ndarray
+    min_bits: np.ndarray
+    max_bits: np.ndarray
+    flops_per_cycle: np.ndarray
+    class_index: np.ndarray
+    class_names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+
+
+class FleetRow(NamedTuple):
+    """One class of a fleet as ``describe_fleet`` gives it; pairs are (least, most)."""
+
+    name: str
+    num_clients: int
+    max_frequency_ghz: float
+    max_power_watts: float
+    min_bits: tuple[int, int]
+    max_bits: tuple[int, int]
+    distance_meters: tuple[float, float]
+
+
+def make_fleet(
+    num_clients: int,
+    *,
+    seed: int,
+    fleet: str,
+    min_distance_meters: float,
+    max_distance_meters: float,
+    bandwidth_hz: float,
+    min_bits: int | None = None,
+    max_bits: int | None = None,
+) -> DeviceParams:
+    """Draws the devices of a run: classes by share, places uniform over a ring.
+
+    Args:
+      num_clients: K >= 1.
+      seed: of the run; the draw depends on it and on the arguments alone.
+      fleet: a key of ``FLEETS``. Class counts follow the shares to within one device.
+      min_distance_meters: nearest place, > 0.
+      max_distance_meters: farthest place.
+      bandwidth_hz: W of every client, > 0.
+      min_bits: what every client demands, 1..16 or 32; None for what its class demands.
+      max_bits: the most that every client handles, 1..16 or 32; None for its class's.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+    _check(
+        num_clients,
+        fleet,
+        min_distance_meters,
+        max_distance_meters,
+        bandwidth_hz,
+        min_bits,
+        max_bits,
+    )
+    classes = FLEETS[fleet]
+    generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
+    class_index = np.repeat(np.arange(len(classes)), _count_shares(classes, num_clients))
+    class_index = generator.permutation(class_index).astype(np.int32)
+    squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
+
+    values = partial(_class_values, classes, class_index)
+    return DeviceParams(
+        effective_capacitance=values("effective_capacitance", np.float64),
+        max_frequency_hz=values("max_frequency_hz", np.float64),
+        max_power_watts=values("max_power_watts", np.float64),
+        bandwidth_hz=np.full(num_clients, bandwidth_hz, np.float64),
+        distance_meters=np.sqrt(squares),
+        min_bits=values("min_bits", np.int32, min_bits),
+        max_bits=values("max_bits", np.int32, max_bits),
+        flops_per_cycle=values("flops_per_cycle", np.float64),
+        class_index=class_index,
+        class_names=tuple(device_class.name for device_class in classes),
+    )
+
+
+def describe_fleet(devices: DeviceParams) -> list[FleetRow]:
+    """Returns one row per class that occurs, in the fleet's order: how the clients differ."""
+    rows = []
+    for index, name in enumerate(devices.class_names):
+        is_member = devices.class_index == index
+        if not is_member.any():
+            continue
+
+        def span(values, is_member=is_member):
+            return values[is_member].min().item(), values[is_member].max().item()
+
+        rows.append(
+            FleetRow(
+                name=name,
+                num_clients=int(is_member.sum()),
+                max_frequency_ghz=span(devices.max_frequency_hz)[1] / 1e9,
+                max_power_watts=span(devices.max_power_watts)[1],
+                min_bits=span(devices.min_bits),
+                max_bits=span(devices.max_bits),
+                distance_meters=span(devices.distance_meters),
+            )
+        )
+    return rows
+
+
+def _count_shares(classes: tuple[DeviceClass, ...], num_clients: int) -> np.ndarray:
+    """Returns each class's number of devices, int [classes]: its share, by largest remainder."""
+    shares = np.array([device_class.share for device_class in classes])
+    quotas = num_clients * shares / shares.sum()
+    counts = np.floor(quotas + 1e-9).astype(int)
+    neediest = np.argsort(counts - quotas, kind="stable")[: num_clients - counts.sum()]
+    counts[neediest] += 1
+    return counts
+
+
+def _class_values(
+    classes: tuple[DeviceClass, ...],
+    class_index: np.ndarray,
+    field: str,
+    dtype: type,
+    override: int | None = None,
+) -> np.ndarray:
+    """Returns a field of each device's class [K], or the override for all."""
+    of_class = [
+        getattr(device_class, field) if override is None else override for device_class in classes
+    ]
+    return np.array(of_class, dtype)[class_index]
+
+
+def _check(
+    num_clients, fleet, min_distance, max_distance, bandwidth_hz, min_bits, max_bits
+) -> None:
+    if num_clients < 1:
+        raise ValueError(f"num_clients = {num_clients}: must be at least 1")
+    if fleet not in FLEETS:
+        raise ValueError(f"fleet = {fleet!r}: must be one of {', '.join(FLEETS)}")
+    if not 0 < min_distance < np.inf:
+        raise ValueError(f"min_distance_meters = {min_distance}: must be > 0 and finite")
+    if not min_distance <= max_distance < np.inf:
+        raise ValueError(
+            f"max_distance_meters = {max_distance}: must be finite and at least "
+            f"min_distance_meters = {min_distance}"
+        )
+    if not 0 < bandwidth_hz < np.inf:
+        raise ValueError(f"bandwidth_hz = {bandwidth_hz}: must be > 0 and finite")
+    for name, bits in (("min_bits", min_bits), ("max_bits", max_bits)):
+        if bits is not None and bits not in LEVELS:
+            raise ValueError(f"{name} = {bits}: must be 1..16 or 32, or None for the class's own")

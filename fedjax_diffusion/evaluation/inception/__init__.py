@@ -1,0 +1,1 @@
+"""The 2015 Inception network and its weights."""

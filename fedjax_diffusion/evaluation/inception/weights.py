@@ -1,0 +1,154 @@
+"""The weights of FID's Inception: their names, their file and its SHA-256."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.evaluation.inception.network import Inception
+from fedjax_diffusion.evaluation.inception.pth import parse_pth
+from fedjax_diffusion.types import PyTree
+
+FID_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the file that PyTorch ports of FID share; its first 8 digits stand in the file's name."""
+
+_WHERE = (
+    "a release asset of pytorch-fid (pt_inception-2015-12-05-6726825d.pth) or of torch-fidelity "
+    "(weights-inception-2015-12-05-6726825d.pth)"
+)
+# Leaf of the Linen network -> what PyTorch calls it.
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+_IGNORED = ".num_batches_tracked"  # a counter of training steps that no inference reads
+
+
+class InceptionWeights(NamedTuple):
+    """A file of weights, read and checked.
+
+    Attributes:
+      variables: of ``Inception().apply``, float32.
+      sha256: of the file, 64 hexadecimal digits.
+      is_fid: the file is, byte for byte, the well-known one; with other weights a distance is not
+        an FID.
+    """
+
+    variables: PyTree
+    sha256: str
+    is_fid: bool
+
+
+def read_inception_weights(path: str | Path) -> InceptionWeights:
+    """Returns the weights in a ``.pth`` file (either layout) or an ``.npz`` file.
+
+    Args:
+      path: of a file whose tensors bear PyTorch's names (``Mixed_5b.branch1x1.conv.weight``) and
+        shapes. Counters ``*.num_batches_tracked`` are ignored.
+
+    Raises:
+      ValueError: there is no such file, it is damaged or holds other things than tensors, or a
+        tensor is missing, unexpected, of another shape, or not of finite real numbers.
+
+    **Guarantees**: the SHA-256 is that of the very bytes that were read, and nothing that the file
+    holds is run.
+    """
+    path = Path(path)
+    if path.suffix not in (".pth", ".npz"):
+        raise ValueError(f"inception_weights must be a .pth or .npz file, {_WHERE}, got {path}")
+    if not path.is_file():
+        raise ValueError(f"inception_weights {path} does not exist; the usual file is {_WHERE}")
+    content = path.read_bytes()
+    parse = _parse_npz if path.suffix == ".npz" else parse_pth
+    tensors = parse(content, f"inception_weights {path}")
+    try:
+        variables = tensors_to_variables(tensors)
+    except ValueError as error:
+        raise ValueError(f"inception_weights {path} does not fit: {error}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    return InceptionWeights(variables, sha256, sha256 == FID_SHA256)
+
+
+def tensors_to_variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
+    """Returns the variables of ``Inception`` from tensors under PyTorch's names.
+
+    Raises:
+      ValueError: names the first tensor that is missing, unexpected, of another shape, or not of
+        finite real numbers.
+    """
+    leaves = _named_leaves()
+    tensors = {name: x for name, x in tensors.items() if not name.endswith(_IGNORED)}
+    _check_names(tensors, leaves)
+    variables = {}
+    for name, (path, shape) in leaves.items():
+        expected = tuple(shape[axis] for axis in _to_torch_axes(len(shape)))
+        tensor = tensors[name]
+        if tensor.shape != expected:
+            raise ValueError(
+                f"tensor {name} has shape {list(tensor.shape)}, expected {list(expected)}"
+            )
+        if not jnp.issubdtype(tensor.dtype, jnp.floating):
+            raise ValueError(f"tensor {name} has type {tensor.dtype}, expected a float")
+        array = np.ascontiguousarray(tensor.transpose(_to_linen_axes(len(shape))), np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"tensor {name} has entries that are not finite")
+        variables[path] = jnp.asarray(array)
+    return flax.traverse_util.unflatten_dict(variables)
+
+
+def variables_to_tensors(variables: PyTree) -> dict[str, np.ndarray]:
+    """Returns the tensors, under PyTorch's names and of its shapes, that an ``.npz`` may hold."""
+    leaves: dict = flax.traverse_util.flatten_dict(variables)
+    arrays = {_to_name(path): np.asarray(leaf) for path, leaf in leaves.items()}
+    return {name: x.transpose(_to_torch_axes(x.ndim)) for name, x in arrays.items()}
+
+
+def _named_leaves() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Returns PyTorch's name -> path and shape of the leaf, in the order of the names."""
+    image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
+    shapes: Any = jax.eval_shape(Inception().init, jax.random.key(0), image)
+    leaves: dict = flax.traverse_util.flatten_dict(shapes)
+    return dict(sorted((_to_name(path), (path, leaf.shape)) for path, leaf in leaves.items()))
+
+
+def _to_name(path: tuple[str, ...]) -> str:
+    _collection, *modules, leaf = path
+    return ".".join([*modules, _LEAVES[leaf]])
+
+
+def _to_torch_axes(rank: int) -> tuple[int, ...]:
+    """HWIO -> OIHW, [in, out] -> [out, in]."""
+    return (3, 2, 0, 1) if rank == 4 else tuple(reversed(range(rank)))
+
+
+def _to_linen_axes(rank: int) -> tuple[int, ...]:
+    """OIHW -> HWIO, [out, in] -> [in, out]."""
+    return (2, 3, 1, 0) if rank == 4 else tuple(reversed(range(rank)))
+
+
+def _check_names(given: Iterable[str], expected: Mapping[str, Any]) -> None:
+    given = list(given)
+    missing = [name for name in expected if name not in given]
+    unexpected = [name for name in given if name not in expected]
+    if missing:
+        raise ValueError(f"tensor {missing[0]} is missing ({len(missing)} of {len(expected)} are)")
+    if unexpected:
+        raise ValueError(f"tensor {unexpected[0]!r} is unexpected ({len(unexpected)} are)")
+
+
+def _parse_npz(content: bytes, source: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise ValueError(f"{source} cannot be read as an .npz file: {error}") from error

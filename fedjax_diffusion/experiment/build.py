@@ -1,0 +1,243 @@
+"""From a config to everything a run needs: the one place where ConfigDict ends."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fedjax_diffusion.data import (
+    ClientData,
+    ImageDataset,
+    LoadCohort,
+    Partition,
+    PartitionConfig,
+    StreamedClients,
+    load_images,
+    make_client_data,
+    make_load_resident,
+    partition,
+)
+from fedjax_diffusion.edge import DeviceParams
+from fedjax_diffusion.experiment.autotune import Trials, count_load, tune
+from fedjax_diffusion.experiment.checkpoints import CheckpointConfig
+from fedjax_diffusion.experiment.compute import (
+    AUTO,
+    ComputeConfig,
+    count_memory_bytes,
+    make_mesh,
+    resolve,
+    start_backend,
+)
+from fedjax_diffusion.experiment.config import Config, check_types
+from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
+from fedjax_diffusion.experiment.sampling import DrawSamples
+from fedjax_diffusion.experiment.scenario import Scenario, build_scenario, check_scalars
+from fedjax_diffusion.experiment.training import Learner
+from fedjax_diffusion.federated import empty_memory
+from fedjax_diffusion.federated.traffic import CountTraffic, make_count_traffic
+from fedjax_diffusion.host.cache import use_compile_cache
+from fedjax_diffusion.host.progress import SILENT, Progress
+from fedjax_diffusion.planning.participation import DrawConditions
+from fedjax_diffusion.planning.planner import Planner
+from fedjax_diffusion.planning.workload import Workload
+from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
+from fedjax_diffusion.simulator import Simulator
+from fedjax_diffusion.types import Key, Params
+
+
+class Experiment(NamedTuple):
+    """Everything a run needs, built and checked; no files are touched.
+
+    Attributes:
+      config: the config it was built from.
+      compute: how the machine is used, with every ``auto`` decided.
+      run_key: [], the run's key.
+      dataset: the images.
+      parts: one index array per client.
+      data: the same, on the devices or waiting on the host.
+      devices: the fleet.
+      workload: cycles and payload of a round.
+      learner: the model and its training, for any way to use the machine.
+      simulator: ``Simulator(init, step)``; a step takes its state's memory.
+      draw_conditions: ``draw(run_key, round) -> RoundConditions``.
+      load_cohort: ``load(cohort) -> CohortData``.
+      plan: ``plan(run_key, state, conditions) -> RoundPlan``.
+      draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
+      count_traffic: ``count(num_bits, clients) -> Traffic``.
+    """
+
+    config: Config
+    compute: ComputeConfig
+    run_key: Key
+    dataset: ImageDataset
+    parts: Partition
+    data: ClientData | StreamedClients
+    devices: DeviceParams
+    workload: Workload
+    learner: Learner
+    simulator: Simulator
+    draw_conditions: DrawConditions
+    load_cohort: LoadCohort
+    plan: Planner
+    draw_samples: DrawSamples
+    count_traffic: CountTraffic
+
+    def use(self, compute: ComputeConfig) -> "Experiment":
+        """Returns the same experiment, computed in another way."""
+        return self._replace(
+            compute=compute,
+            simulator=self.learner.make_simulator(compute),
+            draw_samples=self.learner.make_draw_samples(compute),
+        )
+
+
+def build(
+    config: Config, compute: ComputeConfig | None = None, progress: Progress = SILENT
+) -> Experiment:
+    """Builds an experiment from a config.
+
+    Args:
+      config: from ``load_config``.
+      compute: how an earlier part of the run used the machine; None: as the config says.
+      progress: shows trials, where ``auto`` is decided by them.
+
+    Raises:
+      ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
+        clients than examples, a data set that is not there, a deadline that nobody can meet.
+    """
+    asked = compute or ComputeConfig(**config.compute)
+    dataset, parts, cohort_size, scenario = _settle(config, asked)
+    image_shape = dataset.images.shape[1:]
+    draw_conditions = scenario.make_draw_conditions()
+    unplaced = Learner(config, image_shape, scenario.quantization, mesh=None)
+    guess_load = functools.partial(count_load, unplaced, scenario, asked)
+    compute = resolve(asked, cohort_size, dataset.images.nbytes, count_load=guess_load)
+    mesh = make_mesh(int(compute.cpu_devices))
+    data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
+    learner = dataclasses.replace(unplaced, mesh=mesh)
+    params = jax.eval_shape(learner.make_denoiser(compute).init, scenario.run_key)
+    _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
+    plan = scenario.make_planner()
+    load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
+    compute, simulator = tune(asked, compute, Trials(learner, scenario, data, load_first, progress))
+    return Experiment(
+        config=config,
+        compute=compute,
+        run_key=scenario.run_key,
+        dataset=dataset,
+        parts=parts,
+        data=data,
+        devices=scenario.devices,
+        workload=scenario.workload,
+        learner=learner,
+        simulator=simulator,
+        draw_conditions=draw_conditions,
+        load_cohort=load_cohort,
+        plan=plan,
+        draw_samples=learner.make_draw_samples(compute),
+        count_traffic=make_count_traffic(params, scenario.quantization),
+    )
+
+
+def lighten_experiment(experiment: Experiment) -> Experiment:
+    """Returns the experiment computed in the next way that takes less memory of a device.
+
+    Raises:
+      DeviceMemoryError: the config asks for this way, there is no lighter one, or other processes
+        would have to change theirs, too.
+    """
+    asked = ComputeConfig(**experiment.config.compute)
+    compute, mesh = experiment.compute, experiment.learner.mesh
+    cohort_size = experiment.config.cohort_size or len(experiment.parts)
+    lighter = lighten(
+        compute,
+        -(-cohort_size // (1 if mesh is None else mesh.size)),
+        jax.default_backend(),
+        is_conv_free=asked.conv == AUTO,
+    )
+    if asked.client_map != AUTO or lighter is None or jax.process_count() > 1:
+        lighter_settings = "a smaller local_work.batch_size, compute.dtype=bfloat16"
+        if lighter is not None:
+            size = "" if lighter.chunk_size is None else f" compute.chunk_size={lighter.chunk_size}"
+            remat = " compute.remat=True" * lighter.remat
+            lighter_settings = f"compute.client_map={lighter.client_map}{size}{remat}"
+        raise DeviceMemoryError(
+            f"a round does not fit into the device's memory ({compute.describe()}); set "
+            f"{lighter_settings} and choose another --workdir"
+        )
+    return experiment.use(lighter)
+
+
+def check_config(config: Config) -> None:
+    """Raises the ValueError that ``build`` would, for what can be known without compiling."""
+    asked = ComputeConfig(**config.compute)
+    dataset, _, cohort_size, scenario = _settle(config, asked)
+    scenario.make_planner()
+    compute = dataclasses.replace(resolve(asked, cohort_size), conv="stock")
+    learner = Learner(config, dataset.images.shape[1:], scenario.quantization, mesh=None)
+    learner.make_simulator(compute)
+    learner.make_draw_samples(compute)
+    CheckpointConfig(**config.checkpoint)
+
+
+class _Settled(NamedTuple):
+    """What a config says before anything is placed or compiled."""
+
+    dataset: ImageDataset
+    parts: Partition
+    cohort_size: int
+    scenario: Scenario
+
+
+def _settle(config: Config, asked: ComputeConfig) -> _Settled:
+    check_types(config)
+    check_scalars(config)
+    dataset = load_images(**config.data)
+    if config.model.num_classes not in (None, dataset.num_classes):
+        number, there = config.model.num_classes, f"{dataset.num_classes} classes of {dataset.name}"
+        raise ValueError(f"model.num_classes must be None or the {there}, got {number}")
+    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
+    start_backend(asked, cohort_size)
+    use_compile_cache()
+    num_examples = np.array([len(part) for part in parts])
+    scenario = build_scenario(config, num_examples, dataset.images.shape[1:])
+    return _Settled(dataset, parts, cohort_size, scenario)
+
+
+def _place_data(
+    dataset: ImageDataset,
+    parts: Partition,
+    cohort_size: int,
+    compute: ComputeConfig,
+    mesh: Mesh | None,
+) -> tuple[ClientData | StreamedClients, LoadCohort]:
+    """Returns the clients' data, and what brings a cohort's to the devices."""
+    placement = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    if compute.data == "streamed":
+        streamed = StreamedClients(dataset, parts, cohort_size)
+        return streamed, functools.partial(streamed.load, placement=placement)
+    data = jax.device_put(make_client_data(dataset, parts), placement)
+    return data, make_load_resident(data)
+
+
+def _check_options(
+    quantization: QuantizationConfig, params: Params, num_clients: int, num_devices: int
+) -> None:
+    """Raises if a package or the memory that an option of quantization needs is not there."""
+    if quantization.entropy_coding:
+        check_entropy_coding()
+    if not quantization.error_feedback:
+        return
+    memory = jax.eval_shape(lambda: empty_memory(quantization, params, num_clients))
+    num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
+    needed, there = num_copies * memory.size * memory.dtype.itemsize, count_memory_bytes()
+    if needed > there // 2:
+        raise ValueError(
+            f"quantization.error_feedback keeps a model per client, {needed / 2**30:.1f} GiB for "
+            f"{num_clients} clients on {num_devices} devices; half of this machine's memory is "
+            f"{there / 2**31:.1f} GiB"
+        )

@@ -1,0 +1,208 @@
+"""The machine the simulation runs on: its devices, the mesh, and what suits them."""
+
+import contextlib
+import dataclasses
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+from jax.sharding import AxisType, Mesh
+
+from fedjax_diffusion.diffusion import ConvTable, check_conv
+from fedjax_diffusion.experiment.guesses import (
+    AT_ONCE,
+    HEAVY,
+    ClientLoad,
+    find_guess,
+    guess_mapping,
+)
+from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
+from fedjax_diffusion.host.platforms import cpu_device, prepare_platforms, read_flags
+from fedjax_diffusion.host.processes import agree
+
+AUTO = "auto"
+TUNINGS = ("guess", "auto", "thorough")
+DATA_PLACES = ("resident", "streamed")
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How the simulation uses the machine. None of it changes results beyond rounding.
+
+    Attributes:
+      client_map: ``auto``, ``loop``, ``map``, ``vmap`` or ``chunked``.
+      chunk_size: clients at once on a device, >= 1, for ``chunked``; None otherwise.
+      conv: lowering of the convolutions: ``auto``, ``stock``, ``plain``, ``matmul``, ``rows``, or a
+        table of measured ones, by operation and shape.
+      cpu_devices: CPU devices to make of the cores, >= 1, or ``auto``: one per core, at most one
+        per client. Takes effect only before JAX has started its backend. Of each process.
+      data: ``resident``, all images on every device; ``streamed``, each cohort's brought from the
+        host while the devices work; ``auto``: streamed if they would take a quarter of the memory.
+      dtype: of the network's computation, ``float32`` or ``bfloat16``. Parameters, the loss, what
+        is sent and what is averaged are float32.
+      remat: compute activations again for the gradient, instead of keeping them.
+      tune: how what is ``auto`` is decided: ``guess``, by the table of ``guesses.py`` alone;
+        ``auto``, by a few trials where these are short beside the run; ``thorough``, by trials of
+        every mapping and lowering, however long they take.
+      tune_seconds: whole-round trials of ``auto`` take no longer, > 0; one that has begun is
+        finished. On a CPU the lowerings of a long run's operations take another 5 % of it.
+
+    Raises:
+      ValueError: a value is none of these; ``conv`` and ``chunk_size`` are checked by
+        ``check_conv`` and ``make_client_map``.
+    """
+
+    client_map: str = AUTO
+    chunk_size: int | None = None
+    conv: str | ConvTable = AUTO
+    cpu_devices: int | str = AUTO
+    data: str = AUTO
+    dtype: str = "float32"
+    remat: bool = False
+    tune: str = AUTO
+    tune_seconds: float = 30.0
+
+    def __post_init__(self):
+        check_conv(self.conv)
+        choices = {
+            "client_map": (AUTO, *CLIENT_MAPS),
+            "data": (AUTO, *DATA_PLACES),
+            "dtype": DTYPES,
+            "tune": TUNINGS,
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                names = ", ".join(allowed)
+                raise ValueError(f"compute.{name} must be one of {names}, got {value!r}")
+        count = self.cpu_devices
+        if count != AUTO and not (str(count).isdecimal() and int(count) >= 1):
+            raise ValueError(f"compute.cpu_devices must be 'auto' or at least 1, got {count!r}")
+        if not self.tune_seconds > 0:
+            raise ValueError(f"compute.tune_seconds must be above 0, got {self.tune_seconds}")
+
+    def describe(self) -> str:
+        """Returns how clients are mapped and convolved, in words.
+
+        >>> ComputeConfig("chunked", 4, "matmul").describe()
+        'clients by chunked of 4, convolutions by matmul'
+        """
+        size = "" if self.chunk_size is None else f" of {self.chunk_size}"
+        conv = self.conv if isinstance(self.conv, str) else "a measured table"
+        remat = ", activations computed again" * self.remat
+        return f"clients by {self.client_map}{size}, convolutions by {conv}{remat}"
+
+
+def count_cores() -> int:
+    """Returns the cores this process may use; where the system does not tell (macOS), all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_memory_bytes() -> int:
+    """Returns the memory of one device, or of the machine where the CPU is the device."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def start_backend(config: ComputeConfig, num_clients: int) -> None:
+    """Starts JAX with a CPU beside any accelerator, and one CPU device per core.
+
+    Clients sharded over one device per core beat threads inside an operation. The environment's
+    ``JAX_NUM_CPU_DEVICES`` goes first. Where JAX has started already, it stays as it is.
+
+    Raises:
+      ValueError: JAX finds no device of ``JAX_PLATFORMS``, or runs without the CPU.
+    """
+    prepare_platforms()
+    if "JAX_NUM_CPU_DEVICES" not in os.environ and config.client_map != "loop":
+        num_cores = count_cores()
+        is_auto = config.cpu_devices == AUTO
+        count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
+        with contextlib.suppress(RuntimeError):  # it runs already, with the devices that it has
+            jax.config.update("jax_num_cpu_devices", count)
+    cpu_device()
+
+
+def resolve(
+    config: ComputeConfig,
+    num_clients: int,
+    image_bytes: int = 0,
+    *,
+    count_load: Callable[[], ClientLoad] = lambda: HEAVY,
+) -> ComputeConfig:
+    """Returns ``config`` with every ``auto`` replaced by the first guess for this machine.
+
+    Args:
+      config: as it was asked for, or resolved already.
+      num_clients: M, the cohort.
+      image_bytes: of all images.
+      count_load: returns the load of one client; called where the guess depends on it, which it
+        does not on a CPU.
+    """
+    platform_name = jax.default_backend()
+    share = -(-num_clients // jax.process_count())
+    num_devices = 1 if config.client_map == "loop" else min(jax.local_device_count(), share)
+    if config.cpu_devices != AUTO:
+        num_devices = min(num_devices, int(config.cpu_devices))
+    client_map, chunk_size, conv = config.client_map, config.chunk_size, config.conv
+    if AUTO in (client_map, conv):
+        load = HEAVY if platform_name == "cpu" else count_load()
+        guess = find_guess(platform_name, load.step_flops)
+        if client_map == AUTO:
+            clients_per_device = -(-share // num_devices)
+            memory_bytes = agree(count_memory_bytes() >> 20) << 20  # one program for all processes
+            client_map, chunk_size = guess_mapping(guess, clients_per_device, load, memory_bytes)
+        if conv == AUTO:
+            conv = guess.conv_at_once if client_map in AT_ONCE else guess.conv
+    num_copies = num_devices if platform_name == "cpu" else 1  # in one memory
+    is_large = num_copies * image_bytes > count_memory_bytes() // 4
+    return dataclasses.replace(
+        config,
+        client_map=client_map,
+        chunk_size=chunk_size,
+        conv=conv,
+        cpu_devices=num_devices,
+        data=config.data if config.data != AUTO else DATA_PLACES[is_large],
+    )
+
+
+def make_mesh(num_devices: int) -> Mesh | None:
+    """Returns a 1-D mesh over the first ``num_devices`` of every process; None for a single one."""
+    of_processes: dict[int, list] = {}
+    for device in jax.devices():
+        of_processes.setdefault(device.process_index, []).append(device)
+    devices = [device for all_of in of_processes.values() for device in all_of[:num_devices]]
+    if len(devices) == 1:
+        return None
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def make_local_mesh(mesh: Mesh | None) -> Mesh | None:
+    """Returns the part of a 1-D mesh that this process holds; None for a single device."""
+    if mesh is None:
+        return None
+    devices = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    return None if len(devices) == 1 else Mesh(devices, mesh.axis_names)
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Returns what a reader of a result wants to know of the machine and the versions."""
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "platform": jax.default_backend(),
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.local_device_count(),
+        "num_processes": jax.process_count(),
+        "xla_flags": read_flags(),
+        "cpu_cores": count_cores(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }

@@ -1,0 +1,248 @@
+"""Drawing images from a trained model."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from fedjax_diffusion.data import images_to_uint8
+from fedjax_diffusion.diffusion import (
+    SAMPLERS,
+    DenoiseFn,
+    Denoiser,
+    NoiseSchedule,
+    check_scale,
+    guide,
+)
+from fedjax_diffusion.host.platforms import is_out_of_memory
+from fedjax_diffusion.keys import Stream, seed_to_key, step_keys, stream_key
+from fedjax_diffusion.types import Array, Key, Params
+
+SAMPLING_BATCH = 32
+"""Images of one key; a number of its own, so that images do not depend on the devices."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How and when images are drawn.
+
+    Attributes:
+      every_rounds: a grid is drawn after every so many rounds, >= 1, and after the last one.
+      num_samples: images in it, >= 1.
+      sampler: a key of ``SAMPLERS``.
+      num_steps: of ``ddim``, in 1..T; None: all T.
+      eta: of ``ddim``, in [0, 1]: noise on the way; 0 for ``ancestral``, which has its own.
+      guidance_scale: w >= 0 of ``guide``, of a model with classes; 1 for one without.
+
+    Raises:
+      ValueError: a value outside of these.
+    """
+
+    every_rounds: int
+    num_samples: int
+    sampler: str
+    num_steps: int | None = None
+    eta: float = 0.0
+    guidance_scale: float = 1.0
+
+    def __post_init__(self):
+        if self.sampler not in SAMPLERS:
+            names = ", ".join(SAMPLERS)
+            raise ValueError(f"sampling.sampler must be one of {names}, got {self.sampler!r}")
+        for name in ("every_rounds", "num_samples", "num_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"sampling.{name} must be at least 1, got {value}")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"sampling.eta must be in [0, 1], got {self.eta}")
+        check_scale("sampling.guidance_scale", self.guidance_scale)
+
+
+class DrawSamples(Protocol):
+    """``draw(run_key, params, counter) -> uint8 [num_samples, H, W, C]``."""
+
+    def __call__(
+        self,
+        run_key: Key,
+        params: Params,
+        counter: int,
+        on_progress: Callable[[int], object] | None = None,
+        labels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Calls ``on_progress`` with the number of images drawn so far, every now and then.
+
+        ``labels``, int [num_samples], say which class each image is to be of; None: in turn.
+        ValueError if they are something else, or the model has no classes.
+        """
+        ...
+
+
+def make_draw_samples(
+    config: SamplingConfig,
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    image_shape: tuple[int, ...],
+    mesh: Mesh | None = None,
+    count_batches: Callable[[], int] = lambda: 1,
+) -> DrawSamples:
+    """Returns what draws ``config.num_samples`` images, in batches of one compiled size.
+
+    ``counter`` (a round) tells one drawing of a run from another. Without labels, a model with
+    classes draws image i of class i mod ``num_classes``.
+
+    Args:
+      config: what to draw, and how.
+      denoiser: the network.
+      schedule: of T steps.
+      image_shape: (H, W, C).
+      mesh: 1-D, of devices that share the batches out; None: one device.
+      count_batches: returns the batches that a device draws at once, halved where they do not fit.
+
+    Raises:
+      ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule; a
+        ``guidance_scale`` other than 1 for a network without classes.
+
+    Guarantees:
+      The same run key, counter, model and labels give the same images, on any number of devices and
+      whatever ``num_samples`` is (below a batch of 32, or where a device draws several batches at
+      once, up to rounding: XLA adds in another order).
+    """
+    num_classes = denoiser.num_classes
+    _check_scale(config.guidance_scale, num_classes)
+    batch_size = min(SAMPLING_BATCH, config.num_samples)
+    draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
+    draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
+    num_devices, placement = (1, None) if mesh is None else (mesh.size, NamedSharding(mesh, P()))
+
+    def draw(
+        run_key: Key,
+        params: Params,
+        counter: int,
+        on_progress: Callable[[int], object] | None = None,
+        labels: np.ndarray | None = None,
+    ) -> np.ndarray:
+        _check_labels(labels, num_classes, config.num_samples)
+        key = stream_key(run_key, Stream.SAMPLE, counter)
+        params = jax.device_put(jax.device_get(params), placement)
+
+        def draw_numbers(numbers: np.ndarray) -> np.ndarray:
+            asked = _label(labels, num_classes, numbers, batch_size)
+            return np.asarray(draw_batches(step_keys(key, jnp.asarray(numbers)), asked, params))
+
+        images, total = [], -(-config.num_samples // batch_size)
+        for drawn in _draw_in_turn(draw_numbers, total, num_devices, count_batches):
+            images.append(drawn)
+            if on_progress is not None:
+                on_progress(min(config.num_samples, sum(map(len, images))))
+        return np.concatenate(images)[: config.num_samples]
+
+    return draw
+
+
+def _draw_in_turn(
+    draw: Callable[[np.ndarray], np.ndarray],
+    total: int,
+    num_devices: int,
+    count_batches: Callable[[], int],
+) -> Iterator[np.ndarray]:
+    """Yields the images of batches 0..total-1 and some more, so that every call is as large.
+
+    Args:
+      draw: ``draw(numbers int32 [n]) -> images``, of n batches.
+      total: batches, >= 1.
+      num_devices: that share a call.
+      count_batches: returns those of a device in a call; half as many where they do not fit.
+    """
+    at_once = count_batches() if total > num_devices else 1
+    done, num_calls = 0, -(-total // (num_devices * at_once))
+    at_once = -(-total // (num_devices * num_calls))
+    while done < total:
+        numbers = done + np.arange(num_devices * at_once, dtype=np.int32)
+        try:
+            images = draw(numbers)
+        except jax.errors.JaxRuntimeError as error:
+            if at_once == 1 or not is_out_of_memory(error):
+                raise
+            at_once //= 2
+            continue
+        done += len(numbers)
+        yield images
+
+
+_DrawImages = Callable[[Key, DenoiseFn], Array]
+"""``draw_images(key, denoise_fn) -> uint8 [B, H, W, C]``, one batch."""
+
+
+def _make_draw_images(
+    config: SamplingConfig, schedule: NoiseSchedule, shape: tuple[int, ...]
+) -> _DrawImages:
+    """Returns the config's sampler, for images of ``shape`` [B, H, W, C]."""
+    sampler = SAMPLERS[config.sampler]
+
+    def draw_images(key: Key, denoise_fn: DenoiseFn) -> Array:
+        images = sampler(
+            key, denoise_fn, schedule, shape, num_steps=config.num_steps, eta=config.eta
+        )
+        return images_to_uint8(images)
+
+    # Traced once without a network: a num_steps that does not fit is refused before any training.
+    jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
+    return draw_images
+
+
+def _make_draw_batches(
+    draw_images: _DrawImages, denoiser: Denoiser, scale: float, mesh: Mesh | None
+) -> Callable[[Key, Array | None, Params], Array]:
+    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n over the devices."""
+
+    def draw_batch(key: Key, labels: Array | None, params: Params) -> Array:
+        if labels is None:
+            return draw_images(key, lambda x_t, t: denoiser.apply(params, x_t, t))
+        return draw_images(key, guide(denoiser.apply, params, labels, scale))
+
+    def draw_on_one_device(keys: Key, labels: Array | None, params: Params) -> Array:
+        if keys.shape[0] == 1:
+            return draw_batch(keys[0], None if labels is None else labels[0], params)
+        images = jax.vmap(draw_batch, in_axes=(0, 0, None))(keys, labels, params)
+        return images.reshape(-1, *images.shape[2:])
+
+    if mesh is None:
+        return jax.jit(draw_on_one_device)
+    (axis,) = mesh.axis_names
+    specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
+    return jax.jit(jax.shard_map(draw_on_one_device, mesh=mesh, check_vma=False, **specs))
+
+
+def _check_scale(scale: float, num_classes: int | None) -> None:
+    if num_classes is None and scale != 1:
+        raise ValueError(
+            f"sampling.guidance_scale must be 1 for a model without model.num_classes, got {scale}"
+        )
+
+
+def _check_labels(labels: np.ndarray | None, num_classes: int | None, num_samples: int) -> None:
+    if labels is None:
+        return
+    if num_classes is None:
+        raise ValueError("labels are for a model with model.num_classes, this one has none")
+    if labels.shape != (num_samples,) or labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"labels must be {num_samples} in 0..{num_classes - 1}, got {labels.shape} in "
+            f"{labels.min()}..{labels.max()}"
+        )
+
+
+def _label(
+    labels: np.ndarray | None, num_classes: int | None, numbers: np.ndarray, batch_size: int
+) -> Array | None:
+    """Returns the labels of batches, int32 [n, B], those asked for over and over; None: of none."""
+    if num_classes is None:
+        return None
+    asked = np.arange(num_classes) if labels is None else labels
+    places = numbers[:, None] * batch_size + np.arange(batch_size)
+    return jnp.asarray(asked[places % len(asked)], jnp.int32)

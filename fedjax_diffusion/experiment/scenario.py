@@ -1,0 +1,137 @@
+"""From a config to what rounds cost: the fleet, its channel, its workload and its planner."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_diffusion.diffusion import (
+    NoiseSchedule,
+    UNetConfig,
+    ddpm_loss,
+    make_denoiser,
+    make_schedule,
+)
+from fedjax_diffusion.edge import ChannelState, DeviceParams, draw_channel, make_fleet
+from fedjax_diffusion.experiment.config import Config
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.planning.error_budget import ErrorBudget
+from fedjax_diffusion.planning.participation import DrawConditions, make_draw_conditions
+from fedjax_diffusion.planning.planner import AllocatorConfig, Planner, make_planner
+from fedjax_diffusion.planning.workload import Workload, count_training_flops, make_workload
+from fedjax_diffusion.quantization import QuantizationConfig
+from fedjax_diffusion.types import Key, LossFn
+
+
+class Scenario(NamedTuple):
+    """Everything that decides what a round costs; what it learns is not part of it.
+
+    Attributes:
+      run_key: [], the run's key.
+      num_examples: int [K], held by each client.
+      devices: the fleet.
+      workload: cycles and payload of a round.
+      allocator: method, deadline, error budget, opponents.
+      draw_channel: ``(run_key, round, devices) -> ChannelState``.
+      mode: what is quantized, ``"model"`` or ``"update"``.
+      cohort_size: M in 1..K; None is K.
+      count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
+      quantization: scheme and options.
+    """
+
+    run_key: Key
+    num_examples: np.ndarray
+    devices: DeviceParams
+    workload: Workload
+    allocator: AllocatorConfig
+    draw_channel: Callable[[Key, int, DeviceParams], ChannelState]
+    mode: str
+    cohort_size: int | None
+    count_flops: Callable[[], float]
+    quantization: QuantizationConfig = QuantizationConfig()
+
+    def replace_allocator(self, **fields) -> "Scenario":
+        """Returns the scenario with some fields of ``allocator`` changed, checked like new ones."""
+        return self._replace(allocator=dataclasses.replace(self.allocator, **fields))
+
+    def make_draw_conditions(self) -> DrawConditions:
+        """Returns what draws cohort and channel; see ``conditions.make_draw_conditions``."""
+        return make_draw_conditions(
+            self.devices, self.draw_channel, len(self.num_examples), self.cohort_size
+        )
+
+    def make_planner(self) -> Planner:
+        """Returns the planner of these rounds; see ``planner.make_planner`` for what it raises."""
+        return make_planner(
+            self.devices,
+            self.workload,
+            self.allocator,
+            num_examples=self.num_examples,
+            draw_conditions=self.make_draw_conditions(),
+            mode=self.mode,
+            quantization=self.quantization,
+        )
+
+
+def check_scalars(config: Config) -> None:
+    """Raises ValueError unless the seed and the number of rounds are in range."""
+    for name, smallest in (("seed", 0), ("num_rounds", 1)):
+        if config[name] < smallest:
+            raise ValueError(f"{name} must be at least {smallest}, got {config[name]}")
+
+
+def build_scenario(
+    config: Config, num_examples: np.ndarray, image_shape: tuple[int, int, int]
+) -> Scenario:
+    """Builds a scenario from a config; no image is needed, only how many and how large.
+
+    Args:
+      config: from ``load_config``.
+      num_examples: int [K] >= 1.
+      image_shape: (H, W, C).
+
+    Raises:
+      ValueError: a setting of the model, the fleet or the allocator is out of range.
+    """
+    model = UNetConfig(**config.model)
+    schedule = make_schedule(**config.diffusion)
+    devices = make_fleet(len(num_examples), seed=config.seed, **config.devices)
+    quantization = QuantizationConfig(**config.quantization)
+    count_flops = functools.cache(functools.partial(_count_flops, model, schedule, image_shape))
+    group = dict(config.allocator)
+    group["error_budget"] = ErrorBudget(**group["error_budget"])
+    group["opponents"] = tuple(group["opponents"])
+    return Scenario(
+        run_key=seed_to_key(config.seed),
+        num_examples=num_examples,
+        devices=devices,
+        workload=make_workload(
+            jax.eval_shape(make_denoiser(model, image_shape).init, seed_to_key(0)),
+            devices,
+            LocalWork(**config.local_work),
+            num_examples,
+            count_flops,
+            scheme=quantization.scheme,
+            **config.workload,
+        ),
+        allocator=AllocatorConfig(**group),
+        draw_channel=functools.partial(draw_channel, **config.channel),
+        mode=config.federated.mode,
+        cohort_size=config.cohort_size,
+        count_flops=count_flops,
+        quantization=quantization,
+    )
+
+
+def _count_flops(
+    model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
+) -> float:
+    """Counts on the stock convolutions, whatever lowering the run itself uses."""
+    denoiser = make_denoiser(model, image_shape, conv="stock")
+    loss_fn: LossFn = functools.partial(ddpm_loss, denoiser.apply, schedule)
+    params = jax.eval_shape(denoiser.init, seed_to_key(0))
+    return count_training_flops(loss_fn, params, image_shape)

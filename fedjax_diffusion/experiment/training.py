@@ -1,0 +1,217 @@
+"""What trains and draws, for any way to use the machine."""
+
+import dataclasses
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from fedjax_diffusion.data import draw_batch
+from fedjax_diffusion.diffusion import (
+    ConvTable,
+    Denoiser,
+    GuidanceConfig,
+    NoiseSchedule,
+    UNetConfig,
+    ddpm_loss,
+    list_convs,
+    make_denoiser,
+    make_schedule,
+    measure_convs,
+)
+from fedjax_diffusion.experiment.compute import ComputeConfig, count_memory_bytes, make_local_mesh
+from fedjax_diffusion.experiment.config import Config
+from fedjax_diffusion.experiment.optimizers import (
+    OptimizerConfig,
+    make_optimizer,
+    make_round_schedule,
+)
+from fedjax_diffusion.experiment.sampling import (
+    SAMPLING_BATCH,
+    DrawSamples,
+    SamplingConfig,
+    make_draw_samples,
+)
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.host.measurement_cache import measure_once
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.quantization import QuantizationConfig
+from fedjax_diffusion.simulator import Simulator, make_simulator
+from fedjax_diffusion.types import Batch, LossFn, Params
+
+_MODEL_COPIES = 10
+"""Arrays of the model's size that the training of a client holds, at most."""
+_MAX_SAMPLING_BATCHES = 32
+
+
+class _Step(NamedTuple):
+    """A local step: its loss, and the shapes of the loss's arguments."""
+
+    loss_fn: LossFn
+    params: Params
+    batch: Batch
+    key: Any
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The model and its training, as a config describes them; ``compute`` says how they run.
+
+    Attributes:
+      config: the whole config.
+      image_shape: (H, W, C).
+      quantization: scheme and options.
+      mesh: 1-D, or None for a single device.
+    """
+
+    config: Config
+    image_shape: tuple[int, int, int]
+    quantization: QuantizationConfig
+    mesh: Mesh | None
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The noise schedule."""
+        return make_schedule(**self.config.diffusion)
+
+    def make_denoiser(self, compute: ComputeConfig) -> Denoiser:
+        """Returns the network."""
+        return make_denoiser(
+            UNetConfig(**self.config.model),
+            self.image_shape,
+            conv=compute.conv,
+            dtype=jnp.dtype(compute.dtype),
+            remat=compute.remat,
+        )
+
+    def _make_loss(self, denoiser: Denoiser) -> LossFn:
+        """Returns the loss, with labels if the network takes any."""
+        rate = GuidanceConfig(**self.config.guidance).label_dropout
+        return functools.partial(
+            ddpm_loss,
+            denoiser.apply,
+            self.schedule,
+            label_dropout=None if denoiser.num_classes is None else rate,
+        )
+
+    def make_simulator(
+        self, compute: ComputeConfig, local_work: LocalWork | None = None
+    ) -> Simulator:
+        """Returns the simulator, a step of which takes its state's memory.
+
+        Args:
+          compute: resolved.
+          local_work: None: as the config says.
+        """
+        local_work = local_work or LocalWork(**self.config.local_work)
+        denoiser = self.make_denoiser(compute)
+        return make_simulator(
+            denoiser.init,
+            self._make_loss(denoiser),
+            functools.partial(
+                draw_batch, batch_size=local_work.batch_size, **self.config.augmentation
+            ),
+            local_work=local_work,
+            client_optimizer=make_optimizer(
+                OptimizerConfig(**self.config.client_optimizer),
+                is_flat=jax.default_backend() != "cpu",
+            ),
+            round_schedule=make_round_schedule(self.config.round_schedule, self.config.num_rounds),
+            server_optimizer=make_optimizer(OptimizerConfig(**self.config.server_optimizer)),
+            client_map=compute.client_map,
+            chunk_size=compute.chunk_size,
+            mesh=self.mesh,
+            quantization=self.quantization,
+            donate_state=True,
+            **self.config.federated,
+        )
+
+    def count_client_bytes(self, compute: ComputeConfig) -> int:
+        """Returns the memory that the training of one client takes, an estimate from shapes alone.
+
+        What the loss keeps for its gradient, half as much for what is on its way, and ten arrays of
+        the model's size: parameters, gradient, optimizer, and the upload on its way.
+
+        Args:
+          compute: its precision and ``remat``.
+        """
+        kept, model = self._count_kept_bytes(compute)
+        return int(1.5 * kept) + _MODEL_COPIES * model
+
+    def _count_kept_bytes(self, compute: ComputeConfig) -> tuple[int, int]:
+        """Returns the bytes that a step keeps for its gradient, and those of the model among them.
+
+        Args:
+          compute: its precision and ``remat``.
+        """
+        loss_fn, params, batch, key = self._make_step(dataclasses.replace(compute, conv="stock"))
+        kept = jax.eval_shape(lambda p, b, k: jax.vjp(loss_fn, p, b, k)[1], params, batch, key)
+        kept_bytes, model_bytes = (
+            sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+            for tree in ((kept, batch.images), params)
+        )
+        return kept_bytes, model_bytes
+
+    def measure_convs(
+        self, compute: ComputeConfig, num_clients: int, seconds: float = math.inf
+    ) -> ConvTable:
+        """Returns the fastest lowering of each convolution of a training step, measured once.
+
+        Args:
+          compute: resolved, but for the lowering.
+          num_clients: mapped at once on a device.
+          seconds: after which what was not measured yet is left as it is.
+        """
+
+        def trace(table: ConvTable) -> object:
+            step = self._make_step(dataclasses.replace(compute, conv=table))
+            return jax.eval_shape(jax.grad(step.loss_fn), step.params, step.batch, step.key)
+
+        keys = list_convs(trace)
+        question = {"convs": keys, "num_clients": num_clients, "dtype": compute.dtype}
+        return measure_once(
+            question,
+            lambda: measure_convs(keys, num_clients=num_clients, mesh=self.mesh, seconds=seconds),
+            is_complete=lambda table: len(table) == len(keys),
+        )
+
+    def _make_step(self, compute: ComputeConfig) -> "_Step":
+        """Returns the loss of a local step, and the shapes of what it takes."""
+        denoiser = self.make_denoiser(compute)
+        B = self.config.local_work.batch_size
+        batch = jax.eval_shape(
+            lambda: Batch(jnp.zeros((B, *self.image_shape)), jnp.zeros(B, jnp.int32))
+        )
+        key = jax.eval_shape(lambda: seed_to_key(0))
+        return _Step(self._make_loss(denoiser), jax.eval_shape(denoiser.init, key), batch, key)
+
+    def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
+        """Returns what draws images from a trained model."""
+        sampling = SamplingConfig(**self.config.sampling)
+        if self.config.model.num_classes is not None:
+            GuidanceConfig(**self.config.guidance).check_scale(sampling.guidance_scale)
+        return make_draw_samples(
+            sampling,
+            self.make_denoiser(compute),
+            self.schedule,
+            self.image_shape,
+            make_local_mesh(self.mesh),
+            functools.cache(functools.partial(self._count_sampling_batches, compute)),
+        )
+
+    def _count_sampling_batches(self, compute: ComputeConfig) -> int:
+        """Returns the batches of images that a device draws at once.
+
+        One on a CPU, which is full of it; on others as many as take an eighth of the memory, if
+        they took what training keeps of an image.
+        """
+        if jax.default_backend() == "cpu":
+            return 1
+        kept, model = self._count_kept_bytes(dataclasses.replace(compute, remat=False))
+        bytes_per_image = max(kept - model, 1) / self.config.local_work.batch_size
+        fitting = count_memory_bytes() / 8 / bytes_per_image / SAMPLING_BATCH
+        return int(min(max(fitting, 1), _MAX_SAMPLING_BATCHES))

@@ -1,0 +1,1 @@
+"""The machine that a simulation runs on: files, caches, processes, platforms, images."""

@@ -1,0 +1,127 @@
+"""What other schemes would have cost for the clients that take part in a round."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.allocation import LEVELS, Allocation, AllocationProblem, allocate
+from fedjax_diffusion.allocation.float64 import float64_on_cpu
+from fedjax_diffusion.allocation.problem import level_index, level_payload, uplink_bits
+from fedjax_diffusion.allocation.search.time_split import link
+from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.edge import costs
+from fedjax_diffusion.quantization import UNIFORM_LAW
+from fedjax_diffusion.types import Array
+
+RIVALS = ("full_precision", "full_precision:max_frequency")
+"""The two opponents that every saving is stated against."""
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """What a scheme would have cost for the clients that take part in this run's round.
+
+    Attributes:
+      compute_joules: float64 [M], 0 for clients that do not take part.
+      transmit_joules: float64 [M].
+      uplink_bits: float64 [M], whole numbers.
+      is_late: bool [M], charged at full frequency and full power.
+      num_bits: int32 [M], what is sent, also late; 0 for clients that do not take part.
+      error: squared error that these bits add up to by the predicted ranges.
+      relative_gap: of the scheme's own answer, in [0, 1].
+    """
+
+    compute_joules: np.ndarray
+    transmit_joules: np.ndarray
+    uplink_bits: np.ndarray
+    is_late: np.ndarray
+    num_bits: np.ndarray
+    error: float
+    relative_gap: float
+
+
+def charge_opponents(
+    problem: AllocationProblem, allocation: Allocation, methods: Iterable[str]
+) -> dict[str, Opponent]:
+    """Charges every opponent for exactly the clients that take part in this run's round.
+
+    Args:
+      problem: the round, M clients; who was left out demands more bits than it handles.
+      allocation: this run's answer to it.
+      methods: of ``allocate``, whole bits.
+
+    Returns:
+      ``Opponent`` by method.
+    """
+    takes_part = np.asarray(allocation.num_bits) > 0
+    opponents = {}
+    for method in methods:
+        answer = allocate(problem, method)
+        compute_joules, transmit_joules, is_late = charge_late(problem, answer)
+        num_bits = np.where(takes_part, answer.requested_bits, 0)
+        opponents[method] = Opponent(
+            compute_joules=np.where(takes_part, compute_joules, 0.0),
+            transmit_joules=np.where(takes_part, transmit_joules, 0.0),
+            uplink_bits=np.asarray(uplink_bits(problem, num_bits)),
+            is_late=takes_part & is_late,
+            num_bits=num_bits,
+            error=float(np.sum(planned_errors(problem, num_bits))),
+            relative_gap=float(answer.relative_gap),
+        )
+    return opponents
+
+
+def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
+    """Returns each client's term of the squared error, float64 [M]; 0 at 0 bits.
+
+    Args:
+      problem: M clients.
+      num_bits: int [M], 0, 1..16 or 32.
+    """
+    index = np.clip(num_bits, 1, len(LEVELS)).astype(int) - 1
+    table = problem.level_error
+    if table is None:
+        table = np.outer(problem.error_weight, UNIFORM_LAW)
+    error = np.take_along_axis(np.asarray(table), index[:, None], axis=1)[:, 0]
+    return np.where(num_bits > 0, error, 0.0)
+
+
+def charge_late(
+    problem: AllocationProblem, allocation: Allocation
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Charges an opponent for every client, also for those that it cannot bring home in time.
+
+    A late client is charged its cost at full frequency and full power, ``kappa C F^2 + P S /
+    r_max``: an infeasible opponent must not look free. So is a client that an opponent leaves out
+    for another reason, as ``on_demand`` may. Also of an opponent whose clients share the band, a
+    late client is charged on its own ``bandwidth_hz``: what the others leave it is not defined.
+
+    Args:
+      problem: K clients.
+      allocation: an opponent's answer to it.
+
+    Returns:
+      ``(compute_joules, transmit_joules, is_late)``: float64 [K], float64 [K], bool [K]. Always
+      finite; those of the allocation itself where the client is on time.
+    """
+    compute_joules, transmit_joules = _full_speed_joules(problem, allocation.requested_bits)
+    is_late = np.asarray(allocation.status) != Status.OPTIMAL
+    return (
+        np.where(is_late, compute_joules, allocation.compute_joules),
+        np.where(is_late, transmit_joules, allocation.transmit_joules),
+        is_late,
+    )
+
+
+@float64_on_cpu
+def _full_speed_joules(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array]:
+    """Returns the joules [K] of computing at full frequency and of sending at full power."""
+    payload = level_payload(problem, level_index(num_bits))
+    compute_seconds = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
+    compute_joules = costs.compute_energy(
+        problem.compute_cycles, problem.effective_capacitance, compute_seconds
+    )
+    upload_seconds = costs.min_upload_seconds(payload, *link(problem))
+    return compute_joules, problem.max_power_watts * upload_seconds

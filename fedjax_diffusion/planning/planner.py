@@ -1,0 +1,282 @@
+"""What happens between two rounds: allocation problem, allocation, opponents."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from fedjax_diffusion.allocation import (
+    Allocation,
+    AllocationProblem,
+    Status,
+    allocate,
+    least_bandwidth_hz,
+    parse_method,
+)
+from fedjax_diffusion.allocation.problem import uplink_bits
+from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
+from fedjax_diffusion.planning.baselines import Opponent, charge_opponents, planned_errors
+from fedjax_diffusion.planning.error_budget import ErrorBudget
+from fedjax_diffusion.planning.error_forecast import predict_errors
+from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
+from fedjax_diffusion.planning.workload import Workload
+from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
+from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
+from fedjax_diffusion.types import Key
+
+ON_INFEASIBLE = ("drop", "stop")
+_FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
+
+
+class InfeasibleRoundError(ValueError):
+    """A round that some client cannot take part in, under ``on_infeasible = "stop"``."""
+
+
+class InfeasibleFleetError(ValueError):
+    """A fleet of which not one client can take part in any round, even without fading."""
+
+
+@dataclass(frozen=True)
+class AllocatorConfig:
+    """How bits and compute times are set between rounds.
+
+    Attributes:
+      method: of ``allocate``, one that gives whole bits.
+      time_budget_seconds: T > 0.
+      error_budget: ``ErrorBudget``; only ``on_demand`` heeds it.
+      on_infeasible: ``"drop"`` goes on with the clients that can take part, ``"stop"`` raises.
+      opponents: such methods, charged for the same clients, channel and deadline.
+
+    Raises:
+      ValueError: a value outside of these.
+    """
+
+    method: str
+    time_budget_seconds: float
+    error_budget: ErrorBudget
+    on_infeasible: str = "drop"
+    opponents: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.on_infeasible not in ON_INFEASIBLE:
+            names = ", ".join(ON_INFEASIBLE)
+            raise ValueError(f"on_infeasible must be one of {names}, got {self.on_infeasible!r}")
+        if not self.time_budget_seconds > 0:
+            raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
+        for method in (self.method, *self.opponents):
+            parse_method(method)
+            if method.startswith("relaxed"):
+                raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """One round, before it is trained.
+
+    Attributes:
+      cohort: int32 [M], client ids.
+      problem: what was asked of the allocator, with its ``error_budget``.
+      allocation: the answer; a client that was left out bears its own status and zeros.
+      predicted_error: squared error that the bits add up to by the predicted ranges; None without.
+      uplink_bits: float64 [M], whole numbers, what each client is planned to upload.
+      opponent_methods: of the schemes that it is compared with.
+    """
+
+    cohort: np.ndarray
+    problem: AllocationProblem
+    allocation: Allocation
+    predicted_error: float | None
+    uplink_bits: np.ndarray
+    opponent_methods: tuple[str, ...]
+
+    @functools.cached_property
+    def opponents(self) -> dict[str, Opponent]:
+        """``Opponent`` by method, charged when first asked for: training need not wait for it."""
+        return charge_opponents(self.problem, self.allocation, self.opponent_methods)
+
+
+class Planner(Protocol):
+    """``plan(run_key, state, conditions=None) -> RoundPlan`` for round ``state.round``."""
+
+    def __call__(
+        self, run_key: Key, state: SimulationState, conditions: RoundConditions | None = None
+    ) -> RoundPlan:
+        """Plans the round; ``conditions`` are those of the round, None: drawn here."""
+        ...
+
+
+def make_planner(
+    devices: DeviceParams,
+    workload: Workload,
+    config: AllocatorConfig,
+    *,
+    num_examples: np.ndarray,
+    draw_conditions: DrawConditions,
+    mode: str,
+    quantization: QuantizationConfig | None = None,
+) -> Planner:
+    """Returns the planner of a run.
+
+    Each client's error at each level is predicted, see ``predict_errors``. Where it is unknown (in
+    mode ``update`` before the first upload, or a relative budget before the first update), all get
+    their largest level that arrives in time.
+
+    Args:
+      devices: the fleet, [K].
+      workload: cycles and payload of a round.
+      config: method, deadline, error budget, opponents.
+      num_examples: int [K], for the aggregation weights.
+      draw_conditions: ``(run_key, round) -> RoundConditions``.
+      mode: ``"model"`` or ``"update"``.
+      quantization: scheme and options; None: the paper's scheme without any.
+
+    Raises:
+      ValueError: the method fixes bits that the scheme does not have.
+      InfeasibleFleetError: not one client can take part without fading.
+      InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
+    """
+    quantization = quantization or QuantizationConfig()
+    _check_fixed_bits(config.method, quantization.quantizer.min_bits)
+    devices = _raise_bits(devices, quantization.quantizer.min_bits)
+    _check_anyone_can_take_part(devices, workload, config)
+
+    def plan(
+        run_key: Key, state: SimulationState, conditions: RoundConditions | None = None
+    ) -> RoundPlan:
+        cohort, channel = conditions or draw_conditions(run_key, int(state.round))
+        predicted = predict_errors(state, mode, quantization)
+        update_energy = None if state.update_energy == NOT_MEASURED else float(state.update_energy)
+        is_unknown = predicted is None or (config.error_budget.relative and update_energy is None)
+
+        def make_problem(is_kept: np.ndarray) -> AllocationProblem:
+            examples = np.where(is_kept, num_examples[cohort], 0.0)
+            error = _weigh(None if predicted is None else predicted[cohort], examples, quantization)
+            eps = np.inf if predicted is None else config.error_budget.to_eps(error, update_energy)
+            return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
+
+        method = config.method.replace("on_demand", "largest") if is_unknown else config.method
+        problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
+        uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
+        error = None if predicted is None else float(allocation.error)
+        return RoundPlan(cohort, problem, allocation, error, uplink, config.opponents)
+
+    return plan
+
+
+def _weigh(
+    errors: np.ndarray | None, examples: np.ndarray, quantization: QuantizationConfig
+) -> np.ndarray:
+    """Returns what errors [M, 17] count in the aggregate's, by examples [M]; zeros for None."""
+    if errors is None:
+        return np.zeros((len(examples), len(LEVELS)))
+    return quantization.error_weight(examples / max(examples.sum(), 1.0))[:, None] * errors
+
+
+def _check_fixed_bits(method: str, min_bits: int) -> None:
+    """Raises if the method fixes bits that the scheme lacks."""
+    fixed = [int(part) for part in method.split(":") if part.isdigit()]
+    if fixed and fixed[0] < min_bits:
+        raise ValueError(
+            f"method {method!r} sends fewer bits than quantization.scheme has, {min_bits}"
+        )
+
+
+def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:
+    """Returns the fleet with what it demands and handles raised to the least level there is."""
+    return dataclasses.replace(
+        devices,
+        min_bits=np.maximum(devices.min_bits, min_bits),
+        max_bits=np.maximum(devices.max_bits, min_bits),
+    )
+
+
+def _check_anyone_can_take_part(
+    devices: DeviceParams, workload: Workload, config: AllocatorConfig
+) -> None:
+    """Raises if no client of the fleet meets the deadline over its average channel."""
+    clients = np.arange(len(devices.distance_meters))
+    gain = 10 ** (-path_loss_db(devices.distance_meters) / 10)
+    everybody, no_error = np.ones(len(clients), bool), np.zeros((len(clients), len(LEVELS)))
+    problem = _make_problem(
+        devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
+    )
+    allocation = allocate(problem, config.method.replace("on_demand", "largest"))
+    # Whom only the shared band fails can take part when others are left out.
+    if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
+        reasons = "; ".join(allocation.explain(problem))
+        raise InfeasibleFleetError(
+            f"no client can take part in any round, even without fading: {reasons}"
+        )
+
+
+def _make_problem(
+    devices: DeviceParams,
+    workload: Workload,
+    channel: ChannelState,
+    cohort: np.ndarray,
+    is_kept: np.ndarray,
+    level_error: np.ndarray,
+    error_budget: float,
+    config: AllocatorConfig,
+) -> AllocationProblem:
+    return AllocationProblem(
+        compute_cycles=workload.compute_cycles[cohort],
+        effective_capacitance=devices.effective_capacitance[cohort],
+        max_frequency_hz=devices.max_frequency_hz[cohort],
+        channel_gain=channel.gain[cohort],
+        bandwidth_hz=devices.bandwidth_hz[cohort],
+        max_power_watts=devices.max_power_watts[cohort],
+        noise_density_watts_per_hz=workload.noise_density_watts_per_hz,
+        num_parameters=workload.num_parameters,
+        overhead_bits=workload.overhead_bits,
+        # A client that was left out demands more than it handles: the solver passes it by.
+        min_bits=np.where(is_kept, devices.min_bits[cohort], 32),
+        max_bits=np.where(is_kept, devices.max_bits[cohort], 1),
+        error_weight=level_error[:, 0],
+        error_budget=error_budget,
+        time_budget_seconds=config.time_budget_seconds,
+        level_error=level_error,
+    )
+
+
+def _allocate_dropping(
+    make_problem: Callable[[np.ndarray], AllocationProblem],
+    method: str,
+    config: AllocatorConfig,
+    cohort: np.ndarray,
+) -> tuple[AllocationProblem, Allocation]:
+    """Allocates; leaves out who cannot take part and allocates again until the rest can."""
+    status = np.zeros(len(cohort), np.int32)
+    while True:
+        is_kept = status == Status.OPTIMAL
+        problem = make_problem(is_kept)
+        allocation = allocate(problem, method)
+        found = np.where(is_kept, allocation.status, Status.OPTIMAL)
+        if not found.any():
+            return problem, dataclasses.replace(allocation, status=status)
+        if config.on_infeasible == "stop":
+            lines = "; ".join(allocation.explain(problem))
+            raise InfeasibleRoundError(
+                f"clients {cohort[found > 0].tolist()}: {lines}; these count along the cohort "
+                f"{cohort.tolist()}"
+            )
+        if np.isin(found, _FAIL_TOGETHER).any():
+            found = _only_worst(problem, allocation, found)
+        status = np.where(is_kept, found, status)
+
+
+def _only_worst(
+    problem: AllocationProblem, allocation: Allocation, status: np.ndarray
+) -> np.ndarray:
+    """Of clients that fail together, leaves out the one that asks most of what is too small."""
+    fails = np.isin(status, _FAIL_TOGETHER)
+    if (status == Status.INFEASIBLE_BANDWIDTH).any():
+        asked = least_bandwidth_hz(problem, allocation.requested_bits)
+    else:
+        asked = planned_errors(problem, np.asarray(allocate(problem, "largest").requested_bits))
+    worst = int(np.argmax(np.where(fails, asked, -1.0)))
+    is_other = fails & (np.arange(len(status)) != worst)
+    return np.where(is_other, Status.OPTIMAL, status)

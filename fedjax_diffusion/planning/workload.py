@@ -1,0 +1,134 @@
+"""What one round asks of a device: CPU cycles to compute, bits to upload."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.edge import DeviceParams
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.quantization import overhead_bits
+from fedjax_diffusion.types import Batch, LossFn, Params, PyTree
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a round costs before anything is allocated.
+
+    Attributes:
+      compute_cycles: float64 [K], CPU cycles of one round's local training.
+      num_parameters: d.
+      overhead_bits: float64 [17], bits of a message that are not codes, per level.
+      noise_density_watts_per_hz: N0.
+    """
+
+    compute_cycles: np.ndarray
+    num_parameters: int
+    overhead_bits: np.ndarray
+    noise_density_watts_per_hz: float
+
+
+def make_workload(
+    params: Params,
+    devices: DeviceParams,
+    local_work: LocalWork,
+    num_examples: np.ndarray,
+    count_flops: Callable[[], float],
+    *,
+    cycles_per_example: float | None,
+    noise_density_dbm_per_hz: float,
+    scheme: str = "stochastic",
+) -> Workload:
+    """Returns the workload of a fleet.
+
+    ``C_k = examples processed x cycles per example``; where the latter is not given it is the
+    model's counted FLOPs divided by the device's ``flops_per_cycle``, so larger models take longer.
+
+    Args:
+      params: the model, or its shapes.
+      devices: the fleet, [K].
+      local_work: how much a client trains.
+      num_examples: int [K].
+      count_flops: returns the FLOPs of training on one example; called only if needed.
+      cycles_per_example: > 0, or None to count.
+      noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
+      scheme: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
+
+    Raises:
+      ValueError: ``cycles_per_example`` is not above 0.
+    """
+    if cycles_per_example is not None and not cycles_per_example > 0:
+        raise ValueError(f"cycles_per_example must be above 0 or None, got {cycles_per_example}")
+    examples = local_work.num_steps(num_examples).astype(np.float64) * local_work.batch_size
+    if cycles_per_example is None:
+        cycles = examples * count_flops() / devices.flops_per_cycle
+    else:
+        cycles = examples * cycles_per_example
+    return Workload(
+        compute_cycles=cycles,
+        num_parameters=sum(x.size for x in jax.tree.leaves(params)),
+        overhead_bits=overhead_bits(params, scheme),
+        noise_density_watts_per_hz=10 ** ((noise_density_dbm_per_hz - 30) / 10),
+    )
+
+
+def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int, ...]) -> float:
+    """Returns the floating point operations of one example's loss and gradient.
+
+    Counted by XLA on the program as written, before any backend rewrites it, and on the CPU,
+    whatever the platform: the count does not depend on the machine. Where XLA counts nothing, the
+    operations of the program are added up from their shapes, and a warning is logged.
+
+    Args:
+      loss_fn: the loss, with convolutions in their stock form.
+      params: the model, or its shapes.
+      image_shape: (H, W, C).
+
+    Raises:
+      ValueError: neither way counts anything.
+    """
+    batch = jax.eval_shape(
+        lambda: Batch(jnp.zeros((1, *image_shape), jnp.float32), jnp.zeros((1,), jnp.int32))
+    )
+    key = jax.eval_shape(lambda: seed_to_key(0))
+    params = jax.eval_shape(lambda tree: tree, params)
+    gradient = jax.value_and_grad(loss_fn)
+    flops = _count_by_xla(gradient, params, batch, key)
+    if flops is None:
+        flops = _count_by_shapes(gradient, params, batch, key)
+    return flops
+
+
+def _count_by_xla(function: Callable, *shapes: PyTree) -> float | None:
+    """Returns the FLOPs that XLA counts, None where it does not."""
+    try:
+        with jax.default_device(cpu_device()):
+            analysis = jax.jit(function).lower(*shapes).cost_analysis()
+        flops = float((analysis or {}).get("flops", 0.0))
+    except Exception as error:  # a backend may refuse in any way; the shapes are left
+        _LOG.debug("XLA refuses a cost analysis: %s", error)
+        return None
+    return flops if 0 < flops < math.inf else None
+
+
+def _count_by_shapes(function: Callable, *shapes: PyTree) -> float:
+    """Returns the FLOPs of every operation before any is fused, added up from their shapes."""
+    try:
+        from jax.experimental import roofline  # may move: nothing else depends on it
+
+        _, counted = roofline.roofline(function)(*shapes)
+    except Exception as error:
+        raise ValueError(
+            "workload.cycles_per_example must be given for this model: its FLOPs cannot be "
+            f"counted ({' '.join(str(error).split())[:200]})"
+        ) from None
+    _LOG.warning("XLA counts no FLOPs here; they are counted from the shapes of the model")
+    return float(counted.unfused_flops)

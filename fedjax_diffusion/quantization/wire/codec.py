@@ -1,0 +1,226 @@
+"""One upload as bytes, and back: the quantizer's codes, packed on the device.
+
+The format, to the byte, is in ``message``; where a code lies is in ``layout``; how codes become
+bits is in ``packing``. Here they meet the quantizer. What is decoded is what
+``stochastic_quantize`` returns, because both come from the same codes and the same ranges.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.quantization.blocks import ROW, row_tensors
+from fedjax_diffusion.quantization.quantizers import Transform, find_quantizer, quantize
+from fedjax_diffusion.quantization.stochastic import (
+    FLOAT_BITS,
+    LEVELS,
+    MAX_BITS,
+    Grid,
+    check_num_bits,
+    codes_to_blocks,
+)
+from fedjax_diffusion.quantization.wire.entropy import decode_codes
+from fedjax_diffusion.quantization.wire.host_blocks import make_blocks
+from fedjax_diffusion.quantization.wire.layout import Layout, make_layout, stream_to_packed
+from fedjax_diffusion.quantization.wire.message import (
+    DamagedMessageError,
+    message_bytes,
+    num_overhead_bytes,
+    read_message,
+)
+from fedjax_diffusion.quantization.wire.packing import code_dtype, unpack_codes, word_dtype
+from fedjax_diffusion.quantization.wire.upload import check_sendable, write_upload
+from fedjax_diffusion.types import Array, Key, PyTree
+
+
+def overhead_bits(tree: PyTree, scheme: str = "stochastic") -> np.ndarray:
+    """Returns the bits of a message that are not codes, float64 [17], one per entry of ``LEVELS``.
+
+    Header and level bytes at every level, ranges and a seed, if the scheme has one, only where
+    values are quantized (not at 32, and no level is below the scheme's least).
+    """
+    layout, least = make_layout(tree), find_quantizer(scheme).min_bits
+    levels = np.repeat(np.fmax(LEVELS, least)[:, None], len(layout.sizes), axis=1)
+    return 8.0 * num_overhead_bytes(layout, levels, scheme)
+
+
+def payload_bytes(tree: PyTree, num_bits: PyTree, scheme: str = "stochastic") -> int:
+    """Returns ``len(encode_update(key, tree, num_bits, scheme=scheme))``, a plain message.
+
+    Args:
+      tree: pytree of arrays, or of their shapes.
+      num_bits: as in ``encode_update``.
+      scheme: name of the quantizer.
+    """
+    return int(message_bytes(make_layout(tree), _host_levels(num_bits, tree, scheme), scheme))
+
+
+def encode_update(
+    key: Key,
+    tree: PyTree,
+    num_bits: PyTree,
+    *,
+    scheme: str = "stochastic",
+    per_tensor: bool = False,
+    entropy_coding: bool = False,
+) -> bytes:
+    """Quantizes ``tree`` and returns the message a device uploads.
+
+    Args:
+      key: [], consumed, as in ``stochastic_quantize``.
+      tree: pytree of float32 arrays.
+      num_bits: int, or a pytree prefix of ``tree``: 1..16, or 32.
+      scheme: name of the quantizer, one of ``QUANTIZERS``.
+      per_tensor: whether ``num_bits``, then one level, is an average split over the tensors.
+      entropy_coding: whether codes are entropy coded where that is shorter; needs the package
+        ``constriction``.
+
+    Raises:
+      ValueError: an unknown scheme, a level outside 1..16 and 32, a tensor that is not float32, or
+        one with a NaN, an infinity or an overflowing range (at any level: nothing but numbers is
+        ever sent; what is rotated must be below 1/64 of the largest float32). The tensor is named
+        by its path.
+
+    **Guarantees**: ``decode_update(encode_update(key, tree, b, scheme=s, ...), tree)`` is what
+    ``quantize`` says the receiver has, bit for bit; of the paper's scheme,
+    ``stochastic_quantize(key, tree, b)``. ``len(...) == payload_bytes(tree, b, s)`` if neither
+    split nor entropy coded. New levels do not recompile what draws; each level has one small
+    program that packs.
+
+    >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
+    >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, level 1, range 8, codes 12 bits
+    31
+    """
+    layout, asked = _make_float32_layout(tree), _host_levels(num_bits, tree, scheme)
+    if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:
+        raise ValueError(f"num_bits must be one level where per_tensor splits it, got {num_bits!r}")
+    quantized = [level for level in asked if level < FLOAT_BITS]
+    dtype = code_dtype(MAX_BITS if per_tensor else max(quantized)) if quantized else None
+    blocks = make_blocks(tree, layout)
+    levels = np.array(asked, np.int32)
+    grid, seed, codes = _quantize(key, blocks, levels, layout, scheme, per_tensor, dtype)
+    lo, step, levels, spread = (np.asarray(field) for field in grid)
+    check_sendable(np.isfinite(spread), layout)
+    return write_upload(
+        layout,
+        scheme,
+        levels,
+        lo,
+        step,
+        np.asarray(seed),
+        codes,
+        floats=blocks,
+        entropy_coding=entropy_coding,
+    )
+
+
+def decode_update(message: bytes, like: PyTree) -> PyTree:
+    """Returns the tree that the server reconstructs from a message.
+
+    Args:
+      message: what ``encode_update`` returned.
+      like: pytree with the structure, shapes and dtypes of the sender's tree (its values are not
+        read).
+
+    Raises:
+      WireFormatError: a subclass of ValueError, for bytes that are no message for this tree:
+        ``ForeignMessageError``, ``VersionError``, ``TruncatedMessageError`` or
+        ``DamagedMessageError``.
+      ValueError: a tensor of ``like`` is not float32.
+
+    **Guarantees**: what is returned is finite, has the shapes of ``like`` and is the same to the
+    bit on every machine (but for subnormal numbers, which some take for zero). Any one flipped bit
+    and any cut is refused; a message that was changed *and* given a true checksum is either refused
+    or says something else, never something undefined.
+    """
+    layout = _make_float32_layout(like)
+    fields = read_message(message, layout)
+    coded = None
+    stream, plain_levels = fields.codes, fields.levels
+    if fields.is_coded:
+        plain_levels, stream, coded = decode_codes(stream, layout, fields.levels)
+    packed = stream_to_packed(stream, layout, plain_levels)
+    words = jax.device_put({b: _bytes_to_words(rows, b) for b, rows in packed.items()})
+    floats = words.pop(FLOAT_BITS, None)
+    codes = [unpack_codes(array, level) for level, array in words.items()]
+    codes += [] if coded is None else [jax.device_put(coded)]
+    levels = np.array(fields.levels, np.int32)
+    grid = Grid(*jax.device_put((fields.lo, fields.step, levels, fields.step)))
+    inverse = find_quantizer(fields.scheme).inverse
+    blocks = _reconstruct(codes, floats, grid, fields.seed, layout, inverse)
+    flat = np.asarray(blocks).ravel()
+    # Views, not slices on the device: on a CPU no byte is copied once more.
+    parts = [flat[part] for part in layout.tensor_slices()]
+    for part, level, name in zip(parts, fields.levels, layout.names, strict=True):
+        if level == FLOAT_BITS and not np.isfinite(part).all():
+            raise DamagedMessageError(f"tensor {name} holds a NaN or an infinity")
+    leaves, treedef = jax.tree.flatten(like)
+    shaped = [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(treedef, jax.device_put(shaped))
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "scheme", "per_tensor", "dtype"))
+def _quantize(
+    key: Key,
+    blocks: Array,
+    levels: Array,
+    layout: Layout,
+    scheme: str,
+    per_tensor: bool,
+    dtype: np.dtype | None,
+) -> tuple[Grid, Array, Array | None]:
+    """Returns the grid, the seed and the codes, as ``dtype``, of ``quantize``."""
+    num_bits = levels[0] if per_tensor else [*levels]
+    upload = quantize(
+        find_quantizer(scheme), key, blocks, _shapes(layout), num_bits, bits_per_tensor=per_tensor
+    )
+    return upload.grid, upload.seed, None if dtype is None else upload.codes.astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "inverse"))
+def _reconstruct(
+    codes: list[Array],
+    floats: Array | None,
+    grid: Grid,
+    seed: Array,
+    layout: Layout,
+    inverse: Transform | None,
+) -> Array:
+    """Returns float32 [R, 128] from the codes [R, 128] of each level, zero where it has none."""
+    like = _shapes(layout)
+    if not codes and floats is not None:
+        return floats
+    values = codes_to_blocks(functools.reduce(jnp.bitwise_or, codes), grid, like)
+    values = values if inverse is None else inverse(seed, values, like)
+    if floats is None:
+        return values
+    is_float = (grid.num_bits == FLOAT_BITS)[row_tensors(like), None]
+    return jnp.where(is_float, floats, values)
+
+
+def _shapes(layout: Layout) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct((size,), jnp.float32) for size in layout.sizes]
+
+
+def _make_float32_layout(tree: PyTree) -> Layout:
+    layout = make_layout(tree)
+    for name, dtype in zip(layout.names, layout.dtypes, strict=True):
+        if dtype != "float32":
+            raise ValueError(f"tensor {name} is {dtype}; an upload carries float32")
+    return layout
+
+
+def _host_levels(num_bits: PyTree, tree: PyTree, scheme: str) -> list[int]:
+    """Returns the level of each tensor, checked and not below the scheme's least."""
+    check_num_bits(num_bits)
+    least = find_quantizer(scheme).min_bits
+    return [max(int(b), least) for b in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
+
+
+def _bytes_to_words(rows: np.ndarray, level: int) -> np.ndarray:
+    """Returns packed rows, uint8 [n], as words [R, 128 level / W]; at level 32 as float32."""
+    dtype = np.dtype(np.float32) if level == FLOAT_BITS else word_dtype(level)
+    words = rows.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
+    return words.reshape(-1, ROW * level // (8 * dtype.itemsize))

@@ -1,0 +1,148 @@
+"""Where the codes of every tensor lie: in packed rows, and in a message.
+
+A packed row (see ``packing``) holds 16 groups of 8 codes, b bytes each. A tensor of n entries
+starts with a row, so its first ``n // 8`` groups are one run of bytes there, and so they are in a
+message: first these *whole bytes* of all tensors, in order. The ``n mod 8`` codes left of each
+tensor follow, as one stream of bits: the *leftovers*. No byte is shared before them, so packing and
+copying never shift by a bit.
+"""
+
+import functools
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_diffusion.quantization.blocks import ROW
+from fedjax_diffusion.quantization.wire.aligned import aligned_zeros
+from fedjax_diffusion.types import PyTree
+
+_GROUP = 8
+_GROUPS_PER_ROW = ROW // _GROUP
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors of a model, as both ends of the wire must know them.
+
+    Attributes:
+      names: the path of each tensor in the tree, as ``['w']``; ``(root)`` for a lone tensor.
+      sizes: entries of each tensor, >= 0.
+      dtypes: type of each tensor, by name.
+      first_groups: group of the packed rows with which each tensor starts.
+      num_groups: groups of all rows.
+      fingerprint: CRC-32 of paths, shapes and dtypes, in order.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    dtypes: tuple[str, ...]
+    first_groups: tuple[int, ...]
+    num_groups: int
+    fingerprint: int
+
+    def size_array(self) -> np.ndarray:
+        """Returns the sizes, int64 [L]."""
+        return _size_array(self.sizes)
+
+    def tensor_slices(self) -> list[slice]:
+        """Returns where the entries of each tensor lie in the rows, made one array."""
+        return [
+            slice(_GROUP * first, _GROUP * first + size)
+            for first, size in zip(self.first_groups, self.sizes, strict=True)
+        ]
+
+    def num_code_bits(self, levels: Sequence[int]) -> int:
+        """Returns ``sum_j n_j b_j``, what the codes of a message take."""
+        return sum(size * level for size, level in zip(self.sizes, levels, strict=True))
+
+    def runs(self, levels: Sequence[int]) -> list[tuple[int, slice]]:
+        """Returns (level, bytes of its packed rows) of the whole bytes, joined where they touch."""
+        runs = [(0, slice(0, 0))]
+        for size, first, level in zip(self.sizes, self.first_groups, levels, strict=True):
+            start, stop = level * first, level * (first + size // _GROUP)
+            if (level, start) == (runs[-1][0], runs[-1][1].stop):
+                start = runs.pop()[1].start
+            runs.append((level, slice(start, stop)))
+        return [(level, part) for level, part in runs if part.stop > part.start]
+
+    def leftovers(self, levels: Sequence[int]) -> Iterator[tuple[int, slice, int]]:
+        """Yields (level, bytes of its packed rows, how many of their bits) of the leftovers."""
+        for size, first, level in zip(self.sizes, self.first_groups, levels, strict=True):
+            start = level * (first + size // _GROUP)
+            if level and size % _GROUP:
+                yield level, slice(start, start + level), level * (size % _GROUP)
+
+
+@functools.lru_cache(maxsize=64)
+def _size_array(sizes: tuple[int, ...]) -> np.ndarray:
+    return np.array(sizes, np.int64)
+
+
+def make_layout(tree: PyTree) -> Layout:
+    """Returns the layout of a tree of arrays or of shapes; computed once per model."""
+    leaves, treedef = jax.tree.flatten(tree)
+    return _make_layout(treedef, tuple((x.shape, x.dtype) for x in leaves))
+
+
+@functools.lru_cache(maxsize=64)
+def _make_layout(treedef: Any, specs: tuple[tuple, ...]) -> Layout:
+    numbered = jax.tree.unflatten(treedef, range(len(specs)))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(numbered)]
+    shapes, dtypes = zip(*specs, strict=True) if specs else ((), ())
+    sizes = [int(np.prod(shape, dtype=int)) for shape in shapes]
+    groups = [0, *np.cumsum([_GROUPS_PER_ROW * -(-size // ROW) for size in sizes], dtype=int)]
+    text = ";".join(map("{}:{}:{}".format, paths, shapes, dtypes))
+    return Layout(
+        names=tuple(path or "(root)" for path in paths),
+        sizes=tuple(sizes),
+        dtypes=tuple(map(str, dtypes)),
+        first_groups=tuple(int(group) for group in groups[:-1]),
+        num_groups=int(groups[-1]),
+        fingerprint=zlib.crc32(text.encode()),
+    )
+
+
+def packed_to_stream(
+    packed: Mapping[int, np.ndarray], layout: Layout, levels: Sequence[int]
+) -> list[np.ndarray]:
+    """Returns the codes of a message as pieces, uint8 [n] each, to be joined.
+
+    Args:
+      packed: for each level in ``levels``, the packed rows of the whole model as uint8 [n].
+      layout: of the model.
+      levels: bits of each tensor; 0 for one whose codes are elsewhere.
+    """
+    pieces = [packed[level][part] for level, part in layout.runs(levels)]
+    bits = [
+        np.unpackbits(packed[level][part], count=num_bits, bitorder="little")
+        for level, part, num_bits in layout.leftovers(levels)
+    ]
+    return [*pieces, np.packbits(np.concatenate(bits), bitorder="little")] if bits else pieces
+
+
+def stream_to_packed(
+    stream: np.ndarray, layout: Layout, levels: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """Returns what ``packed_to_stream`` took, zero where a level has no codes.
+
+    Args:
+      stream: uint8 [ceil(num_code_bits / 8)], the pieces joined.
+      layout: of the model.
+      levels: bits of each tensor; 0 for one whose codes are elsewhere.
+    """
+    packed = {level: aligned_zeros(level * layout.num_groups) for level in {*levels} - {0}}
+    position = 0
+    for level, part in layout.runs(levels):
+        end = position + part.stop - part.start
+        packed[level][part] = stream[position:end]
+        position = end
+    bits, position = np.unpackbits(stream[position:], bitorder="little"), 0
+    for level, part, num_bits in layout.leftovers(levels):
+        code = np.packbits(bits[position : position + num_bits], bitorder="little")
+        packed[level][part.start : part.start + code.size] = code
+        position += num_bits
+    return packed

@@ -1,0 +1,98 @@
+"""The message of an upload that is quantized already: codes to bits, and where it pays to fewer.
+
+``encode_update`` writes its messages here, and so does whoever has the codes from elsewhere.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.quantization.quantizers import find_quantizer
+from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, LEVELS
+from fedjax_diffusion.quantization.wire.entropy import encode_codes
+from fedjax_diffusion.quantization.wire.layout import Layout, packed_to_stream
+from fedjax_diffusion.quantization.wire.message import is_range_held, message_bytes, write_message
+from fedjax_diffusion.quantization.wire.packing import pack_codes
+from fedjax_diffusion.types import Array
+
+
+def write_upload(
+    layout: Layout,
+    scheme: str,
+    levels: Sequence[int] | np.ndarray,
+    lo: np.ndarray,
+    step: np.ndarray,
+    seed: np.ndarray,
+    codes: np.ndarray | Array | None,
+    *,
+    floats: np.ndarray | Array | None = None,
+    entropy_coding: bool = False,
+) -> bytes:
+    """Returns the message of an upload that is quantized already, as by ``quantize``.
+
+    Args:
+      layout: of the model.
+      scheme: name of the quantizer.
+      levels: int [L], bits of each tensor.
+      lo: float32 [L], ``grid.lo``.
+      step: float32 [L], ``grid.step``.
+      seed: uint32 [2]; read if the scheme has one.
+      codes: uint8 or uint16 [R, 128], below ``2^level``; of no meaning, or None, at level 32.
+      floats: float32 [R, 128], finite, what is sent at level 32; None if no tensor has it.
+      entropy_coding: whether codes are entropy coded where that is shorter.
+
+    Raises:
+      ValueError: a level that the scheme does not have, a range that leaves float32, or missing
+        codes or floats.
+    """
+    sent, least = np.asarray(levels).tolist(), find_quantizer(scheme).min_bits
+    allowed = [level for level in LEVELS if level >= least]
+    if not {*sent} <= {*allowed}:
+        raise ValueError(f"levels of {scheme!r} must be of {allowed}, got {sorted({*sent})}")
+    if floats is None and FLOAT_BITS in sent:
+        raise ValueError(f"floats must be given where a level is {FLOAT_BITS}, got None")
+    if codes is None and min(sent, default=FLOAT_BITS) < FLOAT_BITS:
+        raise ValueError(f"codes must be given where a level is below {FLOAT_BITS}, got None")
+    step = np.where(np.asarray(levels) < FLOAT_BITS, step, np.float32(0))
+    check_sendable(is_range_held(lo, step, levels, scheme), layout)
+    head = layout, scheme, sent, lo, step, seed
+    if entropy_coding and codes is not None:
+        coded = encode_codes(np.asarray(codes), layout, sent)
+        if coded is not None:
+            plain = _pack(codes, floats, layout, coded.plain_levels)
+            pieces = [coded.tables, *plain, coded.words]
+            message = write_message(*head, pieces, is_coded=True)
+            if len(message) < message_bytes(layout, sent, scheme):
+                return message
+    return write_message(*head, _pack(codes, floats, layout, sent))
+
+
+def check_sendable(is_sendable: np.ndarray, layout: Layout) -> None:
+    """Raises ValueError naming the first tensor, of bool [L], that is not."""
+    for j in np.flatnonzero(~is_sendable).tolist():
+        raise ValueError(
+            f"tensor {layout.names[j]} cannot be sent: "
+            "it has a NaN, an infinity or a range above float32"
+        )
+
+
+def _pack(
+    codes: np.ndarray | Array | None,
+    floats: np.ndarray | Array | None,
+    layout: Layout,
+    levels: list[int],
+) -> list[np.ndarray]:
+    """Returns the plain codes as pieces, uint8 [n] each; level 0 has none."""
+    # All are on their way before the first is waited for.
+    words: dict[int, np.ndarray | Array | None] = {FLOAT_BITS: floats}
+    if quantized := {*levels} - {0, FLOAT_BITS}:
+        ready = jnp.asarray(codes)
+        words |= {level: pack_codes(ready, level) for level in quantized}
+    packed = {level: _words_to_bytes(np.asarray(words[level])) for level in {*levels} - {0}}
+    return packed_to_stream(packed, layout, levels)
+
+
+def _words_to_bytes(words: np.ndarray) -> np.ndarray:
+    """Returns an array's bytes, little endian, uint8 [n]."""
+    return words.astype(words.dtype.newbyteorder("<"), copy=False).view(np.uint8).ravel()

@@ -1,0 +1,75 @@
+"""environment.json: what a run was begun with, and what it must go on with."""
+
+import dataclasses
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.data import ImageDataset
+from fedjax_diffusion.data.report import identify
+from fedjax_diffusion.experiment.compute import (ComputeConfig, describe_machine)
+from fedjax_diffusion.host.processes import is_primary
+from fedjax_diffusion.runs.records import (ENVIRONMENT, write_json)
+
+
+def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
+    """Returns versions, machine, data and how the machine is used, as plain values."""
+    from fedjax_diffusion.host.version import __version__
+
+    return {
+        "fedjax_diffusion": __version__,
+        "git_commit": _git_commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_machine(),
+        "data": identify(dataset),
+        "compute": dataclasses.asdict(compute),
+    }
+
+
+def read(workdir: Path) -> dict[str, Any]:
+    """Returns what a run folder says, nothing where it has no environment.json."""
+    path = workdir / ENVIRONMENT
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:
+    """Returns what ``auto`` meant when the run began: a resumed run computes the same way."""
+    return ComputeConfig(**environment["compute"]) if environment else None
+
+
+def record_change(workdir: Path, compute: ComputeConfig, change: str) -> None:
+    """Writes that a run goes on in another way, and why."""
+    if not is_primary():
+        return
+    environment = read(workdir)
+    changes = [*environment.get("compute_changes", []), change]
+    environment |= {"compute": dataclasses.asdict(compute), "compute_changes": changes}
+    write_json(workdir / ENVIRONMENT, environment)
+
+
+def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset) -> None:
+    """Raises ValueError if a run began with other images, such as another version of its data."""
+    earlier = environment.get("data")
+    if earlier is None:  # a new run, or one of a version that did not write it
+        return
+    for key, value in identify(dataset).items():
+        if earlier.get(key) != value:
+            raise ValueError(
+                f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {value} "
+                "here); set data.data_dir to where they lie, or choose another --workdir"
+            )
+
+
+def _git_commit() -> str | None:
+    """Returns the commit of the source checkout, None for an installed package."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,149 @@
+"""The quality of a run's images, or of a folder of PNGs, against a data set."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedjax_diffusion.experiment.config import Config
+from fedjax_diffusion.data import (ImageDataset, load_images)
+from fedjax_diffusion.data.report import identify
+from fedjax_diffusion.evaluation import MIN_SAMPLES
+from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.evaluation.quality import (MEASURE_VERSION, EvaluationConfig, make_extractor, measure_quality, spread)
+from fedjax_diffusion.runs.records import (EVALUATION, write_json)
+from fedjax_diffusion.runs.runner import (load_run, read_config)
+
+_COUNTER = 0
+"""Of the drawing that is evaluated: the same noise however long a run is; pictures count from 1."""
+
+
+def evaluate(
+    workdir: str | Path,
+    evaluation: dict | None = None,
+    *,
+    on_progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Draws images from the newest checkpoint of a run and returns their quality.
+
+    The images come from the averaged model (EMA), by the sampler of the run's config, of a model
+    with classes as many of each as the training images have. Runs of one seed draw from the same
+    noise, whatever their number of rounds. The answer is kept in ``evaluation.json``; asked the
+    same of the same checkpoint again, it is read from there.
+
+    Args:
+      workdir: a run folder.
+      evaluation: settings of ``EvaluationConfig`` to change.
+      on_progress: called now and then with the number of images drawn so far.
+
+    Raises:
+      ValueError: the folder holds no run with a checkpoint, or a setting does not fit.
+
+    **Guarantees**: the same run, settings and machine give the same numbers.
+    """
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    settings = EvaluationConfig(**{**config.evaluation, **(evaluation or {})})
+    held_out = load_held_out(config, settings)
+    experiment, state = load_run(workdir, {"num_samples": settings.num_samples})
+    asked = {"round": int(state.round), **_describe_sampling(experiment.config)}
+    extractor = make_extractor(settings, experiment.dataset)
+    asked |= {
+        "extractor_fingerprint": extractor.fingerprint,
+        "measure_version": MEASURE_VERSION,
+        "data": identify(experiment.dataset),
+        **dataclasses.asdict(settings),
+    }
+    path = workdir / EVALUATION
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["asked"] == asked:
+            return kept["quality"]
+    labels = None
+    if config.model.num_classes is not None:
+        labels = spread(np.sort(experiment.dataset.labels), settings.num_samples)
+    images = experiment.draw_samples(
+        experiment.run_key, state.ema_params, _COUNTER, on_progress, labels
+    )
+    quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
+    quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}
+    write_json(path, {"asked": asked, "quality": quality})
+    return quality
+
+
+def evaluate_folder(folder: str | Path, config: Config) -> dict[str, Any]:
+    """Returns the quality of the PNGs of a folder against the data of a config.
+
+    Args:
+      folder: holds ``*.png``, an image each, of the size of the data set's.
+      config: from ``load_config``; its groups ``data`` and ``evaluation`` matter.
+
+    Raises:
+      ValueError: there are too few PNGs, or one is not as the data set's images.
+    """
+    cpu_device()  # a platform that is not there is named first
+    settings = EvaluationConfig(**config.evaluation)
+    dataset = load_images(**config.data)
+    images = read_pngs(Path(folder), dataset.images.shape[1:])
+    extractor = make_extractor(settings, dataset)
+    return measure_quality(images, dataset, load_held_out(config, settings), extractor)
+
+
+def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the PNGs of a folder in the order of their names, uint8 [N, H, W, C].
+
+    Raises:
+      ValueError: there is no such folder, it holds fewer than ``MIN_SAMPLES``, or one cannot be
+        read, has another size, more than 8 bits a channel, or pixels that are transparent.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    if len(paths) < MIN_SAMPLES:
+        raise ValueError(
+            f"{folder} must hold {MIN_SAMPLES} or more .png files, it has {len(paths)}"
+        )
+    height, width, channels = image_shape
+    images = np.empty((len(paths), *image_shape), np.uint8)
+    for i, path in enumerate(paths):
+        try:
+            image = Image.open(path)
+            is_transparent = image.has_transparency_data and (
+                np.asarray(image.convert("RGBA"))[..., 3].min() < 255
+            )
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+        except OSError as error:
+            raise ValueError(f"{path} is not an image that can be read: {error}") from None
+        if image.mode.startswith(("I", "F")) or is_transparent:
+            raise ValueError(f"{path} must have 8 bits a channel and no transparent pixels")
+        if pixels.shape[:2] != (height, width):
+            raise ValueError(
+                f"{path} must be an image of {height}x{width} as in the data set, it is "
+                f"{pixels.shape[0]}x{pixels.shape[1]}"
+            )
+        images[i] = pixels.reshape(image_shape)
+    return images
+
+
+def check_evaluation(config: Config) -> None:
+    """Raises the ValueError that ``evaluate`` of a run of this config would end in, before it."""
+    settings = EvaluationConfig(**config.evaluation)
+    load_held_out(config, settings)
+    make_extractor(settings, load_images(**config.data))
+
+
+def load_held_out(config: Config, settings: EvaluationConfig) -> ImageDataset | None:
+    """Returns the real images of the floor, None where none are asked for."""
+    if settings.held_out_split is None:
+        return None
+    return load_images(**{**config.data, "split": settings.held_out_split})
+
+
+def _describe_sampling(config: Config) -> dict[str, Any]:
+    """Returns how images are drawn, whatever their number."""
+    apart = ("every_rounds", "num_samples")
+    return {name: value for name, value in config.sampling.items() if name not in apart}

@@ -1,0 +1,192 @@
+"""Tables and figures of a run, made from its run folder alone."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.runs.records import (read_metrics, sample_path)
+from fedjax_diffusion.runs.ledger import THIS_RUN
+
+FIGURE = "figures/training.png"
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns rows (dicts with the same keys) as aligned text: the first column is the name."""
+    header = list(rows[0])
+    cells = [header, *([_format_cell(row[name]) for name in header] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def format_summary(summary: Mapping[str, Any]) -> str:
+    """Returns the end of a run as text: this run against its opponents, in joules and bytes."""
+    rows = [
+        {
+            "scheme": row["scheme"],
+            "computing J": row["compute_joules"],
+            "transmitting J": row["transmit_joules"],
+            "total J": row["total_joules"],
+            "uploaded MB": row["uplink_bytes"] / 1e6,
+            "late": row["late"],
+            "bytes saved": _percent(row["saved_bytes_percent"], is_own),
+            "J saved": _percent(row["saved_joules_percent"], is_own),
+            "J saved, all on time": _percent(row["on_time_saved_joules_percent"], is_own),
+        }
+        for row in summary["schemes"]
+        for is_own in [row["scheme"] == THIS_RUN]
+    ]
+    split = _split_alone(summary["schemes"])
+    left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
+    loss = "-" if summary["loss"] is None else f"{summary['loss']:.4f}"
+    return "\n".join(
+        [
+            "",
+            format_table(rows),
+            "",
+            "Each scheme serves the same clients over the same channels before the same deadline.",
+            "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
+            "A client that it brings home late is charged at full frequency and full power.",
+            *split,
+            "",
+            f"loss {loss} after {summary['num_rounds']} rounds, {summary['mean_bits'] or 0:.2f} "
+            f"bits on average; {summary['client_rounds']} client-rounds, left out: "
+            f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
+        ]
+    )
+
+
+def format_quality(quality: Mapping[str, Any]) -> str:
+    """Returns the quality of images as text, a line per number."""
+    return "\n".join(
+        f"{name:28} {_format_cell(value)}" for name, value in quality.items() if value is not None
+    )
+
+
+def _split_alone(schemes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns what the optimal split of the time saves without any quantization, as text."""
+    joules = {row["scheme"]: row["total_joules"] for row in schemes}
+    best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
+    if best is None or not fastest:
+        return []
+    return [f"The split alone saves full_precision {_percent(100 * (1 - best / fastest))}."]
+
+
+def format_paths(workdir: Path) -> str:
+    """Returns where the pictures and records of a run lie."""
+    rounds = len(read_metrics(workdir))
+    return "\n".join(
+        [
+            f"samples  {sample_path(workdir, rounds)}",
+            f"figure   {workdir / FIGURE}",
+            f"run      {workdir}",
+        ]
+    )
+
+
+def draw_figure(workdir: Path) -> Path:
+    """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the picture's path.
+
+    Raises:
+      ValueError: the folder holds no run, or no round has been played yet.
+    """
+    from matplotlib.figure import Figure
+
+    records = read_metrics(workdir)
+    if not records:
+        raise ValueError(f"{workdir} has no round to draw yet")
+    rounds = [record["round"] + 1 for record in records]
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    ((loss, bits, error), (joules, uplink, share)) = figure.subplots(2, 3)
+    loss.plot(rounds, [record["loss"] for record in records])
+    loss.set(title="training loss", xlabel="round")
+    _draw_bits(bits, records, rounds)
+    _draw_error(error, records, rounds)
+    _draw_cumulative(joules, rounds, _cumulate_joules(records))
+    joules.set(title="energy", ylabel="joules, cumulative")
+    _draw_cumulative(uplink, rounds, _cumulate_megabytes(records))
+    uplink.set(title="uploaded", ylabel="MB, cumulative")
+    _draw_share(share, records)
+    path = Path(workdir) / FIGURE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _draw_bits(axes, records: list[dict], rounds: list[int]) -> None:
+    sent = [[b for b in record["num_bits"] if b > 0] or [0] for record in records]
+    axes.fill_between(
+        rounds, [min(b) for b in sent], [max(b) for b in sent], alpha=0.25, step="mid"
+    )
+    axes.step(rounds, [sum(b) / len(b) for b in sent], where="mid")
+    axes.set(title="bits: smallest, mean, largest", xlabel="round", ylim=(0, None))
+
+
+def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
+    names = {
+        "quantization_error": "measured",
+        "quantization_error_bound": "Theorem 1, ranges sent",
+        "error_budget": "budget",
+    }
+    for name, label in names.items():
+        values = [record[name] for record in records]
+        if any(value for value in values):
+            axes.semilogy(rounds, [value or None for value in values], label=label)
+    axes.set(title="quantization error of the mean, squared", xlabel="round")
+    if axes.lines:  # none where everything was sent at 32 bits
+        axes.legend(fontsize="small")
+
+
+def _draw_cumulative(axes, rounds: list[int], curves: Mapping[str, list[float]]) -> None:
+    for name, values in curves.items():
+        style = {"linewidth": 2.5, "color": "black"} if name == "this run" else {"linewidth": 1.2}
+        axes.plot(rounds, values, label=name, **style)
+    axes.set(xlabel="round", ylim=(0, None))
+    axes.legend(fontsize="small")
+
+
+def _draw_share(axes, records: list[dict]) -> None:
+    """Bars of computing and transmitting, this run beside its opponents."""
+    compute = {"this run": sum(r["compute_joules"] for r in records)}
+    transmit = {"this run": sum(r["transmit_joules"] for r in records)}
+    for name in records[0]["baseline_joules"]:
+        compute[name] = sum(r["baseline_compute_joules"][name] for r in records)
+        transmit[name] = sum(r["baseline_transmit_joules"][name] for r in records)
+    labels = [name.replace(":max_frequency", "\n(max_frequency)") for name in compute]
+    axes.barh(labels, list(compute.values()), label="computing")
+    axes.barh(labels, list(transmit.values()), left=list(compute.values()), label="transmitting")
+    axes.invert_yaxis()
+    axes.set(title="joules in total", xlabel="joules")
+    axes.legend(fontsize="small")
+
+
+def _cumulate_joules(records: list[dict]) -> dict[str, list[float]]:
+    curves = {"this run": [record["total_joules"] for record in records]}
+    for name in records[0]["baseline_joules"]:
+        curves[name] = [record["baseline_joules"][name] for record in records]
+    return {name: list(itertools.accumulate(values)) for name, values in curves.items()}
+
+
+def _cumulate_megabytes(records: list[dict]) -> dict[str, list[float]]:
+    curves = {
+        "this run": [record["uplink_bytes"] / 1e6 for record in records],
+        "full precision": [record["full_precision_bytes"] / 1e6 for record in records],
+    }
+    return {name: list(itertools.accumulate(values)) for name, values in curves.items()}
+
+
+def _format_cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def _percent(percent: float | None, is_own: bool = False) -> str | None:
+    return None if percent is None or is_own else f"{percent:.1f} %"

@@ -1,0 +1,94 @@
+"""Playing a round from the host: plan, step, record, and prepare the next one meanwhile."""
+
+import functools
+import gc
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_diffusion.runs import (environment, records)
+from fedjax_diffusion.experiment.checkpoints import Checkpoints
+from fedjax_diffusion.planning.participation import RoundConditions
+from fedjax_diffusion.data import CohortData
+from fedjax_diffusion.experiment.build import (Experiment, lighten_experiment)
+from fedjax_diffusion.host.platforms import is_out_of_memory
+from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.simulator import SimulationState
+
+OnRecord = Callable[[dict], Any]
+"""Called with each line of metrics.jsonl as it is written."""
+
+
+class Prepared(NamedTuple):
+    """What a round needs and can have before the one ahead of it is over."""
+
+    conditions: RoundConditions
+    cohort_data: CohortData
+
+
+def _prepare(experiment: Experiment, round: int) -> Prepared:
+    conditions = experiment.draw_conditions(experiment.run_key, round)
+    return Prepared(conditions, experiment.load_cohort(conditions.cohort))
+
+
+def play_round(
+    experiment: Experiment,
+    state: SimulationState,
+    prepared: Prepared | None,
+    *,
+    log: records.MetricsLog,
+    on_record: OnRecord | None,
+    compiling: Callable[[], AbstractContextManager] = nullcontext,
+) -> tuple[SimulationState, Prepared | None]:
+    """Plays a round and prepares the next one while the devices work."""
+    start, round = time.perf_counter(), int(state.round)
+    conditions, cohort_data = prepared or _prepare(experiment, round)
+    plan = experiment.plan(experiment.run_key, state, conditions)
+    with compiling():
+        next_state, info = experiment.simulator.step(
+            experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data
+        )
+    is_last = round + 1 == experiment.config.num_rounds
+    upcoming = None if is_last else _prepare(experiment, round + 1)
+    _ = plan.opponents  # charged now, not after the wait
+    info = jax.device_get(info)
+    traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
+    seconds = time.perf_counter() - start
+    record = records.make_record(round, plan, info, traffic, seconds)
+    log.append(record)
+    if on_record is not None:
+        on_record(record)
+    return next_state, upcoming
+
+
+def play_first_round(
+    experiment: Experiment,
+    checkpoints: Checkpoints,
+    play: Callable[..., tuple[SimulationState, Prepared | None]],
+    workdir: Path,
+    progress: Progress,
+) -> tuple[Experiment, SimulationState, Prepared | None]:
+    """Plays the first round of this process, in a lighter way as often as it does not fit."""
+    while True:
+        way = experiment.compute.describe()
+        compiling = functools.partial(progress.watch, f"compiling the round: {way}")
+        try:
+            with progress.watch("initializing the model"):
+                new = experiment.simulator.init(experiment.run_key, experiment.data)
+            state = checkpoints.restore_latest(new) or new
+            return experiment, *play(experiment, state, None, compiling=compiling)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        new = state = None
+        gc.collect()  # the next try needs the memory of this one
+        lighter = lighten_experiment(experiment)
+        change = f"out of the device's memory: {way}; now {lighter.compute.describe()}"
+        progress.tell(change)
+        environment.record_change(workdir, lighter.compute, change)
+        experiment = lighter

@@ -1,0 +1,245 @@
+"""The host loop of a run: plan, step, record, save, draw; resumes by itself."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from fedjax_diffusion.runs import (environment, records)
+from fedjax_diffusion.experiment.checkpoints import (CheckpointConfig, Checkpoints)
+from fedjax_diffusion.experiment.config import (Config, fill_missing, flatten)
+from fedjax_diffusion.experiment.build import (Experiment, build)
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.host.images import (save_grid, save_images)
+from fedjax_diffusion.host.processes import (is_primary, wait_for_all)
+from fedjax_diffusion.host.progress import (SILENT, Progress)
+from fedjax_diffusion.runs.figure import draw_figure
+from fedjax_diffusion.runs.rounds import (OnRecord, play_first_round, play_round)
+from fedjax_diffusion.simulator import SimulationState
+
+OnStart = Callable[[Experiment, int], Any]
+"""Called once with the experiment and the first round to play."""
+
+
+class RunResult(NamedTuple):
+    """A run that has come to its end.
+
+    Attributes:
+      workdir: the run folder.
+      records: one dict per round, as in metrics.jsonl.
+      summary: what summary.json holds.
+      is_new: False if the run was finished before this call, which then changed nothing.
+    """
+
+    workdir: Path
+    records: list[dict]
+    summary: dict
+    is_new: bool
+
+
+def run(
+    config: Config,
+    workdir: str | Path,
+    *,
+    on_start: OnStart | None = None,
+    on_record: OnRecord | None = None,
+    progress: Progress = SILENT,
+) -> RunResult:
+    """Trains to the last round and leaves a run folder; called again, it goes on where it stopped.
+
+    Args:
+      config: from ``load_config``.
+      workdir: the run folder, made if needed. It may hold an earlier part of the same run.
+      on_start: called before the first round, with the experiment and the round's number.
+      on_record: called after each round, with its record.
+      progress: shows trials and compilation, which may take minutes.
+
+    Returns:
+      The result; of a finished run, what was there.
+
+    Raises:
+      ValueError: the config does not fit, or the folder holds a run of another config. Nothing is
+        written then.
+      DeviceMemoryError: a round does not fit into a device's memory in any way that the config
+        leaves open.
+
+    **Guarantees**: the same config gives the same numbers, also when interrupted and resumed.
+    """
+    workdir = Path(workdir)
+    check_same_config(config, workdir)
+    if (workdir / records.SUMMARY).exists():
+        summary = json.loads((workdir / records.SUMMARY).read_text())
+        return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
+    CheckpointConfig(**config.checkpoint)  # refused before anything is built
+    earlier = environment.read(workdir)
+    experiment = build(config, environment.read_compute(earlier), progress)
+    environment.check_data(workdir, earlier, experiment.dataset)
+    wait_for_all("nobody writes before everybody has read")
+    if is_primary():
+        _begin_folder(workdir, experiment)
+    wait_for_all("the run folder is there")
+
+    lines = _train(experiment, workdir, on_start, on_record, progress)
+    summary = records.summarize(lines, experiment.workload.num_parameters)
+    if is_primary():
+        draw_figure(workdir)
+        records.write_json(workdir / records.SUMMARY, summary)
+    return RunResult(workdir, lines, summary, is_new=True)
+
+
+def _train(
+    experiment: Experiment,
+    workdir: Path,
+    on_start: OnStart | None,
+    on_record: OnRecord | None,
+    progress: Progress,
+) -> list[dict]:
+    """Plays all rounds that are left, and returns the records of all."""
+    config = experiment.config
+    checkpoint = CheckpointConfig(**config.checkpoint)
+    with Checkpoints(workdir / "checkpoints", checkpoint.keep) as checkpoints:
+        first = checkpoints.latest_round or 0
+        if on_start is not None:
+            on_start(experiment, first)
+        with records.MetricsLog(workdir, first, is_writer=is_primary()) as log:
+            play = functools.partial(play_round, log=log, on_record=on_record)
+            state, prepared = None, None
+            for round in range(first, config.num_rounds):
+                if state is None:
+                    experiment, state, prepared = play_first_round(
+                        experiment, checkpoints, play, workdir, progress
+                    )
+                else:
+                    state, prepared = play(experiment, state, prepared)
+                is_last = round + 1 == config.num_rounds
+                if is_last or (round + 1) % config.sampling.every_rounds == 0:
+                    _draw(experiment, state, workdir, progress)
+                if is_last or (round + 1) % checkpoint.every_rounds == 0:
+                    checkpoints.save(state)
+    return log.records
+
+
+def _to_settings(config: Config) -> ConfigDict:
+    """Returns a config as it is read from a file: tuples are lists there."""
+    return ConfigDict(json.loads(json.dumps(config.to_dict())))
+
+
+def _begin_folder(workdir: Path, experiment: Experiment) -> None:
+    workdir.mkdir(parents=True, exist_ok=True)
+    records.write_json(workdir / records.CONFIG, _to_settings(experiment.config).to_dict())
+    if not environment.read(workdir):
+        described = environment.describe(experiment.dataset, experiment.compute)
+        records.write_json(workdir / records.ENVIRONMENT, described)
+
+
+def read_config(workdir: Path) -> Config:
+    """Returns the config of a run folder.
+
+    Raises:
+      ValueError: the folder holds no run.
+    """
+    path = workdir / records.CONFIG
+    if not path.exists():
+        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
+    return fill_missing(json.loads(path.read_text()))
+
+
+def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
+    """Returns the experiment of a run folder and its newest saved state.
+
+    Args:
+      workdir: a run folder.
+      sampling: settings of ``SamplingConfig`` to change.
+
+    Returns:
+      ``(Experiment, SimulationState)``.
+
+    Raises:
+      ValueError: the folder holds no run, or no checkpoint yet.
+    """
+    workdir = Path(workdir)
+    config = read_config(workdir)
+    config.sampling.update(sampling or {})
+    earlier = environment.read(workdir)
+    experiment = build(config, environment.read_compute(earlier))
+    environment.check_data(workdir, earlier, experiment.dataset)
+    like = experiment.simulator.init(experiment.run_key, experiment.data)
+    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+        state = checkpoints.restore_latest(like)
+    if state is None:
+        raise ValueError(f"{workdir} has no checkpoint yet; let the run reach one first")
+    return experiment, state
+
+
+def sample(
+    workdir: str | Path,
+    *,
+    num_samples: int = 64,
+    sampler: str | None = None,
+    num_steps: int | None = None,
+    eta: float | None = None,
+    guidance_scale: float | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+) -> Path:
+    """Draws images from the newest checkpoint of a run and returns the path of what it saved.
+
+    Args:
+      workdir: a run folder.
+      num_samples: images, >= 1.
+      sampler: ``"ddim"`` or ``"ancestral"``; None: the run's, and as it stands in its config.
+      num_steps: of ``ddim``, in 1..T; None: the run's, of another sampler than the run's all T.
+      eta: of ``ddim``, in [0, 1]; None: the run's, of another sampler than the run's 0.
+      guidance_scale: of a run with classes, >= 0; None: the run's.
+      seed: another seed, other images.
+      output: a ``.png`` for a grid of all images, or a folder for a PNG of each; None: the grid
+        ``workdir/samples/sample_SEED.png``.
+
+    Raises:
+      ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
+        folder of the output is not empty.
+    """
+    path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
+    is_grid = path.suffix.lower() == ".png"
+    if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"{path} must be a .png, or a folder that is new or empty")
+    changed: dict[str, Any] = {"num_samples": num_samples}
+    if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
+        changed |= {"num_steps": None, "eta": 0.0}
+    given = {"sampler": sampler, "num_steps": num_steps, "eta": eta}
+    given["guidance_scale"] = guidance_scale
+    changed |= {name: value for name, value in given.items() if value is not None}
+    experiment, state = load_run(workdir, changed)
+    images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
+    (save_grid if is_grid else save_images)(path, images)
+    return path
+
+
+def _draw(
+    experiment: Experiment, state: SimulationState, workdir: Path, progress: Progress
+) -> None:
+    if not is_primary():
+        return
+    counter = int(state.round)
+    with progress.watch("drawing images"):
+        images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
+    save_grid(records.sample_path(workdir, counter), images)
+
+
+def check_same_config(config: Config, workdir: Path) -> None:
+    """Raises ValueError if a folder holds anything but a run of this config."""
+    path = workdir / records.CONFIG
+    if not path.exists():
+        if workdir.exists() and any(workdir.iterdir()):
+            raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
+        return
+    earlier, new = flatten(read_config(workdir)), flatten(_to_settings(config))
+    for key in {**earlier, **new}:
+        if earlier.get(key) != new.get(key):
+            raise ValueError(
+                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
+                f"{new.get(key)!r} here); choose another --workdir"
+            )

@@ -1,0 +1,208 @@
+"""What every scheme costs the same clients over the same channels: averages over many rounds."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.experiment.scenario import Scenario
+from fedjax_diffusion.planning.baselines import RIVALS, Opponent
+from fedjax_diffusion.planning.planner import InfeasibleFleetError, RoundPlan
+from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
+
+
+class SchemeRow(NamedTuple):
+    """One scheme over R rounds; None where nobody took part, or without a budget.
+
+    Attributes:
+      scheme: the method.
+      rounds: R.
+      client_rounds: uploads, summed over the rounds; the same for every scheme.
+      infeasible: client-rounds that the scenario's own method left out; no scheme serves them.
+      late: uploads that this scheme does not bring home in time, charged at full frequency and full
+        power.
+      joules_per_round: mean over the rounds, summed over the clients.
+      compute_joules_per_round: its part spent on training.
+      transmit_joules_per_round: its part spent on sending.
+      joules_per_client: mean over the uploads.
+      joules_per_client_p10: 10th percentile of the rounds' means.
+      joules_per_client_p90: 90th percentile.
+      mean_bits: per parameter, over the uploads.
+      uplink_bytes_per_round: mean.
+      error_over_budget: mean over the rounds of the bound on the squared error over eps.
+      relative_gap_max: of the scheme's allocations, the largest.
+      saved_percent_full_precision: joules saved against full precision, optimal split of the time.
+      saved_percent_full_precision_max_frequency: against full precision at full frequency.
+      on_time_client_rounds: uploads that are on time under every scheme.
+      on_time_saved_percent_full_precision: the same saving over those uploads alone.
+      on_time_saved_percent_full_precision_max_frequency: likewise.
+    """
+
+    scheme: str
+    rounds: int
+    client_rounds: int
+    infeasible: int
+    late: int
+    joules_per_round: float
+    compute_joules_per_round: float
+    transmit_joules_per_round: float
+    joules_per_client: float | None
+    joules_per_client_p10: float | None
+    joules_per_client_p90: float | None
+    mean_bits: float | None
+    uplink_bytes_per_round: float
+    error_over_budget: float | None
+    relative_gap_max: float
+    saved_percent_full_precision: float | None
+    saved_percent_full_precision_max_frequency: float | None
+    on_time_client_rounds: int
+    on_time_saved_percent_full_precision: float | None
+    on_time_saved_percent_full_precision_max_frequency: float | None
+
+
+def compare(scenario: Scenario, num_rounds: int) -> list[SchemeRow]:
+    """Plays the rounds of a scenario without training and returns one row per scheme.
+
+    The scenario's own method decides who takes part, as in a run; its opponents are charged for
+    exactly those clients. The ranges of all uploads are taken as equal, ``V_k = 1``, and the model
+    as one tensor: with a budget ``as_fixed_bits`` their scale cancels.
+
+    Args:
+      scenario: its method and opponents include ``RIVALS``.
+      num_rounds: R >= 1, rounds 0..R-1 of the run with this seed: the same channels, the same
+        cohorts.
+
+    Returns:
+      The rows, the scenario's own method first. Where nobody can ever take part they are empty.
+
+    Raises:
+      InfeasibleRoundError: under ``on_infeasible = "stop"``.
+    """
+    plans = _plan_rounds(scenario, num_rounds)
+    own = scenario.allocator.method
+    rounds = [{own: _own_bill(plan)} | plan.opponents for plan in plans]
+    budgets = np.array([float(plan.problem.error_budget) for plan in plans])
+    cohort_size = scenario.cohort_size or len(scenario.num_examples)
+    infeasible = num_rounds * cohort_size - sum(int((r[own].num_bits > 0).sum()) for r in rounds)
+    bills = {
+        name: _stack([bill[name] for bill in rounds], cohort_size)
+        for name in (own, *scenario.allocator.opponents)
+    }
+    is_on_time = ~np.any([bill.is_late for bill in bills.values()], axis=0)
+    is_on_time &= bills[own].num_bits > 0
+    rivals = [bills[name] for name in RIVALS]
+    return [
+        _to_row(name, bill, rivals, is_on_time, budgets, num_rounds, infeasible)
+        for name, bill in bills.items()
+    ]
+
+
+class _Bill(NamedTuple):
+    """One scheme's rounds: [R, M] each, ``error`` and ``relative_gap`` [R]."""
+
+    compute_joules: np.ndarray
+    transmit_joules: np.ndarray
+    uplink_bits: np.ndarray
+    is_late: np.ndarray
+    num_bits: np.ndarray
+    error: np.ndarray
+    relative_gap: np.ndarray
+
+    @property
+    def joules(self) -> np.ndarray:
+        return self.compute_joules + self.transmit_joules
+
+
+def _plan_rounds(scenario: Scenario, num_rounds: int) -> list[RoundPlan]:
+    """Returns the rounds' plans; none if not one client can take part even without fading."""
+    try:
+        plan = scenario.make_planner()
+    except InfeasibleFleetError:
+        return []
+    sizes = np.array([scenario.workload.num_parameters])
+    law = scenario.quantization.quantizer.error_law(sizes)[:, 0]
+    state = SimulationState(
+        round=jnp.int32(0),
+        params=(),
+        opt_state=(),
+        ema_params=(),
+        level_error=jnp.tile(law, (len(scenario.num_examples), 1)),
+        update_energy=jnp.float32(NOT_MEASURED),
+    )
+    states = (dataclasses.replace(state, round=jnp.int32(n)) for n in range(num_rounds))
+    return [plan(scenario.run_key, state) for state in states]
+
+
+def _own_bill(plan: RoundPlan) -> Opponent:
+    """Returns what the scenario's own method costs, in the terms of its opponents."""
+    allocation = plan.allocation
+    return Opponent(
+        compute_joules=np.asarray(allocation.compute_joules),
+        transmit_joules=np.asarray(allocation.transmit_joules),
+        uplink_bits=plan.uplink_bits,
+        is_late=np.zeros(len(plan.cohort), bool),
+        num_bits=np.asarray(allocation.num_bits),
+        error=float(plan.predicted_error or 0.0),
+        relative_gap=float(allocation.relative_gap),
+    )
+
+
+def _stack(bills: Sequence[Opponent], cohort_size: int) -> _Bill:
+    def stack(name: str, width: tuple[int, ...]) -> np.ndarray:
+        kind = bool if name == "is_late" else float
+        values = [getattr(bill, name) for bill in bills]
+        return np.array(values, kind).reshape(len(bills), *width)
+
+    per_round = ("error", "relative_gap")
+    return _Bill(**{n: stack(n, () if n in per_round else (cohort_size,)) for n in _Bill._fields})
+
+
+def _to_row(
+    scheme: str,
+    bill: _Bill,
+    rivals: Sequence[_Bill],
+    is_on_time: np.ndarray,
+    budgets: np.ndarray,
+    num_rounds: int,
+    infeasible: int,
+) -> SchemeRow:
+    takes_part = bill.num_bits > 0
+    num_uploads = takes_part.sum(axis=1)
+    is_played = num_uploads > 0
+    means = bill.joules.sum(axis=1)[is_played] / num_uploads[is_played]
+    client_rounds = int(num_uploads.sum())
+    spread = np.percentile(means, (10, 90)).tolist() if client_rounds else (None, None)
+    has_budget = is_played & np.isfinite(budgets) & (budgets > 0)
+    error_over_budget = bill.error[has_budget] / budgets[has_budget]
+    return SchemeRow(
+        scheme=scheme,
+        rounds=num_rounds,
+        client_rounds=client_rounds,
+        infeasible=infeasible,
+        late=int(bill.is_late.sum()),
+        joules_per_round=float(bill.joules.sum()) / num_rounds,
+        compute_joules_per_round=float(bill.compute_joules.sum()) / num_rounds,
+        transmit_joules_per_round=float(bill.transmit_joules.sum()) / num_rounds,
+        joules_per_client=float(bill.joules.sum()) / client_rounds if client_rounds else None,
+        joules_per_client_p10=spread[0],
+        joules_per_client_p90=spread[1],
+        mean_bits=float(bill.num_bits.sum()) / client_rounds if client_rounds else None,
+        uplink_bytes_per_round=float(bill.uplink_bits.sum()) / 8 / num_rounds,
+        error_over_budget=float(error_over_budget.mean()) if has_budget.any() else None,
+        relative_gap_max=float(bill.relative_gap.max(initial=0.0)),
+        saved_percent_full_precision=_percent_saved(bill, rivals[0]),
+        saved_percent_full_precision_max_frequency=_percent_saved(bill, rivals[1]),
+        on_time_client_rounds=int(is_on_time.sum()),
+        on_time_saved_percent_full_precision=_percent_saved(bill, rivals[0], is_on_time),
+        on_time_saved_percent_full_precision_max_frequency=_percent_saved(
+            bill, rivals[1], is_on_time
+        ),
+    )
+
+
+def _percent_saved(bill: _Bill, rival: _Bill, where: np.ndarray | bool = True) -> float | None:
+    """Returns ``100 (1 - joules / rival's joules)`` over the client-rounds ``where``."""
+    ours, theirs = (float(np.sum(b.joules, where=where)) for b in (bill, rival))
+    return 100.0 * (1.0 - ours / theirs) if theirs > 0 else None

@@ -1,0 +1,154 @@
+"""One shared band by SciPy: energies from the problem's statement, nothing of the solvers."""
+
+import itertools
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+from fedjax_diffusion.allocation import LEVELS
+
+
+def payload_at(problem, bits):
+    return 8 * -(-int(problem.num_parameters) * int(bits) // 8) + float(problem.overhead_bits)
+
+
+def error_at(problem, k, bits):
+    return 0.0 if bits == 32 else problem.error_weight[k] / (2.0**bits - 1) ** 2
+
+
+def full_power_seconds(problem, k, payload, band):
+    noise = problem.noise_density_watts_per_hz * band / problem.channel_gain[k]
+    return payload / (band * np.log2(1 + problem.max_power_watts[k] / noise))
+
+
+def least_band(problem, k, payload):
+    """Least band of client k by bisection on the rate, up to the whole band; infinite beyond."""
+    room = problem.time_budget_seconds - problem.compute_cycles[k] / problem.max_frequency_hz[k]
+    low, high = -60.0, np.log(problem.bandwidth_hz.sum())
+    if room <= 0 or full_power_seconds(problem, k, payload, np.exp(high)) > room:
+        return np.inf
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        is_late = full_power_seconds(problem, k, payload, np.exp(middle)) > room
+        low, high = (middle, high) if is_late else (low, middle)
+    return np.exp(high)
+
+
+def shared_energy(problem, bits):
+    """Least energy of all clients at these bits over their whole band, joules, and their bands.
+
+    By SLSQP over the logarithms of the bands and of the upload times; infinite where the bits do
+    not fit.
+    """
+    num_clients, deadline = problem.num_clients, float(problem.time_budget_seconds)
+    payload = np.array([payload_at(problem, b) for b in bits])
+    total = problem.bandwidth_hz.sum()
+    least = np.array([least_band(problem, k, payload[k]) for k in range(num_clients)])
+    if not least.sum() < total:
+        return np.inf, least
+    room = deadline - problem.compute_cycles / problem.max_frequency_hz
+    noise = problem.noise_density_watts_per_hz / problem.channel_gain
+    work = problem.effective_capacitance * problem.compute_cycles**3
+
+    def split(x):
+        band, upload = np.exp(x[:num_clients]) * total, np.exp(x[num_clients:]) * deadline
+        watts = noise * band * np.expm1(payload * np.log(2) / (band * upload))
+        return band, upload, watts
+
+    def energy(x):
+        _, upload, watts = split(x)
+        return np.sum(work / (deadline - upload) ** 2 + upload * watts)
+
+    limits = [
+        {"type": "ineq", "fun": lambda x: 1.0 - np.sum(np.exp(x[:num_clients]))},
+        {"type": "ineq", "fun": lambda x: np.log(problem.max_power_watts / split(x)[2])},
+    ]
+    longest = np.log(room / deadline)
+    bounds = [(low, 0.0) for low in np.log(least / total)] + [(-12.0, high) for high in longest]
+    band = least + (total - least.sum()) / num_clients
+    shortest = [full_power_seconds(problem, k, payload[k], band[k]) for k in range(num_clients)]
+    upload = np.sqrt(np.asarray(shortest) * room)
+    start = np.concatenate([np.log(band / total), np.log(upload / deadline)])
+    scale = energy(start)
+    found = minimize(
+        lambda x: energy(x) / scale,
+        start,
+        method="SLSQP",
+        bounds=bounds,
+        constraints=limits,
+        options={"ftol": 1e-13, "maxiter": 500},
+    )
+    assert min(float(np.min(limit["fun"](found.x))) for limit in limits) > -1e-9
+    return energy(found.x), split(found.x)[0]
+
+
+def energy_over(problem, k, payload, band):
+    """Least energy of client k over its own band; infinite where it is late."""
+    deadline = float(problem.time_budget_seconds)
+    noise = problem.noise_density_watts_per_hz * band / problem.channel_gain[k]
+    room = deadline - problem.compute_cycles[k] / problem.max_frequency_hz[k]
+    least = full_power_seconds(problem, k, payload, band)
+    if least > room:
+        return np.inf
+    work = problem.effective_capacitance[k] * problem.compute_cycles[k] ** 3
+
+    def energy(log_upload):
+        upload = np.exp(log_upload)
+        watts = noise * np.expm1(payload * np.log(2) / (band * upload))
+        return work / (deadline - upload) ** 2 + upload * watts
+
+    ends = np.log(least), np.log(room)
+    found = minimize_scalar(energy, bounds=ends, method="bounded", options={"xatol": 1e-9})
+    return min(energy(x) for x in (*ends, found.x))
+
+
+def priced_energy(problem, k, payload, price):
+    """Least energy plus price of the band of client k, of bands up to a hundred times the whole."""
+    ends = np.log(least_band(problem, k, payload)), np.log(100.0 * problem.bandwidth_hz.sum())
+
+    def paid(log_hz):
+        return energy_over(problem, k, payload, np.exp(log_hz)) + price * np.exp(log_hz)
+
+    found = minimize_scalar(paid, bounds=ends, method="bounded", options={"xatol": 1e-8})
+    return min(paid(ends[1]), found.fun)
+
+
+def brute_force(problem):
+    """``(energy, bits)`` of the best combination within error budget and band, or None.
+
+    Every combination is bounded from below at one price of bandwidth, that of a first answer, and
+    solved by SLSQP unless its bound is above the best.
+    """
+    clients, total = range(problem.num_clients), problem.bandwidth_hz.sum()
+    levels = [levels_of(problem, k) for k in clients]
+    feasible = [
+        bits
+        for bits in itertools.product(*levels)
+        if sum(error_at(problem, k, bits[k]) for k in clients) <= problem.error_budget
+        and sum(levels[k][bits[k]] for k in clients) < total
+    ]
+    if not feasible:
+        return None
+    first = min(feasible, key=sum)
+    best, bands = shared_energy(problem, first)
+    best = (best, first)
+    payload = payload_at(problem, first[0])
+    high, low = (energy_over(problem, 0, payload, bands[0] * f) for f in (1.0 - 1e-5, 1.0 + 1e-5))
+    price = (high - low) / (2e-5 * bands[0]) if np.isfinite(high) else 0.0
+    priced = [
+        {b: priced_energy(problem, k, payload_at(problem, b), price) for b in levels[k]}
+        for k in clients
+    ]
+    bounds = {bits: sum(priced[k][bits[k]] for k in clients) - price * total for bits in feasible}
+    for bits in sorted(feasible, key=bounds.__getitem__):
+        if bounds[bits] >= best[0]:
+            break
+        best = min(best, (shared_energy(problem, bits)[0], bits))
+    return best
+
+
+def levels_of(problem, k):
+    """Least band by bits, of what client k may use and deliver over the whole band."""
+    allowed = [b for b in LEVELS if problem.min_bits[k] <= b <= problem.max_bits[k]]
+    least = {b: least_band(problem, k, payload_at(problem, b)) for b in allowed}
+    return {b: band for b, band in least.items() if np.isfinite(band)}

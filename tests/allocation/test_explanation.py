@@ -1,0 +1,60 @@
+import re
+
+import numpy as np
+
+from fedjax_diffusion.allocation import Status, allocate
+
+
+def last_number(line):
+    return float(re.findall(r"[-+.\de]+$", line)[0])
+
+
+def test_nothing_to_explain(make_problem):
+    problem = make_problem(3, 0, error_budget=np.inf)
+    assert allocate(problem).explain(problem) == []
+
+
+def test_time_names_the_clients_and_the_smallest_deadline_works(make_problem):
+    for seed in range(8):
+        problem = make_problem(3, seed, error_budget=np.inf, time_budget_seconds=0.5)
+        allocation = allocate(problem)
+        (line,) = allocation.explain(problem)
+        late = np.flatnonzero(allocation.status == Status.INFEASIBLE_TIME)
+        assert line.startswith("time: client")
+        assert ", ".join(map(str, late)) + " cannot deliver" in line
+        smallest = last_number(line)
+        assert allocate(problem.replace(time_budget_seconds=smallest)).explain(problem) == []
+        shorter = problem.replace(time_budget_seconds=smallest * (1 - 1e-5))
+        assert np.any(allocate(shorter).status == Status.INFEASIBLE_TIME)
+
+
+def test_error_names_the_smallest_budget_and_it_works(make_problem):
+    for method in ("on_demand", "relaxed"):
+        problem = make_problem(3, 1, error_budget=1e-12)
+        (line,) = allocate(problem, method).explain(problem)
+        assert line.startswith("error: clients 0, 1, 2 cannot meet error_budget = 1e-12")
+        smallest = last_number(line)
+        assert np.all(allocate(problem.replace(error_budget=smallest), method).status == 0)
+        tighter = problem.replace(error_budget=smallest * (1 - 1e-5))
+        assert np.all(allocate(tighter, method).status == Status.INFEASIBLE_ERROR)
+
+
+def test_demand_names_both_limits(make_problem):
+    problem = make_problem(3, 0, min_bits=[4, 12, 4], max_bits=8, error_budget=np.inf)
+    assert allocate(problem).explain(problem) == [
+        "demand: client 1: min_bits 12 is above max_bits 8; lower min_bits or raise max_bits by 4"
+    ]
+
+
+def test_an_opponent_is_explained_at_the_bits_it_asked_for(make_problem):
+    problem = make_problem(3, 0, large=True, time_budget_seconds=30.0)
+    (line,) = allocate(problem, "full_precision").explain(problem)
+    assert "cannot deliver 32 bits within time_budget_seconds = 30" in line
+    longer = problem.replace(time_budget_seconds=last_number(line))
+    assert allocate(longer, "full_precision").explain(longer) == []
+
+
+def test_many_clients_are_cut_short(make_problem):
+    problem = make_problem(100, 0, channel_gain=1e-25)
+    (line,) = allocate(problem).explain(problem)
+    assert "clients 0, 1, 2, 3, 4, 5, 6, 7 and 92 more cannot deliver" in line

@@ -1,0 +1,128 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.allocation import LEVELS, AllocationProblem, allocate, make_allocator
+
+PLAIN = {
+    "compute_cycles": [2e9, 4e9],
+    "effective_capacitance": 1e-28,
+    "max_frequency_hz": 2e9,
+    "channel_gain": (1e-11, 2e-11),
+    "bandwidth_hz": 1_000_000,
+    "max_power_watts": 0.2,
+    "noise_density_watts_per_hz": 4e-21,
+    "num_parameters": 267_000,
+    "overhead_bits": 512,
+    "min_bits": 2,
+    "max_bits": [16, 32],
+    "error_weight": np.array([1.0, 2.0], np.float32),
+    "error_budget": 1e-3,
+    "time_budget_seconds": 6,
+}
+
+
+def test_plain_numbers_and_lists_become_float64_vectors():
+    problem = AllocationProblem(**PLAIN)
+    assert problem.num_clients == 2
+    for name in PLAIN:
+        value = getattr(problem, name)
+        scalar = name in ("noise_density_watts_per_hz", "num_parameters", "overhead_bits")
+        scalar = scalar or name in ("error_budget", "time_budget_seconds")
+        assert value.dtype == np.float64
+        assert value.shape == (() if scalar else (2,))
+
+
+def test_no_error_budget_is_infinite():
+    assert AllocationProblem(**PLAIN | {"error_budget": None}).error_budget == np.inf
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"channel_gain": [1e-11, -1.0]}, r"channel_gain\[1\] = -1: must be > 0 and finite"),
+        ({"compute_cycles": [1e9, np.nan]}, r"compute_cycles\[1\] = nan: must be > 0"),
+        ({"min_bits": 0}, r"min_bits\[0\] = 0: must be 1..16 or 32"),
+        ({"max_bits": [16, 17]}, r"max_bits\[1\] = 17: must be 1..16 or 32"),
+        ({"min_bits": 2.5}, r"min_bits\[0\] = 2.5: must be 1..16 or 32"),
+        ({"num_parameters": 0}, r"num_parameters = 0: must be a whole number >= 1"),
+        ({"num_parameters": 1.5}, r"num_parameters = 1.5: must be a whole number"),
+        ({"error_budget": -1e-3}, r"error_budget = -0.001: must be >= 0, or infinity"),
+        ({"error_budget": np.nan}, r"error_budget = nan: must be >= 0"),
+        ({"error_weight": [1.0, np.inf]}, r"error_weight\[1\] = inf: must be >= 0 and finite"),
+        ({"time_budget_seconds": 0}, r"time_budget_seconds = 0: must be > 0"),
+        ({"time_budget_seconds": [1, 2]}, r"time_budget_seconds has shape \(2,\): must be"),
+        ({"time_budget_seconds": None}, r"time_budget_seconds = None: must be a number"),
+        ({"bandwidth_hz": "wide"}, r"bandwidth_hz = 'wide': must be a number"),
+        (
+            {"bandwidth_hz": [1e6, 1e6, 1e6]},
+            "bandwidth_hz is of 3 clients, compute_cycles of 2: each must be of as many",
+        ),
+        ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
+        ({"bandwidth_hz": []}, r"bandwidth_hz has shape \(0,\)"),
+        ({"overhead_bits": [1, 2, 3]}, r"overhead_bits has shape \(3,\): must be"),
+        ({"level_error": np.zeros((2, 3))}, r"level_error has shape \(2, 3\): must be"),
+        (
+            {"level_payload_bits": np.zeros((2, len(LEVELS)))},
+            r"level_payload_bits\[0, 0\] = 0: must be > 0",
+        ),
+    ],
+)
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        AllocationProblem(**PLAIN | fields)
+
+
+def test_replace_validates():
+    problem = AllocationProblem(**PLAIN)
+    assert problem.replace(time_budget_seconds=7).time_budget_seconds == 7
+    with pytest.raises(ValueError, match="time_budget_seconds = -7"):
+        problem.replace(time_budget_seconds=-7)
+
+
+def test_is_a_pytree_with_named_leaves():
+    problem = AllocationProblem(**PLAIN)
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(problem)]
+    assert sorted(paths) == sorted(f".{name}" for name in PLAIN)
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, problem)
+    np.testing.assert_array_equal(doubled.compute_cycles, 2 * problem.compute_cycles)
+
+
+def test_problems_stack_and_vmap(make_problem, float64):
+    problems = [make_problem(3, seed) for seed in range(4)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+    batch = jax.jit(jax.vmap(make_allocator("on_demand")))(stacked)
+    for i, problem in enumerate(problems):
+        alone = allocate(problem)
+        np.testing.assert_array_equal(batch.num_bits[i], alone.num_bits)
+        np.testing.assert_allclose(batch.transmit_joules[i], alone.transmit_joules, rtol=1e-9)
+
+
+def test_tables_equal_to_the_formulas_change_nothing(make_problem):
+    problem = make_problem(3, 1, max_bits=32, overhead_bits=[4096.0] * 16 + [128.0])
+    bits = np.array(LEVELS, np.float64)
+    payload = 8 * np.ceil(float(problem.num_parameters) * bits / 8) + problem.overhead_bits
+    variance = np.where(bits == 32, 0.0, 1.0 / (2**bits - 1) ** 2)
+    tabled = problem.replace(
+        overhead_bits=0.0,
+        error_weight=0.0,
+        level_payload_bits=np.broadcast_to(payload, (3, len(LEVELS))),
+        level_error=problem.error_weight[:, None] * variance,
+    )
+    expected, actual = allocate(problem), allocate(tabled)
+    np.testing.assert_array_equal(actual.num_bits, expected.num_bits)
+    np.testing.assert_allclose(actual.total_joules, expected.total_joules, rtol=1e-12)
+    np.testing.assert_allclose(actual.error, expected.error, rtol=1e-12)
+
+
+def test_a_problem_is_traced_not_validated(make_problem, float64):
+    def energy(gain):
+        problem = make_problem(3, 0)
+        leaves, structure = jax.tree.flatten(problem)
+        leaves[3] = gain
+        allocation = make_allocator("demand")(jax.tree.unflatten(structure, leaves))
+        return jnp.sum(allocation.transmit_joules)
+
+    gain = make_problem(3, 0).channel_gain
+    assert float(jax.jit(energy)(gain * 10)) < float(jax.jit(energy)(gain))

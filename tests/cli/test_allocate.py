@@ -1,0 +1,194 @@
+"""``fedjax-diffusion allocate``, as a user types it."""
+
+import csv
+import dataclasses
+import json
+import re
+
+import pytest
+
+from fedjax_diffusion import AllocationProblem
+from fedjax_diffusion.allocation import solution
+from fedjax_diffusion.cli import main as cli
+
+PROBLEM = {
+    "compute_cycles": [2e9, 4e9],
+    "effective_capacitance": 1e-28,
+    "max_frequency_hz": 2e9,
+    "channel_gain": 1e-11,
+    "bandwidth_hz": 1e6,
+    "max_power_watts": 0.2,
+    "noise_density_watts_per_hz": 4e-21,
+    "num_parameters": 267_000,
+    "overhead_bits": 512,
+    "min_bits": 2,
+    "max_bits": 16,
+    "error_weight": [1.0, 2.0],
+    "error_budget": 1e-3,
+    "time_budget_seconds": 6.0,
+}
+
+
+@pytest.fixture
+def allocate(tmp_path, capsys):
+    """Returns ``allocate(fields, *arguments) -> (exit code, answer or None, stdout, stderr)``."""
+
+    def run(fields, *arguments):
+        problem, output = tmp_path / "problem.json", tmp_path / "allocation.json"
+        problem.write_text(json.dumps(PROBLEM | fields))
+        command = ["allocate", "--problem", str(problem), "--output", str(output)]
+        code = cli.main([*command, *arguments])
+        answer = json.loads(output.read_text()) if output.exists() else None
+        return code, answer, *capsys.readouterr()
+
+    return run
+
+
+def test_a_problem_is_solved_shown_and_written(allocate):
+    code, answer, out, err = allocate({})
+    assert (code, err) == (0, "")
+    assert answer["num_bits"] == [6, 6]
+    assert answer["status"] == ["optimal", "optimal"]
+    assert answer["error"] <= 1e-3
+    assert len(out.splitlines()) == 2 + 2 + 4
+    assert out.endswith("verified: every limit and cost recomputed\n")
+
+
+def test_without_output_nothing_is_written(tmp_path, capsys):
+    problem = tmp_path / "problem.json"
+    problem.write_text(json.dumps(PROBLEM))
+    assert cli.main(["allocate", f"--problem={problem}"]) == 0
+    assert "energy at least " in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("method", "num_bits"),
+    [("demand", [2, 2]), ("fixed_bits:8", [8, 8]), ("full_precision:max_frequency", [32, 32])],
+)
+def test_methods(allocate, method, num_bits):
+    code, answer, _, _ = allocate({"time_budget_seconds": 60}, "--method", method)
+    assert code == 0
+    assert answer["num_bits"] == num_bits
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "reason"),
+    [
+        ({"channel_gain": [1e-11, 1e-25]}, "infeasible_time", "time: client 1 cannot deliver 2"),
+        ({"max_bits": [16, 1]}, "infeasible_demand", "demand: client 1: min_bits 2 is above"),
+        ({"error_budget": 1e-12}, "infeasible_error", "error: clients 0, 1 cannot meet error"),
+    ],
+)
+def test_an_infeasible_client_is_explained_and_the_answer_written(allocate, fields, status, reason):
+    code, answer, out, err = allocate(fields)
+    assert code == 3
+    assert answer["status"][1] == status
+    assert answer["num_bits"][1] == 0
+    assert status in out
+    (line,) = err.splitlines()
+    assert line.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("fields", "arguments", "message"),
+    [
+        ({"speed": 1}, (), 'unknown field "speed"'),
+        ({"min_bits": "two"}, (), 'min_bits = "two": must be a number'),
+        ({"channel_gain": [1e-11, -1]}, (), "channel_gain[1] = -1: must be > 0 and finite"),
+        ({}, ("--method", "best"), "method = 'best': must be one of on_demand"),
+        ({}, ("--method", "fixed_bits:17"), "B is 1..16 or 32"),
+        ({}, ("--problem", "none.json"), "none.json: cannot be read: No such file"),
+        ({}, ("--clients", "none.csv"), "none.csv: cannot be read: No such file"),
+        ({}, ("--output", "answer.txt"), "answer.txt: must end in .json or .csv"),
+        ({}, ("--refine", "--method=demand"), "method = 'demand': must be one of on_demand"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(allocate, fields, arguments, message):
+    code, answer, out, err = allocate(fields, *arguments)
+    assert (code, answer, out) == (2, None, "")
+    (line,) = err.splitlines()
+    assert line.startswith("fedjax-diffusion: ")
+    assert message in line
+
+
+def test_an_output_that_cannot_be_written_is_one_line(allocate, tmp_path):
+    code, answer, _, err = allocate({}, "--output", str(tmp_path / "none" / "answer.json"))
+    assert (code, answer) == (2, None)
+    (line,) = err.splitlines()
+    assert line.endswith("answer.json: cannot be written: No such file or directory")
+
+
+def test_clients_come_from_a_table_and_go_to_one(allocate, tmp_path):
+    """The same numbers as from JSON alone, whatever the order of the columns."""
+    code, expected, shown, _ = allocate({})
+    fields = {n: v for n, v in PROBLEM.items() if n not in ("compute_cycles", "error_weight")}
+    (tmp_path / "fields.json").write_text(json.dumps(fields))
+    (tmp_path / "clients.csv").write_text("error_weight,compute_cycles\n1,2e9\n2,4e9\n")
+    files = {n: str(tmp_path / f) for n, f in (("problem", "fields.json"), ("output", "a.csv"))}
+    code, _, out, err = allocate(
+        {},
+        *(f"--{name}={path}" for name, path in files.items()),
+        f"--clients={tmp_path / 'clients.csv'}",
+    )
+    assert (code, err, out) == (0, "", shown)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == expected["status"]
+    for name in ("num_bits", "compute_seconds", "transmit_power_watts", "requested_bits"):
+        assert [float(row[name]) for row in rows] == expected[name]
+
+
+def test_a_field_that_is_given_twice_is_named(allocate, tmp_path):
+    (tmp_path / "clients.csv").write_text("min_bits\n2\n2\n")
+    code, answer, out, err = allocate({}, f"--clients={tmp_path / 'clients.csv'}")
+    assert (code, answer, out) == (2, None, "")
+    assert re.fullmatch(r".*problem\.json: min_bits is given here and in .*clients\.csv: .*\n", err)
+
+
+def test_refining_closes_the_gap(allocate):
+    fields = {"compute_cycles": [1e9, 2e9, 3e9, 4e9, 5e9], "error_weight": 1.0}
+    fields["error_budget"] = 2e-3
+    _, start, _, _ = allocate(fields)
+    code, refined, out, _ = allocate(fields, "--refine")
+    assert code == 0
+    assert refined["relative_gap"] <= 1e-9
+    joules = [
+        sum(answer["compute_joules"] + answer["transmit_joules"]) for answer in (start, refined)
+    ]
+    assert joules[1] <= joules[0]
+    assert out.endswith("verified: every limit and cost recomputed\n")
+
+
+@pytest.mark.parametrize(
+    "method", ["relaxed", "demand", "fixed_bits:1", "largest", "demand:joint_bandwidth"]
+)
+def test_every_method_is_verified_by_what_it_promises(allocate, method):
+    """Bits outside of the limits, an error above the budget: as far as the method allows them."""
+    code, _, out, err = allocate({"min_bits": 2, "max_bits": [6, 16]}, "--method", method)
+    assert (code, err) == (0, "")
+    assert "verified" in out
+
+
+def test_an_answer_that_fails_the_check_is_not_written(allocate, monkeypatch):
+    honest = solution.allocate
+
+    def cheat(problem, method):
+        answer = honest(problem, method)
+        return dataclasses.replace(answer, compute_joules=0.5 * answer.compute_joules)
+
+    monkeypatch.setattr(solution, "allocate", cheat)
+    code, answer, out, err = allocate({})
+    assert (code, answer, out) == (1, None, "")
+    assert "compute_joules[0] = " in err
+
+
+def test_the_help_names_every_field_and_its_example_works(allocate, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["allocate", "--help"])
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(AllocationProblem):
+        assert field.name in text or field.name.startswith("level_")
+    code, answer, _, _ = allocate(json.loads(re.search(r"\{.*\}", text, re.DOTALL)[0]))
+    assert code == 0
+    assert answer["status"] == ["optimal", "optimal"]

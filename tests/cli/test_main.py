@@ -1,0 +1,84 @@
+"""The commands, as a user types them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fedjax_diffusion import __version__
+from fedjax_diffusion.cli.main import main
+from tests.tiny import FLAGS
+
+
+def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
+    out = capsys.readouterr().out
+    for text in ("data     digits: 1497 images", "clients  3", "sensor", "round    1/2", "2/2"):
+        assert text in out
+    for text in ("this_run", "full_precision", "fixed_bits:8:max_frequency", "bytes saved"):
+        assert text in out
+    assert "runs/digits/samples/round_00002.png" in out
+    assert (tmp_path / "runs/digits/figures/training.png").exists()
+
+    assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
+    assert "is finished already; nothing was done" in capsys.readouterr().out
+
+
+def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", *FLAGS, "--config.num_rounds=1"]) == 0
+    pictures = []
+    for flags in ([], ["--eta=1"]):
+        command = ["sample", "--workdir=runs/digits", "--num_samples=2", "--num_steps=3", *flags]
+        assert main(command) == 0
+        pictures.append((tmp_path / "runs/digits/samples/sample_0.png").read_bytes())
+    assert pictures[0] != pictures[1]
+    assert main(["sample", "--workdir=runs/digits", "--guidance_scale=2"]) == 2
+    assert "guidance_scale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--config.sede=1"], "did you mean seed"),
+        (["run", "--config.seed"], "needs a value"),
+        (["run", "--seed=1"], "unknown argument --seed=1"),
+        (["run", "--config=missing.py"], "no file missing.py"),
+        (["run", "--config.data.name=cifar10", "--config.data.data_dir=nowhere"], "nowhere"),
+        (["run", "--config.allocator.time_budget_seconds=0.1"], "no client can take part"),
+        (
+            ["data", "--name=cifar10", "--data_dir=nowhere"],
+            "`tfds build cifar10 --data_dir=nowhere",
+        ),
+        (["data", "--name=digits", "--split=half"], "no split 'half'"),
+        (
+            ["compare", "--config.compare.num_seeds=1"],
+            "compare.num_seeds must be at least 2, got 1",
+        ),
+        (["evaluate", "--workdir=nowhere"], "nowhere is not a run folder"),
+        (["sample", "--workdir=nowhere"], "nowhere is not a run folder"),
+        (["sample", "--workdir=nowhere", "--config.seed=1"], "unknown argument"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("fedjax-diffusion: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debugging_shows_where_it_comes_from(monkeypatch):
+    monkeypatch.setenv("FEDJAX_DIFFUSION_DEBUG", "1")
+    with pytest.raises(ValueError, match="did you mean"):
+        main(["run", "--config.sede=1"])
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "fedjax_diffusion", "--version"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == __version__

@@ -1,0 +1,64 @@
+"""``fedjax-diffusion study``, as a user types it."""
+
+import pytest
+
+from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.study import FIGURES
+from tests.study.test_folder import OVERRIDES
+
+FLAGS = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
+
+
+def test_a_study_prints_its_table_and_where_everything_lies(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", *FLAGS]) == 0
+    out, err = capsys.readouterr()
+    for text in ("6 clients, ", "Deadline 20 s", "on_demand", "full_precision:max_frequency"):
+        assert text in out
+    for text in ("saved A: against full_precision with the optimal split", "83.6 % is reached in"):
+        assert text in out
+    assert err == "", "no bar where no terminal is"
+    for name in ("study.csv", *FIGURES.values()):
+        assert f"studies/digits/{name}" in out
+        assert (tmp_path / "studies/digits" / name).exists()
+
+
+def test_workdir_and_config_are_options(tmp_path, capsys):
+    workdir = tmp_path / "elsewhere"
+    assert main(["study", "--config=digits", f"--workdir={workdir}", *FLAGS]) == 0
+    assert str(workdir / "study.csv") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.study.round=1"], "did you mean study.rounds"),
+        (["--config.study.rounds=many"], "config.study.rounds must be int, got 'many'"),
+        (["--config.study.rounds=0"], "study.rounds must be at least 1, got 0"),
+        (["--config.study.methods=demand"], "config.study.methods must be tuple, got 'demand'"),
+        (["--config.study.methods=('best',)"], "study.methods: method = 'best': must be one of"),
+        (["--config.study.time_budgets_seconds=(0,)"], "study.time_budgets_seconds must be"),
+        (["--config.study=1"], "config.study is a group; set one of study."),
+        (["--config=missing.py"], "no file missing.py"),
+        (["--rounds=1"], "unknown argument --rounds=1"),
+        (["--config.allocator.error_budget.relative=0.1"], "give one of as_fixed_bits"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("fedjax-diffusion: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_promises_no_checkpoint(tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedjax_diffusion.study.run_study", interrupt)
+    assert main(["study", f"--workdir={tmp_path}"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"

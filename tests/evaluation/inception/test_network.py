@@ -1,0 +1,265 @@
+"""FID's Inception against NumPy and, if installed, torch-fidelity; its files of weights."""
+
+import dataclasses
+import hashlib
+import importlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.evaluation.inception import weights as inception_weights
+from fedjax_diffusion.evaluation.inception.features import make_inception_extractor
+from fedjax_diffusion.evaluation.inception.network import (
+    ConvNorm,
+    Inception,
+    InceptionA,
+    InceptionC,
+    InceptionE,
+    resize_bilinear_tf1,
+)
+from fedjax_diffusion.evaluation.inception.weights import (
+    read_inception_weights,
+    tensors_to_variables,
+    variables_to_tensors,
+)
+from tests.evaluation.inception import plain_inception
+from tests.evaluation.inception.pth_files import weights_bytes
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (2, 20, 33, 3), dtype=np.uint8)
+ONE_IMAGE = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
+
+
+def random_tensors(seed):
+    """Returns weights that keep activations near 1, and statistics that are far from neutral."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(Inception().init, jax.random.key(0), ONE_IMAGE)
+    tensors = {}
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape), shapes)
+    for name, like in variables_to_tensors(zeros).items():
+        if like.ndim > 1:
+            x = rng.standard_normal(like.shape, np.float32) * np.sqrt(2 / like[0].size)
+        elif name.endswith(("running_var", "bn.weight")):
+            x = rng.uniform(0.5, 1.5, like.shape)
+        else:
+            x = rng.normal(0, 0.2, like.shape)
+        tensors[name] = x.astype(np.float32)
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    return random_tensors(0)
+
+
+@pytest.fixture(scope="module")
+def variables(tensors):
+    return tensors_to_variables(tensors)
+
+
+@pytest.fixture(scope="module")
+def apply():
+    return jax.jit(Inception().apply)
+
+
+def test_the_network_is_the_one_in_numpy(apply, variables, tensors):
+    activations = apply(variables, IMAGES)
+    features, logits = plain_inception.inception(tensors, IMAGES[0])
+    assert features.std() > 0.1  # the weights let something through
+    np.testing.assert_allclose(activations.features[0], features, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(activations.logits[0], logits, atol=1e-4, rtol=0)
+
+
+def test_an_image_does_not_depend_on_its_batch(apply, variables):
+    swapped = apply(variables, IMAGES[::-1]).features[::-1]
+    np.testing.assert_allclose(swapped, apply(variables, IMAGES).features, atol=1e-5, rtol=0)
+    assert np.abs(swapped[0] - swapped[1]).max() > 1e-3
+
+
+def test_sizes_of_the_network():
+    """Of the graph of 2015, layer by layer, and of the PyTorch port, tensor by tensor."""
+    net = Inception()
+    shapes = jax.eval_shape(net.init, jax.random.key(0), ONE_IMAGE)
+    count = {key: sum(x.size for x in jax.tree.leaves(shapes[key])) for key in shapes}
+    assert count == {"params": 23_850_960, "batch_stats": 2 * 17_216}
+    _, state = jax.eval_shape(
+        lambda variables, images: net.apply(variables, images, capture_intermediates=True),
+        shapes,
+        ONE_IMAGE,
+    )
+    outputs = {
+        name: value["__call__"][0].shape[1:]
+        for name, value in state["intermediates"].items()
+        if name != "__call__"
+    }
+    expected = {"Conv2d_1a_3x3": (149, 149, 32), "Conv2d_2a_3x3": (147, 147, 32)}
+    expected |= {"Conv2d_2b_3x3": (147, 147, 64), "Conv2d_3b_1x1": (73, 73, 80)}
+    expected |= {"Conv2d_4a_3x3": (71, 71, 192), "Mixed_5b": (35, 35, 256)}
+    expected |= {f"Mixed_5{x}": (35, 35, 288) for x in "cd"}
+    expected |= {f"Mixed_6{x}": (17, 17, 768) for x in "abcde"}
+    expected |= {"Mixed_7a": (8, 8, 1280), "Mixed_7b": (8, 8, 2048), "Mixed_7c": (8, 8, 2048)}
+    assert outputs == expected | {"fc": (1008,)}
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8, 2), np.uint8)])
+def test_other_images_are_refused(images):
+    with pytest.raises(ValueError, match=r"^images must be uint8 \[B, H, W, 1 or 3\], got "):
+        jax.eval_shape(Inception().init, jax.random.key(0), images)
+
+
+@pytest.mark.parametrize("shape", [(7, 13), (299, 299), (400, 311), (1, 2)])
+def test_resize_is_linear_interpolation_from_the_first_pixel(shape):
+    images = np.random.default_rng(0).integers(0, 256, (1, *shape, 2), dtype=np.uint8)
+    # Places are rounded twice, to 2^-24 of at most n each; pixels differ by at most 255.
+    tolerance = max(shape) * 2 * 2**-24 * 255 + 255 * 2**-21
+    resized = resize_bilinear_tf1(jnp.asarray(images))
+    expected = plain_inception.resize(images[0].astype(np.float64))
+    np.testing.assert_allclose(resized[0], expected, atol=tolerance, rtol=0)
+
+
+def test_resize_by_hand():
+    """The first pixel stays where it is and the last one is repeated: no half-pixel centres."""
+    image = jnp.array([0, 80, 40], jnp.uint8).reshape(1, 1, 3, 1)
+    resized = resize_bilinear_tf1(image, 6)[0, :, :, 0]
+    np.testing.assert_array_equal(resized, [[0, 40, 80, 60, 40, 40]] * 6)
+
+
+def test_normalization_by_hand():
+    layer = ConvNorm(1)
+    variables = layer.init(jax.random.key(0), jnp.zeros((1, 1, 4, 1)))
+    variables["params"]["conv"]["kernel"] = jnp.full((1, 1, 1, 1), 2.0)
+    variables["params"]["bn"] = {"scale": jnp.array([3.0]), "bias": jnp.array([-1.0])}
+    variables["batch_stats"]["bn"] = {"mean": jnp.array([4.0]), "var": jnp.array([0.003])}
+    x = jnp.array([0, 2, 2.1, 3]).reshape(1, 1, 4, 1)
+    expected = np.maximum((2 * np.array([0, 2, 2.1, 3]) - 4) / np.sqrt(0.004) * 3 - 1, 0)
+    np.testing.assert_allclose(layer.apply(variables, x).ravel(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (InceptionA(3), plain_inception.average),
+        (InceptionC(4), plain_inception.average),
+        (InceptionE(is_max_pool=False), plain_inception.average),
+        (InceptionE(is_max_pool=True), plain_inception.maximum),
+    ],
+    ids=["A", "C", "E_1", "E_2"],
+)
+def test_pools_do_not_count_their_padding(block, expected):
+    """With the other branches shut and the identity behind the pool, a block is its pool."""
+    x = np.random.default_rng(0).uniform(1, 2, (1, 3, 4, 3)).astype(np.float32)
+    shapes = jax.eval_shape(block.init, jax.random.key(0), x)
+    variables = jax.tree.map(lambda like: jnp.zeros(like.shape), shapes)
+    layer = variables["params"]["branch_pool"]
+    num_features = layer["conv"]["kernel"].shape[-1]
+    layer["conv"]["kernel"] = jnp.eye(3, num_features)[None, None]
+    layer["bn"]["scale"] += 1
+    variables["batch_stats"]["branch_pool"]["bn"]["var"] += 1 - 1e-3
+    pooled = jax.jit(block.apply)(variables, x)[0, ..., -num_features:]
+    by_hand = np.zeros((3, 4, num_features))
+    by_hand[..., :3] = expected(x[0].transpose(2, 0, 1)).transpose(1, 2, 0)[..., :num_features]
+    np.testing.assert_allclose(pooled, by_hand, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["npz", "zip", "stream"])
+def test_weights_come_back_from_a_file(kind, tensors, variables, tmp_path, monkeypatch):
+    path = tmp_path / f"weights.{'npz' if kind == 'npz' else 'pth'}"
+    if kind == "npz":
+        np.savez(path, **variables_to_tensors(variables))
+    else:
+        counter = {"Conv2d_1a_3x3.bn.num_batches_tracked": np.zeros(1, np.int64)}
+        path.write_bytes(weights_bytes(kind, tensors | counter))
+    weights = read_inception_weights(path)
+    jax.tree.map(np.testing.assert_array_equal, weights.variables, variables)
+    assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not weights.is_fid
+    monkeypatch.setattr(inception_weights, "FID_SHA256", weights.sha256)
+    assert read_inception_weights(path).is_fid
+
+
+def test_the_extractor_sees_grey_images_as_rgb(variables, tensors, apply, tmp_path):
+    path = tmp_path / "weights.npz"
+    np.savez(path, **tensors)
+    extractor = make_inception_extractor(path)
+    assert (extractor.name, extractor.num_features) == ("other_inception", 2048)
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(extractor.fingerprint)
+    grey = IMAGES[..., :1]
+    expected = apply(variables, np.repeat(grey, 3, axis=-1)).features
+    extractor = dataclasses.replace(extractor, batch_size=2)
+    features = extractor.extract(np.concatenate([grey, grey[:1]]))  # a batch and a part of one
+    # Two programs: sums in another order, a few units in the last place of features up to 39.
+    rtol = 16 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(features, [*expected, expected[0]], atol=1e-5, rtol=rtol)
+
+
+NAME = "Conv2d_1a_3x3.conv.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fc.bias": None, "fc.weight": None}, "tensor fc.bias is missing (2 of 472 are)"),
+        ({"AuxLogits.fc.bias": np.zeros(3)}, "tensor 'AuxLogits.fc.bias' is unexpected (1 are)"),
+        (
+            {NAME: np.zeros((3, 3, 3, 32), np.float32)},
+            f"tensor {NAME} has shape [3, 3, 3, 32], expected [32, 3, 3, 3]",
+        ),
+        (
+            {NAME: np.zeros((32, 3, 3, 3), np.int32)},
+            f"tensor {NAME} has type int32, expected a float",
+        ),
+        (
+            {NAME: np.full((32, 3, 3, 3), np.inf, np.float32)},
+            f"tensor {NAME} has entries that are not finite",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(tensors, change, message):
+    changed = {k: v for k, v in (tensors | change).items() if v is not None}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        tensors_to_variables(changed)
+
+
+def test_files_that_are_no_weights(tmp_path):
+    missing = tmp_path / "none.pth"
+    with pytest.raises(ValueError, match=r"none\.pth does not exist; .*pt_inception-2015-12-05-67"):
+        read_inception_weights(missing)
+    with pytest.raises(ValueError, match=r"must be a \.pth or \.npz file, .*weights\.bin$"):
+        read_inception_weights(tmp_path / "weights.bin")
+    other = tmp_path / "other.pth"
+    other.write_bytes(weights_bytes("zip", {"x": np.zeros(3, np.float32)}))
+    with pytest.raises(
+        ValueError, match=r"other\.pth does not fit: tensor Conv2d_1a_3x3\.bn\.bias is"
+    ):
+        read_inception_weights(other)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"hello", "cut", "objects"])
+def test_damaged_npz_files_are_refused(content, tmp_path):
+    path = tmp_path / "weights.npz"
+    if content == "objects":  # whose pickle could run anything
+        np.savez(path, x=np.array([{}], object))
+    else:
+        np.savez(path, x=np.zeros(100))
+        path.write_bytes(path.read_bytes()[:300] if content == "cut" else content)
+    with pytest.raises(
+        ValueError, match=r"^inception_weights \S+ cannot be read as an .npz file: .+$"
+    ):
+        read_inception_weights(path)
+
+
+def test_features_are_those_of_torch_fidelity(apply, variables, tensors, monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch_fidelity")
+    rival = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    path = tmp_path / "weights.pth"
+    torch.save({name: torch.from_numpy(x) for name, x in tensors.items()}, path)
+    net = rival.FeatureExtractorInceptionV3(
+        "inception", ["2048", "logits"], feature_extractor_weights_path=str(path)
+    )
+    features, logits = net(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy()))
+    activations = apply(variables, IMAGES)
+    np.testing.assert_allclose(activations.features, features, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(activations.logits, logits, atol=1e-4, rtol=0)

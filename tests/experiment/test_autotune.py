@@ -1,0 +1,192 @@
+"""Trials: the guess first, what fits into the time, the fastest of those that run."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from fedjax_diffusion import load_run, run
+from fedjax_diffusion.data import CohortData
+from fedjax_diffusion.diffusion import conv_choice
+from fedjax_diffusion.experiment import autotune as trials
+from fedjax_diffusion.experiment import trial_budget as tuning
+from fedjax_diffusion.experiment.autotune import Trials, tune
+from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.guesses import HEAVY
+from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.simulator import Simulator
+from tests.tiny import tiny_config
+
+GUESS = ComputeConfig("map", None, "plain", 1, "resident", tune="thorough")
+ASKED = dataclasses.replace(GUESS, client_map="auto", conv="auto")
+
+
+class Shown(Progress):
+    """Keeps the lines that it is to show."""
+
+    def __init__(self):
+        self.lines = []
+
+    def tell(self, text):
+        self.lines.append(text)
+
+
+class FakeLearner:
+    """Makes simulators whose rounds take what a table says, by map and convolution."""
+
+    mesh = None
+    config = ConfigDict(
+        {
+            "num_rounds": 10,
+            "local_work": {"batch_size": 4, "local_steps": 1, "local_epochs": None},
+        }
+    )
+
+    def __init__(self, seconds):
+        self.seconds, self.made = seconds, []
+
+    def make_simulator(self, compute):
+        self.made.append(way_of(compute))
+        return self.seconds.get(self.made[-1], 1.0)
+
+    def measure_convs(self, compute, num_clients, seconds):
+        assert (compute.client_map, num_clients) == ("map", 1)
+        return {"conv 1x8x8 3x3 1->1": "rows"}
+
+    def count_client_bytes(self, compute):
+        return 1e6
+
+
+@pytest.fixture
+def known_times(monkeypatch):
+    """A fake simulator is the time that its round takes."""
+    monkeypatch.setattr(trials._Race, "_time", lambda self, simulator: simulator)
+
+
+def way_of(compute):
+    conv = compute.conv if isinstance(compute.conv, str) else "table"
+    return f"{compute.client_map}{compute.chunk_size or ''} {conv}"
+
+
+def tried_with(seconds, progress=None, **asked):
+    learner = FakeLearner(seconds)
+    scenario = SimpleNamespace(
+        run_key=None, cohort_size=None, num_examples=np.full(5, 8), count_flops=lambda: 1e9
+    )
+    load = lambda: CohortData(None, np.arange(5))  # noqa: E731
+    made = Trials(learner, scenario, None, load, progress or Shown())
+    asked = dataclasses.replace(ASKED, **asked)
+    choice = tune(asked, dataclasses.replace(GUESS, tune=asked.tune), made)
+    return way_of(choice.compute), learner.made
+
+
+def test_thorough_tries_every_mapping_and_lowering_and_takes_the_fastest(known_times):
+    progress = Shown()
+    chosen, made = tried_with({"chunked4 rows": 0.1, "map stock": 0.5}, progress)
+    assert chosen == "chunked4 rows"
+    assert made[:2] == ["map plain", "map table"]
+    assert len(made) == 2 + 3 * 4 - 1, "map, chunks of 4 and vmap by four lowerings"
+    assert "chosen of 13: clients by chunked of 4, convolutions by rows" in progress.lines[-1]
+
+
+def test_the_guess_stays_unless_another_way_is_clearly_faster(known_times):
+    assert tried_with({})[0] == "map plain"
+    assert tried_with({"vmap rows": 0.96})[0] == "map plain"
+    assert tried_with({"vmap rows": 0.94})[0] == "vmap rows"
+    assert tried_with({"map plain": math.inf, "map table": 1e9}, client_map="map")[0] != "map plain"
+
+
+def race_of(step, seconds=math.inf, has_table=False):
+    """Returns the time of a first simulator with this step."""
+    learner = FakeLearner({})
+    scenario = SimpleNamespace(run_key=None, cohort_size=None, num_examples=np.full(5, 8))
+    made = Trials(learner, scenario, None, lambda: CohortData(None, np.arange(5)))
+    return trials._Race(made, seconds, has_table)._time(Simulator(lambda key, data: 7, step))
+
+
+def test_a_round_that_does_not_fit_takes_forever_and_other_failures_are_not_hidden():
+    def fail_with(text):
+        def step(*_):
+            raise jax.errors.JaxRuntimeError(text)
+
+        return step
+
+    assert race_of(fail_with("RESOURCE_EXHAUSTED: out of memory")) == math.inf
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        race_of(fail_with("INTERNAL: something else"))
+
+
+def test_a_timed_round_has_all_clients_at_8_bits_and_no_more_steps_than_the_run():
+    asked = []
+
+    def step(key, state, allocation, cohort, data, rows, num_steps):
+        asked.append((state, allocation.num_bits.tolist(), cohort.tolist(), num_steps.tolist()))
+        return state, jnp.zeros(())
+
+    assert race_of(step, seconds=0.0) == 0, "compiled, and not timed where no other can follow"
+    assert len(asked) == 1
+    asked.clear()
+    assert 0 < race_of(step, seconds=0.0, has_table=True) < math.inf
+    assert asked == [(7, [8] * 5, [0, 1, 2, 3, 4], [1] * 5)] * 5
+
+
+def test_trials_end_with_their_time(known_times, monkeypatch):
+    monkeypatch.setattr(tuning, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(tuning, "_SHARE", math.inf)
+    _, made = tried_with({}, tune="auto", tune_seconds=1e-9)
+    assert made == ["map plain", "map table"], "the table has time of its own"
+    _, made = tried_with({}, tune="auto", tune_seconds=1e-9, conv="plain")
+    assert made == ["map plain"]
+    _, made = tried_with({}, tune="auto", tune_seconds=60.0)
+    assert made == ["map plain", "map table", "chunked4 matmul", "vmap matmul"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tune": "guess"}, {"tune": "auto"}, {"client_map": "map", "conv": "plain"}]
+)
+def test_nothing_is_tried_where_it_does_not_pay_or_nothing_is_open(known_times, asked):
+    assert tried_with({"map plain": math.nan}, **asked)[1] == ["map plain"]
+
+
+def test_a_model_whose_flops_nobody_counts_keeps_the_guess_and_trains_one_at_a_time(caplog):
+    def refuse():
+        raise ValueError("cannot be counted")
+
+    scenario = SimpleNamespace(cohort_size=2, num_examples=np.full(2, 8), count_flops=refuse)
+    made = Trials(FakeLearner({}), scenario, None, lambda: None)
+    asked = dataclasses.replace(ASKED, tune="auto")
+    assert made.share_of_run(asked) == 0
+    assert trials.count_load(made.learner, scenario, asked) == HEAVY
+    assert "clients are mapped one by one: cannot be counted" in caplog.text
+
+
+def test_a_way_is_described_in_words():
+    lighter = dataclasses.replace(GUESS, client_map="chunked", chunk_size=4, remat=True)
+    assert lighter.describe() == (
+        "clients by chunked of 4, convolutions by plain, activations computed again"
+    )
+
+
+def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch):
+    """The measured table against the guess, by the run's own program; XLA counts nothing."""
+    monkeypatch.setattr(jax.stages.Lowered, "cost_analysis", lambda self: None)
+    monkeypatch.setattr(tuning, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(tuning, "_SHARE", math.inf)
+    monkeypatch.setattr(trials, "_GAIN", 1e9)  # the guess loses
+    monkeypatch.setattr(conv_choice, "_fastest", lambda *_: "rows")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    progress = Shown()
+    config = tiny_config(num_rounds=1, compute__client_map="map", compute__tune_seconds=1e9)
+    config.workload.cycles_per_example = None
+    config.allocator.time_budget_seconds = 1000.0
+    run(config, tmp_path / "run", progress=progress)
+    assert progress.lines[0].startswith("chosen of 2: clients by map, convolutions by a measured")
+    experiment, _ = load_run(tmp_path / "run")
+    assert {key.split()[0] for key in experiment.compute.conv} == {"conv", "kernel_bar"}
+    assert set(experiment.compute.conv.values()) == {"rows"}
+    assert len(progress.lines) == 1, "a folder's choice is not tried again"

@@ -1,0 +1,93 @@
+"""Checkpoints: what comes back is what was saved, bit for bit; what was cut off is not there."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from fedjax_diffusion.experiment.checkpoints import CheckpointConfig, Checkpoints
+from fedjax_diffusion.experiment.compute import make_mesh
+from fedjax_diffusion.simulator import SimulationState
+
+
+@functools.cache
+def state_at(round):
+    """A state with every kind of leaf: Adam's counts and moments, odd floats, int and float []."""
+    key = jax.random.key(round)
+    params = {"w": jax.random.normal(key, (3, 4)), "b": jnp.array([0.0, -0.0, 1e-40, jnp.inf])}
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1))
+    _, opt_state = optimizer.update(jax.tree.map(jnp.sign, params), optimizer.init(params), params)
+    return SimulationState(
+        round=jnp.int32(round),
+        params=params,
+        opt_state=opt_state,
+        ema_params=jax.tree.map(lambda w: w / 3, params),
+        level_error=jnp.array([[-1.0, -1.0], [0.1, 0.0], [1 / 3, 1e-9]], jnp.float32),
+        update_energy=jnp.float32(1 / 7),
+        client_state=jax.random.normal(key, (3, 2, 128)),
+    )
+
+
+def assert_same_bits(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_a_saved_state_comes_back_bit_for_bit_where_it_was(tmp_path, num_devices):
+    state, like = state_at(3), state_at(0)
+    if num_devices > 1:
+        placement = NamedSharding(make_mesh(num_devices), PartitionSpec())
+        state, like = jax.device_put((state, like), placement)
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(state)
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        assert_same_bits(checkpoints.restore_latest(like), state)
+
+
+def test_the_newest_counts_and_only_some_are_kept(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for round in (2, 4, 10):
+            checkpoints.save(state_at(round))
+        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(10))
+    assert sorted(int(re.sub(r"\D", "", path.name)) for path in tmp_path.iterdir()) == [4, 10]
+
+
+def test_a_round_that_is_saved_already_is_left_alone(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        checkpoints.save(state_at(2))
+        checkpoints.save(state_at(2).replace(update_energy=jnp.float32(9.0)))
+        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(2))
+
+
+def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
+    with Checkpoints(tmp_path / "none", keep=1) as checkpoints:
+        assert checkpoints.restore_latest(state_at(0)) is None
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_there(tmp_path):
+    """A crash while saving leaves the temporary folder behind; the run goes on from before it."""
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        checkpoints.save(state_at(2))
+    (whole,) = tmp_path.iterdir()
+    unfinished = tmp_path / f"{whole.name.replace('2', '4')}.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    (unfinished / "half").write_bytes(b"\0" * 10)
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(2))
+        checkpoints.save(state_at(4))
+        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(4))
+
+
+@pytest.mark.parametrize("name", ["every_rounds", "keep"])
+def test_numbers_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"checkpoint.{name} must be at least 1, got 0"):
+        CheckpointConfig(**({"every_rounds": 1, "keep": 1} | {name: 0}))

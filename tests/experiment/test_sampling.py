@@ -1,0 +1,175 @@
+"""Drawing: whole batches of one compiled size, the same images for the same key and counter."""
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.data import images_to_uint8
+from fedjax_diffusion.diffusion import Denoiser, guide, make_schedule, sample_ddim
+from fedjax_diffusion.experiment.compute import make_mesh
+from fedjax_diffusion.experiment.sampling import SamplingConfig, make_draw_samples
+from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
+
+SHAPE = (4, 3, 1)
+SCHEDULE = make_schedule("linear", 6)
+CONFIG = SamplingConfig(every_rounds=1, num_samples=70, sampler="ddim", num_steps=3)
+PARAMS = {"scale": jnp.float32(0.5)}
+DENOISER = Denoiser(
+    init=lambda key: PARAMS, apply=lambda params, x_t, t, dropout_key=None: params["scale"] * x_t
+)
+
+
+def shift_apply(params, x_t, t, dropout_key=None, labels=None):
+    """Predicts an eps that depends on the label and on nothing else; no label is -1."""
+    return jnp.broadcast_to(params["scale"] * labels.reshape(-1, 1, 1, 1), x_t.shape)
+
+
+WITH_CLASSES = Denoiser(DENOISER.init, shift_apply, num_classes=3)
+
+
+@functools.cache
+def draw_of(num_samples, num_devices=1, denoiser=DENOISER, **changes):
+    config = dataclasses.replace(CONFIG, num_samples=num_samples, **changes)
+    return make_draw_samples(config, denoiser, SCHEDULE, SHAPE, make_mesh(num_devices))
+
+
+def test_more_images_than_a_batch_are_drawn_batch_by_batch():
+    """Against the sampler itself: batches of 32, the last one cut."""
+    key = seed_to_key(0)
+    images = draw_of(70)(key, PARAMS, 5)
+    assert images.shape == (70, *SHAPE)
+    assert images.dtype == np.uint8
+    batches = [
+        sample_ddim(
+            stream_key(key, Stream.SAMPLE, 5, i),
+            lambda x_t, t: 0.5 * x_t,
+            SCHEDULE,
+            (32, *SHAPE),
+            num_steps=3,
+        )
+        for i in range(3)
+    ]
+    expected = np.asarray(images_to_uint8(jnp.concatenate(batches)[:70]), int)
+    np.testing.assert_allclose(images.astype(int), expected, atol=1)  # float32 rounding under jit
+    assert len(np.unique(images, axis=0)) == 70
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_an_image_does_not_depend_on_how_many_are_drawn_nor_on_the_devices(eta):
+    key = seed_to_key(1)
+    images = draw_of(300, eta=eta)(key, PARAMS, 5)
+    for num_samples, num_devices in ((300, 2), (70, 1), (33, 8)):
+        few = draw_of(num_samples, num_devices, eta=eta)(key, PARAMS, 5)
+        np.testing.assert_array_equal(few, images[:num_samples])
+    one = draw_of(3, eta=eta)(key, PARAMS, 5).astype(int)
+    np.testing.assert_allclose(one, images[:3].astype(int), atol=1)  # rounding: a smaller batch
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("denoiser", [DENOISER, WITH_CLASSES])
+def test_several_batches_at_once_are_the_same_images(num_devices, denoiser):
+    """Up to the rounding of a larger program: one of the 256 values of a pixel."""
+    key, progress = seed_to_key(3), []
+    one_by_one = draw_of(300, 1, denoiser)(key, PARAMS, 5)
+    config = dataclasses.replace(CONFIG, num_samples=300)
+    mesh = make_mesh(num_devices)
+    draw = make_draw_samples(config, denoiser, SCHEDULE, SHAPE, mesh, lambda: 4)
+    at_once = draw(key, PARAMS, 5, progress.append)
+    assert progress == ([128, 256, 300] if num_devices == 1 else [192, 300])
+    np.testing.assert_allclose(at_once.astype(int), one_by_one.astype(int), atol=1)
+
+
+def test_labels_that_are_given_are_drawn_image_by_image():
+    """Each image depends on its noise and its label alone."""
+    key, params = seed_to_key(2), PARAMS
+    in_turn, first, second = (
+        draw_of(70, num_devices, WITH_CLASSES)(key, params, 5, None, labels)
+        for num_devices, labels in ((2, None), (1, np.zeros(70, int)), (2, np.arange(70) // 24))
+    )
+    for images, labels in ((in_turn, np.arange(70) % 3), (second, np.arange(70) // 24)):
+        is_zero = labels == 0
+        np.testing.assert_array_equal(images[is_zero], first[is_zero])
+        differ = (images[~is_zero] != first[~is_zero]).any(axis=(1, 2, 3))
+        assert differ.mean() > 0.5  # in some images all pixels are black or white either way
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "labels", "message"),
+    [
+        (DENOISER, np.zeros(70, int), "this one has none"),
+        (WITH_CLASSES, np.zeros(69, int), r"must be 70 in 0\.\.2, got \(69,\)"),
+        (WITH_CLASSES, np.full(70, 3), r"must be 70 in 0\.\.2, got \(70,\) in 3\.\.3"),
+        (WITH_CLASSES, np.full(70, -1), r"in -1\.\.-1"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(denoiser, labels, message):
+    with pytest.raises(ValueError, match=message):
+        draw_of(70, 1, denoiser)(seed_to_key(0), PARAMS, 5, None, labels)
+
+
+def test_progress_is_told_as_images_are_drawn():
+    for num_samples, num_devices, expected in (
+        (70, 1, [32, 64, 70]),  # batch by batch
+        (300, 2, [64, 128, 192, 256, 300]),  # a batch of each device
+        (3, 1, [3]),
+    ):
+        told = []
+        images = draw_of(num_samples, num_devices)(seed_to_key(1), PARAMS, 5, told.append)
+        assert told == expected
+        assert len(images) == num_samples
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_a_model_with_classes_draws_them_in_turn(scale):
+    """Image i is of class i mod 3, across batches and devices; against the sampler itself."""
+    key = seed_to_key(0)
+    draw = draw_of(70, 2, WITH_CLASSES, guidance_scale=scale)
+    images = draw(key, PARAMS, 5)
+    for i in range(3):
+        expected = sample_ddim(
+            stream_key(key, Stream.SAMPLE, 5, i),
+            guide(shift_apply, PARAMS, jnp.arange(32 * i, 32 * (i + 1)) % 3, scale),
+            SCHEDULE,
+            (32, *SHAPE),
+            num_steps=3,
+        )
+        ours = images[32 * i : 32 * (i + 1)].astype(int)
+        theirs = np.asarray(images_to_uint8(expected), int)[: len(ours)]
+        np.testing.assert_allclose(ours, theirs, atol=1)
+
+
+def test_key_counter_and_model_make_the_images():
+    draw, key = draw_of(3), seed_to_key(0)
+    images = draw(key, PARAMS, 5)
+    assert images.shape == (3, *SHAPE)
+    np.testing.assert_array_equal(draw(key, PARAMS, 5), images)
+    for others in (
+        draw(key, PARAMS, 6),
+        draw(seed_to_key(1), PARAMS, 5),
+        draw(key, {"scale": jnp.float32(0.1)}, 5),
+    ):
+        assert (others != images).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "euler"}, "sampling.sampler must be one of ancestral, ddim, got 'euler'"),
+        ({"every_rounds": 0}, "sampling.every_rounds must be at least 1, got 0"),
+        ({"num_samples": 0}, "sampling.num_samples must be at least 1, got 0"),
+        ({"num_steps": 0}, "sampling.num_steps must be at least 1, got 0"),
+        ({"eta": 1.5}, r"sampling.eta must be in \[0, 1\], got 1.5"),
+        ({"eta": float("nan")}, r"sampling.eta must be in \[0, 1\], got nan"),
+        ({"sampler": "ancestral", "num_steps": None, "eta": 0.5}, "eta: 0.5 is not allowed"),
+        ({"guidance_scale": -1.0}, "sampling.guidance_scale must be a finite number >= 0, got -1"),
+        ({"guidance_scale": 2.0}, "sampling.guidance_scale must be 1 for a model without model.n"),
+        ({"num_steps": 7}, r"num_steps: 7 is not an integer in 1\.\.6"),
+        ({"sampler": "ancestral"}, "num_steps: 3 is not allowed"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_drawn(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_draw_samples(dataclasses.replace(CONFIG, **changes), DENOISER, SCHEDULE, SHAPE)

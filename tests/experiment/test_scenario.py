@@ -1,0 +1,58 @@
+"""A scenario is what the experiment of the same config plays, image data aside."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from fedjax_diffusion.experiment.build import build
+from fedjax_diffusion.experiment.scenario import build_scenario, check_scalars
+from fedjax_diffusion.quantization import UNIFORM_LAW
+from tests.tiny import tiny_config
+
+
+@pytest.mark.parametrize("cycles_per_example", [1e8, None])
+def test_fleet_workload_and_plans_are_those_of_the_experiment(cycles_per_example):
+    config = tiny_config(workload__cycles_per_example=cycles_per_example)
+    experiment = build(config)
+    num_examples = np.array([len(part) for part in experiment.parts])
+    scenario = build_scenario(config, num_examples, experiment.dataset.images.shape[1:])
+    for ours, theirs in (
+        (scenario.devices, experiment.devices),
+        (vars(scenario.workload), vars(experiment.workload)),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    state = experiment.simulator.init(experiment.run_key, experiment.data)
+    state = state.replace(level_error=np.outer([1.0, 2.0, 3.0], UNIFORM_LAW))
+    ours = scenario.make_planner()(scenario.run_key, state)
+    theirs = experiment.plan(experiment.run_key, state)
+    assert ours.opponents.keys() == theirs.opponents.keys() == set(config.allocator.opponents)
+    for a, b in ((ours.allocation, theirs.allocation), (ours.problem, theirs.problem)):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+    for name, opponent in ours.opponents.items():
+        jax.tree.map(np.testing.assert_array_equal, vars(opponent), vars(theirs.opponents[name]))
+
+
+def test_changing_the_allocator_checks_it():
+    scenario = build_scenario(tiny_config(), np.array([5, 6, 7]), (8, 8, 1))
+    changed = scenario.replace_allocator(time_budget_seconds=7.0, opponents=("demand",))
+    assert (changed.allocator.time_budget_seconds, changed.allocator.opponents) == (
+        7.0,
+        ("demand",),
+    )
+    assert changed._replace(allocator=scenario.allocator) == scenario
+    assert dataclasses.replace(changed.allocator, method="demand").method == "demand"
+    with pytest.raises(ValueError, match="time_budget_seconds must be above 0"):
+        scenario.replace_allocator(time_budget_seconds=0.0)
+    with pytest.raises(ValueError, match="method = 'best'"):
+        scenario.replace_allocator(opponents=("best",))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [({"seed": -1}, "seed must be at least 0, got -1"), ({"num_rounds": 0}, "num_rounds must be")],
+)
+def test_scalars_out_of_range(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        check_scalars(tiny_config(**overrides))

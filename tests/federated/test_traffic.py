@@ -1,0 +1,63 @@
+"""What a round sent: the lengths of the very messages, and of nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.federated import ClientReport, Upload
+from fedjax_diffusion.federated.traffic import make_count_traffic
+from fedjax_diffusion.quantization import (
+    QuantizationConfig,
+    encode_update,
+    find_quantizer,
+    payload_bytes,
+    quantize,
+    tree_to_blocks,
+)
+
+TREE = {
+    "w": jnp.asarray(np.random.default_rng(0).standard_normal((40, 50)), jnp.float32),
+    "b": jnp.linspace(0.0, 1.0, 7),
+}
+NUM_BITS = [2, 0, 5, 32, 3]
+IS_INCLUDED = [True, False, True, True, False]  # the last one diverged
+KEYS = jax.random.split(jax.random.key(0), len(NUM_BITS))
+
+
+def report_of(config):
+    """Returns what the round reports of clients that all send TREE."""
+    quantizer, blocks = find_quantizer(config.scheme), tree_to_blocks(TREE)
+    uploads = []
+    for key, num_bits in zip(KEYS, NUM_BITS, strict=True):
+        sent = quantize(
+            quantizer, key, blocks, TREE, num_bits or 1, bits_per_tensor=config.per_tensor
+        )
+        codes = jnp.where(sent.grid.num_bits.max() <= 16, sent.codes, 0).astype(jnp.uint16)
+        uploads.append(Upload(sent.grid.num_bits, sent.grid.lo, sent.grid.step, sent.seed, codes))
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *uploads)
+    nothing = jnp.zeros(len(NUM_BITS))
+    return ClientReport(np.array(IS_INCLUDED), nothing, nothing, nothing, nothing, stacked)
+
+
+@pytest.mark.parametrize("entropy_coding", [False, True])
+@pytest.mark.parametrize(
+    ("scheme", "per_tensor"), [("stochastic", False), ("rotated", True), ("nearest", True)]
+)
+def test_bytes_are_the_lengths_of_the_messages(scheme, per_tensor, entropy_coding):
+    if entropy_coding:
+        pytest.importorskip("constriction")
+    config = QuantizationConfig(scheme, per_tensor, entropy_coding=entropy_coding, downlink_bits=8)
+    traffic = make_count_traffic(TREE, config)(np.array(NUM_BITS), report_of(config))
+    options = {"scheme": scheme, "per_tensor": per_tensor, "entropy_coding": entropy_coding}
+    lengths = [
+        len(encode_update(key, TREE, num_bits, **options)) if is_included else 0
+        for key, num_bits, is_included in zip(KEYS, NUM_BITS, IS_INCLUDED, strict=True)
+    ]
+    assert traffic.uplink_bytes.tolist() == lengths
+    broadcast = payload_bytes(TREE, 8)
+    assert traffic.downlink_bytes.tolist() == [broadcast * (b > 0) for b in NUM_BITS]
+    if entropy_coding:
+        assert lengths[0] < payload_bytes(TREE, 2, scheme)
+    elif not per_tensor:
+        assert lengths[0] == payload_bytes(TREE, 2, scheme)

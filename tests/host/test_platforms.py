@@ -1,0 +1,118 @@
+"""JAX's platforms: the CPU is added, flags are set for a GPU, what is not there is one line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fedjax_diffusion.host import platforms
+from fedjax_diffusion.host.platforms import (
+    GPU_FLAGS,
+    add_flags,
+    has_gpu_plugin,
+    is_out_of_memory,
+    prepare_platforms,
+)
+
+SCRIPT = """
+import jax
+from jax.extend.backend import register_backend_factory
+from jaxlib import xla_client
+register_backend_factory("fake", xla_client.make_cpu_client, priority=500)
+jax.default_backend = lambda: "fake"  # its client says that it is a CPU's
+from fedjax_diffusion import AllocationProblem, allocate
+print(jax.config.jax_platforms)
+problem = AllocationProblem(
+    compute_cycles=[2e9], effective_capacitance=1e-28, max_frequency_hz=2e9, channel_gain=1e-11,
+    bandwidth_hz=1e6, max_power_watts=0.2, noise_density_watts_per_hz=4e-21, num_parameters=267_000,
+    overhead_bits=512, min_bits=2, max_bits=16, error_weight=1.0, error_budget=None,
+    time_budget_seconds=6.0)
+print(allocate(problem).num_bits[0], jax.config.jax_platforms)
+"""
+
+
+def start(*command, **environment):
+    """Returns a finished process that had these variables and no other of JAX."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    return subprocess.run(
+        [sys.executable, *command],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_allocator_has_its_cpu_where_an_accelerator_alone_was_asked_for():
+    answer = start("-c", SCRIPT, JAX_PLATFORMS="fake")
+    assert answer.stdout.split() == ["fake", "2", "fake,cpu"], answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "command"), [("cuda", "run"), ("nonsense", "evaluate"), ("tpu", "study")]
+)
+def test_a_platform_that_is_not_there_is_one_line(platform, command, tmp_path):
+    workdir = tmp_path / "run"
+    place = f"--images={tmp_path}" if command == "evaluate" else f"--workdir={workdir}"
+    answer = start("-m", "fedjax_diffusion", command, place, JAX_PLATFORMS=platform)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"fedjax-diffusion: JAX_PLATFORMS={platform}: JAX finds no")
+    assert answer.stderr.count("\n") == 1
+    assert not workdir.exists()
+
+
+TRITON = "--xla_gpu_enable_triton_gemm"
+
+
+@pytest.mark.parametrize(
+    ("has_plugin", "given", "expected"),
+    [
+        (True, None, f"--xla_gpu_autotune_level=2 {TRITON}=false"),
+        (
+            True,
+            f"--xla_gpu_autotune_level=4 --xla_a {TRITON}=true",
+            f"--xla_gpu_autotune_level=4 --xla_a {TRITON}=true",
+        ),
+        (False, None, None),
+    ],
+)
+def test_flags_are_set_for_a_gpu_unless_the_user_has(has_plugin, given, expected, monkeypatch):
+    monkeypatch.setattr(platforms, "has_gpu_plugin", lambda: has_plugin)
+    monkeypatch.setattr(platforms, "_read_platforms", lambda: "")
+    monkeypatch.setattr(platforms.xla_bridge, "backends_are_initialized", lambda: False)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XLA_FLAGS", given)
+    prepare_platforms()
+    assert os.environ.get("XLA_FLAGS") == expected
+
+
+def test_nothing_is_changed_once_jax_has_started(monkeypatch):
+    """Neither what is recorded nor what other processes would inherit."""
+    monkeypatch.setattr(platforms, "has_gpu_plugin", lambda: True)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    platforms.jax.devices()
+    prepare_platforms()
+    assert "XLA_FLAGS" not in os.environ
+
+
+def test_a_plugin_is_found_where_jax_looks_for_it(tmp_path, monkeypatch):
+    assert not has_gpu_plugin()
+    (tmp_path / "jax_plugins" / "xla_cuda13").mkdir(parents=True)
+    (tmp_path / "jax_plugins" / "xla_cuda13" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert has_gpu_plugin()
+
+
+def test_this_jax_knows_the_flags():
+    """An unknown flag would end the process."""
+    flags = add_flags("", GPU_FLAGS)
+    answer = start("-c", "import jax; print(jax.devices())", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_running_out_of_memory_is_told_from_other_failures():
+    assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Failed to allocate 5 bytes"))
+    assert is_out_of_memory(RuntimeError("INTERNAL: CUDA_ERROR_OUT_OF_MEMORY: out of memory"))
+    assert not is_out_of_memory(RuntimeError("INTERNAL: no memory of this"))

@@ -1,0 +1,77 @@
+"""Two processes play one run: the same numbers as one process with as many devices."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fedjax_diffusion import run
+from fedjax_diffusion.host.processes import agree, is_primary, join_processes
+from fedjax_diffusion.runs.records import read_metrics
+from tests.tiny import FLAGS, tiny_config
+
+CHANGED = {"num_rounds": 3, "partition.num_clients": 5}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def start(workdir, process_id, port, num_rounds):
+    """Starts one of two processes with the command that the docs give."""
+    settings = CHANGED | {"num_rounds": num_rounds, "compute.cpu_devices": 1}
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
+    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}", *FLAGS]
+    command += [f"--config.{key}={value}" for key, value in settings.items()]
+    command += [f"--coordinator=localhost:{port}", "--num_processes=2"]
+    return subprocess.Popen(
+        [*command, f"--process_id={process_id}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_processes_give_the_run_of_one(tmp_path):
+    port = free_port()
+    processes = [start(tmp_path / "two", i, port, num_rounds=3) for i in range(2)]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "loss" in outputs[0]
+    assert "loss" not in outputs[1], "one process talks"
+    changed = {key.replace(".", "__"): value for key, value in CHANGED.items()}
+    run(tiny_config(**changed, compute__cpu_devices="2"), tmp_path / "one")
+    assert (tmp_path / "two" / "samples" / "round_00003.png").exists()
+    two, one = (read_metrics(tmp_path / name) for name in ("two", "one"))
+    assert len(two) == len(one) == 3
+    for ours, expected in zip(two, one, strict=True):
+        assert ours["num_bits"] == expected["num_bits"]
+        assert ours["uplink_bytes"] == expected["uplink_bytes"]
+        # Their sums meet in another library, in another order.
+        for name in ("loss", "quantization_error_bound", "total_joules"):
+            np.testing.assert_allclose(ours[name], expected[name], rtol=1e-4)
+
+
+def test_alone_everything_is_agreed():
+    assert is_primary()
+    assert agree(3) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("localhost", 2, 0), "coordinator must be host:port, got 'localhost'"),
+        ((":123", 2, 0), "coordinator must be host:port"),
+        (("localhost:123", 0, 0), "num_processes must be at least 1, got 0"),
+        (("localhost:123", 2, 2), r"process_id must be in 0\.\.1, got 2"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        join_processes(*arguments)

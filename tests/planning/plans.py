@@ -1,0 +1,101 @@
+"""A small fleet, its workload and its planner, for tests; nothing is trained here."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_diffusion.allocation import AllocationProblem
+from fedjax_diffusion.edge import draw_channel, make_fleet
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.planning.error_budget import ErrorBudget
+from fedjax_diffusion.planning.participation import make_draw_conditions
+from fedjax_diffusion.planning.planner import AllocatorConfig, make_planner
+from fedjax_diffusion.planning.workload import Workload
+from fedjax_diffusion.quantization import UNIFORM_LAW
+from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
+
+KEY = seed_to_key(0)
+K = 6
+SIZES = np.array([10, 20, 30, 40, 50, 60])
+PARAMS = {"w": jnp.linspace(-1.0, 2.0, 12).reshape(4, 3), "b": jnp.array([0.0, 0.5])}
+MEASURED = (0.5, 2.0, 1.0, 4.0, 3.0, 0.25)
+FLEET = make_fleet(
+    K,
+    seed=0,
+    fleet="mixed",
+    min_distance_meters=50.0,
+    max_distance_meters=300.0,
+    bandwidth_hz=1e5,
+)
+WORKLOAD = Workload(
+    compute_cycles=np.linspace(1e9, 3e9, K),
+    num_parameters=50_000,
+    overhead_bits=np.full(17, 512.0),
+    noise_density_watts_per_hz=10**-20.4,
+)
+STEADY = functools.partial(draw_channel, shadowing_db=0.0, fading="none")
+FADING = functools.partial(draw_channel, shadowing_db=3.0, fading="rayleigh")
+SIX_BITS = ErrorBudget(as_fixed_bits=6)
+
+
+def level_error_of(measured):
+    """Returns what the paper's scheme makes of V_k at each level [K, 17]; below 0: not measured."""
+    energies = np.array([-1.0] * K if measured is None else measured)[:, None]
+    return np.where(energies < 0, NOT_MEASURED, energies * UNIFORM_LAW[:, 0])
+
+
+def state_of(measured=None, update_energy=NOT_MEASURED, round=3):
+    return SimulationState(
+        round=jnp.int32(round),
+        params=PARAMS,
+        opt_state=(),
+        ema_params=PARAMS,
+        level_error=jnp.asarray(level_error_of(measured), jnp.float32),
+        update_energy=jnp.float32(update_energy),
+    )
+
+
+def planner_of(
+    method="on_demand", seconds=20.0, budget=SIX_BITS, devices=FLEET, draw_channel=STEADY, **options
+):
+    config = {name: options.pop(name) for name in ("on_infeasible", "opponents") if name in options}
+    return make_planner(
+        devices,
+        WORKLOAD,
+        AllocatorConfig(method, seconds, budget, **config),
+        num_examples=SIZES,
+        draw_conditions=make_draw_conditions(
+            devices, draw_channel, len(SIZES), options.pop("cohort_size", None)
+        ),
+        **({"mode": "update"} | options),
+    )
+
+
+def far_away(*clients):
+    """Returns the fleet with some clients 100 km from the base station."""
+    distance = FLEET.distance_meters.copy()
+    distance[list(clients)] = 1e5
+    return FLEET.replace(distance_meters=distance)
+
+
+def problem_by_hand(clients, range_energy, error_budget, seconds=20.0):
+    """Returns the allocation problem of these clients alone, written out."""
+    gain = 10 ** (-(128.1 + 37.6 * np.log10(FLEET.distance_meters / 1000)) / 10)
+    weight = SIZES[clients] / SIZES[clients].sum()
+    return AllocationProblem(
+        compute_cycles=WORKLOAD.compute_cycles[clients],
+        effective_capacitance=1e-28,
+        max_frequency_hz=FLEET.max_frequency_hz[clients],
+        channel_gain=gain[clients],
+        bandwidth_hz=1e5,
+        max_power_watts=FLEET.max_power_watts[clients],
+        noise_density_watts_per_hz=10**-20.4,
+        num_parameters=50_000,
+        overhead_bits=512.0,
+        min_bits=FLEET.min_bits[clients],
+        max_bits=FLEET.max_bits[clients],
+        error_weight=weight**2 * np.asarray(range_energy)[clients],
+        error_budget=error_budget,
+        time_budget_seconds=seconds,
+    )

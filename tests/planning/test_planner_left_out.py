@@ -1,0 +1,146 @@
+"""The planner: who is left out of a round, and what opponents are charged for the others."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fedjax_diffusion.allocation import Status, allocate, least_bandwidth_hz
+from fedjax_diffusion.edge import ChannelState
+from fedjax_diffusion.planning.error_budget import ErrorBudget
+from fedjax_diffusion.planning.participation import draw_cohort
+from fedjax_diffusion.planning.planner import InfeasibleRoundError
+from tests.planning.plans import (
+    FLEET,
+    KEY,
+    MEASURED,
+    SIZES,
+    STEADY,
+    WORKLOAD,
+    K,
+    far_away,
+    planner_of,
+    problem_by_hand,
+    state_of,
+)
+
+
+def assert_same_allocation(plan, clients, expected):
+    """Holds if ``clients`` got what ``expected`` says, and all others nothing."""
+    others = np.setdiff1d(np.arange(K), clients)
+    assert plan.allocation.num_bits[clients].tolist() == expected.num_bits.tolist()
+    for name in ("compute_seconds", "upload_seconds", "compute_joules", "transmit_joules"):
+        values = getattr(plan.allocation, name)
+        np.testing.assert_allclose(values[clients], getattr(expected, name), rtol=1e-6)
+        assert not values[others].any()
+    assert not plan.allocation.num_bits[others].any()
+    assert not plan.uplink_bits[others].any()
+
+
+def test_who_is_too_late_is_left_out_and_the_others_share_its_weight():
+    plan = planner_of(devices=far_away(1))(KEY, state_of(MEASURED))
+    kept = np.array([0, 2, 3, 4, 5])
+    assert plan.allocation.status.tolist() == [0, Status.INFEASIBLE_TIME, 0, 0, 0, 0]
+    weight = SIZES[kept] / SIZES[kept].sum()
+    eps = np.dot(weight**2, np.asarray(MEASURED)[kept]) / 63**2
+    assert float(plan.problem.error_budget) == pytest.approx(eps, rel=1e-6)
+    assert_same_allocation(plan, kept, allocate(problem_by_hand(kept, MEASURED, eps)))
+
+
+def test_out_of_reach_of_the_budget_the_worst_client_is_left_out():
+    wild = (*MEASURED[:3], 1e6, *MEASURED[4:])
+    plan = planner_of(budget=ErrorBudget(absolute=1e-4))(KEY, state_of(wild))
+    kept = np.array([0, 1, 2, 4, 5])
+    assert plan.allocation.status.tolist() == [0, 0, 0, Status.INFEASIBLE_ERROR, 0, 0]
+    assert float(plan.allocation.error) <= 1e-4
+    assert_same_allocation(plan, kept, allocate(problem_by_hand(kept, wild, 1e-4)))
+
+
+def test_on_a_band_too_small_for_all_the_hungriest_client_is_left_out():
+    method, bandwidth_hz = "full_precision:joint_bandwidth", 4e3
+    narrow = FLEET.replace(bandwidth_hz=np.full(K, bandwidth_hz))
+    plan = planner_of(method, devices=narrow)(KEY, state_of(MEASURED))
+    everybody = problem_by_hand(np.arange(K), MEASURED, np.inf).replace(bandwidth_hz=bandwidth_hz)
+    crowded = allocate(everybody, method)
+    assert (crowded.status == Status.INFEASIBLE_BANDWIDTH).all()
+    needed_hz = least_bandwidth_hz(everybody, crowded.requested_bits)
+    left_out = np.flatnonzero(plan.allocation.status == Status.INFEASIBLE_BANDWIDTH)
+    assert left_out.tolist() == [np.argmax(needed_hz)]
+    assert needed_hz.sum() > K * bandwidth_hz >= needed_hz.sum() - needed_hz.max()
+    assert plan.allocation.bandwidth_hz.sum() == pytest.approx(K * bandwidth_hz)
+    assert not plan.allocation.bandwidth_hz[left_out].any()
+
+
+def test_late_and_wild_clients_are_left_out_together():
+    wild = (*MEASURED[:3], 1e6, *MEASURED[4:])
+    devices = far_away(1).replace(min_bits=np.where(np.arange(K) == 5, 32, FLEET.min_bits))
+    plan = planner_of(budget=ErrorBudget(absolute=1e-4), devices=devices)(KEY, state_of(wild))
+    status = np.zeros(K, int)
+    status[[1, 3, 5]] = Status.INFEASIBLE_TIME, Status.INFEASIBLE_ERROR, Status.INFEASIBLE_DEMAND
+    assert plan.allocation.status.tolist() == status.tolist()
+    assert ((plan.allocation.num_bits > 0) == (status == 0)).all()
+
+
+@pytest.mark.parametrize("method", ["on_demand", "fixed_bits:8", "demand"])
+def test_with_nobody_feasible_the_plan_is_empty(method):
+    def dead_channel(run_key, round, devices):
+        return ChannelState(STEADY(run_key, round, devices).gain * 1e-12)
+
+    opponents = ("full_precision", "demand")
+    planner = planner_of(method, draw_channel=dead_channel, opponents=opponents)
+    plan = planner(KEY, state_of(MEASURED))
+    assert (plan.allocation.status == Status.INFEASIBLE_TIME).all()
+    assert not plan.allocation.num_bits.any()
+    assert plan.allocation.total_joules == 0
+    assert not plan.uplink_bits.any()
+    for opponent in plan.opponents.values():
+        assert not any(np.any(values) for values in dataclasses.astuple(opponent))
+
+
+def test_stop_says_who_and_why():
+    planner = planner_of(devices=far_away(1, 4), on_infeasible="stop")
+    with pytest.raises(InfeasibleRoundError, match=r"clients \[1, 4\]: time: .*seconds.*works is"):
+        planner(KEY, state_of(MEASURED))
+    assert planner_of(on_infeasible="stop")(KEY, state_of(MEASURED)).allocation.num_bits.all()
+
+
+def test_stop_names_clients_by_their_id_in_a_cohort():
+    far = draw_cohort(KEY, 3, K, 2)[1]
+    planner = planner_of(devices=far_away(far), cohort_size=2, on_infeasible="stop")
+    with pytest.raises(InfeasibleRoundError, match=rf"clients \[{far}\]"):
+        planner(KEY, state_of(MEASURED))
+
+
+def test_opponents_are_charged_for_the_participants_alone():
+    """Against a separate solution of the whole cohort, and the closed form of a late client."""
+    methods = ("demand", "full_precision")
+    planner = planner_of(seconds=3.4, devices=far_away(1), opponents=methods)
+    plan = planner(KEY, state_of(MEASURED))
+    takes_part = plan.allocation.num_bits > 0
+    assert takes_part.tolist() == [True, False, True, True, True, True]
+
+    on_time = plan.opponents["demand"]
+    everybody = problem_by_hand(np.arange(K), MEASURED, np.inf, seconds=3.4)
+    expected = allocate(everybody, "demand")
+    np.testing.assert_allclose(
+        on_time.compute_joules, expected.compute_joules * takes_part, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        on_time.transmit_joules, expected.transmit_joules * takes_part, rtol=1e-6
+    )
+    np.testing.assert_array_equal(on_time.uplink_bits, (50_000 * FLEET.min_bits + 512) * takes_part)
+    assert not on_time.is_late.any()
+
+    late = plan.opponents["full_precision"]
+    payload = 50_000 * 32 + 512
+    ratio = FLEET.max_power_watts * everybody.channel_gain / (10**-20.4 * 1e5)
+    upload_seconds = payload / (1e5 * np.log2(1 + ratio))
+    fastest = WORKLOAD.compute_cycles / FLEET.max_frequency_hz + upload_seconds
+    is_late = takes_part & (fastest > 3.4)
+    assert is_late.any()
+    np.testing.assert_array_equal(late.is_late, is_late)
+    compute = 1e-28 * WORKLOAD.compute_cycles * FLEET.max_frequency_hz**2
+    transmit = FLEET.max_power_watts * upload_seconds
+    np.testing.assert_allclose(late.compute_joules[is_late], compute[is_late], rtol=1e-9)
+    np.testing.assert_allclose(late.transmit_joules[is_late], transmit[is_late], rtol=1e-9)
+    np.testing.assert_array_equal(late.uplink_bits, payload * takes_part)

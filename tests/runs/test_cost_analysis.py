@@ -1,0 +1,81 @@
+"""A backend that counts nothing, or refuses to: every command goes on, and says so in one line.
+
+Trials on such a backend: test_trials.py.
+"""
+
+import logging
+from pathlib import Path
+
+import jax
+import pytest
+
+from fedjax_diffusion.runs import evaluate as run_quality
+from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.compare import folder
+from fedjax_diffusion.compare.rows import read_run
+from fedjax_diffusion.diffusion import (UNetConfig, make_schedule)
+from fedjax_diffusion.experiment.scenario import _count_flops
+from tests.study.test_folder import OVERRIDES
+from tests.runs.test_evaluate import pixels_as_features
+from tests.tiny import FLAGS
+
+STUDY = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
+COUNTED = [*FLAGS, "--config.num_rounds=1", "--config.workload.cycles_per_example=None"]
+COUNTED += [
+    "--config.allocator.time_budget_seconds=1000",
+    "--config.allocator.opponents=('full_precision', 'full_precision:max_frequency')",
+    "--config.evaluation.num_samples=24",
+]
+
+
+def refuse(self):
+    raise RuntimeError("UNIMPLEMENTED: no cost analysis here")
+
+
+@pytest.fixture(params=[lambda self: None, refuse])
+def counts_nothing(request, monkeypatch):
+    for stage in (jax.stages.Lowered, jax.stages.Compiled):
+        monkeypatch.setattr(stage, "cost_analysis", request.param)
+        monkeypatch.setattr(stage, "memory_analysis", request.param, raising=False)
+
+
+def test_flops_are_counted_from_shapes_within_a_percent(counts_nothing, monkeypatch, caplog):
+    """Elementwise functions are what the two counts see differently."""
+    arguments = UNetConfig(), make_schedule("linear", 200), (8, 8, 1)
+    from_shapes = _count_flops(*arguments)
+    assert [record.getMessage() for record in caplog.records] == [
+        "XLA counts no FLOPs here; they are counted from the shapes of the model"
+    ]
+    monkeypatch.undo()
+    assert from_shapes == pytest.approx(_count_flops(*arguments), rel=0.01)
+
+
+@pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
+def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    caplog.set_level(logging.WARNING)
+    schemes = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
+    compared = ["--config.compare.num_seeds=2", f"--config.compare.schemes={schemes}"]
+    # A comparison counts before it plays; its runs are as the one above.
+    monkeypatch.setattr(folder, "_play", lambda play, *_: read_run(Path("runs/digits"), play))
+    assert main(["run", *COUNTED]) == 0
+    assert main(["sample", "--workdir=runs/digits", "--num_samples=2"]) == 0
+    assert main(["evaluate", "--workdir=runs/digits"]) == 0
+    assert main(["compare", *COUNTED, *compared]) == 0
+    assert main(["study", *STUDY, "--config.workload.cycles_per_example=None"]) == 0
+    assert "counted from the shapes" in caplog.text
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
+def test_where_not_even_shapes_count_it_is_one_line_if_it_is_needed(
+    counts_nothing, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("jax.experimental.roofline.roofline", refuse)
+    workdir = f"--workdir={tmp_path / 'run'}"
+    assert main(["run", *COUNTED, workdir]) == 2
+    error = capsys.readouterr().err
+    assert "workload.cycles_per_example must be given for this model" in error
+    assert error.count("\n") == 1
+    assert main(["run", *FLAGS, "--config.num_rounds=1", workdir]) == 0

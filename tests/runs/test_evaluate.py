@@ -1,0 +1,253 @@
+"""The quality of a run and of a folder: measured once, named for its extractor, clear errors."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedjax_diffusion.runs import evaluate as run_quality
+from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.data import load_images
+from fedjax_diffusion.evaluation import Extractor
+from fedjax_diffusion.evaluation.quality import (EvaluationConfig, make_extractor, measure_quality, spread)
+from fedjax_diffusion.runs.evaluate import (evaluate, evaluate_folder, read_pngs)
+from fedjax_diffusion.runs.runner import run
+from tests.tiny import tiny_config
+
+
+def pixels_as_features(name="classifier"):
+    """Four means of a 8x8 image's quarters."""
+
+    def forward(images):
+        quarters = np.asarray(images, np.float32).reshape(len(images), 2, 4, 2, 4, -1)
+        return quarters.mean(axis=(2, 4, 5)).reshape(len(images), 4)
+
+    return Extractor(name, "abc", 4, forward, batch_size=16)
+
+
+@pytest.fixture
+def plain_features(monkeypatch):
+    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    config = tiny_config(num_rounds=1, evaluation__num_samples=24)
+    return run(config, tmp_path_factory.mktemp("runs") / "tiny").workdir
+
+
+def test_real_images_are_closer_than_noise_and_names_follow_the_extractor():
+    train, test = load_images("digits", "train"), load_images("digits", "test")
+    noise = np.random.default_rng(0).integers(0, 256, test.images.shape, np.uint8)
+    real, far = (
+        measure_quality(images, train, None, pixels_as_features())
+        for images in (test.images, noise)
+    )
+    assert real["fcd"] < far["fcd"] / 10
+    assert real["precision"] > 0.5 > far["precision"]
+    assert "fcd_floor" not in real
+    with_floor = measure_quality(noise, train, test, pixels_as_features("inception"))
+    assert with_floor["fid_floor"] == pytest.approx(real["fcd"])
+    assert (with_floor["num_samples"], with_floor["num_held_out"]) == (300, 300)
+    assert "classifier_accuracy" not in with_floor
+    always_seven = dataclasses.replace(
+        pixels_as_features(), predict_labels=lambda features: np.full(len(features), 7)
+    )
+    named = measure_quality(noise, train, test, always_seven)
+    assert named["fcd_floor"] == pytest.approx(real["fcd"])
+    assert named["classifier_accuracy"] == (test.labels == 7).mean()
+
+
+def test_a_run_is_evaluated_once(workdir, plain_features, monkeypatch):
+    drawn = []
+    first = evaluate(workdir, on_progress=drawn.append)
+    assert drawn[-1] == 24
+    assert (first["num_samples"], first["sampler"], first["round"]) == (24, "ddim", 1)
+    kept = json.loads((workdir / "evaluation.json").read_text())
+    assert kept["quality"] == first
+    other = evaluate(workdir, {"num_samples": 30})
+    assert other["num_samples"] == 30
+    assert evaluate(workdir) == first  # drawn again: the same images
+    monkeypatch.setattr(run_quality, "measure_quality", lambda *_: pytest.fail("measured again"))
+    assert evaluate(workdir) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setattr(run_quality, "MEASURE_VERSION", -1),
+        lambda patch: patch.setattr(
+            run_quality,
+            "make_extractor",
+            lambda *_: dataclasses.replace(pixels_as_features(), fingerprint="another"),
+        ),
+        lambda patch: patch.setattr(run_quality, "identify", lambda _: {"name": "another"}),
+        lambda patch: patch.setattr(
+            run_quality, "_describe_sampling", lambda config: {"eta": 0.5, "sampler": "ddim"}
+        ),
+        lambda patch: change_state(patch, round=np.int32(7)),
+    ],
+    ids=["version", "features", "data", "sampling", "round"],
+)
+def test_what_is_measured_otherwise_is_measured_again(workdir, plain_features, change, monkeypatch):
+    evaluate(workdir)
+    measured = []
+    measure = run_quality.measure_quality
+    monkeypatch.setattr(
+        run_quality, "measure_quality", lambda *a: measured.append(r := measure(*a)) or r
+    )
+    evaluate(workdir)
+    assert not measured
+    change(monkeypatch)
+    evaluate(workdir)
+    assert len(measured) == 1
+
+
+def change_state(patch, **fields):
+    load = run_quality.load_run
+
+    def load_changed(*arguments):
+        experiment, state = load(*arguments)
+        return experiment, dataclasses.replace(state, **fields)
+
+    patch.setattr(run_quality, "load_run", load_changed)
+
+
+def test_runs_of_one_seed_are_drawn_from_the_same_noise_after_any_number_of_rounds(
+    workdir, plain_features, monkeypatch
+):
+    first = evaluate(workdir, {"num_samples": 40})
+    change_state(monkeypatch, round=np.int32(9))
+    again = evaluate(workdir, {"num_samples": 40})
+    assert again.pop("round") == 9
+    assert first.pop("round") == 1
+    assert again == first
+
+
+def test_a_model_with_classes_draws_as_many_of_each_as_there_are(plain_features, tmp_path):
+    config = tiny_config(num_rounds=1, evaluation__num_samples=24, model__num_classes=10)
+    config.data.split = "test"
+    experiment, _ = run_quality.load_run(run(config, tmp_path / "classes").workdir)
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        draw = lambda *a: asked.append(a[-1]) or experiment.dataset.images[:24]  # noqa: E731
+        load = run_quality.load_run
+        patch.setattr(
+            run_quality,
+            "load_run",
+            lambda *a: (load(*a)[0]._replace(draw_samples=draw), load(*a)[1]),
+        )
+        evaluate(tmp_path / "classes")
+    counts = np.bincount(experiment.dataset.labels, minlength=10)
+    assert counts.min() < counts.max()
+    np.testing.assert_allclose(np.bincount(asked[0], minlength=10), counts * 24 / 300, atol=1)
+
+
+def test_images_that_are_of_the_class_asked_for_are_counted():
+    train = load_images("digits", "train")
+    extractor = dataclasses.replace(
+        pixels_as_features(), predict_labels=lambda features: np.arange(len(features)) % 2
+    )
+    labels = np.zeros(30, int)
+    quality = measure_quality(train.images[:30], train, None, extractor, labels)
+    assert quality["label_agreement"] == 0.5
+    assert "label_agreement" not in measure_quality(train.images[:30], train, None, extractor)
+
+
+def test_precision_and_recall_are_of_as_many_images_on_both_sides():
+    train, test = load_images("digits", "train"), load_images("digits", "test")
+    twice = np.repeat(train.images, 2, axis=0)
+    quality = measure_quality(twice, train, None, pixels_as_features())
+    assert quality["num_precision_recall"] == len(train.images)
+    assert (quality["precision"], quality["recall"]) == (1, 1)  # every other one: the real images
+    few = measure_quality(test.images, train, None, pixels_as_features())
+    assert few["num_precision_recall"] == len(test.images)
+
+
+def test_items_are_taken_evenly():
+    assert spread(np.arange(10), 5).tolist() == [1, 3, 5, 7, 9]
+    assert spread(np.arange(3), 7).tolist() == [0, 0, 1, 1, 1, 2, 2]
+    assert spread(np.arange(4), 4).tolist() == [0, 1, 2, 3]
+
+
+def test_the_command_prints_what_it_measured(workdir, plain_features, tmp_path, capsys):
+    answer = tmp_path / "answer.json"
+    assert main(["evaluate", f"--workdir={workdir}", f"--output={answer}"]) == 0
+    assert "fcd " in capsys.readouterr().out
+    assert json.loads(answer.read_text()) == evaluate(workdir)
+    alone = ["evaluate", f"--workdir={workdir}", "--held_out_split=none"]
+    assert main(alone) == 0
+    assert "fcd_floor" not in capsys.readouterr().out
+    assert main(["evaluate", f"--workdir={workdir}", "--config=digits"]) == 2
+    assert main(["evaluate", f"--images={tmp_path}", "--num_samples=30"]) == 2
+    absent = tmp_path / "absent" / "answer.json"
+    assert main(["evaluate", f"--workdir={workdir}", f"--output={absent}"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    assert main(["evaluate", f"--workdir={workdir}", "--config.seed=1"]) == 2
+    assert main(["evaluate"]) == 2
+    assert main(["evaluate", f"--workdir={workdir}", "--num_samples=2"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert "must be at least 20, got 2" in errors[-1]
+
+
+def test_pngs_are_compared_as_images_are(tmp_path, plain_features):
+    test = load_images("digits", "test")
+    for i, image in enumerate(test.images[:25]):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"{i:03d}.png")
+    np.testing.assert_array_equal(read_pngs(tmp_path, (8, 8, 1)), test.images[:25])
+    config = tiny_config()
+    quality = evaluate_folder(tmp_path, config)
+    train = load_images("digits", "train")
+    assert quality == measure_quality(test.images[:25], train, test, pixels_as_features())
+
+
+def test_a_folder_that_does_not_fit_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent is not a folder"):
+        read_pngs(tmp_path / "absent", (8, 8, 1))
+    with pytest.raises(ValueError, match=r"must hold 20 or more \.png files, it has 0"):
+        read_pngs(tmp_path, (8, 8, 1))
+    for i in range(20):
+        Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / f"{i}.png")
+    with pytest.raises(ValueError, match=r"0\.png must be an image of 8x8 .* it is 9x8"):
+        read_pngs(tmp_path, (8, 8, 1))
+    (tmp_path / "0.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"0\.png is not an image that can be read"):
+        read_pngs(tmp_path, (8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(np.full((8, 8), 40_000, np.uint16)),
+        Image.fromarray(np.zeros((8, 8, 4), np.uint8)),
+        Image.fromarray(np.zeros((8, 8, 2), np.uint8), "LA"),
+    ],
+    ids=["16 bits", "transparent", "transparent gray"],
+)
+def test_pixels_that_would_be_changed_are_refused(image, tmp_path):
+    for i in range(20):
+        image.save(tmp_path / f"{i}.PNG")
+    with pytest.raises(ValueError, match=r"0\.PNG must have 8 bits a channel and no transparent"):
+        read_pngs(tmp_path, (8, 8, 1))
+
+
+def test_opaque_pixels_are_taken(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    image[..., 3] = 255
+    for i in range(20):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    np.testing.assert_array_equal(read_pngs(tmp_path, (8, 8, 3))[5], image[..., :3])
+
+
+def test_missing_weights_and_labels_are_one_line(tmp_path):
+    dataset = load_images("digits", "test")
+    with pytest.raises(ValueError, match=r"does not exist; the usual file is"):
+        make_extractor(EvaluationConfig(20, str(tmp_path / "x.pth")), dataset)
+    unlabelled = dataclasses.replace(
+        dataset, num_classes=1, labels=0 * dataset.labels, class_names=()
+    )
+    with pytest.raises(ValueError, match="no labels"):
+        make_extractor(EvaluationConfig(20), unlabelled)

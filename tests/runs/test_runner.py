@@ -1,0 +1,203 @@
+"""Whole runs: the folder they leave, resuming, and what they refuse."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from fedjax_diffusion import (load_config, load_run, run)
+from fedjax_diffusion.runs import runner
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.runs.records import read_metrics
+from fedjax_diffusion.runs.evaluate import read_pngs
+from fedjax_diffusion.runs.runner import sample
+from tests.data.test_sources import (REAL_CIFAR10, needs_cifar10)
+from tests.tiny import tiny_config
+
+CONTRACT = {
+    "round",
+    "loss",
+    "num_bits",
+    "participants",
+    "status",
+    "compute_joules",
+    "transmit_joules",
+    "total_joules",
+    "baseline_joules",
+    "baseline_late",
+    "uplink_bytes",
+    "full_precision_bytes",
+    "quantization_error",
+    "quantization_error_bound",
+    "error_budget",
+    "predicted_error",
+    "relative_gap",
+    "wall_seconds",
+}
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tiny_config(), tmp_path_factory.mktemp("runs") / "whole")
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """A run that is killed after its third round (checkpoint at two) and started again."""
+    workdir = tmp_path_factory.mktemp("runs") / "resumed"
+
+    def stop_after_three(record):
+        if record["round"] == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(tiny_config(), workdir, on_record=stop_after_three)
+    assert len(read_metrics(workdir)) == 3
+    started_at = []
+    result = run(tiny_config(), workdir, on_start=lambda _, first: started_at.append(first))
+    assert started_at == [2]
+    return result
+
+
+def without_time(records):
+    return [{k: v for k, v in record.items() if k != "wall_seconds"} for record in records]
+
+
+def test_the_run_folder_is_complete(finished):
+    names = {path.name for path in finished.workdir.iterdir()}
+    assert names >= {"config.json", "environment.json", "metrics.jsonl", "summary.json"}
+    assert (finished.workdir / "samples" / "round_00004.png").stat().st_size > 100
+    assert (finished.workdir / "figures" / "training.png").stat().st_size > 1000
+    environment = json.loads((finished.workdir / "environment.json").read_text())
+    assert environment["compute"]["client_map"] == "map"
+    assert environment["jax"] == jax.__version__
+
+
+def test_every_line_of_the_metrics_keeps_the_contract(finished):
+    records = read_metrics(finished.workdir)
+    assert [record["round"] for record in records] == [0, 1, 2, 3]
+    for record in records:
+        assert set(record) >= CONTRACT
+        assert record["quantization_error"] <= record["quantization_error_bound"]
+        assert record["uplink_bytes"] < record["full_precision_bytes"]
+    assert records[0]["predicted_error"] is None  # in the first round no range is known
+    for record in records[1:]:
+        assert record["predicted_error"] <= record["error_budget"] * (1 + 1e-9)
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(finished, resumed):
+    assert without_time(resumed.records) == without_time(finished.records)
+    _, state_a = load_run(finished.workdir)
+    _, state_b = load_run(resumed.workdir)
+    jax.tree.map(np.testing.assert_array_equal, state_a, state_b)
+    pictures = [r.workdir / "samples" / "round_00004.png" for r in (finished, resumed)]
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
+def test_a_finished_run_is_a_no_op(finished):
+    before = {p: p.stat().st_mtime_ns for p in finished.workdir.rglob("*")}
+    again = run(tiny_config(), finished.workdir)
+    assert not again.is_new
+    assert again.records == finished.records
+    assert again.summary == finished.summary
+    assert {p: p.stat().st_mtime_ns for p in finished.workdir.rglob("*")} == before
+
+
+def test_a_folder_of_another_config_is_left_alone(finished):
+    before = (finished.workdir / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=r"another config \(seed: 0 there, 1 here\)"):
+        run(tiny_config(seed=1), finished.workdir)
+    assert (finished.workdir / "config.json").read_bytes() == before
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match="not empty"):
+        run(tiny_config(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"partition__num_clients": 2000}, "num_clients must be at most the 1497 examples"),
+        ({"partition__alpha": 0.0}, "alpha must be a finite number > 0"),
+        ({"allocator__time_budget_seconds": 1e-3}, "no client can take part in any round"),
+        ({"devices__min_bits": 17}, "min_bits = 17"),
+        ({"devices__min_bits": 9, "devices__max_bits": 4}, "no client can take part|min_bits"),
+        ({"allocator__method": "magic"}, "method = 'magic'"),
+        ({"allocator__method": "relaxed"}, "relaxed"),
+        ({"cohort_size": 4}, "cohort_size must be in 1..3"),
+        ({"num_rounds": 0}, "num_rounds must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"sampling__sampler": "euler"}, "sampling.sampler must be one of"),
+        ({"federated__mode": "weights"}, "mode must be one of"),
+        ({"local_work__local_epochs": 1.0}, "exactly one of local_steps"),
+        ({"compute__cpu_devices": "many"}, "compute.cpu_devices must be"),
+        ({"allocator__error_budget__relative": 0.1}, "error_budget: give one of"),
+        ({"checkpoint__keep": 0}, "checkpoint.keep must be at least 1"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(overrides, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tiny_config(**overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
+    workdir = shutil.copytree(finished.workdir, tmp_path / "copy")
+    (workdir / "summary.json").unlink()
+    path = workdir / "environment.json"
+    environment = json.loads(path.read_text())
+    assert environment["data"]["num_examples"] == 1497
+    environment["data"]["images_sha256"] = "0" * 64
+    path.write_text(json.dumps(environment))
+    for go_on in (lambda: run(tiny_config(), workdir), lambda: load_run(workdir)):
+        with pytest.raises(ValueError, match=r"trained on other data \(images_sha256: 000"):
+            go_on()
+    del environment["data"]  # of an earlier version
+    path.write_text(json.dumps(environment))
+    assert not load_run(workdir)[1].round < 4
+
+
+def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monkeypatch):
+    asked = []
+    load = runner.load_run
+    monkeypatch.setattr(runner, "load_run", lambda *a: asked.append(a[1]) or load(*a))
+    sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
+    sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
+    assert asked[0] == {"num_samples": 3}
+    assert asked[1] == {"num_samples": 3, "num_steps": None, "eta": 0.0, "sampler": "ancestral"}
+
+
+def test_images_are_saved_one_by_one_into_a_folder(finished, tmp_path):
+    folder = sample(finished.workdir, num_samples=21, num_steps=2, output=tmp_path / "images")
+    images = read_pngs(folder, (8, 8, 1))
+    assert len(images) == 21
+    experiment, state = load_run(finished.workdir, {"num_samples": 21})
+    drawn = experiment.draw_samples(seed_to_key(0), state.ema_params, 4)
+    np.testing.assert_array_equal(images, drawn)
+    with pytest.raises(ValueError, match=r"must be a \.png, or a folder that is new or empty"):
+        sample(finished.workdir, num_samples=21, output=folder)
+
+
+def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
+    path = sample(finished.workdir, num_samples=5, num_steps=2, output=tmp_path / "a.png")
+    other = sample(finished.workdir, num_samples=5, num_steps=2, seed=1, output=tmp_path / "b.png")
+    assert path.read_bytes() != other.read_bytes()
+    with pytest.raises(ValueError, match="not a run folder"):
+        sample(tmp_path)
+
+
+@needs_cifar10
+def test_the_cifar10_config_trains_on_real_images(tmp_path):
+    overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
+    result = run(load_config("cifar10:smoke", overrides), tmp_path / "run")
+    assert result.records[0]["loss"] < 1.5
+    assert len(result.records[0]["participants"]) == 10
