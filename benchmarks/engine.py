@@ -7,7 +7,7 @@ one per core, where that is the engine), and takes medians. Ratios hold within o
     python benchmarks/engine.py --torch_python=PATH --fedjax_python=PATH --flower_python=PATH
     python benchmarks/engine.py --cases=0.27M-8x8:8,1.06M-8x8:8 --output=/dev/null
 
-PATH is the Python of an environment that has the opponent:
+PATH is the Python of an environment that has the baseline:
 
     python -m venv torch_env && torch_env/bin/pip install torch numpy
     python -m venv flower_env && flower_env/bin/pip install "flwr[simulation]" torch numpy
@@ -43,7 +43,7 @@ PACKAGES = {
     "fedjax": ("fedjax", "jax", "numpy"),
     "flower": ("flwr", "ray", "torch", "numpy"),
 }
-"""Whose versions are written down, by opponent."""
+"""Whose versions are written down, by baseline."""
 
 
 class Case(NamedTuple):
@@ -143,7 +143,7 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
         options = (case.num_clients, case.num_steps, client_map, conv, devices)
         commands[f"{OURS}, {way}"] = ([module(sys.executable, "ours", *options)], total)
     if case.num_clients > 8:
-        return commands  # opponents take clients one after the other: more of them cost the same
+        return commands  # baselines take clients one after the other: more of them cost the same
     options = (case.num_clients, case.num_steps)
     if case.model in arguments.naive.split(","):
         command = module(sys.executable, "naive", case.num_clients, 1)
@@ -162,7 +162,7 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
 
 
 def count_parameters(name: str) -> int:
-    """Returns the size of our U-Net; an opponent's must be the same."""
+    """Returns the size of our U-Net; a baseline's must be the same."""
     import jax
 
     from benchmarks.engines.plain import make_ingredients
@@ -172,12 +172,12 @@ def count_parameters(name: str) -> int:
 
 
 def list_versions(arguments) -> dict[str, dict[str, str]]:
-    """Returns the versions of what each opponent needs, in its own environment."""
+    """Returns the versions of what each baseline needs, in its own environment."""
     versions = {}
-    for opponent, packages in PACKAGES.items():
-        if python := getattr(arguments, f"{opponent}_python"):
+    for baseline, packages in PACKAGES.items():
+        if python := getattr(arguments, f"{baseline}_python"):
             command = [python, "-m", "benchmarks.engines.versions", *packages]
-            versions[opponent] = json.loads(subprocess.check_output(command, cwd=ROOT, text=True))
+            versions[baseline] = json.loads(subprocess.check_output(command, cwd=ROOT, text=True))
     return versions
 
 
@@ -242,8 +242,8 @@ def main() -> None:
     naive = "0.27M-8x8,1.06M-16x16"
     parser.add_argument("--naive", default=naive, help="models whose naive vmap is measured, too")
     parser.add_argument("--turns", type=int, help="of every engine; else 5, of slow cases 3")
-    for opponent in PACKAGES:
-        parser.add_argument(f"--{opponent}_python")
+    for baseline in PACKAGES:
+        parser.add_argument(f"--{baseline}_python")
     parser.add_argument("--flower_case", default="0.27M-8x8:8", help="the one that Flower runs")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
@@ -260,7 +260,7 @@ def main() -> None:
     content = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": describe_machine(),
-        "opponents": versions,
+        "baselines": versions,
         "cases": results,
     }
     arguments.output.write_text(json.dumps(content, indent=2) + "\n")

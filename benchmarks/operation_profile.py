@@ -85,8 +85,8 @@ def profile(name: str, top: int) -> dict[str, Any]:
     from benchmarks.engines.plain import make_ingredients
     from fedjax_diffusion import seed_to_key
     from fedjax_diffusion.federated import (
-        Broadcast,
         ClientInputs,
+        SharedInputs,
         make_client_map,
         make_local_training,
     )
@@ -96,7 +96,7 @@ def profile(name: str, top: int) -> dict[str, Any]:
     clients = jnp.arange(NUM_CLIENTS, dtype=jnp.int32)
     ones = jnp.ones(NUM_CLIENTS, jnp.int32)
     cohort = ClientInputs(clients, clients, jnp.ones(NUM_CLIENTS), ones, NUM_STEPS[name] * ones)
-    broadcast = Broadcast(seed_to_key(0), jnp.int32(0), init(seed_to_key(0)), data)
+    broadcast = SharedInputs(seed_to_key(0), jnp.int32(0), init(seed_to_key(0)), data)
     program = jax.jit(lambda b, c: client_map(train, b, c)).lower(broadcast, cohort).compile()
     operations = read_operations(program.as_text() or "")
     jax.block_until_ready(program(broadcast, cohort))

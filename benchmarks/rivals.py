@@ -1,11 +1,11 @@
-"""Quality against bytes: the paper's quantizer, its rivals and its options on handwritten digits.
+"""Quality against bytes: the paper's quantizer, its options and other quantizers, on digits.
 
 Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with the same bits for everybody
-and every scheme, with several seeds, and prints the denoising loss on the 300 held-out digits, of
-the averaged model, beside the bytes uploaded. Same seed: same clients, batches and noise. Draws the
-picture of docs/quantization.md when given a folder.
+and every quantizer, with several seeds, and prints the denoising loss on the 300 held-out digits,
+of the averaged model, beside the bytes uploaded. Same seed: same clients, batches and noise. Draws
+the picture of docs/quantization.md when given a folder.
 
-    python benchmarks/rivals.py --figures=docs/images
+    python benchmarks/baselines.py --figures=docs/images
 """
 
 import argparse
@@ -36,17 +36,17 @@ from fedjax_diffusion.federated.traffic import make_count_traffic
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Batch
 
-SCHEMES: dict[
+QUANTIZERS: dict[
     str, tuple[dict[str, Any], tuple[int, ...]]
 ] = {  # name: options of `config.quantization`, bits
-    "float32": ({"scheme": "none"}, (32,)),
+    "float32": ({"quantizer": "none"}, (32,)),
     "stochastic": ({}, (1, 2, 4, 8)),
     "stochastic, per tensor": ({"per_tensor": True}, (2,)),
     "stochastic, error feedback": ({"error_feedback": True}, (1, 2)),
-    "nearest": ({"scheme": "nearest"}, (1, 2, 4)),
-    "nearest, error feedback": ({"scheme": "nearest", "error_feedback": True}, (1, 2)),
-    "rotated": ({"scheme": "rotated"}, (1, 2, 4)),
-    "qsgd": ({"scheme": "qsgd"}, (2, 4, 8)),
+    "nearest": ({"quantizer": "nearest"}, (1, 2, 4)),
+    "nearest, error feedback": ({"quantizer": "nearest", "error_feedback": True}, (1, 2)),
+    "rotated": ({"quantizer": "rotated"}, (1, 2, 4)),
+    "qsgd": ({"quantizer": "qsgd"}, (2, 4, 8)),
 }
 NUM_DRAWS = 20
 """Times and noises per held-out image; the same for every model."""
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, help="folder of the picture")
     arguments = parser.parse_args()
     results: dict[str, dict[str, dict]] = {}
-    for name, (options, bits) in SCHEMES.items():
+    for name, (options, bits) in QUANTIZERS.items():
         seeds = [train(options, bits, seed, arguments.rounds) for seed in range(arguments.seeds)]
         results[name] = {
             str(b): {key: [rows[b][key] for rows in seeds] for key in seeds[0][b]} for b in bits
@@ -161,11 +161,11 @@ def main() -> None:
         "machine": describe_machine(),
         "date": time.strftime("%Y-%m-%d"),
         "rounds": arguments.rounds,
-        "by_scheme_and_bits": results,
+        "by_quantizer_and_bits": results,
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     if arguments.figures:
-        draw(results, arguments.figures / "rivals.png")
+        draw(results, arguments.figures / "baselines.png")
 
 
 if __name__ == "__main__":

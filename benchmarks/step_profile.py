@@ -48,7 +48,12 @@ from fedjax_diffusion.experiment.compute import (  # noqa: E402
     make_mesh,
     start_backend,
 )
-from fedjax_diffusion.federated import Broadcast, ClientInputs, make_client_map, make_local_training  # noqa: E402
+from fedjax_diffusion.federated import (  # noqa: E402
+    ClientInputs,
+    SharedInputs,
+    make_client_map,
+    make_local_training,
+)
 from fedjax_diffusion.types import Batch  # noqa: E402
 
 WHOLE = "whole step"
@@ -138,7 +143,7 @@ def make_training(name: str, mesh, replaced=None, patch: Patch = contextlib.null
     weights = jnp.ones(num_clients)
     cohort = ClientInputs(clients, clients, weights, jnp.full(num_clients, 8), steps)
     key = seed_to_key(0)
-    broadcast = Broadcast(key, jnp.int32(0), init(key), data)
+    broadcast = SharedInputs(key, jnp.int32(0), init(key), data)
     with patch():
         turn = jax.jit(lambda b, c: client_map(train, b, c)).lower(broadcast, cohort).compile()
     return lambda: turn(broadcast, cohort)

@@ -1,4 +1,4 @@
-"""What quantizers lose on real uploads: bits per tensor against uniform bits, and the rivals.
+"""What quantizers lose on real uploads: bits per tensor against uniform bits, and the baselines.
 
 Trains the digits default for a few rounds at full precision, takes one client's upload (its update
 under Adam, the same under plain SGD, and its model), and prints the squared error at equal bytes.
@@ -30,7 +30,7 @@ from fedjax_diffusion import (
 from fedjax_diffusion.data import draw_batch
 from fedjax_diffusion.experiment.compute import describe_machine
 from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
-from fedjax_diffusion.federated import Broadcast, ClientInputs, make_local_training
+from fedjax_diffusion.federated import ClientInputs, SharedInputs, make_local_training
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
     blocks_squared_norm,
@@ -59,7 +59,7 @@ def make_uploads(num_rounds: int) -> dict:
 
         @jax.jit
         def run(params, round, client):
-            broadcast = Broadcast(seed_to_key(0), round, params, data)
+            broadcast = SharedInputs(seed_to_key(0), round, params, data)
             steps = jnp.int32(LOCAL_STEPS)
             inputs = ClientInputs(client, client, jnp.float32(1), jnp.int32(32), steps)
             return train(broadcast, inputs)[0]

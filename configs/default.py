@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     )
     config.partition = ConfigDict(
         {  # PartitionConfig
-            "scheme": "dirichlet",  # iid | dirichlet | shards | quantity_skew
+            "name": "dirichlet",  # iid | dirichlet | shards | quantity_skew
             "num_clients": 8,
             "alpha": 0.5,  # of dirichlet and quantity_skew, > 0: small is skewed
             "shards_per_client": 2,  # of shards
@@ -97,7 +97,7 @@ def get_config() -> ConfigDict:
     )
     config.quantization = ConfigDict(
         {  # QuantizationConfig
-            "scheme": "stochastic",  # stochastic (the paper) | nearest | qsgd | rotated | none
+            "name": "stochastic",  # stochastic (the paper) | nearest | qsgd | rotated | none
             "per_tensor": False,  # a client's bits are an average that its tensors share out
             "error_feedback": False,  # send next time what was lost; K x model size of memory
             "entropy_coding": False,  # compress the codes without loss; the extra `entropy`
@@ -142,7 +142,7 @@ def get_config() -> ConfigDict:
                 }
             ),
             "on_infeasible": "drop",  # drop (go on with the others) | stop
-            "opponents": (  # compared with in every round, on the same channel
+            "baselines": (  # compared with in every round, on the same channel
                 "full_precision",
                 "full_precision:max_frequency",
                 "fixed_bits:8",
@@ -206,14 +206,14 @@ def get_config() -> ConfigDict:
     )
     config.compare = ConfigDict(
         {  # CompareConfig: what `fedjax-diffusion compare` plays; `run` does not read it
-            "schemes": (  # NAME: what it changes in this config
+            "variants": (  # NAME: what it changes in this config
                 "full_precision: allocator.method=full_precision",
                 "fixed_bits_8: allocator.method=fixed_bits:8",
                 "on_demand: allocator.method=on_demand",
             ),
-            "num_seeds": 5,  # runs of each scheme, with the same clients, channels and batches
+            "num_seeds": 5,  # runs of each variant, with the same clients, channels and batches
             "tolerance_percent": 2.0,  # of the reference's distance: within it, quality is kept
-            "reference": optional(str),  # the scheme that others are held against; None: the first
+            "reference": optional(str),  # the variant that others are held against; None: the first
         }
     )
     config.checkpoint = ConfigDict(

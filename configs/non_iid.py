@@ -30,7 +30,7 @@ def get_config():
     config.sampling.every_rounds = config.checkpoint.every_rounds = 10
     config.evaluation.num_samples = 2000
     config.compare.update(num_seeds=3)
-    config.compare.schemes = (
+    config.compare.variants = (
         "epochs_5_clients_10: partition.num_clients=10",
         "epochs_1: local_work.local_epochs=1.0",
         "epochs_10: local_work.local_epochs=10.0",

@@ -3,7 +3,7 @@
 Compare:  fedjax-diffusion compare --config=configs/paper.py --config.data.data_dir=TFDS_FOLDER
           (FID: --config.evaluation.inception_weights=pt_inception-2015-12-05-6726825d.pth)
 Run:      fedjax-diffusion run --config=configs/paper.py --config.data.data_dir=TFDS_FOLDER
-          (the on-demand scheme alone)
+          (the on-demand method alone)
 Needs:    CIFAR-10 prepared for TFDS, FID's Inception weights (without them distances are fcd), and
           a GPU or TPU. Never trained to its end yet.
 
@@ -14,7 +14,7 @@ from fedjax_diffusion import load_config
 
 
 def get_config():
-    """Returns the on-demand scheme of the paper and what it is compared with."""
+    """Returns the on-demand method of the paper and what it is compared with."""
     config = load_config("configs/radio.py")
     config.round_schedule = "cosine"
     config.federated.mode = "model"

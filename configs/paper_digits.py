@@ -2,12 +2,12 @@
 
 Compare:  fedjax-diffusion compare --config=configs/paper_digits.py
 Run:      fedjax-diffusion run --config=configs/paper_digits.py
-          (the on-demand scheme alone)
+          (the on-demand method alone)
 Takes:    four minutes a run on one core (AMD EPYC, 2026-11-26), 56 runs in all; seeds can be shared
           out, see docs/evaluation.md
 
 Four devices 200 to 500 m from the base station train a class-conditional model. The paper's three
-schemes send weights: full precision, 8 bits for all, and on demand, within the error of 7 or of 8
+variants send weights: full precision, 8 bits for all, and on demand, within the error of 7 or of 8
 bits for all. Beyond it, on demand sends updates at about 2 bits, their codes compressed without
 loss, and with what was lost sent along next time; "reinvested" spends some of what that saves on a
 tenth more rounds. 32 bits do not always arrive before the deadline; "full_precision_on_time" has
@@ -22,7 +22,7 @@ from fedjax_diffusion import load_config
 
 
 def get_config():
-    """Returns the on-demand scheme of the paper and what it is compared with."""
+    """Returns the on-demand method of the paper and what it is compared with."""
     config = load_config("configs/default.py")
     config.partition.num_clients = 4
     config.model.num_classes = 10
@@ -36,7 +36,7 @@ def get_config():
         "federated.mode=update, devices.min_bits=1, allocator.error_budget.as_fixed_bits=2, "
         "quantization.entropy_coding=true, quantization.error_feedback=true"
     )
-    config.compare.schemes = (
+    config.compare.variants = (
         "full_precision: allocator.method=full_precision",
         "fixed_bits_8: allocator.method=fixed_bits:8",
         "on_demand: allocator.method=on_demand",

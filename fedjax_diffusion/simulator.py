@@ -13,13 +13,14 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.federated import (
-    Broadcast,
     ClientInputs,
     ClientReport,
     LocalWork,
     RoundOutcome,
-    empty_memory,
+    SharedInputs,
+    empty_client_memory,
     make_client_map,
     make_local_training,
     make_round,
@@ -29,11 +30,11 @@ from fedjax_diffusion.federated.aggregation import select
 from fedjax_diffusion.federated.round import RoundFn
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, place_key, stream_key
-from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
+from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
 NOT_MEASURED = -1.0
-"""``level_error`` and ``update_energy`` before there was anything to measure."""
+"""``bit_width_error`` and ``update_squared_norm`` before there was anything to measure."""
 
 
 @flax.struct.dataclass
@@ -45,11 +46,12 @@ class SimulationState:
       params: the global model, float32.
       opt_state: the server optimizer's state.
       ema_params: exponential moving average of ``params`` over rounds; samples come from it.
-      level_error: float32 [K, 17], bound on the squared error of each client's last upload at each
-        of ``LEVELS``, in squared parameter units; ``NOT_MEASURED`` for a client that has not
-        uploaded yet.
-      update_energy: float32 [], squared norm of the last mean update; ``NOT_MEASURED`` at first.
-      client_state: what clients keep of their last uploads, float32 [K, R, 128], under error
+      bit_width_error: float32 [K, 17], bound on the squared error of each client's last upload at
+        each of ``BIT_WIDTHS``, in squared parameter units; ``NOT_MEASURED`` for a client that has
+        not uploaded yet.
+      update_squared_norm: float32 [], squared norm of the last mean update; ``NOT_MEASURED`` at
+        first.
+      client_memory: what clients keep of their last uploads, float32 [K, R, 128], under error
         feedback; () for stateless clients.
     """
 
@@ -57,14 +59,14 @@ class SimulationState:
     params: Params
     opt_state: PyTree
     ema_params: Params
-    level_error: Array
-    update_energy: Array
-    client_state: PyTree = ()
+    bit_width_error: Array
+    update_squared_norm: Array
+    client_memory: PyTree = ()
 
     @property
-    def range_energy(self) -> Array:
-        """The bound at one bit [K]; V_k of the paper's scheme."""
-        return self.level_error[:, 0]
+    def range_variance(self) -> Array:
+        """The bound at one bit [K]; V_k of the paper's quantizer."""
+        return self.bit_width_error[:, 0]
 
 
 @flax.struct.dataclass
@@ -77,14 +79,14 @@ class RoundInfo:
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``.
       quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, Theorem 1 with the ranges that
         were really sent; ``sum_k a_k bound_k`` of errors that do not have mean zero.
-      update_energy: float32 [], squared norm of the mean update.
+      update_squared_norm: float32 [], squared norm of the mean update.
     """
 
     loss: Array
     clients: ClientReport
     quantization_error: Array
     quantization_error_bound: Array
-    update_energy: Array
+    update_squared_norm: Array
 
 
 class HasNumBits(Protocol):
@@ -92,7 +94,7 @@ class HasNumBits(Protocol):
 
     @property
     def num_bits(self) -> Any:
-        """Bits of each client, int [M]: 1..16 or 32, or 0 for a client that takes no part."""
+        """Bits of each client, int [M]: 1..16 or 32; 0 for a client that does not participate."""
 
 
 class Simulator(NamedTuple):
@@ -147,7 +149,7 @@ def make_simulator(
       proximal_weight: mu >= 0 of FedProx.
       round_schedule: of the round, multiplies the clients' learning rate; None: 1.
       ema_decay: in [0, 1), per round; 0 keeps no average (``ema_params == params``).
-      quantization: scheme and options; None: the paper's scheme without any.
+      quantization: quantizer and options; None: the paper's quantizer without any.
       donate_state: let ``step`` write the next state over the one it is given, which is then gone.
 
     Raises:
@@ -187,9 +189,9 @@ def _make_init(
             params=params,
             opt_state=server_optimizer.init(params),
             ema_params=params,
-            level_error=jnp.full((num_clients, len(LEVELS)), NOT_MEASURED, jnp.float32),
-            update_energy=jnp.float32(NOT_MEASURED),
-            client_state=empty_memory(quantization, params, num_clients),
+            bit_width_error=jnp.full((num_clients, len(BIT_WIDTHS)), NOT_MEASURED, jnp.float32),
+            update_squared_norm=jnp.float32(NOT_MEASURED),
+            client_memory=empty_client_memory(quantization, params, num_clients),
         )
 
     # One program instead of one per operation; the arrays of a state share no memory.
@@ -215,9 +217,9 @@ def _make_step(
     mesh: Mesh | None,
 ) -> Callable[..., tuple[SimulationState, RoundInfo]]:
     def pure_step(key: Key, state: SimulationState, cohort: ClientInputs, data: Any):
-        chex.assert_rank([cohort.client, cohort.num_bits, state.level_error], [1, 1, 2])
-        broadcast = Broadcast(key, state.round, state.params, data)
-        memory = jax.tree.map(lambda x: x[cohort.client], state.client_state)
+        chex.assert_rank([cohort.client, cohort.num_bits, state.bit_width_error], [1, 1, 2])
+        broadcast = SharedInputs(key, state.round, state.params, data)
+        memory = jax.tree.map(lambda x: x[cohort.client], state.client_memory)
         cohort = dataclasses.replace(cohort, memory=memory)
         outcome = round_fn(broadcast, cohort, state.opt_state)
         return advance(state, cohort.client, outcome)
@@ -263,26 +265,26 @@ def _advance(
     clients = outcome.clients
     is_any = clients.is_included.any()
     is_measured = clients.is_included[:, None]
-    level_error = jnp.where(is_measured, clients.level_error, state.level_error[cohort])
+    bit_width_error = jnp.where(is_measured, clients.bit_width_error, state.bit_width_error[cohort])
     next_state = dataclasses.replace(
         state,
         round=state.round + 1,
         params=outcome.params,
         opt_state=outcome.opt_state,
         ema_params=optax.incremental_update(outcome.params, state.ema_params, 1 - ema_decay),
-        level_error=state.level_error.at[cohort].set(level_error),
-        update_energy=select(is_any, outcome.update_energy, state.update_energy),
-        client_state=jax.tree.map(
-            lambda x, new: x.at[cohort].set(new), state.client_state, outcome.memory
+        bit_width_error=state.bit_width_error.at[cohort].set(bit_width_error),
+        update_squared_norm=select(is_any, outcome.update_squared_norm, state.update_squared_norm),
+        client_memory=jax.tree.map(
+            lambda x, new: x.at[cohort].set(new), state.client_memory, outcome.memory
         ),
     )
-    error_weight = quantization.error_weight(clients.weight)
+    aggregation_factor = quantization.aggregation_factor(clients.weight)
     info = RoundInfo(
         loss=jnp.where(is_any, _weighted_sum(clients.weight, clients.loss), jnp.nan),
         clients=clients,
         quantization_error=outcome.quantization_error,
-        quantization_error_bound=_weighted_sum(error_weight, clients.error_bound),
-        update_energy=outcome.update_energy,
+        quantization_error_bound=_weighted_sum(aggregation_factor, clients.error_bound),
+        update_squared_norm=outcome.update_squared_norm,
     )
     return next_state, info
 

@@ -7,7 +7,7 @@ S       runs of a sweep
 K       clients (edge devices) of the federation
 M       cohort: the clients picked for one round, ``M <= K``
 N       examples; ``N_max`` is the largest number that one client has
-B       batch, one local step of one client. In ``resources``: levels, see there
+B       batch, one local step of one client. In ``resources``: bit widths, see there
 H W C   height, width, channels of an image
 T       diffusion steps. In ``resources``: the round's deadline, a scalar
 L       tensors (leaves) of a model

@@ -10,10 +10,10 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.quantization import LEVELS
 from fedjax_diffusion.simulator import make_simulator
 from tests.federated.problems import (
     BATCH_SIZE,
@@ -51,7 +51,7 @@ def data_on(num_devices):
 
 
 def test_eight_devices_gather_reports_and_nothing_else():
-    """A report is one number per level and client; images, indices and models are larger."""
+    """A report is one number per bit width and client; images, indices and models are larger."""
     simulator, data = simulator_of(8), data_on(8)
 
     @jax.jit
@@ -66,7 +66,7 @@ def test_eight_devices_gather_reports_and_nothing_else():
         for kind, sizes in GATHERED.findall(text)
     ]
     assert gathered, "the reports are gathered"
-    assert max(gathered) <= 8 * len(LEVELS) * 4
+    assert max(gathered) <= 8 * len(BIT_WIDTHS) * 4
     assert "all-reduce" in text, "the weighted sums meet"
     assert [move for move in OTHER_MOVES if re.search(rf" {move}\S*\(", text)] == []
 

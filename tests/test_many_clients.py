@@ -13,7 +13,7 @@ from tests.tiny import tiny_config
 NUM_CLIENTS = 10_000
 OPTIONS = {
     "data__name": "many",
-    "partition__scheme": "iid",
+    "partition__name": "iid",
     "partition__num_clients": NUM_CLIENTS,
     "cohort_size": 100,
     "num_rounds": 2,

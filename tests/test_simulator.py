@@ -13,10 +13,10 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.quantization import LEVELS
 from fedjax_diffusion.simulator import NOT_MEASURED, make_simulator
 from tests.federated.problems import (
     BATCH_SIZE,
@@ -128,8 +128,8 @@ def is_equal(a, b):
 def test_a_fresh_state_has_measured_nothing():
     state = trajectory(1).states[0]
     assert int(state.round) == 0
-    assert np.asarray(state.range_energy).tolist() == [NOT_MEASURED] * NUM_CLIENTS
-    assert float(state.update_energy) == NOT_MEASURED
+    assert np.asarray(state.range_variance).tolist() == [NOT_MEASURED] * NUM_CLIENTS
+    assert float(state.update_squared_norm) == NOT_MEASURED
     assert_equal(state.ema_params, state.params)
     assert_equal(simulator_of(1).init(KEY, data_on(1)), state)
     assert not is_equal(simulator_of(1).init(seed_to_key(1), data_on(1)).params, state.params)
@@ -200,14 +200,14 @@ def test_the_ema_follows_its_formula():
 
 def test_only_who_uploads_is_measured():
     states, infos, *_ = trajectory(1)
-    expected = np.full((NUM_CLIENTS, len(LEVELS)), NOT_MEASURED, np.float32)
+    expected = np.full((NUM_CLIENTS, len(BIT_WIDTHS)), NOT_MEASURED, np.float32)
     for (cohort, num_bits), state, info in zip(ROUNDS, states[1:], infos, strict=True):
         for m, client in enumerate(cohort):
             if num_bits[m] > 0:
-                expected[client] = info.clients.level_error[m]
-        np.testing.assert_array_equal(state.level_error, expected)
-        np.testing.assert_array_equal(state.range_energy, expected[:, 0])
-        assert float(state.update_energy) == float(info.update_energy) > 0
+                expected[client] = info.clients.bit_width_error[m]
+        np.testing.assert_array_equal(state.bit_width_error, expected)
+        np.testing.assert_array_equal(state.range_variance, expected[:, 0])
+        assert float(state.update_squared_norm) == float(info.update_squared_norm) > 0
     assert (expected[:, :-1] > 0).all(), "everybody has uploaded by now"
 
 
@@ -226,7 +226,7 @@ def test_a_round_measures_what_it_says():
         np.testing.assert_allclose(info.quantization_error_bound, bound, rtol=1e-5)
         steps = jax.tree.map(lambda a, b: np.sum(np.square(a - b)), after.params, before.params)
         energy = jax.tree.reduce(operator.add, steps)
-        np.testing.assert_allclose(info.update_energy, energy, rtol=1e-3)
+        np.testing.assert_allclose(info.update_squared_norm, energy, rtol=1e-3)
 
 
 @pytest.mark.parametrize("why", ["no bits", "all diverge"])
@@ -240,7 +240,7 @@ def test_when_nobody_takes_part_the_state_stays(why):
     after, info = play(simulator_of(1), state, ([0, 1, 2], num_bits))
     assert np.isnan(info.loss)
     assert not np.asarray(info.clients.is_included).any()
-    assert float(info.update_energy) == float(info.quantization_error) == 0
+    assert float(info.update_squared_norm) == float(info.quantization_error) == 0
     assert float(info.quantization_error_bound) == 0
     assert_equal(after.replace(round=state.round, ema_params=state.ema_params), state)
     assert int(after.round) == int(state.round) + 1

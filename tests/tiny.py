@@ -11,7 +11,7 @@ OVERRIDES = {
     "local_work.batch_size": 4,
     "local_work.local_steps": 2,
     "workload.cycles_per_example": 1e8,
-    "allocator.opponents": ("full_precision", "fixed_bits:8:max_frequency"),
+    "allocator.baselines": ("full_precision", "fixed_bits:8:max_frequency"),
     "sampling.every_rounds": 4,
     "sampling.num_samples": 4,
     "sampling.num_steps": 2,

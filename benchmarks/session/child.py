@@ -116,7 +116,7 @@ def run_child(
 
 
 def _end_group(process: subprocess.Popen, grace: float) -> None:
-    """Ends the process, if it still runs, and whoever it left in its group."""
+    """Ends the process, if it still runs, and all that it left in its group."""
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -117,7 +117,7 @@ def read_summary(workdir: Path) -> Values:
     """Returns the end of a finished run, and how it used the machine."""
     summary = json.loads((workdir / "summary.json").read_text())
     environment = json.loads((workdir / "environment.json").read_text())
-    own = next(row for row in summary["schemes"] if row["scheme"] == "this_run")
+    own = next(row for row in summary["methods"] if row["method"] == "this_run")
     return {
         "loss": summary["loss"],
         "total_joules": own["total_joules"],

@@ -9,13 +9,12 @@ from fedjax_diffusion.allocation.io.json_files import (
     write_allocation,
 )
 from fedjax_diffusion.allocation.io.table import allocation_table
-from fedjax_diffusion.allocation.problem import LEVELS, AllocationProblem, uplink_bits
+from fedjax_diffusion.allocation.problem import AllocationProblem, uplink_bits
 from fedjax_diffusion.allocation.refinement import refine
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.allocation.verification.verification import Verification, verify
 
 __all__ = [
-    "LEVELS",
     "METHODS",
     "Allocation",
     "AllocationProblem",

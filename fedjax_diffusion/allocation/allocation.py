@@ -28,10 +28,10 @@ class Choice(NamedTuple):
     """What a method decides; everything else follows from it.
 
     Attributes:
-      num_bits: [K], the level chosen, also where the client turns out infeasible; int32, float64 if
-        real.
-      payload: float64 [K], bits to send at that level.
-      error: float64 [K], the client's term of the squared error at that level.
+      num_bits: [K], the bit width chosen, also where the client turns out infeasible; int32,
+        float64 if real.
+      payload: float64 [K], bits to send at that bit width.
+      error: float64 [K], the client's term of the squared error at that bit width.
       status: int32 [K].
       smallest_error: float64 [], the least total error that the method could reach.
       multiplier: float64 [], lambda >= 0.
@@ -61,8 +61,8 @@ ChooseFn = Callable[..., Choice]
 class Allocation:
     """Who sends how many bits, when, at which power, and how good that provably is.
 
-    A client whose status is not OPTIMAL takes no part: zeros in every field but ``status`` and
-    ``requested_bits``.
+    A client whose status is not OPTIMAL does not participate: zeros in every field but ``status``
+    and ``requested_bits``.
 
     Attributes:
       num_bits: int32 [K] (float64 from the method "relaxed"), 1..16, 32, or 0.
@@ -74,13 +74,14 @@ class Allocation:
       compute_joules: float64 [K].
       transmit_joules: float64 [K].
       status: int32 [K], a ``Status``.
-      requested_bits: like ``num_bits``, the level asked for, also of infeasible clients.
-      error: float64 [], the squared error that the taking part add up to. Where the budget cannot
-        be met: the least that can be reached.
+      requested_bits: like ``num_bits``, the bit width asked for, also of infeasible clients.
+      error: float64 [], the squared error that the participating clients add up to. Where the
+        budget cannot be met: the least that can be reached.
       dual_bound_joules: float64 [], no bits and splits within the limits cost less. Methods that
         fix the bits ("demand", "fixed_bits", "full_precision", "largest") bound the energy of those
         bits.
-      relative_gap: float64 [] in [0, 1], (energy - dual bound) / energy; 0 where nobody takes part.
+      relative_gap: float64 [] in [0, 1], (energy - dual bound) / energy; 0 where nobody
+        participates.
       multiplier: float64 [], lambda, joules per unit of squared error.
       bandwidth_price: float64 [], mu, joules per hertz; with lambda it certifies the dual bound. 0
         where no band is shared.

@@ -15,12 +15,13 @@ from fedjax_diffusion.allocation.methods.fixed_joint import (
 from fedjax_diffusion.allocation.methods.on_demand import on_demand
 from fedjax_diffusion.allocation.methods.on_demand_joint import on_demand_jointly
 from fedjax_diffusion.allocation.methods.relaxed import relaxed
-from fedjax_diffusion.allocation.problem import FULL_PRECISION_BITS, LEVELS, AllocationProblem
+from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.time_split import (
     SplitFn,
     max_frequency_split,
     optimal_split,
 )
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 
 MAX_FREQUENCY = "max_frequency"
 JOINT_BANDWIDTH = "joint_bandwidth"
@@ -130,7 +131,7 @@ def parse_method(method: str) -> tuple[ChooseFn, tuple[int, ...], SplitFn]:
     suffix = rest.pop() if rest[-1:] in ([MAX_FREQUENCY], [JOINT_BANDWIDTH]) else ""
     if name not in METHODS or len(rest) != int(METHODS[name].takes_bits):
         raise ValueError(f"method = {method!r}: {expected}")
-    if any(bits not in map(str, LEVELS) for bits in rest):
+    if any(bits not in map(str, BIT_WIDTHS) for bits in rest):
         raise ValueError(f"method = {method!r}: {expected}; B is 1..16 or 32")
     entry = METHODS[name]
     arguments = (*entry.arguments, *map(int, rest))

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike
 
 from fedjax_diffusion.allocation.band.requirements import least_bandwidth_hz, shared_time_budget
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import AllocationProblem, level_index, level_payload
+from fedjax_diffusion.allocation.problem import AllocationProblem, bit_width_payload
 from fedjax_diffusion.allocation.search.time_split import min_time_budget
 from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.bits import bit_width_index
 from fedjax_diffusion.types import Array
 
 _MAX_NAMED = 8
@@ -55,8 +56,8 @@ def explain(
     if inexact.size:
         lines.append(
             f"error: {_name(inexact)} cannot meet error_budget = {float(problem.error_budget):g} "
-            "even at the largest level that each can deliver; the smallest error_budget that works "
-            f"is {_round_up(float(np.asarray(error)))}"
+            "even at the largest bit width that each can deliver; the smallest error_budget that "
+            f"works is {_round_up(float(np.asarray(error)))}"
         )
     if crowded.size:
         lines.append(_explain_bandwidth(problem, requested_bits, crowded))
@@ -97,7 +98,9 @@ def _explain_bandwidth(
 
 @float64_on_cpu
 def _min_seconds(problem: AllocationProblem, num_bits: ArrayLike) -> Array:
-    return min_time_budget(problem, level_payload(problem, level_index(jnp.asarray(num_bits))))
+    return min_time_budget(
+        problem, bit_width_payload(problem, bit_width_index(jnp.asarray(num_bits)))
+    )
 
 
 def _name(clients: np.ndarray) -> str:

@@ -9,16 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
+from fedjax_diffusion.bits import BIT_WIDTHS, UNIFORM_ERROR_CURVE, bit_width_index
 from fedjax_diffusion.edge import costs
 from fedjax_diffusion.types import Array
-
-FULL_PRECISION_BITS = 32
-LEVELS = (*range(1, 17), FULL_PRECISION_BITS)
-"""The B = 17 bit widths that can be sent: 1..16 quantized, 32 as it is.
-
-A level's *index* is its place here.
-"""
-_LEVEL_VARIANCE = (*(1.0 / (2**b - 1) ** 2 for b in LEVELS[:-1]), 0.0)
 
 PER_CLIENT = (
     "compute_cycles",
@@ -31,14 +24,14 @@ PER_CLIENT = (
     "max_bits",
     "error_weight",
 )
-"""The fields of a problem that may differ between clients, the tables per level aside."""
+"""The fields of a problem that may differ between clients, the tables per bit width aside."""
 _SCALARS = (
     "noise_density_watts_per_hz",
     "num_parameters",
     "error_budget",
     "time_budget_seconds",
 )
-_MAY_BE_ZERO = ("error_weight", "overhead_bits", "level_error")
+_MAY_BE_ZERO = ("error_weight", "overhead_bits", "bit_width_error")
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -64,17 +57,18 @@ class AllocationProblem:
       max_power_watts: [K] > 0, P.
       noise_density_watts_per_hz: [] > 0, N0.
       num_parameters: [] whole number >= 1, d.
-      overhead_bits: [] or [B] >= 0, bits of one upload beyond its codes, at every level or per
-        level.
-      min_bits: [K] in LEVELS, what the client demands.
-      max_bits: [K] in LEVELS, the most that it can handle. Below ``min_bits`` the client is
+      overhead_bits: [] or [B] >= 0, bits of one upload beyond its codes, at every bit width or per
+        bit width.
+      min_bits: [K] in BIT_WIDTHS, what the client demands.
+      max_bits: [K] in BIT_WIDTHS, the most that it can handle. Below ``min_bits`` the client is
         infeasible, not an error.
       error_weight: [K] >= 0, c, its aggregation weight squared times the scale of its squared
         quantization error.
       error_budget: [] >= 0, eps; infinity (or None) for no budget.
       time_budget_seconds: [] > 0, T.
-      level_payload_bits: [K, B] > 0 or None; replaces the payload ``8 ceil(d b / 8) + overhead``.
-      level_error: [K, B] >= 0 or None; replaces the client's term of the error, ``c_k / (2^b -
+      bit_width_payload_bits: [K, B] > 0 or None; replaces the payload ``8 ceil(d b / 8) +
+        overhead``.
+      bit_width_error: [K, B] >= 0 or None; replaces the client's term of the error, ``c_k / (2^b -
         1)^2``, so it holds the aggregation weight squared already.
 
     Raises:
@@ -97,8 +91,8 @@ class AllocationProblem:
     error_weight: Any
     error_budget: Any
     time_budget_seconds: Any
-    level_payload_bits: Any = None
-    level_error: Any = None
+    bit_width_payload_bits: Any = None
+    bit_width_error: Any = None
 
     def __post_init__(self):
         for name, value in _validate(vars(self)).items():
@@ -127,25 +121,20 @@ class AllocationProblem:
         return problem
 
 
-def level_payload(problem: AllocationProblem, index: Array) -> Array:
-    """Returns each client's payload in bits, float64 [K], at ``LEVELS[index]``, int [K]."""
-    if problem.level_payload_bits is not None:
-        return _take_level(problem.level_payload_bits, index)
-    num_bits = jnp.array(LEVELS, jnp.float64)
+def bit_width_payload(problem: AllocationProblem, index: Array) -> Array:
+    """Returns each client's payload in bits, float64 [K], at ``BIT_WIDTHS[index]``, int [K]."""
+    if problem.bit_width_payload_bits is not None:
+        return _take_bit_width(problem.bit_width_payload_bits, index)
+    num_bits = jnp.array(BIT_WIDTHS, jnp.float64)
     overhead_bits = jnp.broadcast_to(problem.overhead_bits, num_bits.shape)
     return costs.payload_bits(problem.num_parameters, num_bits, overhead_bits)[index]
 
 
-def level_error(problem: AllocationProblem, index: Array) -> Array:
-    """Returns each client's term of the squared error, float64 [K], at ``LEVELS[index]``."""
-    if problem.level_error is not None:
-        return _take_level(problem.level_error, index)
-    return problem.error_weight * jnp.array(_LEVEL_VARIANCE, jnp.float64)[index]
-
-
-def level_index(num_bits: Array) -> Array:
-    """Returns the index in ``LEVELS``, int32, of bit widths 1..16 or 32."""
-    return jnp.minimum(num_bits, len(LEVELS)).astype(jnp.int32) - 1
+def bit_width_error(problem: AllocationProblem, index: Array) -> Array:
+    """Returns each client's term of the squared error, float64 [K], at ``BIT_WIDTHS[index]``."""
+    if problem.bit_width_error is not None:
+        return _take_bit_width(problem.bit_width_error, index)
+    return problem.error_weight * jnp.array(UNIFORM_ERROR_CURVE[:, 0], jnp.float64)[index]
 
 
 @float64_on_cpu
@@ -157,11 +146,11 @@ def uplink_bits(problem: AllocationProblem, num_bits: Array | np.ndarray) -> Arr
       num_bits: int32 [K], 0, 1..16 or 32: the ``num_bits`` of an allocation, or its
         ``requested_bits``.
     """
-    payload = level_payload(problem, level_index(jnp.maximum(num_bits, 1)))
+    payload = bit_width_payload(problem, bit_width_index(jnp.maximum(num_bits, 1)))
     return jnp.where(num_bits > 0, payload, 0.0)
 
 
-def _take_level(table: Array, index: Array) -> Array:
+def _take_bit_width(table: Array, index: Array) -> Array:
     return jnp.take_along_axis(table, index[:, None], axis=1)[:, 0]
 
 
@@ -172,9 +161,11 @@ def _validate(fields: dict[str, Any]) -> dict[str, Any]:
     for name in PER_CLIENT:
         arrays[name] = np.broadcast_to(arrays[name], (num_clients,)).copy()
     _check_shape(arrays, _SCALARS, [()])
-    _check_shape(arrays, ("overhead_bits",), [(), (len(LEVELS),)])
-    tables = [name for name in ("level_payload_bits", "level_error") if arrays[name] is not None]
-    _check_shape(arrays, tables, [(num_clients, len(LEVELS))])
+    _check_shape(arrays, ("overhead_bits",), [(), (len(BIT_WIDTHS),)])
+    tables = [
+        name for name in ("bit_width_payload_bits", "bit_width_error") if arrays[name] is not None
+    ]
+    _check_shape(arrays, tables, [(num_clients, len(BIT_WIDTHS))])
     for name, array in arrays.items():
         if array is not None:
             _check_range(name, array)
@@ -183,7 +174,7 @@ def _validate(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _to_array(name: str, value: ArrayLike | None) -> np.ndarray | None:
     if value is None:
-        return None if name in ("level_payload_bits", "level_error") else _no_value(name)
+        return None if name in ("bit_width_payload_bits", "bit_width_error") else _no_value(name)
     try:
         return np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -199,7 +190,7 @@ def _no_value(name: str) -> np.ndarray:
 def _count_clients(arrays: dict[str, Any]) -> int:
     """Returns the one length that the fields per client share."""
     longest, num_clients = "", 1
-    for name in (*PER_CLIENT, "level_payload_bits", "level_error"):
+    for name in (*PER_CLIENT, "bit_width_payload_bits", "bit_width_error"):
         array = arrays[name]
         if array is None or array.ndim == 0:
             continue
@@ -237,7 +228,7 @@ def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
     (array([ True, False]), '1..16 or 32')
     """
     if name in ("min_bits", "max_bits"):
-        return np.isin(values, LEVELS), "1..16 or 32"
+        return np.isin(values, BIT_WIDTHS), "1..16 or 32"
     if name == "num_parameters":
         is_whole = (values >= 1) & (values == np.floor(values)) & np.isfinite(values)
         return is_whole, "a whole number >= 1"

@@ -29,12 +29,11 @@ from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Allocation, Choi
 from fedjax_diffusion.allocation.allocator import allocate
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
 from fedjax_diffusion.allocation.problem import (
-    LEVELS,
     AllocationProblem,
-    level_error,
-    level_payload,
+    bit_width_error,
+    bit_width_payload,
 )
-from fedjax_diffusion.allocation.search.branch_and_bound import search_levels
+from fedjax_diffusion.allocation.search.branch_and_bound import search_bit_widths
 from fedjax_diffusion.allocation.search.client_table import client_table
 from fedjax_diffusion.allocation.search.time_split import (
     SplitFn,
@@ -42,6 +41,7 @@ from fedjax_diffusion.allocation.search.time_split import (
     optimal_split,
 )
 from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.types import Array
 
 _SPLITS = {"on_demand": optimal_split, "on_demand:max_frequency": max_frequency_split}
@@ -56,7 +56,7 @@ def refine(
     target_gap: float = 1e-9,
     max_nodes: int = 100_000,
 ) -> Allocation:
-    """Returns the allocation of least energy, proven, by branch and bound over the levels.
+    """Returns the allocation of least energy, proven, by branch and bound over the bit widths.
 
     ``allocate`` is exact for up to four clients and certifies a gap for more; this closes it, in
     milliseconds for a hundred clients. It is slowest where hundreds are nearly but not quite alike.
@@ -109,50 +109,52 @@ def _search(
         raise ValueError(f"allocation.status must be {own_status}, what each client can do")
     if not np.array_equal(allocation.bandwidth_hz[is_active], problem.bandwidth_hz[is_active]):
         raise ValueError("allocation.bandwidth_hz must be the problem's")
-    index = _start_levels(allocation, energy, is_active)
+    index = _start_bit_widths(allocation, energy, is_active)
     if np.sum(error[index[is_active], np.arange(is_active.sum())]) > budget:
         raise ValueError(f"allocation.num_bits must meet the error budget {problem.error_budget:g}")
-    proven = search_levels(
+    proven = search_bit_widths(
         energy, error, budget, index[is_active], target_gap=target_gap, max_nodes=max_nodes
     )
-    index[is_active] = proven.level_index
+    index[is_active] = proven.bit_width_index
     return _assemble(
         problem, index, own_status, allocation.multiplier, proven.bound_joules, split=split
     )
 
 
-def _start_levels(allocation: Allocation, energy: np.ndarray, is_active: np.ndarray) -> np.ndarray:
-    """Returns the allocation's levels, as indices int [K].
+def _start_bit_widths(
+    allocation: Allocation, energy: np.ndarray, is_active: np.ndarray
+) -> np.ndarray:
+    """Returns the allocation's bit widths, as indices int [K].
 
     Raises:
       ValueError: an active client's is not one that it may use.
     """
-    # At most the index of the last level, whatever number stands there.
-    index = np.searchsorted(LEVELS[:-1], allocation.requested_bits)
-    levels, num_bits = index[is_active], np.asarray(allocation.num_bits)[is_active]
-    is_usable = np.isfinite(energy[levels, np.arange(levels.size)])
-    is_usable &= np.take(LEVELS, levels) == num_bits
+    # At most the index of the last bit width, whatever number stands there.
+    index = np.searchsorted(BIT_WIDTHS[:-1], allocation.requested_bits)
+    bit_widths, num_bits = index[is_active], np.asarray(allocation.num_bits)[is_active]
+    is_usable = np.isfinite(energy[bit_widths, np.arange(bit_widths.size)])
+    is_usable &= np.take(BIT_WIDTHS, bit_widths) == num_bits
     if not is_usable.all():
         first = int(np.argmin(is_usable))
         raise ValueError(
             f"allocation.num_bits[{np.flatnonzero(is_active)[first]}] = {num_bits[first]:g}: must "
-            "be a level within the client's limits that arrives in time"
+            "be a bit width within the client's limits that arrives in time"
         )
     return index
 
 
 def _choose(
     problem: AllocationProblem,
-    level_index: Array | np.ndarray,
+    bit_width_index: Array | np.ndarray,
     status: Array,
     multiplier: Array,
     bound_joules: Array | float,
     split: SplitFn,
 ) -> Allocation:
     choice = Choice(
-        num_bits=jnp.array(LEVELS, jnp.int32)[level_index],
-        payload=level_payload(problem, jnp.asarray(level_index)),
-        error=level_error(problem, jnp.asarray(level_index)),
+        num_bits=jnp.array(BIT_WIDTHS, jnp.int32)[bit_width_index],
+        payload=bit_width_payload(problem, jnp.asarray(bit_width_index)),
+        error=bit_width_error(problem, jnp.asarray(bit_width_index)),
         status=status,
         smallest_error=jnp.zeros(()),
         multiplier=multiplier,

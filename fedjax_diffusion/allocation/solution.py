@@ -8,8 +8,8 @@ from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.refinement import refine
 from fedjax_diffusion.allocation.verification.verification import Verification, verify
 
-_HEED_LIMITS = ("on_demand", "relaxed", "largest")
-_HEED_BUDGET = ("on_demand", "relaxed")
+_RESPECT_LIMITS = ("on_demand", "relaxed", "largest")
+_RESPECT_BUDGET = ("on_demand", "relaxed")
 
 
 class Solution(NamedTuple):
@@ -40,8 +40,8 @@ def solve(
     verification = verify(
         problem,
         allocation,
-        heeds_limits=name in _HEED_LIMITS,
-        heeds_budget=name in _HEED_BUDGET,
+        respects_limits=name in _RESPECT_LIMITS,
+        respects_budget=name in _RESPECT_BUDGET,
         shares_bandwidth=bool(allocation.is_band_shared),
     )
     return Solution(allocation, verification)

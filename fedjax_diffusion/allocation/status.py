@@ -10,9 +10,9 @@ from fedjax_diffusion.types import Array
 class Status(IntEnum):
     """What came of one client.
 
-    A client that cannot take part on its own account says so (DEMAND before TIME); where the others
-    then cannot meet the error budget, each of them bears ERROR. Where the band is shared and each
-    could deliver over the whole of it, but not all together, each of them bears BANDWIDTH.
+    A client that cannot participate on its own account says so (DEMAND before TIME); where the
+    others then cannot meet the error budget, each of them bears ERROR. Where the band is shared and
+    each could deliver over the whole of it, but not all together, each of them bears BANDWIDTH.
     """
 
     OPTIMAL = 0
@@ -26,9 +26,9 @@ def client_status(is_demand_met: Array, is_delivered: Array) -> Array:
     """Returns the status int32 [K] that clients have on their own, before any error budget.
 
     Args:
-      is_demand_met: bool [K], the demanded level is not above the largest that the client can
+      is_demand_met: bool [K], the demanded bit width is not above the largest that the client can
         handle.
-      is_delivered: bool [K], some level that it may use arrives within the deadline.
+      is_delivered: bool [K], some bit width that it may use arrives within the deadline.
     """
     status = jnp.where(is_delivered, Status.OPTIMAL, Status.INFEASIBLE_TIME)
     return jnp.where(is_demand_met, status, Status.INFEASIBLE_DEMAND).astype(jnp.int32)
@@ -37,7 +37,7 @@ def client_status(is_demand_met: Array, is_delivered: Array) -> Array:
 def meet_budget(status: Array, smallest_error: Array, budget: Array) -> Array:
     """Returns the status int32 [K] with INFEASIBLE_ERROR if the budget is out of reach.
 
-    All clients that could take part bear it.
+    All clients that could participate bear it.
 
     Args:
       status: int32 [K], from ``client_status``.

@@ -167,7 +167,7 @@ def describe_experiment(experiment: Experiment) -> str:
     fleet = [_fleet_row_to_cells(row) for row in describe_fleet(experiment.devices)]
     lines = [
         f"data     {dataset.name}: {len(dataset.labels)} images of {height}x{width}x{channels}",
-        f"clients  {len(parts)}, {cohort} per round; {config.partition.scheme}: "
+        f"clients  {len(parts)}, {cohort} per round; {config.partition.name}: "
         f"{facts['examples_min']} to {facts['examples_max']} images and "
         f"{facts['classes_min']} to {facts['classes_max']} of "
         f"{dataset.num_classes} classes each",

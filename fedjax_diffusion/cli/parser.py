@@ -19,7 +19,7 @@ FILE.json holds these fields; those marked * may be a list, a number per client:
   * min_bits, max_bits           bits per parameter it demands, and can handle: 1..16 or 32
   * error_weight                 squared aggregation weight times V_k, see docs/allocator.md
     num_parameters               of the model
-    overhead_bits                of a message, beside its codes (or 17 numbers, one per level)
+    overhead_bits                of a message, beside its codes (or 17 numbers, one per bit width)
     noise_density_watts_per_hz   4e-21 for thermal noise
     error_budget                 bound on the squared error; null for none
     time_budget_seconds          deadline for computing and sending
@@ -93,7 +93,7 @@ def _add_compare(commands: Any) -> None:
     compare = commands.add_parser(
         "compare",
         allow_abbrev=False,
-        help="train and evaluate several schemes with the same seeds; goes on where it stopped",
+        help="train and evaluate several variants with the same seeds; goes on where it stopped",
         epilog="What is compared: --config.compare.key=value, as in configs/default.py.",
     )
     compare.add_argument("--config", default="configs/paper_digits.py", metavar="FILE[:ARGUMENT]")

@@ -1,4 +1,4 @@
-"""Schemes against each other: the same clients, channels and seeds, quality beside its cost."""
+"""Variants against each other: the same clients, channels and seeds, quality beside its cost."""
 
 from fedjax_diffusion.compare.folder import Comparison, run_comparison
 from fedjax_diffusion.compare.pairs import (
@@ -7,10 +7,16 @@ from fedjax_diffusion.compare.pairs import (
     mean_interval,
     paired_percent,
 )
-from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes
+from fedjax_diffusion.compare.rows import RunRow, VariantRow, read_run, summarize_variants
 from fedjax_diffusion.compare.runs_csv import read_runs, write_runs
 from fedjax_diffusion.compare.table import format_comparison, verdict
-from fedjax_diffusion.compare.variants import CompareConfig, Play, Scheme, list_plays, parse_scheme
+from fedjax_diffusion.compare.variants import (
+    CompareConfig,
+    Play,
+    Variant,
+    list_plays,
+    parse_variant,
+)
 
 __all__ = [
     "CompareConfig",
@@ -18,18 +24,18 @@ __all__ = [
     "Interval",
     "Play",
     "RunRow",
-    "Scheme",
-    "SchemeRow",
+    "Variant",
+    "VariantRow",
     "count_seeds_to_decide",
     "format_comparison",
     "list_plays",
     "mean_interval",
     "paired_percent",
-    "parse_scheme",
+    "parse_variant",
     "read_run",
     "read_runs",
     "run_comparison",
-    "summarize_schemes",
+    "summarize_variants",
     "verdict",
     "write_runs",
 ]

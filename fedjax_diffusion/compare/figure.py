@@ -6,36 +6,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from fedjax_diffusion.compare.rows import RunRow, SchemeRow
+from fedjax_diffusion.compare.rows import RunRow, VariantRow
 
 _COLORS = ("tab:red", "tab:orange", "black", "tab:blue", "tab:green", "tab:purple", "tab:brown")
 
 
 def draw_comparison(
-    schemes: Sequence[SchemeRow], runs: Sequence[RunRow], tolerance_percent: float
+    variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
 ) -> Figure:
-    """Draws the Fréchet distance of every run and scheme against its joules and its megabytes.
+    """Draws the Fréchet distance of every run and variant against its joules and its megabytes.
 
-    A dot per run, a bar for the 95 % interval of each scheme's mean; shaded: within the tolerance
+    A dot per run, a bar for the 95 % interval of each variant's mean; shaded: within the tolerance
     of the reference; dashed: held-out real images.
 
     Args:
-      schemes: the reference first.
+      variants: the reference first.
       runs: of the same comparison.
       tolerance_percent: of the reference's distance.
     """
     figure = Figure(figsize=(12, 5.2), layout="constrained")
     joules, megabytes = figure.subplots(1, 2, sharey=True)
-    _draw(joules, schemes, runs, lambda row: row.total_joules)
+    _draw(joules, variants, runs, lambda row: row.total_joules)
     joules.set(xlabel="energy of a run, J", ylabel=f"{runs[0].distance_name} (smaller is better)")
     _draw(
         megabytes,
-        schemes,
+        variants,
         runs,
         lambda row: row.uplink_bytes / 1e6 if isinstance(row, RunRow) else row.megabytes,
     )
     megabytes.set(xlabel="uploaded in a run, MB")
-    reference = schemes[0].distance.mean
+    reference = variants[0].distance.mean
     for axes in (joules, megabytes):
         top = reference * (1 + tolerance_percent / 100)
         axes.axhspan(0, top, color="tab:green", alpha=0.08, linewidth=0)
@@ -49,8 +49,8 @@ def draw_comparison(
         axes.grid(alpha=0.3)
     megabytes.legend(fontsize="small")
     figure.suptitle(
-        f"{schemes[0].num_seeds} seeds; shaded: at most {tolerance_percent:g} % above "
-        f"{schemes[0].scheme}; dashed: held-out real images",
+        f"{variants[0].num_seeds} seeds; shaded: at most {tolerance_percent:g} % above "
+        f"{variants[0].variant}; dashed: held-out real images",
         fontsize="medium",
     )
     return figure
@@ -58,21 +58,21 @@ def draw_comparison(
 
 def _draw(
     axes: Axes,
-    schemes: Sequence[SchemeRow],
+    variants: Sequence[VariantRow],
     runs: Sequence[RunRow],
-    cost: Callable[[RunRow | SchemeRow], float],
+    cost: Callable[[RunRow | VariantRow], float],
 ) -> None:
-    for i, scheme in enumerate(schemes):
+    for i, variant in enumerate(variants):
         color = _COLORS[i % len(_COLORS)]
-        own = [run for run in runs if run.scheme == scheme.scheme]
+        own = [run for run in runs if run.variant == variant.variant]
         axes.scatter([cost(run) for run in own], [r.distance for r in own], s=9, color=color)
-        mean, low, high = scheme.distance
+        mean, low, high = variant.distance
         axes.errorbar(
-            cost(scheme),
+            cost(variant),
             mean,
             yerr=[[mean - low], [high - mean]],
             fmt="o",
             color=color,
             capsize=4,
-            label=scheme.scheme,
+            label=variant.variant,
         )

@@ -1,4 +1,4 @@
-"""The folder of a comparison: a run folder per scheme and seed, and what they say together."""
+"""The folder of a comparison: a run folder per variant and seed, and what they say together."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 
 from fedjax_diffusion.compare.figure import draw_comparison
-from fedjax_diffusion.compare.rows import RunRow, SchemeRow, read_run, summarize_schemes, to_json
+from fedjax_diffusion.compare.rows import RunRow, VariantRow, read_run, summarize_variants, to_json
 from fedjax_diffusion.compare.runs_csv import write_runs
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings, list_plays
 from fedjax_diffusion.experiment.build import check_config
 from fedjax_diffusion.experiment.config import Config, check_types
 from fedjax_diffusion.host.progress import SILENT, Progress
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.evaluate import check_evaluation, evaluate
 from fedjax_diffusion.runs.records import CONFIG, EVALUATION, SUMMARY, write_json
 from fedjax_diffusion.runs.runner import check_same_config, run
@@ -36,12 +36,12 @@ class Comparison(NamedTuple):
     Attributes:
       workdir: its folder.
       runs: a row per run.
-      schemes: a row per scheme, the reference first.
+      variants: a row per variant, the reference first.
     """
 
     workdir: Path
     runs: list[RunRow]
-    schemes: list[SchemeRow]
+    variants: list[VariantRow]
 
 
 def run_comparison(
@@ -54,10 +54,10 @@ def run_comparison(
     on_progress: OnProgress | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
-    """Trains and evaluates every scheme with every seed, and compares them pair by pair.
+    """Trains and evaluates every variant with every seed, and compares them pair by pair.
 
-    Each run lies in ``workdir/SCHEME/seed_SEED``, a run folder like any other. Finished runs are
-    not played again, an interrupted one goes on: so does a comparison with more seeds or schemes
+    Each run lies in ``workdir/VARIANT/seed_SEED``, a run folder like any other. Finished runs are
+    not played again, an interrupted one goes on: so does a comparison with more seeds or variants
     than before. Leaves ``runs.csv``, ``summary.json`` and a figure, new after every seed.
 
     Args:
@@ -82,7 +82,7 @@ def run_comparison(
     _check_plays([play for play in plays if play[:2] not in known], workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / CONFIG, json.loads(json.dumps(config.to_dict())))
-    num_schemes = len(config.compare.schemes)
+    num_variants = len(config.compare.variants)
     rows: list[RunRow] = []
     for play in track(plays):
         row = known.get(play[:2]) or _play(play, _run_folder(play, workdir), on_progress, progress)
@@ -90,9 +90,9 @@ def run_comparison(
         rows.append(row)
         if on_play is not None:
             on_play(play, row)
-        if len(rows) % num_schemes == 0 and len(rows) >= 2 * num_schemes:
+        if len(rows) % num_variants == 0 and len(rows) >= 2 * num_variants:
             _write(workdir, rows, config)
-    return Comparison(workdir, rows, summarize_schemes(rows, config.compare.reference))
+    return Comparison(workdir, rows, summarize_variants(rows, config.compare.reference))
 
 
 def _play(play: Play, workdir: Path, on_progress: OnProgress | None, progress: Progress) -> RunRow:
@@ -112,33 +112,37 @@ def _play(play: Play, workdir: Path, on_progress: OnProgress | None, progress: P
 def _check_plays(plays: Sequence[Play], workdir: Path) -> None:
     """Raises for what would end one of the runs late, before the first one begins.
 
-    Of each scheme the first run that was not evaluated yet is looked at, and the folders of all.
+    Of each variant the first run that was not evaluated yet is looked at, and the folders of all.
     """
     firsts: dict[str, Play] = {}
     for play in plays:
         check_same_config(play.config, _run_folder(play, workdir))
         if not (_run_folder(play, workdir) / EVALUATION).exists():
-            firsts.setdefault(play.scheme, play)
+            firsts.setdefault(play.variant, play)
     for play in firsts.values():
-        missing = [rival for rival in RIVALS if rival not in play.config.allocator.opponents]
+        missing = [
+            baseline
+            for baseline in REFERENCE_BASELINES
+            if baseline not in play.config.allocator.baselines
+        ]
         if missing:
             raise ValueError(
-                f"allocator.opponents must hold {' and '.join(RIVALS)}, which savings are stated "
-                f"against; {play.scheme} has no {missing[0]}"
+                f"allocator.baselines must hold {' and '.join(REFERENCE_BASELINES)}, which "
+                f"savings are stated against; {play.variant} has no {missing[0]}"
             )
         try:
             check_config(play.config)
             check_evaluation(play.config)
         except ValueError as error:
-            raise ValueError(f"scheme {play.scheme}: {error}") from None
+            raise ValueError(f"variant {play.variant}: {error}") from None
 
 
 def _run_folder(play: Play, workdir: Path) -> Path:
-    return workdir / play.scheme / f"seed_{play.seed}"
+    return workdir / play.variant / f"seed_{play.seed}"
 
 
 def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, int], RunRow]:
-    """Returns the earlier runs by scheme and seed, as far as they are asked for."""
+    """Returns the earlier runs by variant and seed, as far as they are asked for."""
     asked = {play[:2]: fingerprint_settings(play.config) for play in plays}
     known = {}
     for row in earlier:
@@ -146,7 +150,7 @@ def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, 
             continue
         if row.settings != asked[row[:2]]:
             raise ValueError(
-                f"the earlier run of {row.scheme} with seed {row.seed} was played with other "
+                f"the earlier run of {row.variant} with seed {row.seed} was played with other "
                 f"settings (fingerprint {row.settings}, now {asked[row[:2]]}); leave it out, or "
                 "ask for its config"
             )
@@ -160,13 +164,13 @@ def _check_same_features(rows: Sequence[RunRow], row: RunRow) -> None:
         names = [(each.distance_name, each.measure_version) for each in (other, row)]
         if names[0] != names[1]:
             raise ValueError(
-                f"{other.scheme} with seed {other.seed} was measured as {names[0][0]}, version "
-                f"{names[0][1]}, {row.scheme} with seed {row.seed} as {names[1][0]}, version "
+                f"{other.variant} with seed {other.seed} was measured as {names[0][0]}, version "
+                f"{names[0][1]}, {row.variant} with seed {row.seed} as {names[1][0]}, version "
                 f"{names[1][1]}: play all with one"
             )
         if other.seed == row.seed and other.extractor != row.extractor:
             raise ValueError(
-                f"seed {row.seed}: {other.scheme} and {row.scheme} were measured by different "
+                f"seed {row.seed}: {other.variant} and {row.variant} were measured by different "
                 f"features ({other.extractor} and {row.extractor}); play the whole seed on one "
                 "machine"
             )
@@ -180,16 +184,16 @@ def _check_folder(workdir: Path) -> None:
 
 
 def _write(workdir: Path, runs: Sequence[RunRow], config: Config) -> None:
-    schemes = summarize_schemes(runs, config.compare.reference)
+    variants = summarize_variants(runs, config.compare.reference)
     tolerance_percent = config.compare.tolerance_percent
     write_runs(workdir / TABLE, runs)
     summary = {
-        "reference": schemes[0].scheme,
+        "reference": variants[0].variant,
         "tolerance_percent": tolerance_percent,
         "distance": runs[0].distance_name,
-        "schemes": [to_json(row) for row in schemes],
+        "variants": [to_json(row) for row in variants],
     }
     write_json(workdir / SUMMARY, summary)
     path = workdir / FIGURE
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_comparison(schemes, runs, tolerance_percent).savefig(path, dpi=120)
+    draw_comparison(variants, runs, tolerance_percent).savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""From run folders to rows: one per run, and one per scheme over its seeds."""
+"""From run folders to rows: one per run, and one per variant over its seeds."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings
 from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.ledger import THIS_RUN
 from fedjax_diffusion.runs.records import EVALUATION, SUMMARY
 
@@ -17,29 +17,29 @@ class RunRow(NamedTuple):
     """One finished run; joules and bytes over all rounds.
 
     Attributes:
-      scheme: its name.
+      variant: its name.
       seed: of the run.
       distance_name: ``"fid"`` or ``"fcd"``, see ``DISTANCE_NAMES``.
       distance: Fréchet distance of its images from the real ones.
       floor: the same of held-out real images; None if not measured.
       precision: of the images, in [0, 1].
       recall: of the images, in [0, 1].
-      loss: of the last round's training; None if it was not finite, or nobody took part.
+      loss: of the last round's training; None if it was not finite, or nobody participated.
       mean_bits: per parameter, over the uploads; None without any.
       compute_joules: spent on training.
       transmit_joules: spent on uploads.
       uplink_bytes: uploaded.
       full_precision_bytes: the same uploads in float32.
-      full_precision_joules: what ``RIVALS[0]`` spends on the same client-rounds.
-      max_frequency_joules: what ``RIVALS[1]`` spends on them.
-      late: of ``RIVALS[0]``'s uploads, how many miss the deadline.
+      full_precision_joules: what ``REFERENCE_BASELINES[0]`` spends on the same client-rounds.
+      max_frequency_joules: what ``REFERENCE_BASELINES[1]`` spends on them.
+      late: of ``REFERENCE_BASELINES[0]``'s uploads, how many miss the deadline.
       client_rounds: uploads that were possible: clients a round, over the rounds.
       left_out: of these, how many took no part.
       settings: fingerprint of its config, but for the seed.
       extractor: fingerprint of what measured the distance, and ``MEASURE_VERSION``.
     """
 
-    scheme: str
+    variant: str
     seed: int
     distance_name: str
     distance: float
@@ -71,13 +71,13 @@ class RunRow(NamedTuple):
         return self.extractor.partition("-")[2] or "1"
 
 
-class SchemeRow(NamedTuple):
-    """A scheme over its seeds: totals of joules and bytes, means and 95 % intervals of the rest.
+class VariantRow(NamedTuple):
+    """A variant over its seeds: totals of joules and bytes, means and 95 % intervals of the rest.
 
-    None: of nothing, as where no client ever took part.
+    None: of nothing, as where no client ever participated.
 
     Attributes:
-      scheme: its name.
+      variant: its name.
       num_seeds: runs.
       distance: of the images.
       difference_percent: of the distance from the reference's, pair by pair; None of the reference.
@@ -97,7 +97,7 @@ class SchemeRow(NamedTuple):
       left_out_percent: of the client-rounds, those without upload.
     """
 
-    scheme: str
+    variant: str
     num_seeds: int
     distance: Interval
     difference_percent: Interval | None
@@ -126,10 +126,10 @@ def read_run(workdir: Path, play: Play) -> RunRow:
     """Returns the row of a play's run folder that is finished and evaluated."""
     summary = json.loads((workdir / SUMMARY).read_text())
     quality = json.loads((workdir / EVALUATION).read_text())["quality"]
-    bills = {row["scheme"]: row for row in summary["schemes"]}
+    bills = {row["variant"]: row for row in summary["variants"]}
     name, _ = DISTANCE_NAMES[quality["extractor"]]
     return RunRow(
-        scheme=play.scheme,
+        variant=play.variant,
         seed=play.seed,
         distance_name=name,
         distance=quality[name],
@@ -142,9 +142,9 @@ def read_run(workdir: Path, play: Play) -> RunRow:
         transmit_joules=bills[THIS_RUN]["transmit_joules"],
         uplink_bytes=bills[THIS_RUN]["uplink_bytes"],
         full_precision_bytes=summary["full_precision_bytes"],
-        full_precision_joules=bills[RIVALS[0]]["total_joules"],
-        max_frequency_joules=bills[RIVALS[1]]["total_joules"],
-        late=bills[RIVALS[0]]["late"],
+        full_precision_joules=bills[REFERENCE_BASELINES[0]]["total_joules"],
+        max_frequency_joules=bills[REFERENCE_BASELINES[1]]["total_joules"],
+        late=bills[REFERENCE_BASELINES[0]]["late"],
         client_rounds=summary["client_rounds"],
         left_out=sum(summary["left_out"].values()),
         settings=fingerprint_settings(play.config),
@@ -152,20 +152,20 @@ def read_run(workdir: Path, play: Play) -> RunRow:
     )
 
 
-def summarize_schemes(rows: Sequence[RunRow], reference: str | None = None) -> list[SchemeRow]:
-    """Returns a row per scheme, the reference first.
+def summarize_variants(rows: Sequence[RunRow], reference: str | None = None) -> list[VariantRow]:
+    """Returns a row per variant, the reference first.
 
     Args:
-      rows: of two seeds or more, the same for every scheme.
-      reference: the name of a scheme; None: of the first row.
+      rows: of two seeds or more, the same for every variant.
+      reference: the name of a variant; None: of the first row.
     """
-    first = reference or rows[0].scheme
-    names = dict.fromkeys([first, *(row.scheme for row in rows)])
-    runs = {name: [row for row in rows if row.scheme == name] for name in names}
+    first = reference or rows[0].variant
+    names = dict.fromkeys([first, *(row.variant for row in rows)])
+    runs = {name: [row for row in rows if row.variant == name] for name in names}
     return [_summarize(runs[name], None if name == first else runs[first]) for name in names]
 
 
-def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> SchemeRow:
+def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> VariantRow:
     def total(field: str, of: Sequence[RunRow] = runs) -> float:
         return sum(getattr(row, field) for row in of)
 
@@ -183,8 +183,8 @@ def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> Sc
         return None if reference is None else saved(field, total(field, reference))
 
     distances = [row.distance for row in runs]
-    return SchemeRow(
-        scheme=runs[0].scheme,
+    return VariantRow(
+        variant=runs[0].variant,
         num_seeds=len(runs),
         distance=mean_interval(distances),
         difference_percent=(
@@ -209,7 +209,7 @@ def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> Sc
     )
 
 
-def to_json(row: SchemeRow) -> dict[str, Any]:
+def to_json(row: VariantRow) -> dict[str, Any]:
     """Returns a row as plain values, intervals as dicts."""
     return {
         name: value._asdict() if isinstance(value, Interval) else value

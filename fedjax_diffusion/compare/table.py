@@ -4,39 +4,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedjax_diffusion.compare.pairs import Interval, count_seeds_to_decide
-from fedjax_diffusion.compare.rows import RunRow, SchemeRow
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.compare.rows import RunRow, VariantRow
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.figure import format_table
 
 
 def format_comparison(
-    schemes: Sequence[SchemeRow], runs: Sequence[RunRow], tolerance_percent: float
+    variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
 ) -> str:
-    """Returns a comparison as text: the table, what its columns are, and a verdict per scheme."""
+    """Returns a comparison as text: the table, what its columns are, and a verdict per variant."""
     name = runs[0].distance_name
     floors = [run.floor for run in runs if run.floor is not None]
     floor = f"; held-out real images: {sum(floors) / len(floors):.2f}" if floors else ""
     return "\n".join(
         [
             "",
-            format_table([_row_to_cells(row, name) for row in schemes]),
+            format_table([_row_to_cells(row, name) for row in variants]),
             "",
-            f"Means of a run over {schemes[0].num_seeds} seeds, the same clients, channels and "
-            "batches for every scheme.",
-            f"saved A: joules against {RIVALS[0]} with the optimal split; B: against {RIVALS[1]};",
-            "both charged for the very client-rounds that the scheme served. "
-            f"C: against {schemes[0].scheme}'s own runs.",
+            f"Means of a run over {variants[0].num_seeds} seeds, the same clients, channels and "
+            "batches for every variant.",
+            f"saved A: joules against {REFERENCE_BASELINES[0]} with the optimal split; "
+            f"B: against {REFERENCE_BASELINES[1]};",
+            "both charged for the very client-rounds that the variant served. "
+            f"C: against {variants[0].variant}'s own runs.",
             f"{name}: mean and 95 % interval{floor}.",
-            f"difference: of {name} from {schemes[0].scheme}'s, pair by pair, mean and 95 % "
+            f"difference: of {name} from {variants[0].variant}'s, pair by pair, mean and 95 % "
             "interval.",
             "",
-            *(verdict(row, schemes[0].scheme, tolerance_percent) for row in schemes[1:]),
+            *(verdict(row, variants[0].variant, tolerance_percent) for row in variants[1:]),
         ]
     )
 
 
-def verdict(row: SchemeRow, reference: str, tolerance_percent: float) -> str:
-    """Returns whether a scheme keeps the quality of the reference, in a sentence."""
+def verdict(row: VariantRow, reference: str, tolerance_percent: float) -> str:
+    """Returns whether a variant keeps the quality of the reference, in a sentence."""
     assert row.difference_percent is not None
     low, high = row.difference_percent[1:]
     if high <= tolerance_percent:
@@ -50,12 +51,12 @@ def verdict(row: SchemeRow, reference: str, tolerance_percent: float) -> str:
             f"not decided: the interval holds {tolerance_percent:g} %; {needed} seeds would decide "
             "if mean and spread stay"
         )
-    return f"{row.scheme}: {said} ({_percent_interval(row.difference_percent)})"
+    return f"{row.variant}: {said} ({_percent_interval(row.difference_percent)})"
 
 
-def _row_to_cells(row: SchemeRow, distance_name: str) -> Mapping[str, Any]:
+def _row_to_cells(row: VariantRow, distance_name: str) -> Mapping[str, Any]:
     return {
-        "scheme": row.scheme,
+        "variant": row.variant,
         "bits": row.mean_bits and f"{row.mean_bits:.2f}",
         "computing J": row.compute_joules,
         "transmitting J": row.transmit_joules,

@@ -1,4 +1,4 @@
-"""Which runs a comparison plays: every scheme with every seed."""
+"""Which runs a comparison plays: every variant with every seed."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _OF_A_MACHINE = (
     *(f"compute.{name}" for name in ("remat", "tune", "tune_seconds")),
 )
 _OF_NO_RUN = ("compare.", "study.", "checkpoint.")
-"""Settings in which runs may differ and still be seeds of one scheme."""
+"""Settings in which runs may differ and still be seeds of one variant."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class CompareConfig:
     """What ``fedjax-diffusion compare`` plays.
 
     Attributes:
-      schemes: each ``"NAME: key=value, key=value"``, a name and what it changes in the config.
-      num_seeds: runs of each scheme, >= 2: with the config's seed, the next one, and so on.
-      tolerance_percent: a scheme keeps the quality if the 95 % interval of its paired relative
+      variants: each ``"NAME: key=value, key=value"``, a name and what it changes in the config.
+      num_seeds: runs of each variant, >= 2: with the config's seed, the next one, and so on.
+      tolerance_percent: a variant keeps the quality if the 95 % interval of its paired relative
         difference from the reference ends below this, > 0.
-      reference: the scheme that the others are held against; None: the first.
+      reference: the variant that the others are held against; None: the first.
 
     Raises:
       ValueError: a value outside of these, or a name that occurs twice.
     """
 
-    schemes: tuple[str, ...]
+    variants: tuple[str, ...]
     num_seeds: int
     tolerance_percent: float
     reference: str | None = None
@@ -48,17 +48,17 @@ class CompareConfig:
             raise ValueError(
                 f"compare.tolerance_percent must be above 0, got {self.tolerance_percent}"
             )
-        names = [scheme.name for scheme in map(parse_scheme, self.schemes)]
+        names = [variant.name for variant in map(parse_variant, self.variants)]
         if len(names) < 2 or len({*names}) < len(names):
-            raise ValueError(f"compare.schemes must be two or more, each named once, got {names}")
+            raise ValueError(f"compare.variants must be two or more, each named once, got {names}")
         if self.reference not in (None, *names):
             raise ValueError(
                 f"compare.reference must be one of {', '.join(names)}, got {self.reference!r}"
             )
 
 
-class Scheme(NamedTuple):
-    """A scheme of a comparison.
+class Variant(NamedTuple):
+    """A variant of a comparison.
 
     Attributes:
       name: also of its folder.
@@ -69,13 +69,13 @@ class Scheme(NamedTuple):
     overrides: dict[str, str]
 
 
-def parse_scheme(text: str) -> Scheme:
-    """Returns a scheme from its line.
+def parse_variant(text: str) -> Variant:
+    """Returns a variant from its line.
 
     Raises:
       ValueError: the line is no name with settings, or sets the seed.
 
-    >>> parse_scheme("two_bits: allocator.method=fixed_bits:2, federated.mode=update").overrides
+    >>> parse_variant("two_bits: allocator.method=fixed_bits:2, federated.mode=update").overrides
     {'allocator.method': 'fixed_bits:2', 'federated.mode': 'update'}
     """
     name, colon, settings = (part.strip() for part in text.partition(":"))
@@ -84,25 +84,25 @@ def parse_scheme(text: str) -> Scheme:
     is_name = name.replace("_", "").isalnum()
     if not colon or not is_name or not all(equals for _, equals, _ in pairs):
         raise ValueError(
-            f"compare.schemes: {text!r} must be 'NAME: key=value, key=value', "
+            f"compare.variants: {text!r} must be 'NAME: key=value, key=value', "
             "the name of letters, digits and underscores"
         )
     overrides = {key.strip(): value.strip() for key, _, value in pairs}
     if "seed" in overrides:
-        raise ValueError(f"compare.schemes: {name} must leave the seed alone, all have the same")
-    return Scheme(name, overrides)
+        raise ValueError(f"compare.variants: {name} must leave the seed alone, all have the same")
+    return Variant(name, overrides)
 
 
 class Play(NamedTuple):
     """One run of a comparison.
 
     Attributes:
-      scheme: its name.
-      seed: of the run: the same clients, channels and batches for every scheme.
+      variant: its name.
+      seed: of the run: the same clients, channels and batches for every variant.
       config: of the run.
     """
 
-    scheme: str
+    variant: str
     seed: int
     config: Config
 
@@ -114,13 +114,13 @@ def list_plays(config: Config) -> list[Play]:
       ValueError: a setting does not fit.
     """
     settings = CompareConfig(**config.compare)
-    schemes = [parse_scheme(text) for text in settings.schemes]
+    variants = [parse_variant(text) for text in settings.variants]
     alone = dict(load_config("default").compare)  # a run does not depend on what it is compared to
     base = with_overrides(config, {f"compare.{key}": value for key, value in alone.items()})
     return [
-        Play(scheme.name, seed, with_overrides(base, {**scheme.overrides, "seed": seed}))
+        Play(variant.name, seed, with_overrides(base, {**variant.overrides, "seed": seed}))
         for seed in range(config.seed, config.seed + settings.num_seeds)
-        for scheme in schemes
+        for variant in variants
     ]
 
 

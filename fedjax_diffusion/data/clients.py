@@ -1,8 +1,8 @@
 """The clients' data on the device, and the batch that one client sees in one local step.
 
-Images are stored once, as bytes, whoever holds them; a client is a row of padded indices. The batch
-of one client is a pure function of a key, the client's id and the local step, all of which may be
-traced, so any mapping over clients and any loop over steps draws the same batches.
+Images are stored once, as bytes, by all clients together; a client is a row of padded indices. The
+batch of one client is a pure function of a key, the client's id and the local step, all of which
+may be traced, so any mapping over clients and any loop over steps draws the same batches.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Who holds which examples: labels -> one index array per client.
 
-Every scheme decides an *owner* for each example; what all partitions promise is then
+Every partitioner decides an *owner* for each example; what all partitions promise is then
 made in one place:
 
 * every example belongs to exactly one client, and no client is empty;
@@ -8,8 +8,8 @@ made in one place:
   nothing else;
 * indices are int32 and ascending.
 
-Where a scheme leaves a client without examples, the client takes one, at random, from whoever holds
-the most.
+Where a partitioner leaves a client without examples, the client takes one, at random, from any
+caller holds the most.
 """
 
 import dataclasses
@@ -31,25 +31,25 @@ class PartitionConfig:
     """How examples are spread over clients.
 
     Attributes:
-      scheme: a key of ``PARTITIONS``.
+      name: a key of ``PARTITIONS``.
       num_clients: K >= 1.
-      alpha: concentration of the Dirichlet schemes, > 0 and finite; small is very uneven. Others
-        ignore it.
-      shards_per_client: >= 1, of the scheme ``shards``. Others ignore it.
+      alpha: concentration of the Dirichlet partitioners, > 0 and finite; small is very uneven.
+        Others ignore it.
+      shards_per_client: >= 1, of the partitioner ``shards``. Others ignore it.
 
     Raises:
       ValueError: a field is not as above.
     """
 
-    scheme: str
+    name: str
     num_clients: int
     alpha: float = 0.5
     shards_per_client: int = 2
 
     def __post_init__(self) -> None:
         """Holds the fields to their ranges."""
-        if self.scheme not in PARTITIONS:
-            raise ValueError(f"scheme must be one of {sorted(PARTITIONS)}, got {self.scheme!r}")
+        if self.name not in PARTITIONS:
+            raise ValueError(f"name must be one of {sorted(PARTITIONS)}, got {self.name!r}")
         _check_count("num_clients", self.num_clients)
         _check_alpha(self.alpha)
         _check_count("shards_per_client", self.shards_per_client)
@@ -60,7 +60,7 @@ def partition(labels: np.ndarray, config: PartitionConfig, *, seed: int) -> Part
 
     Args:
       labels: int [N].
-      config: the scheme and its numbers.
+      config: the partitioner and its numbers.
       seed: >= 0, the run's seed.
 
     Raises:
@@ -71,7 +71,7 @@ def partition(labels: np.ndarray, config: PartitionConfig, *, seed: int) -> Part
     >>> sorted(indices.tolist() for indices in partition(labels, config, seed=0))
     [[0, 2, 4], [1, 3, 5]]
     """
-    return PARTITIONS[config.scheme](labels, config, seed)
+    return PARTITIONS[config.name](labels, config, seed)
 
 
 def partition_iid(labels: np.ndarray, num_clients: int, *, seed: int) -> Partition:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import flax.struct
 import numpy as np
 
-from fedjax_diffusion.allocation.problem import LEVELS
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.keys import Stream, stream_seed
 
 
@@ -211,5 +211,5 @@ def _check(
     if not 0 < bandwidth_hz < np.inf:
         raise ValueError(f"bandwidth_hz = {bandwidth_hz}: must be > 0 and finite")
     for name, bits in (("min_bits", min_bits), ("max_bits", max_bits)):
-        if bits is not None and bits not in LEVELS:
+        if bits is not None and bits not in BIT_WIDTHS:
             raise ValueError(f"{name} = {bits}: must be 1..16 or 32, or None for the class's own")

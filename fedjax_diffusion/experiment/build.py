@@ -36,7 +36,7 @@ from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.experiment.sampling import DrawSamples
 from fedjax_diffusion.experiment.scenario import Scenario, build_scenario, check_scalars
 from fedjax_diffusion.experiment.training import Learner
-from fedjax_diffusion.federated import empty_memory
+from fedjax_diffusion.federated import empty_client_memory
 from fedjax_diffusion.federated.traffic import CountTraffic, make_count_traffic
 from fedjax_diffusion.host.cache import use_compile_cache
 from fedjax_diffusion.host.progress import SILENT, Progress
@@ -232,7 +232,7 @@ def _check_options(
         check_entropy_coding()
     if not quantization.error_feedback:
         return
-    memory = jax.eval_shape(lambda: empty_memory(quantization, params, num_clients))
+    memory = jax.eval_shape(lambda: empty_client_memory(quantization, params, num_clients))
     num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
     needed, there = num_copies * memory.size * memory.dtype.itemsize, count_memory_bytes()
     if needed > there // 2:

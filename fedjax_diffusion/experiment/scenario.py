@@ -35,12 +35,12 @@ class Scenario(NamedTuple):
       num_examples: int [K], held by each client.
       devices: the fleet.
       workload: cycles and payload of a round.
-      allocator: method, deadline, error budget, opponents.
+      allocator: method, deadline, error budget, baselines.
       draw_channel: ``(run_key, round, devices) -> ChannelState``.
       mode: what is quantized, ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
-      quantization: scheme and options.
+      quantization: quantizer and options.
     """
 
     run_key: Key
@@ -104,7 +104,7 @@ def build_scenario(
     count_flops = functools.cache(functools.partial(_count_flops, model, schedule, image_shape))
     group = dict(config.allocator)
     group["error_budget"] = ErrorBudget(**group["error_budget"])
-    group["opponents"] = tuple(group["opponents"])
+    group["baselines"] = tuple(group["baselines"])
     return Scenario(
         run_key=seed_to_key(config.seed),
         num_examples=num_examples,
@@ -115,7 +115,7 @@ def build_scenario(
             LocalWork(**config.local_work),
             num_examples,
             count_flops,
-            scheme=quantization.scheme,
+            quantizer=quantization.name,
             **config.workload,
         ),
         allocator=AllocatorConfig(**group),

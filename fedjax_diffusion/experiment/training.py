@@ -64,7 +64,7 @@ class Learner:
     Attributes:
       config: the whole config.
       image_shape: (H, W, C).
-      quantization: scheme and options.
+      quantization: quantizer and options.
       mesh: 1-D, or None for a single device.
     """
 

@@ -15,7 +15,7 @@ from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
 
 @flax.struct.dataclass
-class Broadcast:
+class SharedInputs:
     """What every client of a round gets, the same for all.
 
     Attributes:
@@ -35,14 +35,15 @@ class Broadcast:
 class ClientInputs:
     """What differs from client to client in a round; the cohort's carries a leading [M].
 
-    An all-zero entry is a client that takes no part: it trains nothing and contributes nothing.
+    An all-zero entry is a client that does not participate: it trains nothing and contributes
+    nothing.
 
     Attributes:
       client: int32 [], its id in 0..K-1.
       row: int32 [], where its examples lie in the data: its id, or its place in a cohort whose data
         alone are on the device.
       weight: float32 [], its aggregation weight before normalization (its number of examples).
-      num_bits: int32 [], 1..16 or 32; 0: it takes no part.
+      num_bits: int32 [], 1..16 or 32; 0: it does not participate.
       num_steps: int32 [], local steps to take.
       memory: what it kept of its last upload, float32 [R, 128]; () for stateless clients.
     """
@@ -95,7 +96,7 @@ class LocalWork:
         return np.ceil(num_examples * self.local_epochs / self.batch_size).astype(np.int32)
 
 
-LocalTraining = Callable[[Broadcast, ClientInputs], tuple[Params, Array]]
+LocalTraining = Callable[[SharedInputs, ClientInputs], tuple[Params, Array]]
 """``train(broadcast, inputs) -> (params, loss float32 [])`` of one client."""
 
 
@@ -131,7 +132,7 @@ def make_local_training(
     if proximal_weight < 0:
         raise ValueError(f"proximal_weight must be at least 0, got {proximal_weight}")
 
-    def train(broadcast: Broadcast, inputs: ClientInputs) -> tuple[Params, Array]:
+    def train(broadcast: SharedInputs, inputs: ClientInputs) -> tuple[Params, Array]:
         key_batch = stream_key(broadcast.run_key, Stream.BATCH, broadcast.round, inputs.client)
         key_loss = stream_key(broadcast.run_key, Stream.LOSS, broadcast.round, inputs.client)
 

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from fedjax_diffusion.federated.client import Broadcast, ClientInputs
+from fedjax_diffusion.federated.client import ClientInputs, SharedInputs
 from fedjax_diffusion.types import PyTree
 
-ClientFn = Callable[[Broadcast, ClientInputs], tuple[PyTree, PyTree]]
+ClientFn = Callable[[SharedInputs, ClientInputs], tuple[PyTree, PyTree]]
 """``client_fn(shared, one) -> (contribution, output)``."""
-ClientMap = Callable[[ClientFn, Broadcast, ClientInputs], tuple[PyTree, PyTree]]
+ClientMap = Callable[[ClientFn, SharedInputs, ClientInputs], tuple[PyTree, PyTree]]
 """``client_map(client_fn, shared, cohort [M]) -> (summed contributions, outputs [M])``."""
 _Tree = TypeVar("_Tree", bound=PyTree)
 
@@ -66,7 +66,7 @@ def make_client_map(
     return _shard(CLIENT_MAPS[name], mesh)
 
 
-def _loop(client_fn: ClientFn, shared: Broadcast, cohort: ClientInputs) -> tuple[PyTree, PyTree]:
+def _loop(client_fn: ClientFn, shared: SharedInputs, cohort: ClientInputs) -> tuple[PyTree, PyTree]:
     results = []
     for m in range(cohort.client.shape[0]):
         one = jax.tree.map(lambda x, m=m: x[m], cohort)
@@ -78,7 +78,7 @@ def _loop(client_fn: ClientFn, shared: Broadcast, cohort: ClientInputs) -> tuple
     return _sum(_stack(contributions)), _stack(outputs)
 
 
-def _map(client_fn: ClientFn, shared: Broadcast, cohort: ClientInputs) -> tuple[PyTree, PyTree]:
+def _map(client_fn: ClientFn, shared: SharedInputs, cohort: ClientInputs) -> tuple[PyTree, PyTree]:
     def fold(total, one):
         contribution, output = client_fn(shared, one)
         return jax.tree.map(jnp.add, total, contribution), output
@@ -90,7 +90,7 @@ def _map(client_fn: ClientFn, shared: Broadcast, cohort: ClientInputs) -> tuple[
     return jax.lax.scan(fold, zeros, cohort)
 
 
-def _vmap(client_fn: ClientFn, shared: Broadcast, cohort: ClientInputs) -> tuple[PyTree, PyTree]:
+def _vmap(client_fn: ClientFn, shared: SharedInputs, cohort: ClientInputs) -> tuple[PyTree, PyTree]:
     contributions, outputs = jax.vmap(client_fn, in_axes=(None, 0))(shared, cohort)
     return _sum(contributions), outputs
 

@@ -8,13 +8,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.federated.aggregation import ServerUpdate, normalize_weights, select
-from fedjax_diffusion.federated.client import Broadcast, ClientInputs, LocalTraining
+from fedjax_diffusion.federated.client import ClientInputs, LocalTraining, SharedInputs
 from fedjax_diffusion.federated.client_map import ClientFn, ClientMap
 from fedjax_diffusion.federated.uplink import SendFn, Upload, make_send
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.quantization import (
-    FLOAT_BITS,
     QuantizationConfig,
     blocks_squared_norm,
     blocks_to_tree,
@@ -29,12 +29,12 @@ class ClientReport:
     """What the round learns from each client, [M] in the cohort's order.
 
     Attributes:
-      is_included: bool [M], it took part and all its numbers were finite.
+      is_included: bool [M], it participated and all its numbers were finite.
       weight: float32 [M], a_k over the included clients, 0 for the others.
       loss: float32 [M], mean over its local steps; meaningless where it took no part.
       error_bound: float32 [M], bound on its upload's squared error, Theorem 1's for the paper's
-        scheme; 0 where not included.
-      level_error: float32 [M, 17], that bound at each of ``LEVELS``; 0 where not included.
+        quantizer; 0 where not included.
+      bit_width_error: float32 [M, 17], that bound at each of ``BIT_WIDTHS``; 0 where not included.
       upload: what it sent, [M]; zeros where not included.
     """
 
@@ -42,7 +42,7 @@ class ClientReport:
     weight: Array
     loss: Array
     error_bound: Array
-    level_error: Array
+    bit_width_error: Array
     upload: Upload
 
 
@@ -55,7 +55,7 @@ class RoundOutcome:
       opt_state: the server optimizer's new state.
       clients: ``ClientReport``.
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, measured.
-      update_energy: float32 [], squared norm of the mean update; 0 if nobody was included.
+      update_squared_norm: float32 [], squared norm of the mean update; 0 if nobody was included.
       memory: what the cohort's clients keep, [M]; as it was where not included.
     """
 
@@ -63,7 +63,7 @@ class RoundOutcome:
     opt_state: PyTree
     clients: ClientReport
     quantization_error: Array
-    update_energy: Array
+    update_squared_norm: Array
     memory: PyTree
 
 
@@ -90,7 +90,7 @@ def make_round(
       client_map: from ``make_client_map``.
       server_update: from ``make_server_update``.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
-      quantization: scheme and options; None: the paper's scheme without any.
+      quantization: quantizer and options; None: the paper's quantizer without any.
 
     Raises:
       ValueError: an unknown mode, or one that the options do not go with.
@@ -98,12 +98,12 @@ def make_round(
     quantization = QuantizationConfig() if quantization is None else quantization
     client_round = _make_client_round(train, make_send(quantization, mode))
 
-    def round_fn(broadcast: Broadcast, cohort: ClientInputs, opt_state: PyTree) -> RoundOutcome:
+    def round_fn(broadcast: SharedInputs, cohort: ClientInputs, opt_state: PyTree) -> RoundOutcome:
         params = broadcast.params
         received = _receive(broadcast, quantization.downlink_bits)
         shared = dataclasses.replace(broadcast, params=received)
         (update, error), reports = client_map(client_round, shared, cohort)
-        is_included, loss, error_bound, level_error, upload, memory = reports
+        is_included, loss, error_bound, bit_width_error, upload, memory = reports
         weight = normalize_weights(cohort.weight, is_included)
         total_weight = jnp.where(is_included, cohort.weight, 0.0).sum()
         scale = 1.0 / jnp.maximum(total_weight, jnp.finfo(jnp.float32).tiny)
@@ -114,22 +114,22 @@ def make_round(
         updated = server_update(params, opt_state, blocks_to_tree(update, params))
         is_any = total_weight > 0
         new_params, opt_state = select(is_any, updated, (params, opt_state))
-        update_energy = jnp.where(is_any, blocks_squared_norm(update, params), 0.0)
+        update_squared_norm = jnp.where(is_any, blocks_squared_norm(update, params), 0.0)
         return RoundOutcome(
             params=new_params,
             opt_state=opt_state,
-            clients=ClientReport(is_included, weight, loss, error_bound, level_error, upload),
+            clients=ClientReport(is_included, weight, loss, error_bound, bit_width_error, upload),
             quantization_error=blocks_squared_norm(error, params),
-            update_energy=update_energy,
+            update_squared_norm=update_squared_norm,
             memory=memory,
         )
 
     return round_fn
 
 
-def _receive(broadcast: Broadcast, downlink_bits: int) -> Params:
+def _receive(broadcast: SharedInputs, downlink_bits: int) -> Params:
     """Returns what the clients receive of the global model."""
-    if downlink_bits == FLOAT_BITS:
+    if downlink_bits == FULL_PRECISION_BITS:
         return broadcast.params
     key = stream_key(broadcast.run_key, Stream.DOWNLINK, broadcast.round)
     return stochastic_quantize(key, broadcast.params, downlink_bits)
@@ -138,14 +138,14 @@ def _receive(broadcast: Broadcast, downlink_bits: int) -> Params:
 def _make_client_round(train: LocalTraining, send: SendFn) -> ClientFn:
     """Returns what ONE client does: train, quantize, send."""
 
-    def client_round(broadcast: Broadcast, inputs: ClientInputs):
+    def client_round(broadcast: SharedInputs, inputs: ClientInputs):
         trained, loss = train(broadcast, inputs)
         key = stream_key(broadcast.run_key, Stream.QUANTIZE, broadcast.round, inputs.client)
         num_bits = jnp.maximum(inputs.num_bits, 1)
         sent = send(key, trained, broadcast.params, num_bits, inputs.memory)
         is_included = (inputs.num_bits > 0) & jnp.isfinite(loss) & sent.is_sendable
         weighed = (inputs.weight * sent.update, inputs.weight * sent.error)
-        told = (weighed, sent.error_bound, sent.level_error, sent.upload)
+        told = (weighed, sent.error_bound, sent.bit_width_error, sent.upload)
         contribution, *measured = select(is_included, told, jax.tree.map(jnp.zeros_like, told))
         memory = select(is_included, sent.memory, inputs.memory)
         return contribution, (is_included, loss, *measured, memory)

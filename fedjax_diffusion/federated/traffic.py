@@ -22,7 +22,7 @@ class Traffic(NamedTuple):
 
     Attributes:
       uplink_bytes: int64 [M], the length of each client's message; 0 where it sent none.
-      downlink_bytes: int64 [M], what was broadcast to it; 0 where it takes no part.
+      downlink_bytes: int64 [M], what was broadcast to it; 0 where it does not participate.
     """
 
     uplink_bytes: np.ndarray
@@ -30,18 +30,18 @@ class Traffic(NamedTuple):
 
 
 CountTraffic = Callable[[np.ndarray, ClientReport], Traffic]
-"""``count(num_bits [M], clients) -> Traffic``; 0 bits: the client takes no part."""
+"""``count(num_bits [M], clients) -> Traffic``; 0 bits: the client does not participate."""
 
 
 def make_count_traffic(params: PyTree, quantization: QuantizationConfig) -> CountTraffic:
     """Returns what counts a round's bytes on the host.
 
-    Plain messages are as long as their levels say. Entropy-coded ones are made, to see how long
+    Plain messages are as long as their bit widths say. Entropy-coded ones are made, to see how long
     they become.
 
     Args:
       params: the model, or its shapes.
-      quantization: scheme and options.
+      quantization: quantizer and options.
     """
     layout = make_layout(params)
     broadcast_bytes = payload_bytes(params, quantization.downlink_bits)
@@ -49,8 +49,8 @@ def make_count_traffic(params: PyTree, quantization: QuantizationConfig) -> Coun
     def coded_bytes(upload: Upload) -> int:
         message = write_upload(
             layout,
-            quantization.scheme,
-            np.asarray(upload.levels),
+            quantization.name,
+            np.asarray(upload.bit_widths),
             np.asarray(upload.lo),
             np.asarray(upload.step),
             np.asarray(upload.seed),
@@ -61,13 +61,13 @@ def make_count_traffic(params: PyTree, quantization: QuantizationConfig) -> Coun
 
     def count(num_bits: np.ndarray, clients: ClientReport) -> Traffic:
         is_included = np.asarray(clients.is_included)
-        levels = np.where(is_included[:, None], np.asarray(clients.upload.levels), 1)
-        uplink = message_bytes(layout, levels, quantization.scheme)
+        bit_widths = np.where(is_included[:, None], np.asarray(clients.upload.bit_widths), 1)
+        uplink = message_bytes(layout, bit_widths, quantization.name)
         if quantization.entropy_coding:
-            for client in np.flatnonzero(is_included & (levels.min(axis=1) <= 16)):
+            for client in np.flatnonzero(is_included & (bit_widths.min(axis=1) <= 16)):
                 upload = jax.tree.map(lambda x, m=client: x[m], clients.upload)
                 uplink[client] = coded_bytes(upload)
-        takes_part = np.asarray(num_bits) > 0
-        return Traffic(uplink * is_included, broadcast_bytes * takes_part.astype(np.int64))
+        is_participating = np.asarray(num_bits) > 0
+        return Traffic(uplink * is_included, broadcast_bytes * is_participating.astype(np.int64))
 
     return count

@@ -7,8 +7,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from fedjax_diffusion.bits import MAX_BITS
 from fedjax_diffusion.quantization import (
-    MAX_BITS,
     QuantizationConfig,
     is_quantizable,
     quantize,
@@ -27,14 +27,14 @@ class Upload:
     """A message before it becomes bytes; the cohort's carries a leading [M].
 
     Attributes:
-      levels: int32 [L], bits of each tensor; 0 where nothing was sent.
+      bit_widths: int32 [L], bits of each tensor; 0 where nothing was sent.
       lo: float32 [L], smallest value of each tensor's grid.
       step: float32 [L], distance of the grid's values.
-      seed: uint32 [2], of the scheme's transform.
+      seed: uint32 [2], of the quantizer's transform.
       codes: uint16 [R, 128], or None: they are kept for entropy coding alone.
     """
 
-    levels: Array
+    bit_widths: Array
     lo: Array
     step: Array
     seed: Array
@@ -48,7 +48,7 @@ class SentUpdate(NamedTuple):
       update: float32 [R, 128], what the server adds to the broadcast model.
       error: float32 [R, 128], what quantization added to it.
       error_bound: float32 [], bound on the mean of ``||error||^2``.
-      level_error: float32 [17], that bound at each of ``LEVELS``.
+      bit_width_error: float32 [17], that bound at each of ``BIT_WIDTHS``.
       upload: the message.
       memory: float32 [R, 128], what the client keeps for its next upload; () without feedback.
       is_sendable: bool [], every entry is finite and every range fits float32.
@@ -57,7 +57,7 @@ class SentUpdate(NamedTuple):
     update: Array
     error: Array
     error_bound: Array
-    level_error: Array
+    bit_width_error: Array
     upload: Upload
     memory: PyTree
     is_sendable: Array
@@ -71,7 +71,7 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
     """Returns what a client does with its trained model.
 
     Args:
-      config: the scheme and its options.
+      config: the quantizer and its options.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
 
     Returns:
@@ -99,15 +99,15 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
         if config.error_feedback:
             sent = shrink(sent, payload, trained)
         error = sent.decoded - payload
-        levels = sent.grid.num_bits
-        codes = jnp.where(levels.max(initial=0) <= MAX_BITS, sent.codes, 0).astype(jnp.uint16)
+        bit_widths = sent.grid.num_bits
+        codes = jnp.where(bit_widths.max(initial=0) <= MAX_BITS, sent.codes, 0).astype(jnp.uint16)
         return SentUpdate(
             update=sent.decoded - start if mode == "model" else sent.decoded,
             error=error,
             error_bound=sent.error_bound,
-            level_error=sent.level_error,
+            bit_width_error=sent.bit_width_error,
             upload=Upload(
-                levels=levels,
+                bit_widths=bit_widths,
                 lo=sent.grid.lo,
                 step=sent.grid.step,
                 seed=sent.seed,
@@ -120,7 +120,7 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
     return send
 
 
-def empty_memory(config: QuantizationConfig, params: Params, num_clients: int) -> PyTree:
+def empty_client_memory(config: QuantizationConfig, params: Params, num_clients: int) -> PyTree:
     """Returns what K clients keep before their first upload: float32 [K, R, 128], or ()."""
     if not config.error_feedback:
         return ()

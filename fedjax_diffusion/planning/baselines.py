@@ -1,36 +1,35 @@
-"""What other schemes would have cost for the clients that take part in a round."""
+"""What other methods would have cost for the clients that participate in a round."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.allocation import LEVELS, Allocation, AllocationProblem, allocate
+from fedjax_diffusion.allocation import Allocation, AllocationProblem, allocate
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import level_index, level_payload, uplink_bits
+from fedjax_diffusion.allocation.problem import bit_width_payload, uplink_bits
 from fedjax_diffusion.allocation.search.time_split import link
 from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.bits import BIT_WIDTHS, UNIFORM_ERROR_CURVE, bit_width_index
 from fedjax_diffusion.edge import costs
-from fedjax_diffusion.quantization import UNIFORM_LAW
 from fedjax_diffusion.types import Array
 
-RIVALS = ("full_precision", "full_precision:max_frequency")
-"""The two opponents that every saving is stated against."""
+REFERENCE_BASELINES = ("full_precision", "full_precision:max_frequency")
+"""The two baselines that every saving is stated against."""
 
 
 @dataclass(frozen=True)
-class Opponent:
-    """What a scheme would have cost for the clients that take part in this run's round.
+class Baseline:
+    """What a method would have cost for the clients that participate in this run's round.
 
     Attributes:
-      compute_joules: float64 [M], 0 for clients that do not take part.
+      compute_joules: float64 [M], 0 for clients that do not participate.
       transmit_joules: float64 [M].
       uplink_bits: float64 [M], whole numbers.
       is_late: bool [M], charged at full frequency and full power.
-      num_bits: int32 [M], what is sent, also late; 0 for clients that do not take part.
+      num_bits: int32 [M], what is sent, also late; 0 for clients that do not participate.
       error: squared error that these bits add up to by the predicted ranges.
-      relative_gap: of the scheme's own answer, in [0, 1].
+      relative_gap: of the method's own answer, in [0, 1].
     """
 
     compute_joules: np.ndarray
@@ -42,10 +41,10 @@ class Opponent:
     relative_gap: float
 
 
-def charge_opponents(
+def charge_baselines(
     problem: AllocationProblem, allocation: Allocation, methods: Iterable[str]
-) -> dict[str, Opponent]:
-    """Charges every opponent for exactly the clients that take part in this run's round.
+) -> dict[str, Baseline]:
+    """Charges every baseline for exactly the clients that participate in this run's round.
 
     Args:
       problem: the round, M clients; who was left out demands more bits than it handles.
@@ -53,24 +52,24 @@ def charge_opponents(
       methods: of ``allocate``, whole bits.
 
     Returns:
-      ``Opponent`` by method.
+      ``Baseline`` by method.
     """
-    takes_part = np.asarray(allocation.num_bits) > 0
-    opponents = {}
+    is_participating = np.asarray(allocation.num_bits) > 0
+    baselines = {}
     for method in methods:
         answer = allocate(problem, method)
         compute_joules, transmit_joules, is_late = charge_late(problem, answer)
-        num_bits = np.where(takes_part, answer.requested_bits, 0)
-        opponents[method] = Opponent(
-            compute_joules=np.where(takes_part, compute_joules, 0.0),
-            transmit_joules=np.where(takes_part, transmit_joules, 0.0),
+        num_bits = np.where(is_participating, answer.requested_bits, 0)
+        baselines[method] = Baseline(
+            compute_joules=np.where(is_participating, compute_joules, 0.0),
+            transmit_joules=np.where(is_participating, transmit_joules, 0.0),
             uplink_bits=np.asarray(uplink_bits(problem, num_bits)),
-            is_late=takes_part & is_late,
+            is_late=is_participating & is_late,
             num_bits=num_bits,
             error=float(np.sum(planned_errors(problem, num_bits))),
             relative_gap=float(answer.relative_gap),
         )
-    return opponents
+    return baselines
 
 
 def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
@@ -80,10 +79,10 @@ def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarr
       problem: M clients.
       num_bits: int [M], 0, 1..16 or 32.
     """
-    index = np.clip(num_bits, 1, len(LEVELS)).astype(int) - 1
-    table = problem.level_error
+    index = np.clip(num_bits, 1, len(BIT_WIDTHS)).astype(int) - 1
+    table = problem.bit_width_error
     if table is None:
-        table = np.outer(problem.error_weight, UNIFORM_LAW)
+        table = np.outer(problem.error_weight, UNIFORM_ERROR_CURVE)
     error = np.take_along_axis(np.asarray(table), index[:, None], axis=1)[:, 0]
     return np.where(num_bits > 0, error, 0.0)
 
@@ -91,16 +90,16 @@ def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarr
 def charge_late(
     problem: AllocationProblem, allocation: Allocation
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Charges an opponent for every client, also for those that it cannot bring home in time.
+    """Charges a baseline for every client, also for those that it cannot deliver on time.
 
     A late client is charged its cost at full frequency and full power, ``kappa C F^2 + P S /
-    r_max``: an infeasible opponent must not look free. So is a client that an opponent leaves out
-    for another reason, as ``on_demand`` may. Also of an opponent whose clients share the band, a
+    r_max``: an infeasible baseline must not look free. So is a client that a baseline leaves out
+    for another reason, as ``on_demand`` may. Also of a baseline whose clients share the band, a
     late client is charged on its own ``bandwidth_hz``: what the others leave it is not defined.
 
     Args:
       problem: K clients.
-      allocation: an opponent's answer to it.
+      allocation: a baseline's answer to it.
 
     Returns:
       ``(compute_joules, transmit_joules, is_late)``: float64 [K], float64 [K], bool [K]. Always
@@ -118,7 +117,7 @@ def charge_late(
 @float64_on_cpu
 def _full_speed_joules(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array]:
     """Returns the joules [K] of computing at full frequency and of sending at full power."""
-    payload = level_payload(problem, level_index(num_bits))
+    payload = bit_width_payload(problem, bit_width_index(num_bits))
     compute_seconds = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
     compute_joules = costs.compute_energy(
         problem.compute_cycles, problem.effective_capacitance, compute_seconds

@@ -11,7 +11,7 @@ class ErrorBudget:
 
     Attributes:
       as_fixed_bits: b: what b bits for everybody would give, ``eps = sum_k c_k / (2^b - 1)^2`` with
-        the paper's scheme.
+        the paper's quantizer.
       relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
       absolute: eps itself, > 0, in squared parameter units.
 
@@ -36,15 +36,16 @@ class ErrorBudget:
             if value is not None and not value > 0:
                 raise ValueError(f"error_budget.{name} must be above 0, got {value}")
 
-    def to_eps(self, level_error: np.ndarray, update_energy: float | None) -> float:
+    def to_eps(self, bit_width_error: np.ndarray, update_squared_norm: float | None) -> float:
         """Returns eps of one round, in squared parameter units; infinity for no bound.
 
         Args:
-          level_error: float64 [M, 17], each client's term of the squared error at each level.
-          update_energy: squared norm of the last mean update; None before there was one.
+          bit_width_error: float64 [M, 17], each client's term of the squared error at each bit
+            width.
+          update_squared_norm: squared norm of the last mean update; None before there was one.
         """
         if self.as_fixed_bits is not None:
-            return float(level_error[:, self.as_fixed_bits - 1].sum())
-        if self.relative is not None and update_energy is not None:
-            return self.relative**2 * update_energy
+            return float(bit_width_error[:, self.as_fixed_bits - 1].sum())
+        if self.relative is not None and update_squared_norm is not None:
+            return self.relative**2 * update_squared_norm
         return np.inf if self.absolute is None else self.absolute

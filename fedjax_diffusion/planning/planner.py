@@ -1,4 +1,4 @@
-"""What happens between two rounds: allocation problem, allocation, opponents."""
+"""What happens between two rounds: allocation problem, allocation, baselines."""
 
 import dataclasses
 import functools
@@ -17,13 +17,14 @@ from fedjax_diffusion.allocation import (
     parse_method,
 )
 from fedjax_diffusion.allocation.problem import uplink_bits
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
-from fedjax_diffusion.planning.baselines import Opponent, charge_opponents, planned_errors
+from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.error_forecast import predict_errors
 from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
 from fedjax_diffusion.planning.workload import Workload
-from fedjax_diffusion.quantization import LEVELS, QuantizationConfig
+from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 from fedjax_diffusion.types import Key
 
@@ -32,11 +33,11 @@ _FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
 
 class InfeasibleRoundError(ValueError):
-    """A round that some client cannot take part in, under ``on_infeasible = "stop"``."""
+    """A round that some client cannot participate in, under ``on_infeasible = "stop"``."""
 
 
 class InfeasibleFleetError(ValueError):
-    """A fleet of which not one client can take part in any round, even without fading."""
+    """A fleet of which not one client can participate in any round, even without fading."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class AllocatorConfig:
     Attributes:
       method: of ``allocate``, one that gives whole bits.
       time_budget_seconds: T > 0.
-      error_budget: ``ErrorBudget``; only ``on_demand`` heeds it.
-      on_infeasible: ``"drop"`` goes on with the clients that can take part, ``"stop"`` raises.
-      opponents: such methods, charged for the same clients, channel and deadline.
+      error_budget: ``ErrorBudget``; only ``on_demand`` respects it.
+      on_infeasible: ``"drop"`` goes on with the clients that can participate, ``"stop"`` raises.
+      baselines: such methods, charged for the same clients, channel and deadline.
 
     Raises:
       ValueError: a value outside of these.
@@ -58,7 +59,7 @@ class AllocatorConfig:
     time_budget_seconds: float
     error_budget: ErrorBudget
     on_infeasible: str = "drop"
-    opponents: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.on_infeasible not in ON_INFEASIBLE:
@@ -66,7 +67,7 @@ class AllocatorConfig:
             raise ValueError(f"on_infeasible must be one of {names}, got {self.on_infeasible!r}")
         if not self.time_budget_seconds > 0:
             raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
-        for method in (self.method, *self.opponents):
+        for method in (self.method, *self.baselines):
             parse_method(method)
             if method.startswith("relaxed"):
                 raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
@@ -82,7 +83,7 @@ class RoundPlan:
       allocation: the answer; a client that was left out bears its own status and zeros.
       predicted_error: squared error that the bits add up to by the predicted ranges; None without.
       uplink_bits: float64 [M], whole numbers, what each client is planned to upload.
-      opponent_methods: of the schemes that it is compared with.
+      baseline_methods: of the methods that it is compared with.
     """
 
     cohort: np.ndarray
@@ -90,12 +91,12 @@ class RoundPlan:
     allocation: Allocation
     predicted_error: float | None
     uplink_bits: np.ndarray
-    opponent_methods: tuple[str, ...]
+    baseline_methods: tuple[str, ...]
 
     @functools.cached_property
-    def opponents(self) -> dict[str, Opponent]:
-        """``Opponent`` by method, charged when first asked for: training need not wait for it."""
-        return charge_opponents(self.problem, self.allocation, self.opponent_methods)
+    def baselines(self) -> dict[str, Baseline]:
+        """``Baseline`` by method, charged when first asked for: training need not wait for it."""
+        return charge_baselines(self.problem, self.allocation, self.baseline_methods)
 
 
 class Planner(Protocol):
@@ -120,22 +121,22 @@ def make_planner(
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's error at each level is predicted, see ``predict_errors``. Where it is unknown (in
-    mode ``update`` before the first upload, or a relative budget before the first update), all get
-    their largest level that arrives in time.
+    Each client's error at each bit width is predicted, see ``predict_errors``. Where it is unknown
+    (in mode ``update`` before the first upload, or a relative budget before the first update), all
+    get their largest bit width that arrives in time.
 
     Args:
       devices: the fleet, [K].
       workload: cycles and payload of a round.
-      config: method, deadline, error budget, opponents.
+      config: method, deadline, error budget, baselines.
       num_examples: int [K], for the aggregation weights.
       draw_conditions: ``(run_key, round) -> RoundConditions``.
       mode: ``"model"`` or ``"update"``.
-      quantization: scheme and options; None: the paper's scheme without any.
+      quantization: quantizer and options; None: the paper's without any.
 
     Raises:
-      ValueError: the method fixes bits that the scheme does not have.
-      InfeasibleFleetError: not one client can take part without fading.
+      ValueError: the method fixes bits that the quantizer does not have.
+      InfeasibleFleetError: not one client can participate without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     quantization = quantization or QuantizationConfig()
@@ -148,20 +149,28 @@ def make_planner(
     ) -> RoundPlan:
         cohort, channel = conditions or draw_conditions(run_key, int(state.round))
         predicted = predict_errors(state, mode, quantization)
-        update_energy = None if state.update_energy == NOT_MEASURED else float(state.update_energy)
-        is_unknown = predicted is None or (config.error_budget.relative and update_energy is None)
+        update_squared_norm = (
+            None if state.update_squared_norm == NOT_MEASURED else float(state.update_squared_norm)
+        )
+        is_unknown = predicted is None or (
+            config.error_budget.relative and update_squared_norm is None
+        )
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
             examples = np.where(is_kept, num_examples[cohort], 0.0)
             error = _weigh(None if predicted is None else predicted[cohort], examples, quantization)
-            eps = np.inf if predicted is None else config.error_budget.to_eps(error, update_energy)
+            eps = (
+                np.inf
+                if predicted is None
+                else config.error_budget.to_eps(error, update_squared_norm)
+            )
             return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
         method = config.method.replace("on_demand", "largest") if is_unknown else config.method
         problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
         error = None if predicted is None else float(allocation.error)
-        return RoundPlan(cohort, problem, allocation, error, uplink, config.opponents)
+        return RoundPlan(cohort, problem, allocation, error, uplink, config.baselines)
 
     return plan
 
@@ -171,21 +180,21 @@ def _weigh(
 ) -> np.ndarray:
     """Returns what errors [M, 17] count in the aggregate's, by examples [M]; zeros for None."""
     if errors is None:
-        return np.zeros((len(examples), len(LEVELS)))
-    return quantization.error_weight(examples / max(examples.sum(), 1.0))[:, None] * errors
+        return np.zeros((len(examples), len(BIT_WIDTHS)))
+    return quantization.aggregation_factor(examples / max(examples.sum(), 1.0))[:, None] * errors
 
 
 def _check_fixed_bits(method: str, min_bits: int) -> None:
-    """Raises if the method fixes bits that the scheme lacks."""
+    """Raises if the method fixes bits that the quantizer lacks."""
     fixed = [int(part) for part in method.split(":") if part.isdigit()]
     if fixed and fixed[0] < min_bits:
         raise ValueError(
-            f"method {method!r} sends fewer bits than quantization.scheme has, {min_bits}"
+            f"method {method!r} sends fewer bits than quantization.name has, {min_bits}"
         )
 
 
 def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:
-    """Returns the fleet with what it demands and handles raised to the least level there is."""
+    """Returns the fleet with what it demands and handles raised to the least bit width there is."""
     return dataclasses.replace(
         devices,
         min_bits=np.maximum(devices.min_bits, min_bits),
@@ -199,16 +208,16 @@ def _check_anyone_can_take_part(
     """Raises if no client of the fleet meets the deadline over its average channel."""
     clients = np.arange(len(devices.distance_meters))
     gain = 10 ** (-path_loss_db(devices.distance_meters) / 10)
-    everybody, no_error = np.ones(len(clients), bool), np.zeros((len(clients), len(LEVELS)))
+    everybody, no_error = np.ones(len(clients), bool), np.zeros((len(clients), len(BIT_WIDTHS)))
     problem = _make_problem(
         devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
     )
     allocation = allocate(problem, config.method.replace("on_demand", "largest"))
-    # Whom only the shared band fails can take part when others are left out.
+    # Whom only the shared band fails can participate when others are left out.
     if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
         reasons = "; ".join(allocation.explain(problem))
         raise InfeasibleFleetError(
-            f"no client can take part in any round, even without fading: {reasons}"
+            f"no client can participate in any round, even without fading: {reasons}"
         )
 
 
@@ -218,7 +227,7 @@ def _make_problem(
     channel: ChannelState,
     cohort: np.ndarray,
     is_kept: np.ndarray,
-    level_error: np.ndarray,
+    bit_width_error: np.ndarray,
     error_budget: float,
     config: AllocatorConfig,
 ) -> AllocationProblem:
@@ -235,10 +244,10 @@ def _make_problem(
         # A client that was left out demands more than it handles: the solver passes it by.
         min_bits=np.where(is_kept, devices.min_bits[cohort], 32),
         max_bits=np.where(is_kept, devices.max_bits[cohort], 1),
-        error_weight=level_error[:, 0],
+        error_weight=bit_width_error[:, 0],
         error_budget=error_budget,
         time_budget_seconds=config.time_budget_seconds,
-        level_error=level_error,
+        bit_width_error=bit_width_error,
     )
 
 
@@ -248,7 +257,7 @@ def _allocate_dropping(
     config: AllocatorConfig,
     cohort: np.ndarray,
 ) -> tuple[AllocationProblem, Allocation]:
-    """Allocates; leaves out who cannot take part and allocates again until the rest can."""
+    """Allocates; leaves out who cannot participate and allocates again until the rest can."""
     status = np.zeros(len(cohort), np.int32)
     while True:
         is_kept = status == Status.OPTIMAL

@@ -26,7 +26,7 @@ class Workload:
     Attributes:
       compute_cycles: float64 [K], CPU cycles of one round's local training.
       num_parameters: d.
-      overhead_bits: float64 [17], bits of a message that are not codes, per level.
+      overhead_bits: float64 [17], bits of a message that are not codes, per bit width.
       noise_density_watts_per_hz: N0.
     """
 
@@ -45,7 +45,7 @@ def make_workload(
     *,
     cycles_per_example: float | None,
     noise_density_dbm_per_hz: float,
-    scheme: str = "stochastic",
+    quantizer: str = "stochastic",
 ) -> Workload:
     """Returns the workload of a fleet.
 
@@ -60,7 +60,7 @@ def make_workload(
       count_flops: returns the FLOPs of training on one example; called only if needed.
       cycles_per_example: > 0, or None to count.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
-      scheme: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
+      quantizer: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
 
     Raises:
       ValueError: ``cycles_per_example`` is not above 0.
@@ -75,7 +75,7 @@ def make_workload(
     return Workload(
         compute_cycles=cycles,
         num_parameters=sum(x.size for x in jax.tree.leaves(params)),
-        overhead_bits=overhead_bits(params, scheme),
+        overhead_bits=overhead_bits(params, quantizer),
         noise_density_watts_per_hz=10 ** ((noise_density_dbm_per_hz - 30) / 10),
     )
 

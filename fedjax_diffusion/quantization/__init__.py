@@ -3,9 +3,9 @@
 from fedjax_diffusion.quantization.blocks import blocks_squared_norm, blocks_to_tree, tree_to_blocks
 from fedjax_diffusion.quantization.bounds import (
     grid_error_bound,
-    grid_range_energy,
+    grid_range_variance,
     quantization_error_bound,
-    range_energy,
+    range_variance,
 )
 from fedjax_diffusion.quantization.config import QuantizationConfig
 from fedjax_diffusion.quantization.feedback import shrink
@@ -16,13 +16,10 @@ from fedjax_diffusion.quantization.quantizers import (
     Quantizer,
     dequantize,
     find_quantizer,
-    predict_level_error,
+    predict_bit_width_error,
     quantize,
 )
 from fedjax_diffusion.quantization.stochastic import (
-    FLOAT_BITS,
-    LEVELS,
-    MAX_BITS,
     Grid,
     check_num_bits,
     is_quantizable,
@@ -30,7 +27,7 @@ from fedjax_diffusion.quantization.stochastic import (
     quantize_blocks,
     stochastic_quantize,
 )
-from fedjax_diffusion.quantization.tensor_bits import UNIFORM_LAW, split_bits
+from fedjax_diffusion.quantization.tensor_bits import split_bits
 from fedjax_diffusion.quantization.wire.codec import (
     decode_update,
     encode_update,
@@ -50,11 +47,7 @@ from fedjax_diffusion.quantization.wire.message import (
 from fedjax_diffusion.quantization.wire.upload import write_upload
 
 __all__ = [
-    "FLOAT_BITS",
-    "LEVELS",
-    "MAX_BITS",
     "QUANTIZERS",
-    "UNIFORM_LAW",
     "DamagedMessageError",
     "ForeignMessageError",
     "Grid",
@@ -73,18 +66,18 @@ __all__ = [
     "encode_update",
     "find_quantizer",
     "grid_error_bound",
-    "grid_range_energy",
+    "grid_range_variance",
     "is_quantizable",
     "make_grid",
     "make_layout",
     "message_bytes",
     "overhead_bits",
     "payload_bytes",
-    "predict_level_error",
+    "predict_bit_width_error",
     "quantization_error_bound",
     "quantize",
     "quantize_blocks",
-    "range_energy",
+    "range_variance",
     "refill",
     "shrink",
     "split_bits",

@@ -4,7 +4,7 @@
     most 1/4, in units of Delta^2)
 
 Summed over the tensors j of a model: ``V / (2^b - 1)^2`` with ``V = sum_j D_j (hi_j - lo_j)^2 /
-4``, the *range energy*. Clients draw independently and without bias, so for weights a_k the cross
+4``, the *range variance*. Clients draw independently and without bias, so for weights a_k the cross
 terms vanish in expectation and the aggregate's error is at most ``sum_k a_k^2 V_k / (2^{b_k} -
 1)^2``.
 
@@ -15,18 +15,19 @@ one unit, but most entries are values of the grid themselves, without any error.
 
 import jax.numpy as jnp
 
+from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.blocks import tensor_sizes, tree_to_blocks
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, Grid, make_grid
+from fedjax_diffusion.quantization.stochastic import Grid, make_grid
 from fedjax_diffusion.types import Array, PyTree
 
 
-def range_energy(tree: PyTree) -> Array:
+def range_variance(tree: PyTree) -> Array:
     """Returns ``V = sum_j D_j (hi_j - lo_j)^2 / 4``, float32 [], in squared parameter units.
 
-    >>> float(range_energy({"w": jnp.array([-1.0, 0.0, 1.0])}))
+    >>> float(range_variance({"w": jnp.array([-1.0, 0.0, 1.0])}))
     3.0
     """
-    return grid_range_energy(make_grid(tree_to_blocks(tree), tree, 1), tree)
+    return grid_range_variance(make_grid(tree_to_blocks(tree), tree, 1), tree)
 
 
 def quantization_error_bound(tree: PyTree, num_bits: PyTree) -> Array:
@@ -46,15 +47,15 @@ def quantization_error_bound(tree: PyTree, num_bits: PyTree) -> Array:
     return grid_error_bound(make_grid(tree_to_blocks(tree), tree, num_bits), tree)
 
 
-def grid_range_energy(grid: Grid, like: PyTree) -> Array:
-    """Returns ``range_energy`` from the grid of a tree shaped like ``like``."""
+def grid_range_variance(grid: Grid, like: PyTree) -> Array:
+    """Returns ``range_variance`` from the grid of a tree shaped like ``like``."""
     return jnp.vdot(_sizes(like), jnp.square(grid.spread)) / 4
 
 
 def grid_error_bound(grid: Grid, like: PyTree) -> Array:
     """Returns ``quantization_error_bound`` from the grid of a tree shaped like ``like``."""
     squared = jnp.where(grid.step > 0, jnp.square(grid.step) / 4, jnp.square(grid.spread))
-    return jnp.vdot(_sizes(like), jnp.where(grid.num_bits == FLOAT_BITS, 0.0, squared))
+    return jnp.vdot(_sizes(like), jnp.where(grid.num_bits == FULL_PRECISION_BITS, 0.0, squared))
 
 
 def _sizes(like: PyTree) -> Array:

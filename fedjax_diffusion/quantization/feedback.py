@@ -10,7 +10,7 @@ times, and the memory grows without limit. With ``E||Q(v) - v||^2 <= omega ||v||
 Here the sender, who knows both v and Q(v), takes the best factor for the very draw, per tensor:
 ``<Q, v> / ||Q||^2``, rounded to a power of two, at most 1. Then
 
-- no draw is worse than sending nothing, nor worse than sending Q(v) itself, biased schemes
+- no draw is worse than sending nothing, nor worse than sending Q(v) itself, biased quantizers
   included, so every bound on ``||Q(v) - v||^2`` still holds;
 - the power of two keeps at least 8/9 of what the best factor gains, ``delta >= (8/9) / (1 +
   omega)`` in the mean of an unbiased Q: the minimum over factors has a mean no larger than the
@@ -24,10 +24,10 @@ for ``1 / (1 + omega)``. The factor of the draw and its rounding are ours.
 
 import jax.numpy as jnp
 
+from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.blocks import row_tensors
 from fedjax_diffusion.quantization.padding import tensor_sums
 from fedjax_diffusion.quantization.quantizers import Quantized
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS
 from fedjax_diffusion.types import Array, PyTree
 
 _SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
@@ -47,7 +47,7 @@ def shrink(quantized: Quantized, blocks: Array, like: PyTree) -> Quantized:
 
     Returns:
       ``quantized`` with ``decoded`` and ``grid`` scaled; a tensor that is better not sent is a grid
-      of zeros. Tensors of level 32 stay as they are.
+      of zeros. Tensors of bit width 32 stay as they are.
 
     **Guarantees**: ``||decoded - blocks||^2`` is at most ``||blocks||^2`` and at most what it was,
     up to rounding, in each tensor.
@@ -56,7 +56,9 @@ def shrink(quantized: Quantized, blocks: Array, like: PyTree) -> Quantized:
     factor = _best_factor(quantized.decoded, blocks, grid.lo, grid.spread, like)
     is_lost = (grid.step > 0) & (grid.step * factor < _SMALLEST_STEP)
     factor = jnp.where(is_lost, 0.0, factor)
-    factor = jnp.where((grid.num_bits == FLOAT_BITS) | ~jnp.isfinite(grid.spread), 1.0, factor)
+    factor = jnp.where(
+        (grid.num_bits == FULL_PRECISION_BITS) | ~jnp.isfinite(grid.spread), 1.0, factor
+    )
     return quantized._replace(
         decoded=quantized.decoded * factor[row_tensors(like), None],
         grid=grid._replace(lo=grid.lo * factor, step=grid.step * factor),

@@ -3,7 +3,7 @@
     code_i = argmin_c |x_i - (lo + Delta c)|,   so   ||Q(x) - x||^2 <= D Delta^2 / 4.
 
 The worst case equals Theorem 1's mean, yet the errors of several clients no longer average out: see
-``Quantizer.error_weight``.
+``Quantizer.aggregation_factor``.
 """
 
 import jax.numpy as jnp

@@ -1,6 +1,6 @@
 """QSGD: a grid that is symmetric about zero and scaled by a tensor's Euclidean norm.
 
-With ``s = 2^(b - 1) - 1`` levels and a sign, a tensor x is rounded without bias to multiples of
+With ``s = 2^(b - 1) - 1`` bit widths and a sign, a tensor x is rounded without bias to multiples of
 ``Delta = ||x|| / s``. The ``2^b - 1`` codes need b bits, and b = 1 leaves nothing but zero. The
 largest entry of a dense tensor lies far below its norm, so most of the grid stays empty: the price
 of one number per tensor instead of two, and of a zero that stays exactly zero.
@@ -13,17 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors, tensor_ranges, tensor_sizes
 from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.padding import row_entries
-from fedjax_diffusion.quantization.stochastic import (
-    FLOAT_BITS,
-    LEVELS,
-    MAX_BITS,
-    Grid,
-    broadcast_num_bits,
-    round_step_up,
-)
+from fedjax_diffusion.quantization.stochastic import Grid, broadcast_num_bits, round_step_up
 from fedjax_diffusion.types import Array, PyTree
 
 MIN_QSGD_BITS = 2
@@ -51,8 +45,8 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
       ``Grid`` with ``spread = 2 ||x||``, not finite where an entry is not, or where ``2 ||x||`` or
       ``2^b - 1`` steps overflow.
     """
-    levels = broadcast_num_bits(num_bits, like)
-    bits = jnp.clip(levels, MIN_QSGD_BITS, MAX_BITS)
+    bit_widths = broadcast_num_bits(num_bits, like)
+    bits = jnp.clip(bit_widths, MIN_QSGD_BITS, MAX_BITS)
     num_intervals = ((1 << (bits - 1)) - 1).astype(jnp.float32)
     norm = tensor_norms(blocks, like)
     exact_step = divide(norm, num_intervals)
@@ -60,8 +54,10 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     step = jnp.where(is_normal, round_step_up(_ROOM * exact_step, bits), 0.0)
     lo = jnp.where(is_normal, -num_intervals * step, 0.0)
     last_code = ((1 << bits) - 1).astype(jnp.float32)  # never drawn, but a receiver allows for it
-    is_held = jnp.isfinite(lo) & jnp.isfinite(last_code * step) | (levels == FLOAT_BITS)
-    return Grid(lo, step, levels, jnp.where(is_held, 2 * norm, jnp.inf))
+    is_held = jnp.isfinite(lo) & jnp.isfinite(last_code * step) | (
+        bit_widths == FULL_PRECISION_BITS
+    )
+    return Grid(lo, step, bit_widths, jnp.where(is_held, 2 * norm, jnp.inf))
 
 
 def tensor_norms(blocks: Array, like: PyTree) -> Array:
@@ -79,21 +75,24 @@ def tensor_norms(blocks: Array, like: PyTree) -> Array:
     return jnp.maximum(jnp.sqrt(sums) * jnp.ldexp(jnp.float32(1), exponent), largest)
 
 
-def qsgd_law(sizes: np.ndarray) -> np.ndarray:
-    """Returns ``min(1 / (4 s^2), 1 / (s sqrt(D)))``, float64 [B, L], per unit of range energy.
+def qsgd_error_curve(sizes: np.ndarray) -> np.ndarray:
+    """Returns ``min(1 / (4 s^2), 1 / (s sqrt(D)))``, float64 [B, L], per unit of range variance.
 
-    In units of ``D ||x||^2``, the range energy of a grid of width ``2 ||x||``, this is the paper's
-    ``min(D / s^2, sqrt(D) / s) ||x||^2`` with the 1/4 of a Bernoulli variance that it leaves out.
+    In units of ``D ||x||^2``, the range variance of a grid of width ``2 ||x||``, this is the
+    paper's ``min(D / s^2, sqrt(D) / s) ||x||^2`` with the 1/4 of a Bernoulli variance that it
+    leaves out.
 
     Args:
       sizes: int [L], entries of each tensor.
 
     Source: Alistarh et al. 2017, Lemma 3.1 (ii).
     """
-    bits = np.clip(LEVELS, MIN_QSGD_BITS, MAX_BITS)[:, None]
+    bits = np.clip(BIT_WIDTHS, MIN_QSGD_BITS, MAX_BITS)[:, None]
     num_intervals = 2.0 ** (bits - 1) - 1
-    law = np.minimum(1 / (4 * num_intervals**2), 1 / (num_intervals * np.sqrt(np.fmax(sizes, 1))))
-    return np.where(np.array(LEVELS)[:, None] == FLOAT_BITS, 0.0, law)
+    error_curve = np.minimum(
+        1 / (4 * num_intervals**2), 1 / (num_intervals * np.sqrt(np.fmax(sizes, 1)))
+    )
+    return np.where(np.array(BIT_WIDTHS)[:, None] == FULL_PRECISION_BITS, 0.0, error_curve)
 
 
 def qsgd_error_bound(grid: Grid, like: PyTree) -> Array:
@@ -105,4 +104,4 @@ def qsgd_error_bound(grid: Grid, like: PyTree) -> Array:
     norm = grid.spread / 2
     rounded = jnp.minimum(sizes * jnp.square(grid.step) / 4, jnp.sqrt(sizes) * grid.step * norm)
     bound = jnp.where(grid.step > 0, rounded, jnp.square(norm))
-    return jnp.where(grid.num_bits == FLOAT_BITS, 0.0, bound).sum()
+    return jnp.where(grid.num_bits == FULL_PRECISION_BITS, 0.0, bound).sum()

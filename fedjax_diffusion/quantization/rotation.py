@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.blocks import tensor_sizes
 from fedjax_diffusion.quantization.bounds import grid_error_bound
 from fedjax_diffusion.quantization.padding import row_entries
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, Grid, make_grid
+from fedjax_diffusion.quantization.stochastic import Grid, make_grid
 from fedjax_diffusion.types import Array, PyTree
 
 SEED_BITS = 64
@@ -77,7 +78,7 @@ def rotated_error_bound(grid: Grid, like: PyTree) -> Array:
     """
     sizes = jnp.asarray(tensor_sizes(like), jnp.float32)
     largest = jnp.maximum(jnp.abs(grid.lo), jnp.abs(grid.lo + grid.spread))
-    squared = jnp.where(grid.num_bits == FLOAT_BITS, 0.0, sizes * jnp.square(largest))
+    squared = jnp.where(grid.num_bits == FULL_PRECISION_BITS, 0.0, sizes * jnp.square(largest))
     rounding = ROUNDING * jnp.sqrt(squared.sum())
     return jnp.square(jnp.sqrt(grid_error_bound(grid, like)) + rounding)
 

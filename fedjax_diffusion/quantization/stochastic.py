@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import (
     blocks_to_tree,
     row_tensors,
@@ -41,12 +42,6 @@ from fedjax_diffusion.quantization.counter_random import Uniform, counter_unifor
 from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.types import Array, Key, PyTree
 
-MAX_BITS = 16
-"""The largest quantized level."""
-FLOAT_BITS = 32
-"""The level that sends float32 as it is."""
-LEVELS = (*range(1, MAX_BITS + 1), FLOAT_BITS)
-"""Every admissible number of bits."""
 _SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
 _FAR = 2.0**64
 """A range above this, or below its reciprocal, is drawn in a unit that brings it nearer to 1."""
@@ -71,10 +66,12 @@ class Grid(NamedTuple):
 
 
 def check_num_bits(num_bits: PyTree) -> None:
-    """Raises ValueError unless every level (host numbers, not traced) is 1..16 or 32."""
-    for level in jax.tree.leaves(num_bits):
-        if isinstance(level, bool) or level not in LEVELS:
-            raise ValueError(f"num_bits must be 1..{MAX_BITS} or {FLOAT_BITS}, got {level!r}")
+    """Raises ValueError unless every bit width (host numbers, not traced) is 1..16 or 32."""
+    for bit_width in jax.tree.leaves(num_bits):
+        if isinstance(bit_width, bool) or bit_width not in BIT_WIDTHS:
+            raise ValueError(
+                f"num_bits must be 1..{MAX_BITS} or {FULL_PRECISION_BITS}, got {bit_width!r}"
+            )
 
 
 def stochastic_quantize(
@@ -128,18 +125,18 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
       like: the tree, or its shapes.
       num_bits: as in ``stochastic_quantize``.
     """
-    levels = broadcast_num_bits(num_bits, like)
+    bit_widths = broadcast_num_bits(num_bits, like)
     lo, hi = tensor_ranges(blocks, like)
     spread = hi - lo
-    bits = jnp.minimum(levels, MAX_BITS)
+    bits = jnp.minimum(bit_widths, MAX_BITS)
     num_intervals = ((1 << bits) - 1).astype(jnp.float32)
     exact_step = divide(spread, num_intervals)
     step = round_step_up(exact_step, bits)
     step = jnp.where(lo + step * num_intervals < hi, _next_multiple(step, bits), step)
     step = jnp.where(exact_step >= _SMALLEST_STEP, step, 0.0)
-    is_held = jnp.isfinite(lo + step * num_intervals) | (levels == FLOAT_BITS)
+    is_held = jnp.isfinite(lo + step * num_intervals) | (bit_widths == FULL_PRECISION_BITS)
     spread = jnp.where(is_held, spread, jnp.inf)
-    return Grid(lo, step, levels, spread)
+    return Grid(lo, step, bit_widths, spread)
 
 
 def quantize_blocks(
@@ -189,13 +186,13 @@ def round_step_up(step: Array, num_bits: Array) -> Array:
 
 
 def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
-    """Returns the level of each tensor, int32 [L], from a scalar or a pytree prefix."""
-    levels = jax.tree.leaves(jax.tree.broadcast(num_bits, like))
-    for level in levels:
-        chex.assert_rank(level, 0)
-        if not isinstance(level, Tracer):
-            check_num_bits(int(level))
-    return jnp.stack([jnp.asarray(level, jnp.int32) for level in levels])
+    """Returns the bit width of each tensor, int32 [L], from a scalar or a pytree prefix."""
+    bit_widths = jax.tree.leaves(jax.tree.broadcast(num_bits, like))
+    for bit_width in bit_widths:
+        chex.assert_rank(bit_width, 0)
+        if not isinstance(bit_width, Tracer):
+            check_num_bits(int(bit_width))
+    return jnp.stack([jnp.asarray(bit_width, jnp.int32) for bit_width in bit_widths])
 
 
 def _quantize(
@@ -204,7 +201,7 @@ def _quantize(
     codes = _draw(key, blocks, grid, like, uniform, cast)
     sent = grid._replace(lo=jnp.where(jnp.isfinite(grid.spread), grid.lo, jnp.nan))
     value = cast(codes_to_blocks(codes, sent, like))
-    is_float = (grid.num_bits == FLOAT_BITS)[row_tensors(like), None]
+    is_float = (grid.num_bits == FULL_PRECISION_BITS)[row_tensors(like), None]
     return jnp.where(is_float, blocks, value)
 
 
@@ -257,8 +254,8 @@ def _make_cast(tree: PyTree) -> _Cast:
     return cast
 
 
-def _next_multiple(step: Array, levels: Array) -> Array:
-    """Returns the next larger float32 [L] with ``24 - level`` significant bits."""
-    unit = jnp.uint32(1) << levels.astype(jnp.uint32)
+def _next_multiple(step: Array, bit_widths: Array) -> Array:
+    """Returns the next larger float32 [L] with ``24 - bit_width`` significant bits."""
+    unit = jnp.uint32(1) << bit_widths.astype(jnp.uint32)
     word = jax.lax.bitcast_convert_type(step, jnp.uint32)
     return jax.lax.bitcast_convert_type(word + unit, jnp.float32)

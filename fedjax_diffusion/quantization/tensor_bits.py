@@ -1,12 +1,12 @@
 """Bits per tensor: b bits per entry on average, split over the tensors so that the error is least.
 
-    min sum_j V_j law_j(b_j)   subject to   sum_j D_j b_j <= d b,   b_j in 1..16,
+    min sum_j V_j error_curve_j(b_j)   subject to   sum_j D_j b_j <= d b,   b_j in 1..16,
 
-V_j the range energy of tensor j, ``law_j(b) = 1 / (2^b - 1)^2`` on the paper's grid. One price per
-bit separates the tensors: each takes a further bit as long as that saves more error than it costs.
-The laws are convex in b, so all increments of all tensors, sorted by the error that each saves per
-bit, hold the answer at every price: it is a prefix. What then is left of the budget goes to the
-next increments that still fit.
+V_j the range variance of tensor j, ``error_curve_j(b) = 1 / (2^b - 1)^2`` on the paper's grid. One
+price per bit separates the tensors: each takes a further bit as long as that saves more error than
+it costs. The laws are convex in b, so all increments of all tensors, sorted by the error that each
+saves per bit, hold the answer at every price: it is a prefix. What then is left of the budget goes
+to the next increments that still fit.
 
 **Guarantees**: the payload is at most that of b bits for all; the error is at most that of b bits
 for all; and it exceeds the least possible error by less than the first increment that does not fit
@@ -21,42 +21,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, LEVELS, MAX_BITS
+from fedjax_diffusion.bits import (
+    BIT_WIDTHS,
+    MAX_BITS,
+    UNIFORM_ERROR_CURVE,
+    bit_width_index,
+)
 from fedjax_diffusion.types import Array, PyTree
 
-UNIFORM_LAW = np.array([[1 / (2.0**b - 1) ** 2 if b < FLOAT_BITS else 0.0] for b in LEVELS])
-"""float64 [B, 1]: squared error per unit of range energy on the paper's grid, Theorem 1."""
 _MOST_UNITS = 2**31 - 1
 
 
 def split_bits(
-    range_energies: Array,
+    range_variances: Array,
     sizes: np.ndarray,
     num_bits: Array | int,
     *,
-    law: np.ndarray = UNIFORM_LAW,
+    error_curve: np.ndarray = UNIFORM_ERROR_CURVE,
     min_bits: int = 1,
 ) -> Array:
     """Splits ``num_bits`` bits per entry over the tensors.
 
     Args:
-      range_energies: float32 [L] >= 0, V_j in any common unit; divide ranges by the largest one
+      range_variances: float32 [L] >= 0, V_j in any common unit; divide ranges by the largest one
         before squaring them, or tiny ones underflow to 0.
       sizes: int [L] >= 0, D_j, on the host.
       num_bits: int32 [], b in 1..16, or 32; may be traced.
-      law: float64 [B, L] or [B, 1], squared error per unit of range energy at each of ``LEVELS``;
-        decreasing and convex over ``min_bits..16``.
-      min_bits: the least level of a tensor. A smaller ``num_bits`` is returned as it is.
+      error_curve: float64 [B, L] or [B, 1], squared error per unit of range variance at each of
+        ``BIT_WIDTHS``; decreasing and convex over ``min_bits..16``.
+      min_bits: the least bit width of a tensor. A smaller ``num_bits`` is returned as it is.
 
     Returns:
       int32 [L], in ``min_bits..16``; all 32 at 32. A tensor with V_j = 0 gets ``min_bits``. Ties
-      go to the lower level, then to the earlier tensor, so equal V_j / D_j get equal bits.
+      go to the lower bit width, then to the earlier tensor, so equal V_j / D_j get equal bits.
 
     >>> split_bits(jnp.array([1.0, 16.0, 0.0]), np.array([10, 10, 10]), 4).tolist()
     [5, 6, 1]
     """
-    chex.assert_shape(range_energies, (len(sizes),))
-    worth = _log_worth(range_energies, sizes, law, min_bits)
+    chex.assert_shape(range_variances, (len(sizes),))
+    worth = _log_worth(range_variances, sizes, error_curve, min_bits)
     order = jnp.argsort(-worth.ravel())
     unit = -(-MAX_BITS * int(np.sum(sizes)) // _MOST_UNITS) or 1
     costs = np.tile(-(-np.asarray(sizes) // unit), len(worth)).astype(np.int32)
@@ -69,35 +72,36 @@ def split_bits(
     taken = jnp.zeros(order.shape, jnp.int32).at[order].set(is_taken.astype(jnp.int32))
     split = min_bits + taken.reshape(worth.shape).sum(axis=0)
     uniform = jnp.broadcast_to(jnp.asarray(num_bits, jnp.int32), split.shape)
-    is_better = split_error(range_energies, split, law) < split_error(range_energies, uniform, law)
+    is_better = split_error(range_variances, split, error_curve) < split_error(
+        range_variances, uniform, error_curve
+    )
     bits = jnp.where(is_better & (spare_bits >= 0), split, uniform)
-    is_spared = (range_energies == 0) & (uniform <= MAX_BITS)
+    is_spared = (range_variances == 0) & (uniform <= MAX_BITS)
     return jnp.where(is_spared, jnp.minimum(min_bits, uniform), bits)
 
 
-def split_levels(
-    range_energies: Array,
+def split_bit_widths(
+    range_variances: Array,
     sizes: np.ndarray,
     *,
-    law: np.ndarray = UNIFORM_LAW,
+    error_curve: np.ndarray = UNIFORM_ERROR_CURVE,
     min_bits: int = 1,
 ) -> Array:
-    """Returns ``split_bits`` at every level of ``LEVELS``, int32 [B, L]."""
-    return jax.vmap(lambda b: split_bits(range_energies, sizes, b, law=law, min_bits=min_bits))(
-        jnp.array(LEVELS, jnp.int32)
+    """Returns ``split_bits`` at every bit width of ``BIT_WIDTHS``, int32 [B, L]."""
+    return jax.vmap(
+        lambda b: split_bits(range_variances, sizes, b, error_curve=error_curve, min_bits=min_bits)
+    )(jnp.array(BIT_WIDTHS, jnp.int32))
+
+
+def split_error(
+    range_variances: Array, bits: Array, error_curve: np.ndarray = UNIFORM_ERROR_CURVE
+) -> Array:
+    """Returns ``sum_j V_j error_curve_j(b_j)``, float32 [...], of bits int32 [..., L]."""
+    table = jnp.asarray(
+        np.broadcast_to(error_curve, (len(BIT_WIDTHS), bits.shape[-1])), jnp.float32
     )
-
-
-def split_error(range_energies: Array, bits: Array, law: np.ndarray = UNIFORM_LAW) -> Array:
-    """Returns ``sum_j V_j law_j(b_j)``, float32 [...], of bits int32 [..., L]."""
-    table = jnp.asarray(np.broadcast_to(law, (len(LEVELS), bits.shape[-1])), jnp.float32)
-    unit_error = table[level_index(bits), np.arange(bits.shape[-1])]
-    return jnp.sum(unit_error * jnp.broadcast_to(range_energies, bits.shape), axis=-1)
-
-
-def level_index(num_bits: Array | int) -> Array:
-    """Returns the place in ``LEVELS``, int32, of levels 1..16 or 32."""
-    return jnp.minimum(num_bits, len(LEVELS)) - 1
+    unit_error = table[bit_width_index(bits), np.arange(bits.shape[-1])]
+    return jnp.sum(unit_error * jnp.broadcast_to(range_variances, bits.shape), axis=-1)
 
 
 def bits_to_tree(bits: Array, like: PyTree) -> PyTree:
@@ -105,16 +109,18 @@ def bits_to_tree(bits: Array, like: PyTree) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(like), list(bits))
 
 
-def _log_worth(range_energies: Array, sizes: np.ndarray, law: np.ndarray, min_bits: int) -> Array:
+def _log_worth(
+    range_variances: Array, sizes: np.ndarray, error_curve: np.ndarray, min_bits: int
+) -> Array:
     """Returns log of the error that each further bit saves, per bit of payload, float32 [n, L].
 
-    Row i is the step from ``min_bits + i`` to the next level, up to 16. Minus infinity where
+    Row i is the step from ``min_bits + i`` to the next bit width, up to 16. Minus infinity where
     nothing is saved. Logarithms, because the products would leave float32 where the factors do not.
     """
-    saved = law[min_bits - 1 : MAX_BITS - 1] - law[min_bits:MAX_BITS]
+    saved = error_curve[min_bits - 1 : MAX_BITS - 1] - error_curve[min_bits:MAX_BITS]
     per_bit = np.log(np.where(saved > 0, saved, 1.0) / np.fmax(sizes, 1))
-    is_saving = (saved > 0) & (range_energies > 0)[None, :]
-    energies = jnp.where(range_energies > 0, range_energies, 1.0)
+    is_saving = (saved > 0) & (range_variances > 0)[None, :]
+    energies = jnp.where(range_variances > 0, range_variances, 1.0)
     worth = jnp.log(energies)[None, :] + jnp.asarray(per_bit, jnp.float32)
     return jnp.where(is_saving, worth, -jnp.inf)
 
@@ -122,8 +128,9 @@ def _log_worth(range_energies: Array, sizes: np.ndarray, law: np.ndarray, min_bi
 def _take_increments(costs: Array, is_wanted: Array, budget: Array) -> Array:
     """Takes increments in order as far as they fit, skips the one that does not, and goes on.
 
-    Increments of one tensor cost the same and come in the order of their levels, so none is taken
-    before the ones below it. Each pass takes at least one; there are about as many as tensor sizes.
+    Increments of one tensor cost the same and come in the order of their bit widths, so none is
+    taken before the ones below it. Each pass takes at least one; there are about as many as tensor
+    sizes.
 
     Args:
       costs: int32 [n] >= 0, sorted by worth.

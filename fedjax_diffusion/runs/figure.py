@@ -27,10 +27,10 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
-    """Returns the end of a run as text: this run against its opponents, in joules and bytes."""
+    """Returns the end of a run as text: this run against its baselines, in joules and bytes."""
     rows = [
         {
-            "scheme": row["scheme"],
+            "method": row["method"],
             "computing J": row["compute_joules"],
             "transmitting J": row["transmit_joules"],
             "total J": row["total_joules"],
@@ -40,10 +40,10 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "J saved": _percent(row["saved_joules_percent"], is_own),
             "J saved, all on time": _percent(row["on_time_saved_joules_percent"], is_own),
         }
-        for row in summary["schemes"]
-        for is_own in [row["scheme"] == THIS_RUN]
+        for row in summary["methods"]
+        for is_own in [row["method"] == THIS_RUN]
     ]
-    split = _split_alone(summary["schemes"])
+    split = _split_alone(summary["methods"])
     left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
     loss = "-" if summary["loss"] is None else f"{summary['loss']:.4f}"
     return "\n".join(
@@ -51,9 +51,9 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "",
             format_table(rows),
             "",
-            "Each scheme serves the same clients over the same channels before the same deadline.",
+            "Each method serves the same clients over the same channels before the same deadline.",
             "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
-            "A client that it brings home late is charged at full frequency and full power.",
+            "A client that it delivers late is charged at full frequency and full power.",
             *split,
             "",
             f"loss {loss} after {summary['num_rounds']} rounds, {summary['mean_bits'] or 0:.2f} "
@@ -70,9 +70,9 @@ def format_quality(quality: Mapping[str, Any]) -> str:
     )
 
 
-def _split_alone(schemes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _split_alone(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns what the optimal split of the time saves without any quantization, as text."""
-    joules = {row["scheme"]: row["total_joules"] for row in schemes}
+    joules = {row["method"]: row["total_joules"] for row in methods}
     best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
     if best is None or not fastest:
         return []
@@ -153,7 +153,7 @@ def _draw_cumulative(axes, rounds: list[int], curves: Mapping[str, list[float]])
 
 
 def _draw_share(axes, records: list[dict]) -> None:
-    """Bars of computing and transmitting, this run beside its opponents."""
+    """Bars of computing and transmitting, this run beside its baselines."""
     compute = {"this run": sum(r["compute_joules"] for r in records)}
     transmit = {"this run": sum(r["transmit_joules"] for r in records)}
     for name in records[0]["baseline_joules"]:

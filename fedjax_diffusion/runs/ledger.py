@@ -1,4 +1,4 @@
-"""What has been spent so far, by this run and by each opponent: host totals, exact in bytes."""
+"""What has been spent so far, by this run and by each baseline: host totals, exact in bytes."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ THIS_RUN = "this_run"
 
 @dataclasses.dataclass(frozen=True)
 class Spending:
-    """Totals of one scheme over the rounds.
+    """Totals of one method over the rounds.
 
     Attributes:
       compute_joules: spent on local training.
       transmit_joules: spent on uploads.
       uplink_bytes: uploaded.
       late: uploads that missed a deadline.
-      on_time_joules: spent by clients that were on time under every scheme, each round.
+      on_time_joules: spent by clients that were on time under every method, each round.
     """
 
     compute_joules: float = 0.0
@@ -36,9 +36,9 @@ class Spending:
 
 
 class SavingsRow(NamedTuple):
-    """One scheme of the table of savings, and what this run saves against it; None if undefined."""
+    """One method of the table of savings, and what this run saves against it; None if undefined."""
 
-    scheme: str
+    method: str
     compute_joules: float
     transmit_joules: float
     total_joules: float
@@ -51,10 +51,10 @@ class SavingsRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Ledger:
-    """Cumulative totals of a run and of its opponents, made from its records alone.
+    """Cumulative totals of a run and of its baselines, made from its records alone.
 
     Attributes:
-      spendings: one ``Spending`` per scheme, this run's under ``THIS_RUN`` first.
+      spendings: one ``Spending`` per method, this run's under ``THIS_RUN`` first.
       full_precision_bytes: what the same uploads would be in float32.
       on_time_clients: how many uploads ``on_time_joules`` covers.
       num_rounds: records added.
@@ -81,7 +81,7 @@ class Ledger:
         Args:
           record: one line of ``metrics.jsonl``: ``compute_joules``, ``transmit_joules``,
             ``uplink_bytes``, ``full_precision_bytes``, ``on_time_clients``, ``on_time_joules
-            {scheme: J}``, and per opponent ``baseline_compute_joules``,
+            {method: J}``, and per baseline ``baseline_compute_joules``,
             ``baseline_transmit_joules``, ``baseline_uplink_bytes``, ``baseline_late``.
         """
         spent = {
@@ -113,7 +113,7 @@ class Ledger:
         )
 
     def savings(self) -> list[SavingsRow]:
-        """Returns one row per scheme, this run first: its spending, and what this run saves."""
+        """Returns one row per method, this run first: its spending, and what this run saves."""
         ours = self.spendings[THIS_RUN]
         return [
             SavingsRow(

@@ -30,20 +30,20 @@ def make_record(
     """Returns one line of metrics.jsonl: a round as plain numbers, in the cohort's order.
 
     A client whose training diverged has computed but sends nothing, in this run and under every
-    opponent alike. A message shorter than planned is sent in less time at the planned power, so it
+    baseline alike. A message shorter than planned is sent in less time at the planned power, so it
     costs in proportion to its length.
     """
     allocation = plan.allocation
-    takes_part = np.asarray(allocation.num_bits) > 0
+    is_participating = np.asarray(allocation.num_bits) > 0
     is_included = np.asarray(info.clients.is_included)
     on_time = is_included.copy()
-    for opponent in plan.opponents.values():
-        on_time &= ~opponent.is_late
-    schemes = _bill_schemes(plan, is_included, traffic)
-    compute = {name: float(c.sum()) for name, (c, _, _) in schemes.items()}
-    transmit = {name: float(t.sum()) for name, (_, t, _) in schemes.items()}
-    bytes_sent = {name: int(bits.sum()) // 8 for name, (_, _, bits) in schemes.items()}
-    opponents = list(plan.opponents)
+    for baseline in plan.baselines.values():
+        on_time &= ~baseline.is_late
+    methods = _bill_methods(plan, is_included, traffic)
+    compute = {name: float(c.sum()) for name, (c, _, _) in methods.items()}
+    transmit = {name: float(t.sum()) for name, (_, t, _) in methods.items()}
+    bytes_sent = {name: int(bits.sum()) // 8 for name, (_, _, bits) in methods.items()}
+    baselines = list(plan.baselines)
     full_precision_bits = _full_precision_bits(plan) * is_included
     return {
         "round": round,
@@ -51,19 +51,19 @@ def make_record(
         "num_bits": np.asarray(allocation.num_bits).astype(int).tolist(),
         "cohort": plan.cohort.tolist(),
         "participants": plan.cohort[is_included].tolist(),
-        "diverged": plan.cohort[takes_part & ~is_included].tolist(),
+        "diverged": plan.cohort[is_participating & ~is_included].tolist(),
         "status": [Status(s).name.lower() for s in np.asarray(allocation.status)],
         "compute_joules": compute["this_run"],
         "transmit_joules": transmit["this_run"],
         "total_joules": compute["this_run"] + transmit["this_run"],
-        "baseline_joules": {name: compute[name] + transmit[name] for name in opponents},
-        "baseline_compute_joules": {name: compute[name] for name in opponents},
-        "baseline_transmit_joules": {name: transmit[name] for name in opponents},
-        "baseline_uplink_bytes": {name: bytes_sent[name] for name in opponents},
+        "baseline_joules": {name: compute[name] + transmit[name] for name in baselines},
+        "baseline_compute_joules": {name: compute[name] for name in baselines},
+        "baseline_transmit_joules": {name: transmit[name] for name in baselines},
+        "baseline_uplink_bytes": {name: bytes_sent[name] for name in baselines},
         "baseline_late": {
-            n: int((o.is_late & is_included).sum()) for n, o in plan.opponents.items()
+            n: int((o.is_late & is_included).sum()) for n, o in plan.baselines.items()
         },
-        "on_time_joules": {n: float(((c + t) * on_time).sum()) for n, (c, t, _) in schemes.items()},
+        "on_time_joules": {n: float(((c + t) * on_time).sum()) for n, (c, t, _) in methods.items()},
         "on_time_clients": int(on_time.sum()),
         "uplink_bytes": bytes_sent["this_run"],
         "planned_uplink_bytes": int((plan.uplink_bits * is_included).sum()) // 8,
@@ -74,7 +74,7 @@ def make_record(
         "error_budget": _finite(plan.problem.error_budget),
         "predicted_error": plan.predicted_error,
         "relative_gap": _finite(allocation.relative_gap),
-        "update_energy": _finite(info.update_energy),
+        "update_squared_norm": _finite(info.update_squared_norm),
         "wall_seconds": wall_seconds,
     }
 
@@ -144,7 +144,7 @@ def sample_path(workdir: Path, round: int) -> Path:
 
 
 def summarize(records: list[dict], num_parameters: int) -> dict:
-    """Returns what summary.json holds: the last loss, and every scheme's totals and savings."""
+    """Returns what summary.json holds: the last loss, and every method's totals and savings."""
     losses = [record["loss"] for record in records if record["loss"] is not None]
     num_bits = [b for record in records for b in record["num_bits"] if b > 0]
     statuses = [status for record in records for status in record["status"]]
@@ -159,35 +159,35 @@ def summarize(records: list[dict], num_parameters: int) -> dict:
         "full_precision_bytes": sum(record["full_precision_bytes"] for record in records),
         "downlink_bytes": sum(record["downlink_bytes"] for record in records),
         "wall_seconds": sum(record["wall_seconds"] for record in records),
-        "schemes": [row._asdict() for row in Ledger.replay(records).savings()],
+        "methods": [row._asdict() for row in Ledger.replay(records).savings()],
     }
 
 
-def _bill_schemes(
+def _bill_methods(
     plan: RoundPlan, is_included: np.ndarray, traffic: Traffic
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns joules of computing, joules of transmitting and bits sent, [M] each, by scheme."""
+    """Returns joules of computing, joules of transmitting and bits sent, [M] each, by method."""
     sent_bits = 8.0 * traffic.uplink_bytes
     share_sent = sent_bits / np.where(plan.uplink_bits > 0, plan.uplink_bits, 1.0)
     allocation = plan.allocation
-    schemes = {
+    methods = {
         "this_run": (
             np.asarray(allocation.compute_joules),
             np.asarray(allocation.transmit_joules) * share_sent,
             sent_bits,
         )
     }
-    for name, opponent in plan.opponents.items():
-        schemes[name] = (
-            opponent.compute_joules,
-            opponent.transmit_joules * is_included,
-            opponent.uplink_bits * is_included,
+    for name, baseline in plan.baselines.items():
+        methods[name] = (
+            baseline.compute_joules,
+            baseline.transmit_joules * is_included,
+            baseline.uplink_bits * is_included,
         )
-    return schemes
+    return methods
 
 
 def _full_precision_bits(plan: RoundPlan) -> np.ndarray:
-    """Returns what the taking part would upload at 32 bits, float64 [M]."""
+    """Returns what the participating clients would upload at 32 bits, float64 [M]."""
     is_active = np.asarray(plan.allocation.num_bits) > 0
     return np.asarray(uplink_bits(plan.problem, np.where(is_active, 32, 0)))
 

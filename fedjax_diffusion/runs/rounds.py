@@ -55,7 +55,7 @@ def play_round(
         )
     is_last = round + 1 == experiment.config.num_rounds
     upcoming = None if is_last else _prepare(experiment, round + 1)
-    _ = plan.opponents  # charged now, not after the wait
+    _ = plan.baselines  # charged now, not after the wait
     info = jax.device_get(info)
     traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
     seconds = time.perf_counter() - start

@@ -1,6 +1,6 @@
-"""The paper's study without training: the energy of schemes over deadlines and distances."""
+"""The paper's study without training: the energy of methods over deadlines and distances."""
 
-from fedjax_diffusion.study.energy import SchemeRow, compare
+from fedjax_diffusion.study.energy import StudyRow, compare
 from fedjax_diffusion.study.folder import (
     FIGURES,
     TABLE,
@@ -20,9 +20,9 @@ __all__ = [
     "Cell",
     "Goal",
     "Point",
-    "SchemeRow",
     "Study",
     "StudyConfig",
+    "StudyRow",
     "build_study",
     "compare",
     "find_goal",

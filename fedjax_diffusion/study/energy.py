@@ -1,4 +1,4 @@
-"""What every scheme costs the same clients over the same channels: averages over many rounds."""
+"""What every method costs the same clients over the same channels: averages over many rounds."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.experiment.scenario import Scenario
-from fedjax_diffusion.planning.baselines import RIVALS, Opponent
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES, Baseline
 from fedjax_diffusion.planning.planner import InfeasibleFleetError, RoundPlan
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 
 
-class SchemeRow(NamedTuple):
-    """One scheme over R rounds; None where nobody took part, or without a budget.
+class StudyRow(NamedTuple):
+    """One method over R rounds; None where nobody participated, or without a budget.
 
     Attributes:
-      scheme: the method.
+      method: the method.
       rounds: R.
-      client_rounds: uploads, summed over the rounds; the same for every scheme.
-      infeasible: client-rounds that the scenario's own method left out; no scheme serves them.
-      late: uploads that this scheme does not bring home in time, charged at full frequency and full
+      client_rounds: uploads, summed over the rounds; the same for every method.
+      infeasible: client-rounds that the scenario's own method left out; no method serves them.
+      late: uploads that this method does not deliver on time, charged at full frequency and full
         power.
       joules_per_round: mean over the rounds, summed over the clients.
       compute_joules_per_round: its part spent on training.
@@ -32,15 +32,15 @@ class SchemeRow(NamedTuple):
       mean_bits: per parameter, over the uploads.
       uplink_bytes_per_round: mean.
       error_over_budget: mean over the rounds of the bound on the squared error over eps.
-      relative_gap_max: of the scheme's allocations, the largest.
+      relative_gap_max: of the method's allocations, the largest.
       saved_percent_full_precision: joules saved against full precision, optimal split of the time.
       saved_percent_full_precision_max_frequency: against full precision at full frequency.
-      on_time_client_rounds: uploads that are on time under every scheme.
+      on_time_client_rounds: uploads that are on time under every method.
       on_time_saved_percent_full_precision: the same saving over those uploads alone.
       on_time_saved_percent_full_precision_max_frequency: likewise.
     """
 
-    scheme: str
+    method: str
     rounds: int
     client_rounds: int
     infeasible: int
@@ -62,45 +62,45 @@ class SchemeRow(NamedTuple):
     on_time_saved_percent_full_precision_max_frequency: float | None
 
 
-def compare(scenario: Scenario, num_rounds: int) -> list[SchemeRow]:
-    """Plays the rounds of a scenario without training and returns one row per scheme.
+def compare(scenario: Scenario, num_rounds: int) -> list[StudyRow]:
+    """Plays the rounds of a scenario without training and returns one row per method.
 
-    The scenario's own method decides who takes part, as in a run; its opponents are charged for
+    The scenario's own method decides who participates, as in a run; its baselines are charged for
     exactly those clients. The ranges of all uploads are taken as equal, ``V_k = 1``, and the model
     as one tensor: with a budget ``as_fixed_bits`` their scale cancels.
 
     Args:
-      scenario: its method and opponents include ``RIVALS``.
+      scenario: its method and baselines include ``REFERENCE_BASELINES``.
       num_rounds: R >= 1, rounds 0..R-1 of the run with this seed: the same channels, the same
         cohorts.
 
     Returns:
-      The rows, the scenario's own method first. Where nobody can ever take part they are empty.
+      The rows, the scenario's own method first. Where nobody can ever participate they are empty.
 
     Raises:
       InfeasibleRoundError: under ``on_infeasible = "stop"``.
     """
     plans = _plan_rounds(scenario, num_rounds)
     own = scenario.allocator.method
-    rounds = [{own: _own_bill(plan)} | plan.opponents for plan in plans]
+    rounds = [{own: _own_bill(plan)} | plan.baselines for plan in plans]
     budgets = np.array([float(plan.problem.error_budget) for plan in plans])
     cohort_size = scenario.cohort_size or len(scenario.num_examples)
     infeasible = num_rounds * cohort_size - sum(int((r[own].num_bits > 0).sum()) for r in rounds)
     bills = {
         name: _stack([bill[name] for bill in rounds], cohort_size)
-        for name in (own, *scenario.allocator.opponents)
+        for name in (own, *scenario.allocator.baselines)
     }
     is_on_time = ~np.any([bill.is_late for bill in bills.values()], axis=0)
     is_on_time &= bills[own].num_bits > 0
-    rivals = [bills[name] for name in RIVALS]
+    baselines = [bills[name] for name in REFERENCE_BASELINES]
     return [
-        _to_row(name, bill, rivals, is_on_time, budgets, num_rounds, infeasible)
+        _to_row(name, bill, baselines, is_on_time, budgets, num_rounds, infeasible)
         for name, bill in bills.items()
     ]
 
 
 class _Bill(NamedTuple):
-    """One scheme's rounds: [R, M] each, ``error`` and ``relative_gap`` [R]."""
+    """One method's rounds: [R, M] each, ``error`` and ``relative_gap`` [R]."""
 
     compute_joules: np.ndarray
     transmit_joules: np.ndarray
@@ -116,29 +116,29 @@ class _Bill(NamedTuple):
 
 
 def _plan_rounds(scenario: Scenario, num_rounds: int) -> list[RoundPlan]:
-    """Returns the rounds' plans; none if not one client can take part even without fading."""
+    """Returns the rounds' plans; none if not one client can participate even without fading."""
     try:
         plan = scenario.make_planner()
     except InfeasibleFleetError:
         return []
     sizes = np.array([scenario.workload.num_parameters])
-    law = scenario.quantization.quantizer.error_law(sizes)[:, 0]
+    error_curve = scenario.quantization.quantizer.error_curve(sizes)[:, 0]
     state = SimulationState(
         round=jnp.int32(0),
         params=(),
         opt_state=(),
         ema_params=(),
-        level_error=jnp.tile(law, (len(scenario.num_examples), 1)),
-        update_energy=jnp.float32(NOT_MEASURED),
+        bit_width_error=jnp.tile(error_curve, (len(scenario.num_examples), 1)),
+        update_squared_norm=jnp.float32(NOT_MEASURED),
     )
     states = (dataclasses.replace(state, round=jnp.int32(n)) for n in range(num_rounds))
     return [plan(scenario.run_key, state) for state in states]
 
 
-def _own_bill(plan: RoundPlan) -> Opponent:
-    """Returns what the scenario's own method costs, in the terms of its opponents."""
+def _own_bill(plan: RoundPlan) -> Baseline:
+    """Returns what the scenario's own method costs, in the terms of its baselines."""
     allocation = plan.allocation
-    return Opponent(
+    return Baseline(
         compute_joules=np.asarray(allocation.compute_joules),
         transmit_joules=np.asarray(allocation.transmit_joules),
         uplink_bits=plan.uplink_bits,
@@ -149,7 +149,7 @@ def _own_bill(plan: RoundPlan) -> Opponent:
     )
 
 
-def _stack(bills: Sequence[Opponent], cohort_size: int) -> _Bill:
+def _stack(bills: Sequence[Baseline], cohort_size: int) -> _Bill:
     def stack(name: str, width: tuple[int, ...]) -> np.ndarray:
         kind = bool if name == "is_late" else float
         values = [getattr(bill, name) for bill in bills]
@@ -160,24 +160,24 @@ def _stack(bills: Sequence[Opponent], cohort_size: int) -> _Bill:
 
 
 def _to_row(
-    scheme: str,
+    method: str,
     bill: _Bill,
-    rivals: Sequence[_Bill],
+    baselines: Sequence[_Bill],
     is_on_time: np.ndarray,
     budgets: np.ndarray,
     num_rounds: int,
     infeasible: int,
-) -> SchemeRow:
-    takes_part = bill.num_bits > 0
-    num_uploads = takes_part.sum(axis=1)
+) -> StudyRow:
+    is_participating = bill.num_bits > 0
+    num_uploads = is_participating.sum(axis=1)
     is_played = num_uploads > 0
     means = bill.joules.sum(axis=1)[is_played] / num_uploads[is_played]
     client_rounds = int(num_uploads.sum())
     spread = np.percentile(means, (10, 90)).tolist() if client_rounds else (None, None)
     has_budget = is_played & np.isfinite(budgets) & (budgets > 0)
     error_over_budget = bill.error[has_budget] / budgets[has_budget]
-    return SchemeRow(
-        scheme=scheme,
+    return StudyRow(
+        method=method,
         rounds=num_rounds,
         client_rounds=client_rounds,
         infeasible=infeasible,
@@ -192,17 +192,17 @@ def _to_row(
         uplink_bytes_per_round=float(bill.uplink_bits.sum()) / 8 / num_rounds,
         error_over_budget=float(error_over_budget.mean()) if has_budget.any() else None,
         relative_gap_max=float(bill.relative_gap.max(initial=0.0)),
-        saved_percent_full_precision=_percent_saved(bill, rivals[0]),
-        saved_percent_full_precision_max_frequency=_percent_saved(bill, rivals[1]),
+        saved_percent_full_precision=_percent_saved(bill, baselines[0]),
+        saved_percent_full_precision_max_frequency=_percent_saved(bill, baselines[1]),
         on_time_client_rounds=int(is_on_time.sum()),
-        on_time_saved_percent_full_precision=_percent_saved(bill, rivals[0], is_on_time),
+        on_time_saved_percent_full_precision=_percent_saved(bill, baselines[0], is_on_time),
         on_time_saved_percent_full_precision_max_frequency=_percent_saved(
-            bill, rivals[1], is_on_time
+            bill, baselines[1], is_on_time
         ),
     )
 
 
-def _percent_saved(bill: _Bill, rival: _Bill, where: np.ndarray | bool = True) -> float | None:
+def _percent_saved(bill: _Bill, baseline: _Bill, where: np.ndarray | bool = True) -> float | None:
     """Returns ``100 (1 - joules / rival's joules)`` over the client-rounds ``where``."""
-    ours, theirs = (float(np.sum(b.joules, where=where)) for b in (bill, rival))
+    ours, theirs = (float(np.sum(b.joules, where=where)) for b in (bill, baseline))
     return 100.0 * (1.0 - ours / theirs) if theirs > 0 else None

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
 from fedjax_diffusion.study.region import Cell, format_deadline, format_percent
 
@@ -34,9 +34,9 @@ _FRAMES = (1.2, 2.6, 4.0, 5.4)
 
 
 def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
-    """Draws joules per client of every scheme against the deadline or the distance.
+    """Draws joules per client of every method against the deadline or the distance.
 
-    One line per scheme: its colour says how it chooses the bits, its dashes how it divides time and
+    One line per method: its colour says how it chooses the bits, its dashes how it divides time and
     band. Below, the share of uploads that are late, and of clients that are left out.
 
     Args:
@@ -45,22 +45,22 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
       title: of the figure.
     """
     points = [point for point in points if point.sweep == sweep]
-    schemes = [row.scheme for row in points[0].rows]
+    methods = [row.method for row in points[0].rows]
     name = "time_budget_seconds" if sweep == "time_budget" else "distance_meters"
     x = np.array([getattr(point, name) for point in points], float)
-    uploads, left_out = (_column(points, schemes[0], n) for n in ("client_rounds", "infeasible"))
+    uploads, left_out = (_column(points, methods[0], n) for n in ("client_rounds", "infeasible"))
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     energy, late = figure.subplots(2, 1, sharex=True, height_ratios=(6, 1))
-    for scheme in schemes:
-        style = _style(scheme, schemes)
-        _draw_energy(energy, x, points, scheme, style)
-        share = 100 * _column(points, scheme, "late") / np.maximum(uploads, 1)
+    for method in methods:
+        style = _style(method, methods)
+        _draw_energy(energy, x, points, method, style)
+        share = 100 * _column(points, method, "late") / np.maximum(uploads, 1)
         if share.any():
             late.plot(x, share, **style | {"linewidth": 1.2})
     if left_out.any():
         share = 100 * left_out / (left_out + uploads)
-        late.fill_between(x, share, color="silver", label=f"left out by {schemes[0]}")
+        late.fill_between(x, share, color="silver", label=f"left out by {methods[0]}")
         late.legend(fontsize="small", frameon=False)
     energy.set_title(_NOTE, fontsize="small", color="dimgray")
     energy.set(xscale="log", ylabel="energy per client and round, J")
@@ -77,12 +77,12 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
         late.set_xticks(x, [f"{value:g}" for value in x])
         late.set_xlabel("distance of every client, m")
     late.set_xticks([], minor=True)
-    _label_ends(energy, points, schemes)
+    _label_ends(energy, points, methods)
     return figure
 
 
 def draw_region(
-    cells: Sequence[Cell], scheme: str, goals_percent: Sequence[float], title: str
+    cells: Sequence[Cell], method: str, goals_percent: Sequence[float], title: str
 ) -> Figure:
     """Draws what is saved against full precision, optimal split, for each deadline and distance.
 
@@ -91,7 +91,7 @@ def draw_region(
 
     Args:
       cells: of a study.
-      scheme: the study's own method.
+      method: the study's own method.
       goals_percent: savings to frame.
       title: of the figure.
     """
@@ -101,7 +101,9 @@ def draw_region(
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize="medium")
     headings = {
-        "saved_percent": f"energy saved by {scheme} against {RIVALS[0]}, optimal split, %",
+        "saved_percent": (
+            f"energy saved by {method} against {REFERENCE_BASELINES[0]}, optimal split, %"
+        ),
         "floor_percent": f"energy saved by one bit for everybody ({FLOOR}), %",
     }
     maps = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -124,7 +126,9 @@ def draw_region(
         Line2D([], [], color="black", linewidth=width, label=f"at least {percent:g} %")
         for percent, width in zip(goals_percent, _FRAMES, strict=False)
     ]
-    late = Line2D([], [], linestyle="none", label=f"( ) {RIVALS[0]} is late for some client")
+    late = Line2D(
+        [], [], linestyle="none", label=f"( ) {REFERENCE_BASELINES[0]} is late for some client"
+    )
     figure.legend(handles=[*frames, late], loc="outside lower center", ncols=5, frameon=False)
     return figure
 
@@ -140,50 +144,50 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 
 def _draw_energy(
-    axes: Axes, x: np.ndarray, points: Sequence[Point], scheme: str, style: Mapping[str, Any]
+    axes: Axes, x: np.ndarray, points: Sequence[Point], method: str, style: Mapping[str, Any]
 ) -> None:
     low, mean, high = (
-        _column(points, scheme, f"joules_per_client{suffix}") for suffix in ("_p10", "", "_p90")
+        _column(points, method, f"joules_per_client{suffix}") for suffix in ("_p10", "", "_p90")
     )
     color = style["color"]
     axes.plot(x, mean, **style)
     axes.fill_between(x, low, high, color=color, alpha=0.08, linewidth=0)
-    is_late = _column(points, scheme, "late") > 0
+    is_late = _column(points, method, "late") > 0
     axes.plot(x[~is_late], mean[~is_late], "o", color=color, markersize=5)
     axes.plot(x[is_late], mean[is_late], "o", color=color, markersize=5, markerfacecolor="white")
 
 
-def _style(scheme: str, schemes: Sequence[str]) -> dict[str, Any]:
-    """Returns the line of a scheme; the first of the schemes is the thick one."""
-    base, dashes = _divide(scheme)
-    others = [b for b in dict.fromkeys(_divide(s)[0] for s in schemes) if b not in _COLORS]
+def _style(method: str, methods: Sequence[str]) -> dict[str, Any]:
+    """Returns the line of a method; the first of the methods is the thick one."""
+    base, dashes = _divide(method)
+    others = [b for b in dict.fromkeys(_divide(s)[0] for s in methods) if b not in _COLORS]
     color = _COLORS.get(base) or _OTHER_COLORS[others.index(base) % len(_OTHER_COLORS)]
     return {
         "color": color,
         "linestyle": _DASHES[dashes],
-        "linewidth": 2.6 if scheme == schemes[0] else 1.5,
+        "linewidth": 2.6 if method == methods[0] else 1.5,
     }
 
 
-def _divide(scheme: str) -> tuple[str, str]:
-    """Returns how a scheme chooses the bits, and how it divides time and band."""
-    base, _, division = scheme.rpartition(":")
-    return (base, division) if division in _DASHES else (scheme, "")
+def _divide(method: str) -> tuple[str, str]:
+    """Returns how a method chooses the bits, and how it divides time and band."""
+    base, _, division = method.rpartition(":")
+    return (base, division) if division in _DASHES else (method, "")
 
 
-def _column(points: Sequence[Point], scheme: str, name: str) -> np.ndarray:
-    return np.array([getattr(point.row(scheme), name) for point in points], float)
+def _column(points: Sequence[Point], method: str, name: str) -> np.ndarray:
+    return np.array([getattr(point.row(method), name) for point in points], float)
 
 
-def _label_ends(axes: Axes, points: Sequence[Point], schemes: Sequence[str]) -> None:
+def _label_ends(axes: Axes, points: Sequence[Point], methods: Sequence[str]) -> None:
     """Names every line at the height of its end; labels that would overlap are moved apart."""
     rows = [row for point in points for row in point.rows if row.joules_per_client]
-    ends = {row.scheme: np.log(row.joules_per_client or 1.0) for row in rows}
+    ends = {row.method: np.log(row.joules_per_client or 1.0) for row in rows}
     low, high = np.log(axes.get_ylim()) if rows else (0.0, 1.0)
     heights = {name: float((end - low) / (high - low)) for name, end in ends.items()}
     names = sorted(heights, key=lambda name: heights[name])
     for name, place in zip(names, _spread([heights[n] for n in names]), strict=True):
-        color = _style(name, schemes)["color"]
+        color = _style(name, methods)["color"]
         anchored = {"transform": axes.transAxes, "clip_on": False}
         leader = Line2D([1.002, 1.03], [heights[name], place], color=color, lw=0.7, **anchored)
         axes.add_line(leader)

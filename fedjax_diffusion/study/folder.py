@@ -15,7 +15,7 @@ from fedjax_diffusion.experiment.scenario import Scenario, build_scenario, check
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
-from fedjax_diffusion.study.energy import SchemeRow
+from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep, save_figure
 from fedjax_diffusion.study.points import Point, StudyConfig, Track, play_points
 from fedjax_diffusion.study.region import to_cells
@@ -44,9 +44,9 @@ class Study(NamedTuple):
 
 
 def run_study(config: Config, workdir: str | Path, *, track: Track = iter) -> Study:
-    """Compares the energy of schemes over deadlines and distances; trains nothing, reads no images.
+    """Compares the energy of methods over deadlines and distances; trains nothing, reads no images.
 
-    Leaves ``study.csv`` (a line per setting and scheme), three figures, ``summary.json`` and
+    Leaves ``study.csv`` (a line per setting and method), three figures, ``summary.json`` and
     ``config.json``. An earlier study in the folder is replaced.
 
     Args:
@@ -55,7 +55,7 @@ def run_study(config: Config, workdir: str | Path, *, track: Track = iter) -> St
       track: wraps the settings as they are played, as ``tqdm`` does.
 
     Raises:
-      ValueError: the config does not fit, nobody can take part anywhere, or the folder holds
+      ValueError: the config does not fit, nobody can participate anywhere, or the folder holds
         something else than a study. Nothing is written then.
 
     **Guarantees**: the same config gives the same numbers.
@@ -122,15 +122,15 @@ def _write(study: Study, config: Config) -> None:
     for sweep in ("time_budget", "distance"):
         save_figure(workdir / FIGURES[sweep], draw_sweep(points, sweep, title))
     goals_percent = config.study.goals_percent
-    region = draw_region(to_cells(points), summary["scheme"], goals_percent, title)
+    region = draw_region(to_cells(points), summary["method"], goals_percent, title)
     save_figure(workdir / FIGURES["region"], region)
 
 
 def to_csv(points: Sequence[Point]) -> str:
-    """Returns one line per point and scheme; what is None is an empty field."""
+    """Returns one line per point and method; what is None is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*Point._fields[:-1], *SchemeRow._fields))
+    writer.writerow((*Point._fields[:-1], *StudyRow._fields))
     for point in points:
         for row in point.rows:
             writer.writerow((*point[:-1], *row))

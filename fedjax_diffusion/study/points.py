@@ -9,11 +9,11 @@ import numpy as np
 
 from fedjax_diffusion.allocation import parse_method
 from fedjax_diffusion.experiment.scenario import Scenario
-from fedjax_diffusion.planning.baselines import RIVALS
-from fedjax_diffusion.study.energy import SchemeRow, compare
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
+from fedjax_diffusion.study.energy import StudyRow, compare
 
 FLOOR = "fixed_bits:1"
-"""The cheapest quantized scheme: what it saves, no other can exceed by much."""
+"""The cheapest quantized method: what it saves, no other can exceed by much."""
 SWEEPS = ("setting", "time_budget", "distance", "region")
 """The config's own setting; one thing varied; deadline and distance both varied."""
 
@@ -26,7 +26,7 @@ class StudyConfig:
       rounds: R >= 1, channel draws that each point averages over.
       time_budgets_seconds: T, increasing, > 0.
       distances_meters: increasing, > 0; all clients stand at each of them in turn.
-      methods: of ``allocate``, whole bits; those of ``RIVALS`` must be among them.
+      methods: of ``allocate``, whole bits; those of ``REFERENCE_BASELINES`` must be among them.
       goals_percent: savings, in (0, 100), of which the study says where they are reached.
       image_shape: (H, W, C).
       num_examples: N >= 1 images, spread over the clients by the config's ``partition``.
@@ -68,17 +68,17 @@ class Point(NamedTuple):
       sweep: one of ``SWEEPS``.
       time_budget_seconds: T.
       distance_meters: of every client; None: each at its own place in the fleet.
-      rows: one per scheme, the scenario's own method first.
+      rows: one per method, the scenario's own method first.
     """
 
     sweep: str
     time_budget_seconds: float
     distance_meters: float | None
-    rows: Sequence[SchemeRow]
+    rows: Sequence[StudyRow]
 
-    def row(self, scheme: str) -> SchemeRow:
-        """Returns the row of one scheme."""
-        return next(row for row in self.rows if row.scheme == scheme)
+    def row(self, method: str) -> StudyRow:
+        """Returns the row of one method."""
+        return next(row for row in self.rows if row.method == method)
 
 
 Track = Callable[[Sequence], Iterable]
@@ -89,7 +89,7 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
     """Plays every point of a study: ``setting``, ``time_budget``, ``distance``, then ``region``.
 
     The sweeps compare all methods; the region, which has a point for every pair of deadline and
-    distance, only ``RIVALS`` and ``FLOOR``.
+    distance, only ``REFERENCE_BASELINES`` and ``FLOOR``.
 
     Args:
       scenario: the fleet, at its own places and with its own deadline.
@@ -97,8 +97,8 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
       track: wraps the points, as ``tqdm`` does.
 
     Raises:
-      ValueError: a client cannot take part although ``on_infeasible`` is ``"stop"``, or nobody can
-        at any point; names the setting.
+      ValueError: a client cannot participate although ``on_infeasible`` is ``"stop"``, or nobody
+        can at any point; names the setting.
     """
     own_seconds = scenario.allocator.time_budget_seconds
     places = [("setting", own_seconds, None)]
@@ -111,7 +111,7 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
     ]
     points = []
     for sweep, seconds, meters in track(places):
-        methods = (*RIVALS, FLOOR) if sweep == "region" else study.methods
+        methods = (*REFERENCE_BASELINES, FLOOR) if sweep == "region" else study.methods
         moved = _move(scenario, methods, seconds, meters)
         try:
             rows = compare(moved, study.rounds)
@@ -127,10 +127,10 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
 def _move(
     scenario: Scenario, methods: Sequence[str], seconds: float, meters: float | None
 ) -> Scenario:
-    """Returns the scenario with other opponents, another deadline, all clients at a distance."""
+    """Returns the scenario with other baselines, another deadline, all clients at a distance."""
     own = scenario.allocator.method
-    opponents = tuple(method for method in methods if method != own)
-    moved = scenario.replace_allocator(time_budget_seconds=float(seconds), opponents=opponents)
+    baselines = tuple(method for method in methods if method != own)
+    moved = scenario.replace_allocator(time_budget_seconds=float(seconds), baselines=baselines)
     if meters is None:
         return moved
     distance_meters = np.full(len(scenario.num_examples), float(meters))
@@ -156,8 +156,9 @@ def _check_methods(methods: Sequence[str]) -> None:
             raise ValueError(f"study.methods: {error}") from None
         if method.startswith("relaxed"):
             raise ValueError(f"study.methods: {method!r} gives real numbers of bits, not whole")
-    missing = [rival for rival in RIVALS if rival not in methods]
+    missing = [baseline for baseline in REFERENCE_BASELINES if baseline not in methods]
     if missing or len(set(methods)) < len(methods):
         raise ValueError(
-            f"study.methods must hold {' and '.join(RIVALS)} and each method once, got {methods}"
+            f"study.methods must hold {' and '.join(REFERENCE_BASELINES)} and each method once, "
+            f"got {methods}"
         )

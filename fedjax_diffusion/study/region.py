@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
 
 
@@ -15,7 +15,7 @@ class Cell(NamedTuple):
       time_budget_seconds: T.
       distance_meters: of every client.
       saved_percent: joules that the study's own method saves against full precision with the
-        optimal split of the time; None where nobody can take part.
+        optimal split of the time; None where nobody can participate.
       floor_percent: what one bit for everybody saves against it.
       is_late: full precision misses the deadline for some client, and is charged for it.
     """
@@ -33,7 +33,7 @@ class Goal(NamedTuple):
     Attributes:
       percent: the saving.
       reached: cells in which the study's own method saves it.
-      missed: the other cells in which somebody takes part.
+      missed: the other cells in which somebody participates.
       out_of_reach: those of the missed in which one bit for everybody does not save it either.
     """
 
@@ -51,7 +51,7 @@ def to_cells(points: Sequence[Point]) -> list[Cell]:
             distance_meters=float(point.distance_meters or 0.0),
             saved_percent=point.rows[0].saved_percent_full_precision,
             floor_percent=point.row(FLOOR).saved_percent_full_precision,
-            is_late=point.row(RIVALS[0]).late > 0,
+            is_late=point.row(REFERENCE_BASELINES[0]).late > 0,
         )
         for point in points
         if point.sweep == "region"
@@ -71,7 +71,7 @@ def find_goal(cells: Sequence[Cell], percent: float) -> Goal:
 
 
 def format_percent(percent: float | None, is_late: bool) -> str:
-    """Returns a saving in whole percents, rounded down; in brackets with a late opponent.
+    """Returns a saving in whole percents, rounded down; in brackets with a late baseline.
 
     >>> format_percent(83.96, is_late=True), format_percent(None, is_late=False)
     ('(83)', '-')

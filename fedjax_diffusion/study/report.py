@@ -1,12 +1,12 @@
-"""A study in words and numbers: the table of schemes, the savings, where the goals are reached."""
+"""A study in words and numbers: the table of methods, the savings, where the goals are reached."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedjax_diffusion.experiment.scenario import Scenario
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.figure import format_table
-from fedjax_diffusion.study.energy import SchemeRow
+from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.points import Point, StudyConfig
 from fedjax_diffusion.study.region import (
     Cell,
@@ -19,11 +19,11 @@ from fedjax_diffusion.study.region import (
 
 
 def summarize(scenario: Scenario, study: StudyConfig, points: Sequence[Point]) -> dict[str, Any]:
-    """Returns what summary.json holds: the setting, its schemes, and where each goal is reached."""
+    """Returns what summary.json holds: the setting, its methods, and where each goal is reached."""
     cycles, bandwidth_hz = scenario.workload.compute_cycles, scenario.devices.bandwidth_hz
     cells = to_cells(points)
     return {
-        "scheme": scenario.allocator.method,
+        "method": scenario.allocator.method,
         "num_clients": len(scenario.num_examples),
         "clients_per_round": scenario.cohort_size or len(scenario.num_examples),
         "num_parameters": scenario.workload.num_parameters,
@@ -55,7 +55,7 @@ def describe_setting(summary: Mapping[str, Any]) -> str:
 
 def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
     """Returns a study as text."""
-    own, deadline = summary["scheme"], format_deadline(summary["time_budget_seconds"])
+    own, deadline = summary["method"], format_deadline(summary["time_budget_seconds"])
     goals = [find_goal(to_cells(points), goal["percent"]) for goal in summary["goals"]]
     return "\n".join(
         [
@@ -65,14 +65,16 @@ def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
             "",
             format_table([_row_to_cells(row) for row in points[0].rows]),
             "",
-            "Each scheme serves the same clients over the same channels before the same deadline.",
+            "Each method serves the same clients over the same channels before the same deadline.",
             "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
-            "An upload that it brings home late is charged at full frequency and full power.",
-            f"saved A: against {RIVALS[0]} with the optimal split; B: against {RIVALS[1]};",
-            "A, on time: like A, over the uploads that are on time under every scheme.",
+            "An upload that it delivers late is charged at full frequency and full power.",
+            f"saved A: against {REFERENCE_BASELINES[0]} with the optimal split; "
+            f"B: against {REFERENCE_BASELINES[1]};",
+            "A, on time: like A, over the uploads that are on time under every method.",
             _left_out(points[0].rows[0]),
             "",
-            f"Saved by {own} against {RIVALS[0]} with the optimal split, and by one bit for",
+            f"Saved by {own} against {REFERENCE_BASELINES[0]} with the optimal split, and by one "
+            "bit for",
             "everybody, in percent rounded down; in brackets where full precision is late for one:",
             "",
             format_table(_region_to_rows(to_cells(points))),
@@ -82,14 +84,14 @@ def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
     )
 
 
-def _left_out(own: SchemeRow) -> str:
+def _left_out(own: StudyRow) -> str:
     number = own.infeasible + own.client_rounds
-    return f"Left out by {own.scheme}, and so by the others: {own.infeasible} of {number} clients."
+    return f"Left out by {own.method}, and so by the others: {own.infeasible} of {number} clients."
 
 
-def _row_to_cells(row: SchemeRow) -> dict[str, Any]:
+def _row_to_cells(row: StudyRow) -> dict[str, Any]:
     return {
-        "scheme": row.scheme,
+        "method": row.method,
         "bits": _digits(row.mean_bits, 2),
         "computing J": row.compute_joules_per_round,
         "transmitting J": row.transmit_joules_per_round,
@@ -136,7 +138,7 @@ def _goal_to_json(goal: Goal) -> dict[str, Any]:
 
     return {
         "percent": goal.percent,
-        "against": RIVALS[0],
+        "against": REFERENCE_BASELINES[0],
         "reached": places(goal.reached),
         "missed": places(goal.missed),
         "out_of_reach": places(goal.out_of_reach),

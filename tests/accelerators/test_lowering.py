@@ -19,7 +19,7 @@ from fedjax_diffusion.evaluation.inception.network import Inception
 from fedjax_diffusion.experiment import sampling
 from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.experiment.sampling import SamplingConfig
-from fedjax_diffusion.federated import CLIENT_MAPS, Broadcast, ClientInputs, make_client_map
+from fedjax_diffusion.federated import CLIENT_MAPS, ClientInputs, SharedInputs, make_client_map
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
@@ -171,7 +171,7 @@ def test_gradients_of_clients_with_kernels_of_their_own_are_lowered(client_map, 
         zeros = jnp.zeros(NUM_CLIENTS, jnp.int32)
         cohort = ClientInputs(zeros, zeros, zeros, zeros, zeros, kernels)
         mapping = make_client_map(client_map, chunk_size=chunk_size_of(client_map))
-        return mapping(client_fn, Broadcast(KEY, jnp.int32(0), (), images), cohort)
+        return mapping(client_fn, SharedInputs(KEY, jnp.int32(0), (), images), cohort)
 
     sizes = (NUM_CLIENTS, 1, 1, 4, 1), (NUM_CLIENTS, 3, 3, 1, 4)
     kernels = [jax.ShapeDtypeStruct(size, jnp.float32) for size in sizes]
@@ -220,13 +220,13 @@ def test_the_quantizer_is_lowered(num_devices):
 
 
 @pytest.mark.parametrize("per_tensor", [False, True])
-@pytest.mark.parametrize("scheme", QUANTIZERS)
-def test_a_scheme_is_lowered(scheme, per_tensor):
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_a_quantizer_is_lowered(name, per_tensor):
     like = update()
     num_rows = sum(-(-x.size // 128) for x in jax.tree.leaves(like))
 
     def upload(key, blocks, num_bits):
-        quantizer = QUANTIZERS[scheme]
+        quantizer = QUANTIZERS[name]
         return quantize(quantizer, key, blocks, like, num_bits, bits_per_tensor=per_tensor)
 
     blocks = jax.ShapeDtypeStruct((num_rows, 128), jnp.float32)

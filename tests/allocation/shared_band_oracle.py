@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
-from fedjax_diffusion.allocation import LEVELS
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 
 def payload_at(problem, bits):
@@ -120,12 +120,12 @@ def brute_force(problem):
     solved by SLSQP unless its bound is above the best.
     """
     clients, total = range(problem.num_clients), problem.bandwidth_hz.sum()
-    levels = [levels_of(problem, k) for k in clients]
+    bit_widths = [bit_widths_of(problem, k) for k in clients]
     feasible = [
         bits
-        for bits in itertools.product(*levels)
+        for bits in itertools.product(*bit_widths)
         if sum(error_at(problem, k, bits[k]) for k in clients) <= problem.error_budget
-        and sum(levels[k][bits[k]] for k in clients) < total
+        and sum(bit_widths[k][bits[k]] for k in clients) < total
     ]
     if not feasible:
         return None
@@ -136,7 +136,7 @@ def brute_force(problem):
     high, low = (energy_over(problem, 0, payload, bands[0] * f) for f in (1.0 - 1e-5, 1.0 + 1e-5))
     price = (high - low) / (2e-5 * bands[0]) if np.isfinite(high) else 0.0
     priced = [
-        {b: priced_energy(problem, k, payload_at(problem, b), price) for b in levels[k]}
+        {b: priced_energy(problem, k, payload_at(problem, b), price) for b in bit_widths[k]}
         for k in clients
     ]
     bounds = {bits: sum(priced[k][bits[k]] for k in clients) - price * total for bits in feasible}
@@ -147,8 +147,8 @@ def brute_force(problem):
     return best
 
 
-def levels_of(problem, k):
+def bit_widths_of(problem, k):
     """Least band by bits, of what client k may use and deliver over the whole band."""
-    allowed = [b for b in LEVELS if problem.min_bits[k] <= b <= problem.max_bits[k]]
+    allowed = [b for b in BIT_WIDTHS if problem.min_bits[k] <= b <= problem.max_bits[k]]
     least = {b: least_band(problem, k, payload_at(problem, b)) for b in allowed}
     return {b: band for b, band in least.items() if np.isfinite(band)}

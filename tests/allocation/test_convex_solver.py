@@ -23,13 +23,13 @@ def large(make_problem, num_clients, seed):
 
 
 def tight(make_problem, num_clients, seed):
-    """Most clients are at their largest level."""
+    """Most clients are at their largest bit width."""
     problem = make_problem(num_clients, seed)
     return problem.replace(error_budget=1.1 * least_error(problem, problem.max_bits))
 
 
 def loose(make_problem, num_clients, seed):
-    """Most clients are at the level that they demand."""
+    """Most clients are at the bit width that they demand."""
     problem = make_problem(num_clients, seed, max_bits=16)
     return problem.replace(error_budget=0.5 * least_error(problem, problem.min_bits))
 

@@ -1,8 +1,8 @@
 """The allocator against brute force, on hundreds of instances of every kind.
 
-All combinations of levels, each client's time split by golden sections over the energy
-(``Recomputation``, which shares no code with the allocator). Exact is: the same clients take part,
-at the same energy, within the budget.
+All combinations of bit widths, each client's time split by golden sections over the energy
+(``Recomputation``, which shares no code with the allocator). Exact is: the same clients
+participate, at the same energy, within the budget.
 """
 
 import collections
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import (
-    LEVELS,
     Allocation,
     AllocationProblem,
     Status,
@@ -23,6 +22,7 @@ from fedjax_diffusion.allocation import (
     verify,
 )
 from fedjax_diffusion.allocation.verification.recomputation import Recomputation
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 NUM_INSTANCES = 15
 NUM_CLIENTS = (1, 2, 3, 4)
@@ -30,19 +30,19 @@ SLACK = 1 + 1e-12
 
 
 def tight_budget(generator, num_clients):
-    """From out of reach to just met by the largest levels."""
+    """From out of reach to just met by the largest bit widths."""
     del num_clients
     return {"max_bits": 8, "error_budget": 10 ** generator.uniform(-5.5, -3.5)}
 
 
 def loose_budget(generator, num_clients):
-    """The demanded levels meet it, or nearly."""
+    """The demanded bit widths meet it, or nearly."""
     del num_clients
     return {"error_budget": generator.choice([10 ** generator.uniform(-2, 2), np.inf])}
 
 
 def demands(generator, num_clients):
-    """Every client between its own two levels, some of which contradict each other."""
+    """Every client between its own two bit widths, some of which contradict each other."""
     return {
         "min_bits": generator.integers(1, 9, num_clients),
         "max_bits": generator.integers(3, 17, num_clients),
@@ -56,8 +56,8 @@ def late_clients(generator, num_clients):
     return {"channel_gain": gain, "error_budget": 10 ** generator.uniform(-4, -1)}
 
 
-def undeliverable_levels(generator, num_clients):
-    """The deadline cuts off some levels within the limits."""
+def undeliverable_bit_widths(generator, num_clients):
+    """The deadline cuts off some bit widths within the limits."""
     reach = generator.uniform(2.0, 14.0, num_clients)  # bits that arrive
     seconds = 1e9 / 2e9 + 8.0
     return {
@@ -73,11 +73,11 @@ def undeliverable_levels(generator, num_clients):
 
 
 def own_tables(generator, num_clients):
-    """Payload and error per level in no order at all."""
-    shape = (num_clients, len(LEVELS))
+    """Payload and error per bit width in no order at all."""
+    shape = (num_clients, len(BIT_WIDTHS))
     return {
-        "level_payload_bits": 10 ** generator.uniform(4.5, 7.0, shape),
-        "level_error": 10 ** generator.uniform(-5, 1, shape),
+        "bit_width_payload_bits": 10 ** generator.uniform(4.5, 7.0, shape),
+        "bit_width_error": 10 ** generator.uniform(-5, 1, shape),
         "min_bits": generator.choice([1, 4], num_clients),
         "max_bits": generator.choice([12, 32], num_clients),
         "error_budget": 10 ** generator.uniform(-4, 0),
@@ -97,7 +97,7 @@ FAMILIES = (
     loose_budget,
     demands,
     late_clients,
-    undeliverable_levels,
+    undeliverable_bit_widths,
     own_tables,
     full_precision,
 )
@@ -108,9 +108,9 @@ class Instance(NamedTuple):
 
     problem: AllocationProblem
     allocation: Allocation
-    energy: np.ndarray  # [B, K], infinite where a level is late or not allowed
+    energy: np.ndarray  # [B, K], infinite where a bit width is late or not allowed
     error: np.ndarray  # [B, K]
-    is_able: np.ndarray  # [K], some level is left
+    is_able: np.ndarray  # [K], some bit width is left
     least_joules: float  # of those who are able; infinite if the budget is out of reach
 
 
@@ -120,7 +120,7 @@ def combinations(rows):
 
 
 def brute_force(energy, error, budget):
-    """The least energy of all combinations of levels whose error meets the budget."""
+    """The least energy of all combinations of bit widths whose error meets the budget."""
     if not energy.shape[1]:
         return 0.0
     is_met = combinations(error) <= budget * SLACK
@@ -160,7 +160,7 @@ def instances(make_problem):
 
 def compare(problem, allocation):
     anew = Recomputation(problem, problem.bandwidth_hz)
-    energy, error = anew.level_joules(0.0), anew.level_errors()
+    energy, error = anew.bit_width_joules(0.0), anew.bit_width_errors()
     is_able = np.isfinite(energy).any(axis=0)
     budget = float(problem.error_budget)
     least = brute_force(energy[:, is_able], error[:, is_able], budget)
@@ -196,7 +196,7 @@ def kinds(instance):
     yield "the budget is zero", problem.error_budget == 0
     yield "a client is late", np.any(allocation.status == Status.INFEASIBLE_TIME)
     yield "a client demands too much", np.any(allocation.status == Status.INFEASIBLE_DEMAND)
-    yield "a level is late", np.any(is_allowed & np.isinf(energy) & is_able)
+    yield "a bit width is late", np.any(is_allowed & np.isinf(energy) & is_able)
     yield "demands differ", np.unique(problem.min_bits).size > 1
     yield "32 bits are sent", np.any(allocation.num_bits == 32)
     yield "bits differ by 4", is_solved and np.ptp(allocation.num_bits[is_able]) >= 4

@@ -10,7 +10,7 @@ from fedjax_diffusion.allocation.float64 import float64_on_cpu
 from fedjax_diffusion.allocation.search.client_table import client_table
 from fedjax_diffusion.allocation.search.time_split import optimal_split
 
-LEVEL_TABLE = float64_on_cpu(lambda problem: client_table(problem, optimal_split)[0])
+BIT_WIDTH_TABLE = float64_on_cpu(lambda problem: client_table(problem, optimal_split)[0])
 
 
 def random_problems(make_problem, num_clients, count):
@@ -22,11 +22,11 @@ def random_problems(make_problem, num_clients, count):
 
 
 def certified_gaps(make_problem, num_clients, count):
-    """The gaps of the instances in which somebody takes part."""
+    """The gaps of the instances in which somebody participates."""
     gaps = []
     for problem in random_problems(make_problem, num_clients, count):
         kept = np.asarray(allocate(problem, "demand").status) == Status.OPTIMAL
-        # Who cannot deliver at all, does not take part: its weight is out of the budget too.
+        # Who cannot deliver at all, does not participate: its weight is out of the budget too.
         weight = np.where(kept, problem.error_weight, 0.0)
         share = weight.sum() / problem.error_weight.sum()
         answer = allocate(
@@ -58,15 +58,15 @@ def least_energy(table, budget):
     """The optimum of the multiple-choice knapsack, by HiGHS."""
     energy, error = (np.asarray(part).ravel() for part in table)
     is_usable = np.isfinite(energy)
-    num_levels, num_clients = table.energy.shape
-    one_level_each = np.tile(np.eye(num_clients), num_levels)
+    num_bit_widths, num_clients = table.energy.shape
+    one_bit_width_each = np.tile(np.eye(num_clients), num_bit_widths)
     scale = energy[is_usable].min()
     found = milp(
         np.where(is_usable, energy / scale, 0.0),
         integrality=np.ones(energy.size),
         bounds=Bounds(0, is_usable.astype(float)),
         constraints=[
-            LinearConstraint(one_level_each, 1, 1),
+            LinearConstraint(one_bit_width_each, 1, 1),
             LinearConstraint(error / budget, -np.inf, 1),
         ],
         options={"mip_rel_gap": 1e-9},
@@ -82,7 +82,7 @@ def test_the_bound_and_the_energy_enclose_the_optimum_of_highs(make_problem, num
         answer = allocate(problem)
         if np.all(answer.status == Status.OPTIMAL):
             num_compared += 1
-            best = least_energy(LEVEL_TABLE(problem), float(problem.error_budget))
+            best = least_energy(BIT_WIDTH_TABLE(problem), float(problem.error_budget))
             assert answer.dual_bound_joules <= best * (1 + 1e-6)
             assert answer.total_joules >= best * (1 - 1e-6)
             assert answer.total_joules <= best * 1.1

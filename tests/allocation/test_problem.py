@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import LEVELS, AllocationProblem, allocate, make_allocator
+from fedjax_diffusion.allocation import AllocationProblem, allocate, make_allocator
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 PLAIN = {
     "compute_cycles": [2e9, 4e9],
@@ -62,10 +63,10 @@ def test_no_error_budget_is_infinite():
         ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
         ({"bandwidth_hz": []}, r"bandwidth_hz has shape \(0,\)"),
         ({"overhead_bits": [1, 2, 3]}, r"overhead_bits has shape \(3,\): must be"),
-        ({"level_error": np.zeros((2, 3))}, r"level_error has shape \(2, 3\): must be"),
+        ({"bit_width_error": np.zeros((2, 3))}, r"bit_width_error has shape \(2, 3\): must be"),
         (
-            {"level_payload_bits": np.zeros((2, len(LEVELS)))},
-            r"level_payload_bits\[0, 0\] = 0: must be > 0",
+            {"bit_width_payload_bits": np.zeros((2, len(BIT_WIDTHS)))},
+            r"bit_width_payload_bits\[0, 0\] = 0: must be > 0",
         ),
     ],
 )
@@ -101,14 +102,14 @@ def test_problems_stack_and_vmap(make_problem, float64):
 
 def test_tables_equal_to_the_formulas_change_nothing(make_problem):
     problem = make_problem(3, 1, max_bits=32, overhead_bits=[4096.0] * 16 + [128.0])
-    bits = np.array(LEVELS, np.float64)
+    bits = np.array(BIT_WIDTHS, np.float64)
     payload = 8 * np.ceil(float(problem.num_parameters) * bits / 8) + problem.overhead_bits
     variance = np.where(bits == 32, 0.0, 1.0 / (2**bits - 1) ** 2)
     tabled = problem.replace(
         overhead_bits=0.0,
         error_weight=0.0,
-        level_payload_bits=np.broadcast_to(payload, (3, len(LEVELS))),
-        level_error=problem.error_weight[:, None] * variance,
+        bit_width_payload_bits=np.broadcast_to(payload, (3, len(BIT_WIDTHS))),
+        bit_width_error=problem.error_weight[:, None] * variance,
     )
     expected, actual = allocate(problem), allocate(tabled)
     np.testing.assert_array_equal(actual.num_bits, expected.num_bits)

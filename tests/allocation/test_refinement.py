@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from fedjax_diffusion.allocation import LEVELS, Status, allocate, refine, verify
+from fedjax_diffusion.allocation import Status, allocate, refine, verify
 from fedjax_diffusion.allocation.verification.recomputation import Recomputation
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 
 def highs(problem, is_active):
     """The least energy of those clients by SciPy's mixed-integer solver, over tables made anew."""
     anew = Recomputation(problem, problem.bandwidth_hz)
-    energy, error = anew.level_joules(0.0)[:, is_active], anew.level_errors()[:, is_active]
-    num_levels, num_clients = energy.shape
+    energy, error = anew.bit_width_joules(0.0)[:, is_active], anew.bit_width_errors()[:, is_active]
+    num_bit_widths, num_clients = energy.shape
     is_usable = np.isfinite(energy).ravel()
-    one_level_each = np.tile(np.eye(num_clients), num_levels)
+    one_bit_width_each = np.tile(np.eye(num_clients), num_bit_widths)
     share_of_budget = (error / float(problem.error_budget)).ravel()[None]
     # HiGHS stops at an absolute gap of 1e-6 and lets constraints be off by as much.
     scale = 1e6 / np.min(energy, axis=0).sum()
@@ -26,16 +27,16 @@ def highs(problem, is_active):
         integrality=np.ones(energy.size),
         bounds=Bounds(0, is_usable.astype(float)),
         constraints=[
-            LinearConstraint(one_level_each, 1, 1),
+            LinearConstraint(one_bit_width_each, 1, 1),
             LinearConstraint(share_of_budget, -np.inf, 1),
         ],
         options={"mip_rel_gap": 0.0},
     )
     assert answer.success
-    levels = np.argmax(answer.x.reshape(energy.shape), axis=0)
+    bit_widths = np.argmax(answer.x.reshape(energy.shape), axis=0)
     clients = np.arange(num_clients)
-    assert error[levels, clients].sum() <= float(problem.error_budget) * (1 + 1e-12)
-    return energy[levels, clients].sum()
+    assert error[bit_widths, clients].sum() <= float(problem.error_budget) * (1 + 1e-12)
+    return energy[bit_widths, clients].sum()
 
 
 def check_refined(problem, allocation, refined, target_gap=1e-9):
@@ -126,15 +127,15 @@ def test_at_full_frequency(make_problem):
         assert verify(problem, refined).is_valid
 
 
-def test_tables_of_payload_and_error_per_level(make_problem):
+def test_tables_of_payload_and_error_per_bit_width(make_problem):
     for seed in range(4):
         generator = np.random.default_rng(seed)
-        shape = (8, len(LEVELS))
+        shape = (8, len(BIT_WIDTHS))
         problem = make_problem(
             8,
             seed,
-            level_payload_bits=10 ** generator.uniform(4.5, 7.0, shape),
-            level_error=10 ** generator.uniform(-5, 1, shape),
+            bit_width_payload_bits=10 ** generator.uniform(4.5, 7.0, shape),
+            bit_width_error=10 ** generator.uniform(-5, 1, shape),
             error_budget=0.05,
         )
         allocation = allocate(problem)
@@ -170,7 +171,7 @@ def test_what_is_infeasible_comes_back_as_it_is(make_problem, fields):
 def test_a_limit_on_the_nodes_says_what_is_left(make_problem):
     # Energy all but proportional to error, so that no bound helps: a subset sum.
     generator = np.random.default_rng(0)
-    error = generator.uniform(1.0, 2.0, (8, len(LEVELS)))
+    error = generator.uniform(1.0, 2.0, (8, len(BIT_WIDTHS)))
     problem = make_problem(
         8,
         0,
@@ -178,8 +179,8 @@ def test_a_limit_on_the_nodes_says_what_is_left(make_problem):
         max_frequency_hz=2e9,
         channel_gain=1e-9,
         bandwidth_hz=2e7,
-        level_payload_bits=1e5 * (3.0 - error),
-        level_error=error,
+        bit_width_payload_bits=1e5 * (3.0 - error),
+        bit_width_error=error,
         error_budget=11.4,
         min_bits=1,
         max_bits=16,
@@ -221,7 +222,7 @@ def test_an_allocation_of_another_problem_is_refused(make_problem):
     problem = make_problem(5, 0, min_bits=2, max_bits=12)
     allocation = allocate(problem)
     refused = {
-        r"num_bits\[0\] = .*: must be a level within": problem.replace(max_bits=2, min_bits=1),
+        r"num_bits\[0\] = .*: must be a bit width within": problem.replace(max_bits=2, min_bits=1),
         "must meet the error budget": problem.replace(error_budget=allocation.error * 0.99),
         "bandwidth_hz must be the problem's": problem.replace(bandwidth_hz=1e7),
         "status must be": problem.replace(min_bits=[2, 2, 16, 2, 2]),
@@ -229,7 +230,7 @@ def test_an_allocation_of_another_problem_is_refused(make_problem):
     for message, other in refused.items():
         with pytest.raises(ValueError, match=message):
             refine(other, allocation)
-    with pytest.raises(ValueError, match=r"num_bits\[\d\] = .*: must be a level"):
+    with pytest.raises(ValueError, match=r"num_bits\[\d\] = .*: must be a bit width"):
         refine(problem, allocate(problem, "relaxed"))
     with pytest.raises(ValueError, match="status must be"):
         refine(make_problem(8, 0), allocation)

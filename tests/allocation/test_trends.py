@@ -116,9 +116,9 @@ def test_the_gap_to_full_precision_widens_as_the_deadline_shrinks(make_problem, 
     gaps = []
     for seconds in (80.0, 40.0, 20.0):
         shorter = problem.replace(time_budget_seconds=seconds)
-        opponent, ours = allocate(shorter, "full_precision"), allocate(shorter)
-        if is_optimal(opponent):
-            gaps.append(opponent.total_joules - ours.total_joules)
+        baseline, ours = allocate(shorter, "full_precision"), allocate(shorter)
+        if is_optimal(baseline):
+            gaps.append(baseline.total_joules - ours.total_joules)
     assert len(gaps) >= 2
     assert gaps[0] > 0
     assert gaps == sorted(gaps)

@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedjax_diffusion.allocation import LEVELS, AllocationProblem, Status, allocate, verify
+from fedjax_diffusion.allocation import AllocationProblem, Status, allocate, verify
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 K = 5
 USUAL = {
@@ -29,23 +30,23 @@ BOX = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 DECADES = st.floats(-5, 5, width=32)
-LEVEL = st.sampled_from(LEVELS)
+BIT_WIDTH = st.sampled_from(BIT_WIDTHS)
 SHARE = st.floats(0.0, 1.0)
 
 
 @st.composite
 def problems(draw, decades=DECADES, has_tables=None, is_anchored=None):
-    """Returns a problem of five clients; with tables of payload and error per level, or without.
+    """Returns a problem of five clients; with tables per bit width, or without.
 
     An anchored one has a deadline that all can meet and a budget that is met by some bits, so that
-    everybody takes part; the others are mostly infeasible in part, each in its way.
+    everybody participates; the others are mostly infeasible in part, each in its way.
     """
     fields = {
         name: usual * 10.0 ** np.array(draw(st.lists(decades, min_size=K, max_size=K)))
         for name, usual in USUAL.items()
     }
     is_anchored = draw(st.booleans()) if is_anchored is None else is_anchored
-    pairs = draw(st.lists(st.tuples(LEVEL, LEVEL), min_size=K, max_size=K))
+    pairs = draw(st.lists(st.tuples(BIT_WIDTH, BIT_WIDTH), min_size=K, max_size=K))
     limits = [sorted(pair) if is_anchored else pair for pair in pairs]
     problem = AllocationProblem(
         **fields,
@@ -60,17 +61,17 @@ def problems(draw, decades=DECADES, has_tables=None, is_anchored=None):
     if draw(st.booleans()) if has_tables is None else has_tables:
         steps = np.array(draw(st.lists(st.floats(0.1, 2.0), min_size=17, max_size=17)))
         error = problem.error_weight[:, None] * np.append(np.cumprod(0.5**steps)[:-1], 0.0)
-        payload = problem.num_parameters * np.array(LEVELS) + 64.0 + np.arange(K)[:, None]
-        problem = problem.replace(level_error=error, level_payload_bits=payload)
+        payload = problem.num_parameters * np.array(BIT_WIDTHS) + 64.0 + np.arange(K)[:, None]
+        problem = problem.replace(bit_width_error=error, bit_width_payload_bits=payload)
     return anchor(problem, draw(st.floats(1.0, 100.0)), draw(SHARE)) if is_anchored else problem
 
 
 def anchor(problem, time_factor, share):
     """Returns the problem with a deadline for the most bits of all, and a budget within reach."""
     low, high = (np.minimum(b, 17).astype(int) - 1 for b in (problem.min_bits, problem.max_bits))
-    laws = np.array([1 / (2.0**b - 1) ** 2 if b < 32 else 0.0 for b in LEVELS])
-    error = problem.level_error
-    error = np.outer(problem.error_weight, laws) if error is None else error
+    error_curves = np.array([1 / (2.0**b - 1) ** 2 if b < 32 else 0.0 for b in BIT_WIDTHS])
+    error = problem.bit_width_error
+    error = np.outer(problem.error_weight, error_curves) if error is None else error
     least, most = (error[np.arange(K), index].sum() for index in (high, low))
     gain = problem.channel_gain / (problem.noise_density_watts_per_hz * problem.bandwidth_hz)
     rate = problem.bandwidth_hz * np.log1p(problem.max_power_watts * gain) / np.log(2)
@@ -117,8 +118,8 @@ def test_whole_bits_are_finite_and_hold_every_limit(problem):
     allocation = allocate(problem, "on_demand")
     for name, values in numbers_of(allocation).items():
         assert not np.isnan(values).any(), name
-    takes_part = allocation.status == Status.OPTIMAL
-    assert ((allocation.num_bits > 0) == takes_part).all()
+    is_participating = allocation.status == Status.OPTIMAL
+    assert ((allocation.num_bits > 0) == is_participating).all()
     check(problem, allocation)
 
 
@@ -139,7 +140,7 @@ def test_clients_may_stand_in_any_order(problem, order):
     """The energy is the same; with ties other clients may get the bits, at the same energy."""
     order = np.array(order)
     per_client = {name: getattr(problem, name)[order] for name in (*USUAL, "min_bits", "max_bits")}
-    for name in ("level_error", "level_payload_bits"):
+    for name in ("bit_width_error", "bit_width_payload_bits"):
         table = getattr(problem, name)
         per_client[name] = None if table is None else table[order]
     ours, theirs = allocate(problem), allocate(problem.replace(**per_client))
@@ -190,7 +191,7 @@ def test_a_larger_error_budget_never_raises_the_energy_of_real_bits(problem, fac
 @given(problems())
 def test_without_a_budget_everybody_sends_what_it_demands(problem):
     allocation = allocate(problem.replace(error_budget=np.inf))
-    takes_part = allocation.status == Status.OPTIMAL
+    is_participating = allocation.status == Status.OPTIMAL
     np.testing.assert_array_equal(
-        allocation.num_bits, np.where(takes_part, problem.min_bits, 0).astype(int)
+        allocation.num_bits, np.where(is_participating, problem.min_bits, 0).astype(int)
     )

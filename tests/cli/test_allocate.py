@@ -188,7 +188,7 @@ def test_the_help_names_every_field_and_its_example_works(allocate, capsys):
         cli.main(["allocate", "--help"])
     text = capsys.readouterr().out
     for field in dataclasses.fields(AllocationProblem):
-        assert field.name in text or field.name.startswith("level_")
+        assert field.name in text or field.name.startswith("bit_width_")
     code, answer, _, _ = allocate(json.loads(re.search(r"\{.*\}", text, re.DOTALL)[0]))
     assert code == 0
     assert answer["status"] == ["optimal", "optimal"]

@@ -7,7 +7,7 @@ from fedjax_diffusion.data.image_cache import data_cache_folder
 from tests.data.prepared import blot, write_cifar10
 
 PICTURES = ("examples.png", "clients.png")
-TWO_CLIENTS = ["--config.partition.scheme=iid", "--config.partition.num_clients=2"]
+TWO_CLIENTS = ["--config.partition.name=iid", "--config.partition.num_clients=2"]
 
 
 def test_no_test_decodes_into_the_users_cache(tmp_path_factory):

@@ -46,7 +46,7 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys
         (["run", "--seed=1"], "unknown argument --seed=1"),
         (["run", "--config=missing.py"], "no file missing.py"),
         (["run", "--config.data.name=cifar10", "--config.data.data_dir=nowhere"], "nowhere"),
-        (["run", "--config.allocator.time_budget_seconds=0.1"], "no client can take part"),
+        (["run", "--config.allocator.time_budget_seconds=0.1"], "no client can participate"),
         (
             ["data", "--name=cifar10", "--data_dir=nowhere"],
             "`tfds build cifar10 --data_dir=nowhere",

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.cli.main import main
-from fedjax_diffusion.compare import SchemeRow, folder, read_runs, run_comparison, verdict
+from fedjax_diffusion.compare import VariantRow, folder, read_runs, run_comparison, verdict
 from fedjax_diffusion.compare.pairs import Interval
 from fedjax_diffusion.runs import evaluate as run_quality
 from tests.runs.test_evaluate import pixels_as_features
 from tests.tiny import FLAGS, tiny_config
 
-SCHEMES = (
+VARIANTS = (
     "full_precision: allocator.method=full_precision",
     "two_bits: allocator.method=fixed_bits:2",
 )
@@ -24,7 +24,7 @@ def config_of(num_seeds):
         num_rounds=1,
         evaluation__num_samples=24,
         allocator__opponents=OPPONENTS,
-        compare__schemes=SCHEMES,
+        compare__variants=VARIANTS,
         compare__num_seeds=num_seeds,
     )
 
@@ -47,8 +47,8 @@ def workdir(tmp_path_factory):
 
 def test_its_folder_tells_all(workdir):
     summary = json.loads((workdir / "summary.json").read_text())
-    full, two_bits = summary["schemes"]
-    assert (summary["reference"], full["scheme"], full["num_seeds"]) == ("full_precision",) * 2 + (
+    full, two_bits = summary["variants"]
+    assert (summary["reference"], full["variant"], full["num_seeds"]) == ("full_precision",) * 2 + (
         2,
     )
     assert full["difference_percent"] is None
@@ -110,7 +110,7 @@ def test_earlier_runs_with_other_settings_or_features_are_refused(workdir, tmp_p
 def test_a_folder_with_other_settings_is_refused_before_anything_is_played(workdir, monkeypatch):
     monkeypatch.setattr(folder, "run", lambda *_: pytest.fail("played"))
     changed = config_of(2)
-    changed.compare.schemes = (SCHEMES[0], SCHEMES[1].replace("bits:2", "bits:3"))
+    changed.compare.variants = (VARIANTS[0], VARIANTS[1].replace("bits:2", "bits:3"))
     with pytest.raises(ValueError, match="two_bits/seed_0 holds a run of another config"):
         run_comparison(changed, workdir)
 
@@ -119,13 +119,16 @@ def test_a_folder_with_other_settings_is_refused_before_anything_is_played(workd
     ("changed", "said"),
     [
         ({"allocator__opponents": ("full_precision",)}, "has no full_precision:max_frequency"),
-        ({"compare__schemes": (*SCHEMES, "x: allocator.method=magic")}, "scheme x: .*'magic'"),
-        ({"compare__schemes": (*SCHEMES, "x: sampling.eta=2.0")}, "scheme x: sampling.eta must be"),
-        ({"compare__schemes": (*SCHEMES, "x: checkpoint.keep=0")}, "scheme x: checkpoint.keep"),
-        ({"evaluation__held_out_split": "dev"}, "scheme full_precision: .*'dev'"),
+        ({"compare__variants": (*VARIANTS, "x: allocator.method=magic")}, "variant x: .*'magic'"),
+        (
+            {"compare__variants": (*VARIANTS, "x: sampling.eta=2.0")},
+            "variant x: sampling.eta must be",
+        ),
+        ({"compare__variants": (*VARIANTS, "x: checkpoint.keep=0")}, "variant x: checkpoint.keep"),
+        ({"evaluation__held_out_split": "dev"}, "variant full_precision: .*'dev'"),
         (
             {"evaluation__inception_weights": "no.pth"},
-            "scheme full_precision: inception_weights no.pth does",
+            "variant full_precision: inception_weights no.pth does",
         ),
     ],
 )
@@ -133,7 +136,7 @@ def test_what_would_end_a_run_late_is_said_before_the_first(changed, said, tmp_p
     monkeypatch.setattr(folder, "run", lambda *_: pytest.fail("played"))
     if "evaluation__inception_weights" not in changed:
         monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
-    fields = {"allocator__opponents": OPPONENTS, "compare__schemes": SCHEMES} | changed
+    fields = {"allocator__opponents": OPPONENTS, "compare__variants": VARIANTS} | changed
     with pytest.raises(ValueError, match=said):
         run_comparison(tiny_config(num_rounds=1, **fields), tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -145,8 +148,8 @@ def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
         *FLAGS,
         "--config.num_rounds=1",
         "--config.evaluation.num_samples=24",
-        f"--config.allocator.opponents={OPPONENTS}",
-        f"--config.compare.schemes={SCHEMES}",
+        f"--config.allocator.baselines={OPPONENTS}",
+        f"--config.compare.variants={VARIANTS}",
         "--config.compare.num_seeds=2",
     ]
     earlier = f"--earlier={workdir}/runs.csv"
@@ -168,5 +171,5 @@ def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
     ],
 )
 def test_the_verdict_is_by_the_end_of_the_interval(interval, said):
-    row = SchemeRow("own", 5, Interval(1, 1, 1), interval, *(0.0,) * 14)
+    row = VariantRow("own", 5, Interval(1, 1, 1), interval, *(0.0,) * 14)
     assert said in verdict(row, "full", 2.0)

@@ -6,7 +6,7 @@ from fedjax_diffusion.compare import RunRow, read_runs, write_runs
 
 ROWS = [
     RunRow(
-        scheme="full",
+        variant="full",
         seed=3,
         distance_name="fcd",
         distance=1 / 3,
@@ -31,7 +31,7 @@ ROWS = [
 
 
 def test_rows_come_back_exactly(tmp_path):
-    rows = [ROWS[0], ROWS[0]._replace(scheme="own", floor=2.2)]
+    rows = [ROWS[0], ROWS[0]._replace(variant="own", floor=2.2)]
     write_runs(tmp_path / "runs.csv", rows)
     found = read_runs(tmp_path / "runs.csv")
     assert repr(found) == repr(rows)  # a NaN equals no NaN

@@ -1,21 +1,21 @@
-"""Schemes are read from lines; each run of a comparison is an ordinary run."""
+"""Variants are read from lines; each run of a comparison is an ordinary run."""
 
 import pytest
 
-from fedjax_diffusion.compare import list_plays, parse_scheme
+from fedjax_diffusion.compare import list_plays, parse_variant
 from fedjax_diffusion.compare.variants import fingerprint_settings
 from tests.tiny import tiny_config
 
 
-def test_a_scheme_is_a_name_and_settings():
-    assert parse_scheme("a_1: x.y=1:z , u=2") == ("a_1", {"x.y": "1:z", "u": "2"})
-    assert parse_scheme("plain:").overrides == {}
-    assert parse_scheme("a: x=(1, 2), y=3").overrides == {"x": "(1, 2)", "y": "3"}
+def test_a_variant_is_a_name_and_settings():
+    assert parse_variant("a_1: x.y=1:z , u=2") == ("a_1", {"x.y": "1:z", "u": "2"})
+    assert parse_variant("plain:").overrides == {}
+    assert parse_variant("a: x=(1, 2), y=3").overrides == {"x": "(1, 2)", "y": "3"}
     with pytest.raises(ValueError, match="a must leave the seed alone"):
-        parse_scheme("a: seed=3")
+        parse_variant("a: seed=3")
     for line in ("no colon", "a b: x=1", ": x=1", "a: x", "../up: x=1"):
-        with pytest.raises(ValueError, match=r"compare\.schemes: .* must be 'NAME: key=value"):
-            parse_scheme(line)
+        with pytest.raises(ValueError, match=r"compare\.variants: .* must be 'NAME: key=value"):
+            parse_variant(line)
 
 
 @pytest.mark.parametrize(
@@ -33,19 +33,21 @@ def test_a_scheme_is_a_name_and_settings():
         ({"sampling__num_steps": 3}, True),
     ],
 )
-def test_runs_of_another_machine_are_of_the_same_scheme(changed, is_another):
+def test_runs_of_another_machine_are_of_the_same_variant(changed, is_another):
     fingerprints = [fingerprint_settings(tiny_config(**fields)) for fields in ({}, changed)]
     assert (fingerprints[0] != fingerprints[1]) is is_another
 
 
 def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
-    schemes = ("full: allocator.method=full_precision", "own:")
-    few = list_plays(tiny_config(compare__schemes=schemes, compare__num_seeds=2, seed=3))
-    assert [(p.scheme, p.seed) for p in few] == [("full", 3), ("own", 3), ("full", 4), ("own", 4)]
+    variants = ("full: allocator.method=full_precision", "own:")
+    few = list_plays(tiny_config(compare__variants=variants, compare__num_seeds=2, seed=3))
+    assert [(p.variant, p.seed) for p in few] == [("full", 3), ("own", 3), ("full", 4), ("own", 4)]
     assert [p.config.seed for p in few] == [3, 3, 4, 4]
     assert few[0].config.allocator.method == "full_precision"
     assert few[1].config.allocator.method == "on_demand"
-    more = list_plays(tiny_config(compare__schemes=(*schemes, "x:"), compare__num_seeds=5, seed=3))
+    more = list_plays(
+        tiny_config(compare__variants=(*variants, "x:"), compare__num_seeds=5, seed=3)
+    )
     assert more[0].config.to_dict() == few[0].config.to_dict()
 
 
@@ -54,10 +56,10 @@ def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
     [
         ({"compare__num_seeds": 1}, "compare.num_seeds must be at least 2, got 1"),
         ({"compare__tolerance_percent": 0.0}, "compare.tolerance_percent must be above 0"),
-        ({"compare__schemes": ("a:",)}, "two or more, each named once"),
+        ({"compare__variants": ("a:",)}, "two or more, each named once"),
         ({"compare__reference": "best"}, "compare.reference must be one of full_precision, fixed"),
-        ({"compare__schemes": ("a:", "a: num_rounds=3")}, "two or more, each named once"),
-        ({"compare__schemes": ("a:", "b: allocator.bits=3")}, r"config\.allocator\.bits: unknown"),
+        ({"compare__variants": ("a:", "a: num_rounds=3")}, "two or more, each named once"),
+        ({"compare__variants": ("a:", "b: allocator.bits=3")}, r"config\.allocator\.bits: unknown"),
     ],
 )
 def test_what_does_not_fit_is_named(changed, said):

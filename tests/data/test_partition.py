@@ -1,4 +1,4 @@
-"""Partitions: what all schemes promise, over the registry; then what each scheme means."""
+"""Partitions: what all partitioners promise, then what each one means."""
 
 import dataclasses
 
@@ -19,14 +19,14 @@ from fedjax_diffusion.data import (
     partition_shards,
 )
 
-every_scheme = pytest.mark.parametrize("scheme", sorted(PARTITIONS))
+every_partitioner = pytest.mark.parametrize("partitioner", sorted(PARTITIONS))
 LABELS = np.random.default_rng(0).integers(0, 10, 1_000)
 TINY, HUGE = 5e-324, 1.7e308  # the smallest and (almost) the largest float
 
 
 @st.composite
 def problems(draw):
-    """Labels and a config that every scheme can satisfy."""
+    """Labels and a config that every partitioner can satisfy."""
     labels = draw(st.lists(st.integers(-3, 5), min_size=1, max_size=60))
     num_clients = draw(st.integers(1, len(labels)))
     config = {
@@ -41,12 +41,12 @@ def to_lists(parts):
     return [part.tolist() for part in parts]
 
 
-@every_scheme
+@every_partitioner
 @settings(max_examples=60, deadline=None)
 @given(problems())
-def test_every_example_has_one_owner_and_nobody_is_empty(scheme, problem):
+def test_every_example_has_one_owner_and_nobody_is_empty(partitioner, problem):
     labels, fields, seed = problem
-    config = PartitionConfig(scheme, **fields)
+    config = PartitionConfig(partitioner, **fields)
     parts = partition(labels, config, seed=seed)
     assert len(parts) == config.num_clients
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
@@ -57,18 +57,18 @@ def test_every_example_has_one_owner_and_nobody_is_empty(scheme, problem):
     assert to_lists(partition(labels, config, seed=seed)) == to_lists(parts)
 
 
-@every_scheme
-def test_seed_decides_and_the_callers_arrays_are_left_alone(scheme):
-    config, labels = PartitionConfig(scheme, 7), LABELS.copy()
+@every_partitioner
+def test_seed_decides_and_the_callers_arrays_are_left_alone(partitioner):
+    config, labels = PartitionConfig(partitioner, 7), LABELS.copy()
     partitions = [to_lists(partition(labels, config, seed=seed)) for seed in range(4)]
     assert len({str(parts) for parts in partitions}) == 4
     np.testing.assert_array_equal(labels, LABELS)
 
 
-@every_scheme
-def test_examples_of_a_class_are_exchangeable(scheme):
+@every_partitioner
+def test_examples_of_a_class_are_exchangeable(partitioner):
     """Neighbors share an owner as often as the first and the last example do: 5 sigma."""
-    config, num_seeds = PartitionConfig(scheme, 3), 400
+    config, num_seeds = PartitionConfig(partitioner, 3), 400
     is_shared = np.zeros((num_seeds, 2))
     for seed in range(num_seeds):
         for part in partition(np.zeros(12, np.int64), config, seed=seed):
@@ -77,44 +77,44 @@ def test_examples_of_a_class_are_exchangeable(scheme):
     assert abs(difference) < 5 * np.sqrt(2 * num_seeds / 4)
 
 
-@every_scheme
-def test_as_many_clients_as_examples_get_one_each(scheme):
-    config = PartitionConfig(scheme, 30, alpha=TINY, shards_per_client=1)
+@every_partitioner
+def test_as_many_clients_as_examples_get_one_each(partitioner):
+    config = PartitionConfig(partitioner, 30, alpha=TINY, shards_per_client=1)
     parts = partition(LABELS[:30], config, seed=0)
     assert [part.size for part in parts] == [1] * 30
 
 
-@every_scheme
-def test_config_reaches_its_scheme(scheme):
-    """Each number changes the partitions of the schemes that use it, and of no others."""
-    config = PartitionConfig(scheme, 7, alpha=0.3, shards_per_client=2)
+@every_partitioner
+def test_config_reaches_its_partitioner(partitioner):
+    """Each number changes the partitions of the partitioners that use it, and of no others."""
+    config = PartitionConfig(partitioner, 7, alpha=0.3, shards_per_client=2)
     users = {"alpha": {"dirichlet", "quantity_skew"}, "shards_per_client": {"shards"}}
     default = to_lists(partition(LABELS, config, seed=0))
     for field, value in (("alpha", 3.0), ("shards_per_client", 5)):
         changed = dataclasses.replace(config, **{field: value})
         is_same = to_lists(partition(LABELS, changed, seed=0)) == default
-        assert is_same != (scheme in users[field])
+        assert is_same != (partitioner in users[field])
 
 
-@every_scheme
-def test_too_many_clients(scheme):
-    config = PartitionConfig(scheme, 1_001, shards_per_client=1)
+@every_partitioner
+def test_too_many_clients(partitioner):
+    config = PartitionConfig(partitioner, 1_001, shards_per_client=1)
     with pytest.raises(ValueError, match="must be at most the 1000 examples, got 1001"):
         partition(LABELS, config, seed=0)
 
 
-@every_scheme
+@every_partitioner
 @pytest.mark.parametrize("labels", [LABELS / 2, LABELS[:, None], LABELS > 3])
-def test_labels_must_be_integers(scheme, labels):
+def test_labels_must_be_integers(partitioner, labels):
     with pytest.raises(ValueError, match="labels must be integers"):
-        partition(labels, PartitionConfig(scheme, 2), seed=0)
+        partition(labels, PartitionConfig(partitioner, 2), seed=0)
 
 
 @pytest.mark.parametrize("alpha", [0, -1.0, np.inf, np.nan, True, "0.5", None])
 def test_alpha_is_a_positive_finite_number(alpha):
-    for scheme in (partition_dirichlet, partition_quantity_skew):
+    for partitioner in (partition_dirichlet, partition_quantity_skew):
         with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
-            scheme(LABELS, 3, alpha=alpha, seed=0)
+            partitioner(LABELS, 3, alpha=alpha, seed=0)
     with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
         PartitionConfig("iid", 3, alpha=alpha)
 
@@ -131,8 +131,10 @@ def test_counts_are_positive_integers(count):
         PartitionConfig("iid", 3, shards_per_client=count)
 
 
-def test_unknown_scheme_names_the_schemes():
-    with pytest.raises(ValueError, match=r"scheme must be one of \['dirichlet', 'iid'.*'random'"):
+def test_unknown_partitioner_names_the_partitioners():
+    with pytest.raises(
+        ValueError, match=r"partitioner must be one of \['dirichlet', 'iid'.*'random'"
+    ):
         PartitionConfig("random", 3)
 
 
@@ -169,11 +171,11 @@ def test_dirichlet_skew_falls_with_alpha():
     assert skews[-1] < 0.05
 
 
-@pytest.mark.parametrize("scheme", [partition_dirichlet, partition_quantity_skew])
-def test_shares_have_the_mean_and_the_variance_of_the_dirichlet(scheme):
+@pytest.mark.parametrize("partitioner", [partition_dirichlet, partition_quantity_skew])
+def test_shares_have_the_mean_and_the_variance_of_the_dirichlet(partitioner):
     """One client's share of one class is Beta(alpha, (K - 1) alpha): both moments to 5 sigma."""
     alpha, num_seeds, labels = 0.7, 2_000, np.zeros(1_000, np.int64)
-    sizes = [scheme(labels, 4, alpha=alpha, seed=seed)[0].size for seed in range(num_seeds)]
+    sizes = [partitioner(labels, 4, alpha=alpha, seed=seed)[0].size for seed in range(num_seeds)]
     share = scipy.stats.beta(alpha, 3 * alpha)
     mean, variance, excess_kurtosis = (float(moment) for moment in share.stats("mvk"))
     deviations = np.array(sizes) / 1_000 - mean

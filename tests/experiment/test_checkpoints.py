@@ -27,9 +27,9 @@ def state_at(round):
         params=params,
         opt_state=opt_state,
         ema_params=jax.tree.map(lambda w: w / 3, params),
-        level_error=jnp.array([[-1.0, -1.0], [0.1, 0.0], [1 / 3, 1e-9]], jnp.float32),
-        update_energy=jnp.float32(1 / 7),
-        client_state=jax.random.normal(key, (3, 2, 128)),
+        bit_width_error=jnp.array([[-1.0, -1.0], [0.1, 0.0], [1 / 3, 1e-9]], jnp.float32),
+        update_squared_norm=jnp.float32(1 / 7),
+        client_memory=jax.random.normal(key, (3, 2, 128)),
     )
 
 
@@ -64,7 +64,7 @@ def test_the_newest_counts_and_only_some_are_kept(tmp_path):
 def test_a_round_that_is_saved_already_is_left_alone(tmp_path):
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         checkpoints.save(state_at(2))
-        checkpoints.save(state_at(2).replace(update_energy=jnp.float32(9.0)))
+        checkpoints.save(state_at(2).replace(update_squared_norm=jnp.float32(9.0)))
         assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(2))
 
 

@@ -61,7 +61,7 @@ def test_overrides_are_read_as_on_a_command_line():
             "data.data_dir": "some/folder",
             "local_work.local_steps": "None",
             "local_work.local_epochs": "2",
-            "partition.scheme": "iid",
+            "partition.name": "iid",
         },
     )
     assert config.seed == 3
@@ -72,7 +72,7 @@ def test_overrides_are_read_as_on_a_command_line():
     assert config.data.data_dir == "some/folder"
     assert config.local_work.local_steps is None
     assert config.local_work.local_epochs == 2.0
-    assert config.partition.scheme == "iid"
+    assert config.partition.name == "iid"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
 from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.experiment.scenario import build_scenario, check_scalars
-from fedjax_diffusion.quantization import UNIFORM_LAW
 from tests.tiny import tiny_config
 
 
@@ -24,20 +24,20 @@ def test_fleet_workload_and_plans_are_those_of_the_experiment(cycles_per_example
     ):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     state = experiment.simulator.init(experiment.run_key, experiment.data)
-    state = state.replace(level_error=np.outer([1.0, 2.0, 3.0], UNIFORM_LAW))
+    state = state.replace(bit_width_error=np.outer([1.0, 2.0, 3.0], UNIFORM_ERROR_CURVE))
     ours = scenario.make_planner()(scenario.run_key, state)
     theirs = experiment.plan(experiment.run_key, state)
-    assert ours.opponents.keys() == theirs.opponents.keys() == set(config.allocator.opponents)
+    assert ours.baselines.keys() == theirs.baselines.keys() == set(config.allocator.baselines)
     for a, b in ((ours.allocation, theirs.allocation), (ours.problem, theirs.problem)):
         jax.tree.map(np.testing.assert_array_equal, a, b)
-    for name, opponent in ours.opponents.items():
-        jax.tree.map(np.testing.assert_array_equal, vars(opponent), vars(theirs.opponents[name]))
+    for name, baseline in ours.baselines.items():
+        jax.tree.map(np.testing.assert_array_equal, vars(baseline), vars(theirs.baselines[name]))
 
 
 def test_changing_the_allocator_checks_it():
     scenario = build_scenario(tiny_config(), np.array([5, 6, 7]), (8, 8, 1))
-    changed = scenario.replace_allocator(time_budget_seconds=7.0, opponents=("demand",))
-    assert (changed.allocator.time_budget_seconds, changed.allocator.opponents) == (
+    changed = scenario.replace_allocator(time_budget_seconds=7.0, baselines=("demand",))
+    assert (changed.allocator.time_budget_seconds, changed.allocator.baselines) == (
         7.0,
         ("demand",),
     )
@@ -46,7 +46,7 @@ def test_changing_the_allocator_checks_it():
     with pytest.raises(ValueError, match="time_budget_seconds must be above 0"):
         scenario.replace_allocator(time_budget_seconds=0.0)
     with pytest.raises(ValueError, match="method = 'best'"):
-        scenario.replace_allocator(opponents=("best",))
+        scenario.replace_allocator(baselines=("best",))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from fedjax_diffusion.federated import Broadcast, ClientInputs, LocalWork, make_local_training
+from fedjax_diffusion.federated import ClientInputs, LocalWork, SharedInputs, make_local_training
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
 from tests.federated.problems import batch_fn, init_params, loss_fn, make_data
 
@@ -43,7 +43,7 @@ def test_matches_a_loop_by_hand(optimizer, proximal_weight):
     train = jax.jit(
         make_local_training(loss_fn, optimizer, batch_fn, proximal_weight=proximal_weight)
     )
-    broadcast = Broadcast(KEY, jnp.int32(2), PARAMS, make_data())
+    broadcast = SharedInputs(KEY, jnp.int32(2), PARAMS, make_data())
     for client, num_steps in [(0, 1), (3, 4)]:
         params, loss = train(broadcast, inputs_of(client, num_steps))
         expected, expected_loss = train_by_hand(client, num_steps, optimizer, proximal_weight)
@@ -55,7 +55,7 @@ def test_matches_a_loop_by_hand(optimizer, proximal_weight):
 
 def test_no_steps_leave_the_model_as_it_is():
     train = jax.jit(make_local_training(loss_fn, optax.sgd(0.1), batch_fn))
-    params, loss = train(Broadcast(KEY, jnp.int32(0), PARAMS, make_data()), inputs_of(0, 0))
+    params, loss = train(SharedInputs(KEY, jnp.int32(0), PARAMS, make_data()), inputs_of(0, 0))
     jax.tree.map(np.testing.assert_array_equal, params, PARAMS)
     assert loss == 0
 

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from fedjax_diffusion.federated import (
-    Broadcast,
     ClientError,
     ClientInputs,
+    SharedInputs,
     make_client_map,
     make_local_training,
     make_round,
@@ -62,7 +62,7 @@ def round_fn_of(name, mode="update", train=TRAIN):
 
 
 def play(name, cohort, mode="update", train=TRAIN, params=PARAMS, key=KEY):
-    broadcast = Broadcast(key, jnp.int32(4), params, make_data())
+    broadcast = SharedInputs(key, jnp.int32(4), params, make_data())
     return round_fn_of(name, mode, train)(broadcast, cohort, SERVER.init(params))
 
 
@@ -93,7 +93,7 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
 @pytest.mark.parametrize("mode", ["update", "model"])
 @pytest.mark.parametrize("name", [n for n in MAPS if n != "loop"])
 def test_every_mapping_agrees_with_the_loop(name, mode):
-    """Codes may differ by one level in rare entries (float32 rounding); here none is that close."""
+    """Codes may differ by one step in rare entries (float32 rounding); here none is that close."""
     assert_close(play(name, MIXED, mode), play_loop(mode), rtol=1e-4, atol=2e-6)
 
 

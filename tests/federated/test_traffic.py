@@ -27,7 +27,7 @@ KEYS = jax.random.split(jax.random.key(0), len(NUM_BITS))
 
 def report_of(config):
     """Returns what the round reports of clients that all send TREE."""
-    quantizer, blocks = find_quantizer(config.scheme), tree_to_blocks(TREE)
+    quantizer, blocks = find_quantizer(config.name), tree_to_blocks(TREE)
     uploads = []
     for key, num_bits in zip(KEYS, NUM_BITS, strict=True):
         sent = quantize(
@@ -42,14 +42,16 @@ def report_of(config):
 
 @pytest.mark.parametrize("entropy_coding", [False, True])
 @pytest.mark.parametrize(
-    ("scheme", "per_tensor"), [("stochastic", False), ("rotated", True), ("nearest", True)]
+    ("quantizer", "per_tensor"), [("stochastic", False), ("rotated", True), ("nearest", True)]
 )
-def test_bytes_are_the_lengths_of_the_messages(scheme, per_tensor, entropy_coding):
+def test_bytes_are_the_lengths_of_the_messages(quantizer, per_tensor, entropy_coding):
     if entropy_coding:
         pytest.importorskip("constriction")
-    config = QuantizationConfig(scheme, per_tensor, entropy_coding=entropy_coding, downlink_bits=8)
+    config = QuantizationConfig(
+        quantizer, per_tensor, entropy_coding=entropy_coding, downlink_bits=8
+    )
     traffic = make_count_traffic(TREE, config)(np.array(NUM_BITS), report_of(config))
-    options = {"scheme": scheme, "per_tensor": per_tensor, "entropy_coding": entropy_coding}
+    options = {"quantizer": quantizer, "per_tensor": per_tensor, "entropy_coding": entropy_coding}
     lengths = [
         len(encode_update(key, TREE, num_bits, **options)) if is_included else 0
         for key, num_bits, is_included in zip(KEYS, NUM_BITS, IS_INCLUDED, strict=True)
@@ -58,6 +60,6 @@ def test_bytes_are_the_lengths_of_the_messages(scheme, per_tensor, entropy_codin
     broadcast = payload_bytes(TREE, 8)
     assert traffic.downlink_bytes.tolist() == [broadcast * (b > 0) for b in NUM_BITS]
     if entropy_coding:
-        assert lengths[0] < payload_bytes(TREE, 2, scheme)
+        assert lengths[0] < payload_bytes(TREE, 2, quantizer)
     elif not per_tensor:
-        assert lengths[0] == payload_bytes(TREE, 2, scheme)
+        assert lengths[0] == payload_bytes(TREE, 2, quantizer)

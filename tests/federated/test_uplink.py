@@ -1,4 +1,4 @@
-"""What a client sends: rivals, error feedback, a quantized broadcast, and the very message."""
+"""What a client sends: baselines, error feedback, a quantized broadcast, and the very message."""
 
 import functools
 
@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from fedjax_diffusion.federated import (
-    Broadcast,
     ClientInputs,
-    empty_memory,
+    SharedInputs,
+    empty_client_memory,
     make_client_map,
     make_local_training,
     make_round,
@@ -49,7 +49,7 @@ def round_fn_of(config, mode="update", name="map"):
 
 def play(config, num_bits, mode="update", num_steps=3, memory=None, name="map"):
     if memory is None:
-        memory = empty_memory(config, PARAMS, NUM_CLIENTS)
+        memory = empty_client_memory(config, PARAMS, NUM_CLIENTS)
     num_bits = jnp.asarray(num_bits, jnp.int32)
     cohort = ClientInputs(
         client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
@@ -59,7 +59,7 @@ def play(config, num_bits, mode="update", num_steps=3, memory=None, name="map"):
         num_steps=jnp.where(num_bits > 0, num_steps, 0).astype(jnp.int32),
         memory=memory,
     )
-    broadcast = Broadcast(KEY, jnp.int32(ROUND), PARAMS, make_data())
+    broadcast = SharedInputs(KEY, jnp.int32(ROUND), PARAMS, make_data())
     return round_fn_of(config, mode, name)(broadcast, cohort, SERVER.init(PARAMS))
 
 
@@ -71,7 +71,7 @@ def updates():
     @jax.jit
     def train(client, num_steps):
         one = ClientInputs(client, client, jnp.float32(1), jnp.int32(8), num_steps)
-        trained, _ = TRAIN(Broadcast(KEY, jnp.int32(ROUND), PARAMS, make_data()), one)
+        trained, _ = TRAIN(SharedInputs(KEY, jnp.int32(ROUND), PARAMS, make_data()), one)
         return jax.tree.map(jnp.subtract, trained, PARAMS)
 
     return [train(*(x[m] for x in inputs)) for m in range(NUM_CLIENTS)]
@@ -87,29 +87,33 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
 
 @pytest.mark.parametrize("entropy_coding", [False, True])
 @pytest.mark.parametrize(
-    ("scheme", "per_tensor"), [*((s, False) for s in QUANTIZERS), ("stochastic", True)]
+    ("quantizer", "per_tensor"), [*((s, False) for s in QUANTIZERS), ("stochastic", True)]
 )
 def test_the_report_makes_the_very_message_that_the_client_would_send(
-    scheme, per_tensor, entropy_coding
+    quantizer, per_tensor, entropy_coding
 ):
     """Bytes from the round's report equal those of ``encode_update`` of the update itself."""
     if entropy_coding:
         pytest.importorskip("constriction")
-    config = QuantizationConfig(scheme, per_tensor, entropy_coding=True)
-    least = QUANTIZERS[scheme].min_bits
+    config = QuantizationConfig(quantizer, per_tensor, entropy_coding=True)
+    least = QUANTIZERS[quantizer].min_bits
     num_bits = [max(b, least) for b in (2, 4, 5, 8, 16)]
     outcome = play(config, num_bits)
     layout = make_layout(PARAMS)
     mean = jax.tree.map(jnp.zeros_like, PARAMS)
     for client, bits in enumerate(num_bits):
-        options = {"scheme": scheme, "per_tensor": per_tensor, "entropy_coding": entropy_coding}
+        options = {
+            "quantizer": quantizer,
+            "per_tensor": per_tensor,
+            "entropy_coding": entropy_coding,
+        }
         expected = encode_update(quantize_key(client), updates()[client], bits, **options)
         upload = jax.tree.map(lambda x, m=client: np.asarray(x[m]), outcome.clients.upload)
-        if scheme != "none":
+        if quantizer != "none":
             message = write_upload(
                 layout,
-                scheme,
-                upload.levels,
+                quantizer,
+                upload.bit_widths,
                 upload.lo,
                 upload.step,
                 upload.seed,
@@ -157,8 +161,8 @@ def test_feedback_of_whole_models_is_refused():
 
 
 def test_only_feedback_has_a_memory():
-    assert empty_memory(PLAIN, PARAMS, 3) == ()
-    assert empty_memory(FEEDBACK, PARAMS, 3).shape == (3, *tree_to_blocks(PARAMS).shape)
+    assert empty_client_memory(PLAIN, PARAMS, 3) == ()
+    assert empty_client_memory(FEEDBACK, PARAMS, 3).shape == (3, *tree_to_blocks(PARAMS).shape)
 
 
 @pytest.mark.parametrize("mode", ["update", "model"])
@@ -178,12 +182,12 @@ def test_a_broadcast_at_32_bits_is_the_model_itself():
     assert_close(same.params, play(PLAIN, [8] * NUM_CLIENTS).params, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("scheme", QUANTIZERS)
-def test_every_scheme_reports_its_bound_and_its_curve(scheme):
-    least = QUANTIZERS[scheme].min_bits
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_every_quantizer_reports_its_bound_and_its_curve(quantizer):
+    least = QUANTIZERS[quantizer].min_bits
     num_bits = [max(b, least) for b in (1, 3, 5, 8, 10)]
-    clients = play(QuantizationConfig(scheme, entropy_coding=True), num_bits).clients
-    curve = np.asarray(clients.level_error)
+    clients = play(QuantizationConfig(quantizer, entropy_coding=True), num_bits).clients
+    curve = np.asarray(clients.bit_width_error)
     assert (np.diff(curve, axis=1) <= 0).all()
     index = np.minimum(num_bits, 17) - 1
     # The step that is sent is rounded up by less than 0.8 %.
@@ -191,4 +195,4 @@ def test_every_scheme_reports_its_bound_and_its_curve(scheme):
     bound = np.asarray(clients.error_bound)
     assert (bound >= planned * (1 - 1e-5)).all()
     assert (bound <= planned * 1.008**2 + 1e-12).all()
-    np.testing.assert_array_equal(clients.upload.levels, np.tile(num_bits, (2, 1)).T)
+    np.testing.assert_array_equal(clients.upload.bit_widths, np.tile(num_bits, (2, 1)).T)

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.allocation import AllocationProblem
+from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
 from fedjax_diffusion.edge import draw_channel, make_fleet
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import make_draw_conditions
 from fedjax_diffusion.planning.planner import AllocatorConfig, make_planner
 from fedjax_diffusion.planning.workload import Workload
-from fedjax_diffusion.quantization import UNIFORM_LAW
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 
 KEY = seed_to_key(0)
@@ -39,27 +39,27 @@ FADING = functools.partial(draw_channel, shadowing_db=3.0, fading="rayleigh")
 SIX_BITS = ErrorBudget(as_fixed_bits=6)
 
 
-def level_error_of(measured):
-    """Returns what the paper's scheme makes of V_k at each level [K, 17]; below 0: not measured."""
+def bit_width_error_of(measured):
+    """Returns the paper's error curves of V_k [K, 17]; below 0: not measured."""
     energies = np.array([-1.0] * K if measured is None else measured)[:, None]
-    return np.where(energies < 0, NOT_MEASURED, energies * UNIFORM_LAW[:, 0])
+    return np.where(energies < 0, NOT_MEASURED, energies * UNIFORM_ERROR_CURVE[:, 0])
 
 
-def state_of(measured=None, update_energy=NOT_MEASURED, round=3):
+def state_of(measured=None, update_squared_norm=NOT_MEASURED, round=3):
     return SimulationState(
         round=jnp.int32(round),
         params=PARAMS,
         opt_state=(),
         ema_params=PARAMS,
-        level_error=jnp.asarray(level_error_of(measured), jnp.float32),
-        update_energy=jnp.float32(update_energy),
+        bit_width_error=jnp.asarray(bit_width_error_of(measured), jnp.float32),
+        update_squared_norm=jnp.float32(update_squared_norm),
     )
 
 
 def planner_of(
     method="on_demand", seconds=20.0, budget=SIX_BITS, devices=FLEET, draw_channel=STEADY, **options
 ):
-    config = {name: options.pop(name) for name in ("on_infeasible", "opponents") if name in options}
+    config = {name: options.pop(name) for name in ("on_infeasible", "baselines") if name in options}
     return make_planner(
         devices,
         WORKLOAD,
@@ -79,7 +79,7 @@ def far_away(*clients):
     return FLEET.replace(distance_meters=distance)
 
 
-def problem_by_hand(clients, range_energy, error_budget, seconds=20.0):
+def problem_by_hand(clients, range_variance, error_budget, seconds=20.0):
     """Returns the allocation problem of these clients alone, written out."""
     gain = 10 ** (-(128.1 + 37.6 * np.log10(FLEET.distance_meters / 1000)) / 10)
     weight = SIZES[clients] / SIZES[clients].sum()
@@ -95,7 +95,7 @@ def problem_by_hand(clients, range_energy, error_budget, seconds=20.0):
         overhead_bits=512.0,
         min_bits=FLEET.min_bits[clients],
         max_bits=FLEET.max_bits[clients],
-        error_weight=weight**2 * np.asarray(range_energy)[clients],
+        error_weight=weight**2 * np.asarray(range_variance)[clients],
         error_budget=error_budget,
         time_budget_seconds=seconds,
     )

@@ -1,10 +1,10 @@
-"""Opponents: their bits, their error and their gap, for whoever takes part and nobody else."""
+"""Baselines: their bits, their error and their gap, for the participating clients and no other."""
 
 import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import allocate
-from fedjax_diffusion.planning.baselines import charge_opponents, planned_errors
+from fedjax_diffusion.planning.baselines import charge_baselines, planned_errors
 from tests.planning.plans import MEASURED, K, problem_by_hand
 
 EVERYBODY = np.arange(K)
@@ -20,7 +20,7 @@ def problem():
     return problem.replace(min_bits=min_bits, max_bits=max_bits)
 
 
-def test_the_error_of_a_level_is_that_of_the_bound(problem):
+def test_the_error_of_a_bit_width_is_that_of_the_bound(problem):
     num_bits = np.array([0, 1, 2, 16, 32, 8])
     c = problem.error_weight
     expected = [0.0, c[1], c[2] / 9, c[3] / 65535.0**2, 0.0, c[5] / 255.0**2]
@@ -29,29 +29,29 @@ def test_the_error_of_a_level_is_that_of_the_bound(problem):
 
 def test_bits_error_and_gap_are_those_of_the_participants(problem):
     ours = allocate(problem)
-    takes_part = ours.num_bits > 0
-    assert takes_part.tolist() == [True, False, True, True, True, True]
-    opponents = charge_opponents(problem, ours, METHODS)
-    assert list(opponents) == list(METHODS)
-    levels = {"full_precision": 32, "fixed_bits:8:max_frequency": 8, "demand": problem.min_bits}
-    for method, opponent in opponents.items():
-        expected = np.where(takes_part, levels[method], 0)
-        np.testing.assert_array_equal(opponent.num_bits, expected)
-        assert opponent.error == pytest.approx(planned_errors(problem, expected).sum(), rel=1e-12)
-        payload = np.where(takes_part, 50_000 * expected + 512, 0)
-        np.testing.assert_array_equal(opponent.uplink_bits, payload)
-        assert opponent.relative_gap == allocate(problem, method).relative_gap
-    assert opponents["fixed_bits:8:max_frequency"].relative_gap > 0.1
-    assert opponents["full_precision"].relative_gap < 1e-12
+    is_participating = ours.num_bits > 0
+    assert is_participating.tolist() == [True, False, True, True, True, True]
+    baselines = charge_baselines(problem, ours, METHODS)
+    assert list(baselines) == list(METHODS)
+    bit_widths = {"full_precision": 32, "fixed_bits:8:max_frequency": 8, "demand": problem.min_bits}
+    for method, baseline in baselines.items():
+        expected = np.where(is_participating, bit_widths[method], 0)
+        np.testing.assert_array_equal(baseline.num_bits, expected)
+        assert baseline.error == pytest.approx(planned_errors(problem, expected).sum(), rel=1e-12)
+        payload = np.where(is_participating, 50_000 * expected + 512, 0)
+        np.testing.assert_array_equal(baseline.uplink_bits, payload)
+        assert baseline.relative_gap == allocate(problem, method).relative_gap
+    assert baselines["fixed_bits:8:max_frequency"].relative_gap > 0.1
+    assert baselines["full_precision"].relative_gap < 1e-12
 
 
-def test_a_scheme_that_is_not_fixed_answers_the_same_problem(problem):
-    """The on-demand scheme as an opponent sees who was left out, and the same error budget."""
+def test_a_method_that_is_not_fixed_answers_the_same_problem(problem):
+    """The on-demand method as a baseline sees who was left out, and the same error budget."""
     ours = allocate(problem, "demand")
     assert ours.num_bits[1] == 32
     ours = ours.replace(num_bits=np.where(EVERYBODY == 1, 0, ours.num_bits))
-    opponent = charge_opponents(problem, ours, ["on_demand"])["on_demand"]
+    baseline = charge_baselines(problem, ours, ["on_demand"])["on_demand"]
     alone = allocate(problem, "on_demand")
-    np.testing.assert_array_equal(opponent.num_bits, alone.num_bits)
-    assert not opponent.is_late.any()
-    assert opponent.error <= problem.error_budget * (1 + 1e-9)
+    np.testing.assert_array_equal(baseline.num_bits, alone.num_bits)
+    assert not baseline.is_late.any()
+    assert baseline.error <= problem.error_budget * (1 + 1e-9)

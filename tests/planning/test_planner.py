@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import Status, allocate
+from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
 from fedjax_diffusion.quantization import (
-    UNIFORM_LAW,
     QuantizationConfig,
-    predict_level_error,
-    range_energy,
+    predict_bit_width_error,
+    range_variance,
 )
 from tests.planning.plans import (
     FADING,
@@ -48,14 +48,14 @@ def test_a_plan_speaks_of_its_cohort():
     plan = planner_of(cohort_size=5)(KEY, state_of(MEASURED))
     np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 5))
     by_hand = problem_by_hand(plan.cohort, MEASURED, plan.problem.error_budget)
-    terms = np.outer(by_hand.error_weight, UNIFORM_LAW)
-    by_hand = by_hand.replace(level_error=terms)
+    terms = np.outer(by_hand.error_weight, UNIFORM_ERROR_CURVE)
+    by_hand = by_hand.replace(bit_width_error=terms)
     for field in dataclasses.fields(plan.problem):
         value, expected = (getattr(problem, field.name) for problem in (plan.problem, by_hand))
         if expected is None:
             assert value is None
         else:
-            rtol = 2.0**-24 if field.name == "level_error" else 1e-12  # the state is float32
+            rtol = 2.0**-24 if field.name == "bit_width_error" else 1e-12  # the state is float32
             expected = np.broadcast_to(expected, np.shape(value))
             np.testing.assert_allclose(value, expected, rtol=rtol, err_msg=field.name)
     codes = 8 * np.ceil(50_000 * plan.allocation.num_bits / 8)
@@ -68,7 +68,7 @@ def test_a_plan_speaks_of_its_cohort():
         (MEASURED, "update", MEASURED),
         ((-1, 2.0, 1.0, -1, 3.0, -1), "update", (2.0, 2.0, 1.0, 2.0, 3.0, 2.0)),
         ((-1, 2.0, 1.0, -1, 3.0, -1), "model", (2.0, 2.0, 1.0, 2.0, 3.0, 2.0)),
-        (None, "model", [float(range_energy(PARAMS))] * K),
+        (None, "model", [float(range_variance(PARAMS))] * K),
     ],
 )
 def test_ranges_are_the_last_measured_else_their_mean_else_the_models(measured, mode, expected):
@@ -84,7 +84,7 @@ def test_ranges_are_the_last_measured_else_their_mean_else_the_models(measured, 
     [(SIX_BITS, "update"), (ErrorBudget(relative=0.1), "model")],
     ids=["ranges", "last update"],
 )
-def test_before_anything_is_known_everybody_gets_its_largest_level(budget, mode, suffix):
+def test_before_anything_is_known_everybody_gets_its_largest_bit_width(budget, mode, suffix):
     plan = planner_of("on_demand" + suffix, budget=budget, mode=mode)(KEY, state_of())
     assert plan.problem.error_budget == np.inf
     assert (plan.predicted_error is None) == (mode == "update"), "without ranges no prediction"
@@ -106,9 +106,11 @@ def test_before_anything_is_known_everybody_gets_its_largest_level(budget, mode,
     ids=["as_fixed_bits", "relative", "absolute", "none"],
 )
 def test_the_round_meets_the_budget_that_was_asked_for(budget, eps):
-    plan = planner_of(budget=budget)(KEY, state_of(MEASURED, update_energy=0.75))
+    plan = planner_of(budget=budget)(KEY, state_of(MEASURED, update_squared_norm=0.75))
     error_weight = (SIZES / SIZES.sum()) ** 2 * MEASURED
-    assert budget.to_eps(np.outer(error_weight, UNIFORM_LAW), 0.75) == pytest.approx(eps, rel=1e-12)
+    assert budget.to_eps(np.outer(error_weight, UNIFORM_ERROR_CURVE), 0.75) == pytest.approx(
+        eps, rel=1e-12
+    )
     assert float(plan.problem.error_budget) == pytest.approx(eps, rel=1e-6)
 
     def error_at(num_bits):
@@ -146,10 +148,10 @@ def test_the_seed_and_the_round_draw_the_channel():
         (lambda: planner_of(on_infeasible="ignore"), "on_infeasible must be one of drop, stop"),
         (lambda: planner_of(seconds=0.0), "time_budget_seconds must be above 0, got 0.0"),
         (lambda: planner_of("relaxed"), "method 'relaxed'"),
-        (lambda: planner_of(opponents=("relaxed",)), "method 'relaxed'"),
+        (lambda: planner_of(baselines=("relaxed",)), "method 'relaxed'"),
         (lambda: planner_of("cheapest"), "method = 'cheapest'"),
-        (lambda: planner_of(opponents=("fixed_bits:17",)), "method = 'fixed_bits:17'"),
-        (lambda: planner_of(seconds=0.01), "no client can take part in any round.*works is"),
+        (lambda: planner_of(baselines=("fixed_bits:17",)), "method = 'fixed_bits:17'"),
+        (lambda: planner_of(seconds=0.01), "no client can participate in any round.*works is"),
         (lambda: planner_of(cohort_size=7), r"cohort_size must be in 1\.\.6"),
         (lambda: planner_of(cohort_size=0), r"cohort_size must be in 1\.\.6"),
         (lambda: ErrorBudget(as_fixed_bits=6, absolute=1.0), "error_budget: give one of"),
@@ -163,15 +165,15 @@ def test_what_does_not_fit_is_refused(make, message):
         make()
 
 
-def test_no_client_is_given_fewer_bits_than_the_scheme_has():
+def test_no_client_is_given_fewer_bits_than_the_method_has():
     float32 = planner_of(quantization=QuantizationConfig("none"))(KEY, state_of(MEASURED))
     assert float32.allocation.num_bits.tolist() == [32] * K
     assert float32.predicted_error == 0
     budget = ErrorBudget(absolute=1e9)
     devices = FLEET.replace(min_bits=np.ones(K, int))
-    for scheme, least in (("stochastic", 1), ("qsgd", 2)):
+    for method, least in (("stochastic", 1), ("qsgd", 2)):
         planner = planner_of(
-            budget=budget, devices=devices, quantization=QuantizationConfig(scheme)
+            budget=budget, devices=devices, quantization=QuantizationConfig(method)
         )
         assert planner(KEY, state_of(MEASURED)).allocation.num_bits.tolist() == [least] * K
     with pytest.raises(ValueError, match="'fixed_bits:1' sends fewer bits"):
@@ -188,8 +190,8 @@ def test_no_client_is_given_fewer_bits_than_the_scheme_has():
 )
 def test_errors_that_do_not_average_out_count_by_their_weight(config, power):
     plan = planner_of(quantization=config)(KEY, state_of(MEASURED))
-    expected = np.outer((SIZES / SIZES.sum()) ** power * MEASURED, UNIFORM_LAW)
-    np.testing.assert_allclose(plan.problem.level_error, expected, rtol=2.0**-24)
+    expected = np.outer((SIZES / SIZES.sum()) ** power * MEASURED, UNIFORM_ERROR_CURVE)
+    np.testing.assert_allclose(plan.problem.bit_width_error, expected, rtol=2.0**-24)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,6 @@ def test_errors_that_do_not_average_out_count_by_their_weight(config, power):
 )
 def test_before_the_first_upload_mode_model_takes_the_curve_of_the_broadcast(config):
     plan = planner_of(mode="model", quantization=config)(KEY, state_of())
-    curve = predict_level_error(config.quantizer, PARAMS, bits_per_tensor=config.per_tensor)
+    curve = predict_bit_width_error(config.quantizer, PARAMS, bits_per_tensor=config.per_tensor)
     expected = np.outer((SIZES / SIZES.sum()) ** 2, np.asarray(curve, float))
-    np.testing.assert_allclose(plan.problem.level_error, expected, rtol=1e-12)
+    np.testing.assert_allclose(plan.problem.bit_width_error, expected, rtol=1e-12)

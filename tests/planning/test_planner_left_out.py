@@ -1,4 +1,4 @@
-"""The planner: who is left out of a round, and what opponents are charged for the others."""
+"""The planner: who is left out of a round, and what baselines are charged for the others."""
 
 import dataclasses
 
@@ -86,15 +86,15 @@ def test_with_nobody_feasible_the_plan_is_empty(method):
     def dead_channel(run_key, round, devices):
         return ChannelState(STEADY(run_key, round, devices).gain * 1e-12)
 
-    opponents = ("full_precision", "demand")
-    planner = planner_of(method, draw_channel=dead_channel, opponents=opponents)
+    baselines = ("full_precision", "demand")
+    planner = planner_of(method, draw_channel=dead_channel, baselines=baselines)
     plan = planner(KEY, state_of(MEASURED))
     assert (plan.allocation.status == Status.INFEASIBLE_TIME).all()
     assert not plan.allocation.num_bits.any()
     assert plan.allocation.total_joules == 0
     assert not plan.uplink_bits.any()
-    for opponent in plan.opponents.values():
-        assert not any(np.any(values) for values in dataclasses.astuple(opponent))
+    for baseline in plan.baselines.values():
+        assert not any(np.any(values) for values in dataclasses.astuple(baseline))
 
 
 def test_stop_says_who_and_why():
@@ -114,33 +114,35 @@ def test_stop_names_clients_by_their_id_in_a_cohort():
 def test_opponents_are_charged_for_the_participants_alone():
     """Against a separate solution of the whole cohort, and the closed form of a late client."""
     methods = ("demand", "full_precision")
-    planner = planner_of(seconds=3.4, devices=far_away(1), opponents=methods)
+    planner = planner_of(seconds=3.4, devices=far_away(1), baselines=methods)
     plan = planner(KEY, state_of(MEASURED))
-    takes_part = plan.allocation.num_bits > 0
-    assert takes_part.tolist() == [True, False, True, True, True, True]
+    is_participating = plan.allocation.num_bits > 0
+    assert is_participating.tolist() == [True, False, True, True, True, True]
 
-    on_time = plan.opponents["demand"]
+    on_time = plan.baselines["demand"]
     everybody = problem_by_hand(np.arange(K), MEASURED, np.inf, seconds=3.4)
     expected = allocate(everybody, "demand")
     np.testing.assert_allclose(
-        on_time.compute_joules, expected.compute_joules * takes_part, rtol=1e-6
+        on_time.compute_joules, expected.compute_joules * is_participating, rtol=1e-6
     )
     np.testing.assert_allclose(
-        on_time.transmit_joules, expected.transmit_joules * takes_part, rtol=1e-6
+        on_time.transmit_joules, expected.transmit_joules * is_participating, rtol=1e-6
     )
-    np.testing.assert_array_equal(on_time.uplink_bits, (50_000 * FLEET.min_bits + 512) * takes_part)
+    np.testing.assert_array_equal(
+        on_time.uplink_bits, (50_000 * FLEET.min_bits + 512) * is_participating
+    )
     assert not on_time.is_late.any()
 
-    late = plan.opponents["full_precision"]
+    late = plan.baselines["full_precision"]
     payload = 50_000 * 32 + 512
     ratio = FLEET.max_power_watts * everybody.channel_gain / (10**-20.4 * 1e5)
     upload_seconds = payload / (1e5 * np.log2(1 + ratio))
     fastest = WORKLOAD.compute_cycles / FLEET.max_frequency_hz + upload_seconds
-    is_late = takes_part & (fastest > 3.4)
+    is_late = is_participating & (fastest > 3.4)
     assert is_late.any()
     np.testing.assert_array_equal(late.is_late, is_late)
     compute = 1e-28 * WORKLOAD.compute_cycles * FLEET.max_frequency_hz**2
     transmit = FLEET.max_power_watts * upload_seconds
     np.testing.assert_allclose(late.compute_joules[is_late], compute[is_late], rtol=1e-9)
     np.testing.assert_allclose(late.transmit_joules[is_late], transmit[is_late], rtol=1e-9)
-    np.testing.assert_array_equal(late.uplink_bits, payload * takes_part)
+    np.testing.assert_array_equal(late.uplink_bits, payload * is_participating)

@@ -92,13 +92,13 @@ def test_counted_flops_are_divided_by_what_a_device_does_per_cycle():
     np.testing.assert_allclose(workload.compute_cycles, examples * 3e6 / FLEET.flops_per_cycle)
 
 
-@pytest.mark.parametrize(("num_bits", "level"), [(1, 0), (8, 7), (16, 15), (32, 16)])
-def test_the_overhead_is_what_a_message_holds_beside_its_codes(num_bits, level):
+@pytest.mark.parametrize(("num_bits", "bit_width"), [(1, 0), (8, 7), (16, 15), (32, 16)])
+def test_the_overhead_is_what_a_message_holds_beside_its_codes(num_bits, bit_width):
     workload = workload_of(cycles_per_example=1.0)
     message = encode_update(seed_to_key(0), PARAMS, num_bits)
     codes = 8 * np.ceil(workload.num_parameters * num_bits / 8)
     assert workload.num_parameters == 42
-    assert workload.overhead_bits[level] == 8 * len(message) - codes
+    assert workload.overhead_bits[bit_width] == 8 * len(message) - codes
 
 
 def test_noise_is_converted_from_dbm():

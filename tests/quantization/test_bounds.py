@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.quantization import quantization_error_bound, range_energy
-from fedjax_diffusion.quantization.stochastic import LEVELS
+from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.quantization import quantization_error_bound, range_variance
 
 RNG = np.random.default_rng(0)
 TREE = {
@@ -27,10 +27,10 @@ def energy(x):
 
 def test_range_energy():
     expected = sum(energy(x) for x in jax.tree.leaves(TREE))
-    np.testing.assert_allclose(float(jax.jit(range_energy)(TREE)), expected, rtol=1e-6)
+    np.testing.assert_allclose(float(jax.jit(range_variance)(TREE)), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("num_bits", LEVELS[:-1])
+@pytest.mark.parametrize("num_bits", BIT_WIDTHS[:-1])
 def test_the_bound_is_theorem_1_with_a_step_up_to_a_128th_wider(num_bits):
     theorem = sum(energy(x) for x in jax.tree.leaves(TREE)) / (2**num_bits - 1) ** 2
     bound = float(jit_bound(TREE, num_bits))

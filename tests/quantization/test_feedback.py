@@ -30,12 +30,12 @@ TREE = {
     "zero": jnp.zeros(130),
 }
 BLOCKS = tree_to_blocks(TREE)
-SCHEMES = [name for name in QUANTIZERS if name != "none"]
+QUANTIZERS = [name for name in QUANTIZERS if name != "none"]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def send(scheme, key, blocks, num_bits):
-    quantized = quantize(find_quantizer(scheme), key, blocks, TREE, num_bits)
+def send(quantizer, key, blocks, num_bits):
+    quantized = quantize(find_quantizer(quantizer), key, blocks, TREE, num_bits)
     return quantized, shrink(quantized, blocks, TREE)
 
 
@@ -44,9 +44,9 @@ def squared_norms(blocks):
 
 
 @pytest.mark.parametrize("num_bits", [1, 2, 4, 8])
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_no_tensor_is_worse_than_unscaled_or_unsent_and_the_factor_is_the_best(scheme, num_bits):
-    plain, scaled = send(scheme, jax.random.key(num_bits), BLOCKS, num_bits)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_no_tensor_is_worse_than_unscaled_or_unsent_and_the_factor_is_the_best(quantizer, num_bits):
+    plain, scaled = send(quantizer, jax.random.key(num_bits), BLOCKS, num_bits)
     error = squared_norms(scaled.decoded - BLOCKS)
     factors = [0.0, *(2.0**-m for m in range(31))]
     others = [squared_norms(f * plain.decoded - BLOCKS) for f in factors]
@@ -58,10 +58,10 @@ def test_no_tensor_is_worse_than_unscaled_or_unsent_and_the_factor_is_the_best(s
 
 
 @pytest.mark.parametrize("num_bits", [1, 4, 16])
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_scaled_grid_says_what_was_decoded(scheme, num_bits):
-    _, scaled = send(scheme, jax.random.key(0), BLOCKS, num_bits)
-    decoded = dequantize(find_quantizer(scheme), scaled.codes, scaled.grid, scaled.seed, TREE)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_the_scaled_grid_says_what_was_decoded(quantizer, num_bits):
+    _, scaled = send(quantizer, jax.random.key(0), BLOCKS, num_bits)
+    decoded = dequantize(find_quantizer(quantizer), scaled.codes, scaled.grid, scaled.seed, TREE)
     np.testing.assert_array_equal(
         blocks_to_tree(decoded, TREE)["bell"], blocks_to_tree(scaled.decoded, TREE)["bell"]
     )
@@ -88,30 +88,30 @@ def test_extreme_scales_neither_overflow_nor_vanish(scale):
     assert np.isfinite(scaled.decoded).all()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_memory_is_bounded_at_the_fewest_bits_where_plain_feedback_diverges(scheme):
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_the_memory_is_bounded_at_the_fewest_bits_where_plain_feedback_diverges(quantizer):
     """Constant updates u: a contraction by q keeps ``||e|| <= sqrt(q) / (1 - sqrt(q)) ||u||``.
 
     The factor is the best power of two, so q is at most ``1 - (8/9) <Q, v>^2 / (||Q||^2 ||v||^2)``;
     the bound is checked with the largest q met on the way.
     """
-    num_bits, num_rounds = QUANTIZERS[scheme].min_bits, 60
+    num_bits, num_rounds = QUANTIZERS[quantizer].min_bits, 60
     unit = BLOCKS / jnp.sqrt(blocks_squared_norm(BLOCKS, TREE))
     memory, plain_memory, worst = jnp.zeros_like(unit), jnp.zeros_like(unit), 0.0
     for n in range(num_rounds):
         key = jax.random.key(n)
         payload = refill(unit + memory, TREE)
-        _, scaled = send(scheme, key, payload, num_bits)
+        _, scaled = send(quantizer, key, payload, num_bits)
         memory = payload - scaled.decoded
         ratio = blocks_squared_norm(memory, TREE) / blocks_squared_norm(payload, TREE)
         worst = max(worst, float(ratio))
         if float(blocks_squared_norm(plain_memory, TREE)) < 1e12:
             plain_payload = refill(unit + plain_memory, TREE)
-            plain_memory = plain_payload - send(scheme, key, plain_payload, num_bits)[0].decoded
+            plain_memory = plain_payload - send(quantizer, key, plain_payload, num_bits)[0].decoded
     assert worst < 1
     root = np.sqrt(worst)
     assert float(blocks_squared_norm(memory, TREE)) <= (root / (1 - root)) ** 2
-    if QUANTIZERS[scheme].is_unbiased:
+    if QUANTIZERS[quantizer].is_unbiased:
         assert float(blocks_squared_norm(plain_memory, TREE)) > 1e6
 
 

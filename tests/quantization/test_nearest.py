@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.quantization import LEVELS, QUANTIZERS, tree_to_blocks
+from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.quantization import QUANTIZERS, tree_to_blocks
 from fedjax_diffusion.quantization.blocks import row_tensors
 from tests.quantization.uploads import LIKE, aggregate_error, jit_quantize, make_tree
 
 
-@pytest.mark.parametrize("num_bits", LEVELS[:-1])
+@pytest.mark.parametrize("num_bits", BIT_WIDTHS[:-1])
 def test_is_deterministic_and_within_half_a_step(num_bits):
     """Half a step of the grid as float32 holds it: neighbours may be one more ulp apart."""
     for kind in ("normal", "offset", "sparse"):
@@ -35,6 +36,6 @@ def test_finds_the_nearest_of_all_values():
 def test_errors_of_equal_clients_do_not_average_out():
     """Equal clients make equal errors: the squared weights would understate them 16-fold."""
     squared, bound = aggregate_error("nearest")
-    assert 16 * QUANTIZERS["nearest"].error_weight(1 / 16) == 1
+    assert 16 * QUANTIZERS["nearest"].aggregation_factor(1 / 16) == 1
     assert (squared <= bound).all()
     assert (squared > 16 * (1 / 16) ** 2 * bound).all()

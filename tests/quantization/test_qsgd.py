@@ -4,17 +4,18 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion.quantization import LEVELS, is_quantizable, tree_to_blocks
+from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.quantization import is_quantizable, tree_to_blocks
 from fedjax_diffusion.quantization.qsgd import (
     make_qsgd_grid,
     qsgd_error_bound,
-    qsgd_law,
+    qsgd_error_curve,
     tensor_norms,
 )
 from fedjax_diffusion.quantization.stochastic import draw_codes
 
 SIZES = (1, 2, 5, 127, 128, 129, 300, 0)
-QUANTIZED = LEVELS[1:-1]
+QUANTIZED = BIT_WIDTHS[1:-1]
 jit_grid = jax.jit(lambda tree, b: make_qsgd_grid(tree_to_blocks(tree), tree, b))
 jit_norms = jax.jit(lambda tree: tensor_norms(tree_to_blocks(tree), tree))
 jit_codes = jax.jit(lambda key, x, grid: draw_codes(key, tree_to_blocks(x), grid, x))
@@ -95,20 +96,20 @@ def test_a_grid_whose_last_step_overflows_cannot_be_sent(norm, num_bits):
 def test_the_law_is_the_papers_with_a_bernoulli_variance():
     """Lemma 3.1 (ii) of the paper: E||Q(x) - x||^2 <= min(D / s^2, sqrt(D) / s) ||x||^2."""
     sizes = np.array([1, 4, 100, 10**6])
-    law = qsgd_law(sizes) * sizes  # per squared norm
+    error_curve = qsgd_error_curve(sizes) * sizes  # per squared norm
     for num_bits in QUANTIZED:
         s = 2 ** (num_bits - 1) - 1
         paper = np.minimum(sizes / s**2, np.sqrt(sizes) / s)
-        ours = law[LEVELS.index(num_bits)]
+        ours = error_curve[BIT_WIDTHS.index(num_bits)]
         assert (ours <= paper).all()
         assert (ours >= paper / 4 * (1 - 1e-12)).all()
-    assert (law[-1] == 0).all()
+    assert (error_curve[-1] == 0).all()
 
 
 def test_the_law_is_convex_where_it_is_used():
     """The split over tensors sorts increments: each must save less than the one before."""
-    law = qsgd_law(np.unique(np.round(10 ** np.linspace(0, 8, 2001))))[1:16]
-    steps = law[:-1] - law[1:]
+    error_curve = qsgd_error_curve(np.unique(np.round(10 ** np.linspace(0, 8, 2001))))[1:16]
+    steps = error_curve[:-1] - error_curve[1:]
     assert (steps > 0).all()
     assert (steps[1:] < steps[:-1]).all()
 
@@ -118,7 +119,7 @@ def test_the_bound_is_the_law_with_the_step_that_is_sent(num_bits):
     tree = make_tree()
     sizes = np.array(SIZES)
     norms = np.array([np.linalg.norm(x.astype(np.float64)) for x in tree])
-    planned = (qsgd_law(sizes)[num_bits - 1] * sizes * norms**2).sum()
+    planned = (qsgd_error_curve(sizes)[num_bits - 1] * sizes * norms**2).sum()
     bound = float(jit_bound(jit_grid(tree, num_bits), tree))
     assert planned * (1 - 1e-5) <= bound <= planned * (1 + 2.0 ** (num_bits - 23) + 1e-5) ** 2
 

@@ -1,4 +1,4 @@
-"""Every scheme of the registry against its own law, through the one entry point."""
+"""Every quantizer of the registry against its own error curve, through the one entry point."""
 
 import functools
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.quantization import (
-    LEVELS,
     QUANTIZERS,
     blocks_to_tree,
     find_quantizer,
@@ -39,12 +39,12 @@ WAYS = [
     ("qsgd", True),
     ("none", True),
 ]
-"""Schemes, and whether their bits are split over the tensors."""
+"""Quantizers, and whether their bits are split over the tensors."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_obeys_its_law_at_every_level(name, kind):
+def test_obeys_its_law_at_every_bit_width(name, kind):
     """Unbiased where it says so, and under its bound, which is the planned one but for rounding.
 
     A decoded entry has a variance of at most step^2 / 4: Bernoulli, and an orthogonal map of such
@@ -53,7 +53,7 @@ def test_obeys_its_law_at_every_level(name, kind):
     blocks = tree_to_blocks(make_tree(kind))
     exact, rows = np.asarray(blocks, np.float64), row_tensors(LIKE)
     quantizer = QUANTIZERS[name]
-    for num_bits in LEVELS:
+    for num_bits in BIT_WIDTHS:
         drawn = draw_many(name)(jax.random.key(num_bits), blocks, jnp.int32(num_bits))
         step = np.asarray(drawn.grid.step, np.float64)
         largest = np.abs(exact).max() * (8 if quantizer.transform else 1)
@@ -68,7 +68,7 @@ def test_obeys_its_law_at_every_level(name, kind):
         bound = np.asarray(drawn.error_bound, np.float64)
         tolerance = 5 * squared.std() / np.sqrt(NUM_DRAWS) + bound.mean() * 1e-5
         assert squared.mean() <= bound.mean() + tolerance
-        planned = np.asarray(drawn.level_error, np.float64)[:, LEVELS.index(num_bits)]
+        planned = np.asarray(drawn.bit_width_error, np.float64)[:, BIT_WIDTHS.index(num_bits)]
         slack = 301 * rounding.max() ** 2
         assert (np.sqrt(bound) <= np.sqrt(planned) * (1 + 2.0**-7) + np.sqrt(slack)).all()
         assert (planned <= bound * (1 + 1e-5)).all()
@@ -96,12 +96,12 @@ def test_the_receiver_decodes_what_the_sender_accounts_for(name, bits_per_tensor
     blocks = tree_to_blocks(make_tree("normal"))
     for num_bits in (1, 2, 7, 16):
         sent = jit_quantize(name, bits_per_tensor)(jax.random.key(5), blocks, jnp.int32(num_bits))
-        levels = np.asarray(sent.grid.num_bits)[row_tensors(LIKE)][:, None]
-        is_coded = np.broadcast_to(levels <= 16, blocks.shape)
+        bit_widths = np.asarray(sent.grid.num_bits)[row_tensors(LIKE)][:, None]
+        is_coded = np.broadcast_to(bit_widths <= 16, blocks.shape)
         received = jit_dequantize(name)(sent.codes, sent.grid, sent.seed)
         np.testing.assert_array_equal(received[is_coded], sent.decoded[is_coded])
         assert (np.asarray(sent.codes) >= 0).all()
-        assert (np.asarray(sent.codes) < 2**levels)[is_coded].all()
+        assert (np.asarray(sent.codes) < 2**bit_widths)[is_coded].all()
         assert (sent.seed != 0).any() == (QUANTIZERS[name].extra_overhead_bits > 0)
 
 
@@ -114,24 +114,24 @@ def test_stochastic_is_the_papers_quantizer_bit_for_bit(num_bits):
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_a_level_below_its_least_is_raised(name):
+def test_a_bit_width_below_its_least_is_raised(name):
     quantizer = QUANTIZERS[name]
     blocks = tree_to_blocks(make_tree("normal"))
     raised = jit_quantize(name)(jax.random.key(0), blocks, jnp.int32(1))
     assert (np.asarray(raised.grid.num_bits) == quantizer.min_bits).all()
     least = jit_quantize(name)(jax.random.key(0), blocks, jnp.int32(quantizer.min_bits))
     np.testing.assert_array_equal(raised.decoded, least.decoded)
-    assert raised.level_error[0] == least.level_error[LEVELS.index(quantizer.min_bits)]
+    assert raised.bit_width_error[0] == least.bit_width_error[BIT_WIDTHS.index(quantizer.min_bits)]
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_thirty_two_bits_are_the_identity(name):
     blocks = tree_to_blocks(make_tree("normal"))
-    for num_bits in (32,) if name != "none" else LEVELS:
+    for num_bits in (32,) if name != "none" else BIT_WIDTHS:
         quantized = jit_quantize(name)(jax.random.key(0), blocks, jnp.int32(num_bits))
         np.testing.assert_array_equal(quantized.decoded, blocks)
         assert quantized.error_bound == 0
-        assert quantized.level_error[-1] == 0
+        assert quantized.bit_width_error[-1] == 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "range"])
@@ -150,9 +150,9 @@ def test_what_is_not_a_number_is_never_quantized(name, bad):
 @pytest.mark.parametrize(("name", "bits_per_tensor"), WAYS)
 def test_new_bits_do_not_recompile(name, bits_per_tensor):
     one, blocks = jit_quantize(name, bits_per_tensor), tree_to_blocks(make_tree("normal"))
-    one(jax.random.key(0), blocks, jnp.int32(LEVELS[0]))
+    one(jax.random.key(0), blocks, jnp.int32(BIT_WIDTHS[0]))
     traces = NUM_TRACES[name, bits_per_tensor]  # more than one where programs were let go before
-    for num_bits in LEVELS:
+    for num_bits in BIT_WIDTHS:
         one(jax.random.key(0), blocks, jnp.int32(num_bits))
     assert NUM_TRACES[name, bits_per_tensor] == traces >= 1
 
@@ -177,7 +177,7 @@ def test_is_the_same_in_a_loop_a_batch_and_on_many_devices(name, bits_per_tensor
     result = jax.jit(spread)(keys, blocks, num_bits)
     np.testing.assert_array_equal(result.grid.num_bits, looped.grid.num_bits)
     np.testing.assert_array_equal(result.seed, looped.seed)
-    np.testing.assert_allclose(result.level_error, looped.level_error, rtol=1e-5)
+    np.testing.assert_allclose(result.bit_width_error, looped.bit_width_error, rtol=1e-5)
     np.testing.assert_allclose(result.error_bound, looped.error_bound, rtol=1e-4)
     if name == "qsgd":
         np.testing.assert_allclose(result.grid.step, looped.grid.step, rtol=2.0**-7)
@@ -197,15 +197,15 @@ def test_what_does_not_draw_permutes_with_the_tensors(name):
     there, back = run(tree), run(tree[::-1])
     for field in ("lo", "step", "spread"):
         np.testing.assert_array_equal(getattr(there.grid, field), getattr(back.grid, field)[::-1])
-    np.testing.assert_allclose(there.level_error, back.level_error, rtol=1e-6)
+    np.testing.assert_allclose(there.bit_width_error, back.bit_width_error, rtol=1e-6)
     if name in ("nearest", "none"):
         np.testing.assert_array_equal(there.decoded, back.decoded[::-1])
 
 
 @pytest.mark.parametrize("name", ["stochastic", "qsgd", "rotated"])
-def test_errors_of_unbiased_schemes_average_out(name):
+def test_errors_of_unbiased_quantizers_average_out(name):
     squared, bound = aggregate_error(name)
-    weight = 16 * QUANTIZERS[name].error_weight(1 / 16)
+    weight = 16 * QUANTIZERS[name].aggregation_factor(1 / 16)
     assert squared.mean() <= weight * bound + 5 * squared.std() / np.sqrt(len(squared))
     assert squared.mean() >= 0.4 * weight * bound
 
@@ -214,12 +214,12 @@ def test_errors_of_unbiased_schemes_average_out(name):
 def test_the_registry_keeps_its_contract(name):
     quantizer = QUANTIZERS[name]
     sizes = np.array([0, 1, 2, 100, 10_000, 10**8])
-    law = np.broadcast_to(quantizer.error_law(sizes), (len(LEVELS), len(sizes)))
-    steps = law[quantizer.min_bits - 1 : 15] - law[quantizer.min_bits : 16]
+    error_curve = np.broadcast_to(quantizer.error_curve(sizes), (len(BIT_WIDTHS), len(sizes)))
+    steps = error_curve[quantizer.min_bits - 1 : 15] - error_curve[quantizer.min_bits : 16]
     assert (steps > 0).all()
     assert (steps[1:] <= steps[:-1]).all()
-    assert (law[-1] == 0).all()
-    assert quantizer.min_bits in LEVELS
+    assert (error_curve[-1] == 0).all()
+    assert quantizer.min_bits in BIT_WIDTHS
     assert (quantizer.transform is None) == (quantizer.inverse is None)
     blocks = tree_to_blocks(make_tree("normal"))
     run = jit_quantize(name)
@@ -234,7 +234,7 @@ def test_an_unknown_name_is_refused():
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_other_levels_are_refused(name):
+def test_other_bit_widths_are_refused(name):
     blocks = tree_to_blocks(make_tree("normal"))
     for num_bits in (0, 17, 33):
         with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):

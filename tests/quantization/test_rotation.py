@@ -13,7 +13,7 @@ from fedjax_diffusion.quantization import (
     make_grid,
     tree_to_blocks,
 )
-from fedjax_diffusion.quantization.bounds import grid_error_bound, grid_range_energy
+from fedjax_diffusion.quantization.bounds import grid_error_bound, grid_range_variance
 from fedjax_diffusion.quantization.rotation import (
     ROUNDING,
     make_rotated_grid,
@@ -117,7 +117,7 @@ def test_heavy_tails_gain():
     """A block with a single 1 becomes entries of 1/8 or -1/8: its range falls from 1 to 1/4."""
     spikes = jnp.float32(np.eye(128)[np.random.default_rng(0).integers(1, 64, 1000)])
     energies = [
-        float(grid_range_energy(dense_grid(x, 8), DENSE))
+        float(grid_range_variance(dense_grid(x, 8), DENSE))
         for x in (spikes, jit_dense_rotate(SEED, spikes))
     ]
     np.testing.assert_allclose(energies[1] / energies[0], 1 / 16, rtol=1e-6)
@@ -131,10 +131,10 @@ def test_what_could_leave_float32_when_rotated_back_is_not_quantizable():
         grid = make_rotated_grid(tree_to_blocks(tree), tree, 4)
         assert bool(is_quantizable(grid)) == expected
         if expected:
-            encode_update(jax.random.key(0), tree, 4, scheme="rotated")
+            encode_update(jax.random.key(0), tree, 4, quantizer="rotated")
         else:
             with pytest.raises(ValueError, match=r"\['x'\] cannot be sent"):
-                encode_update(jax.random.key(0), tree, 4, scheme="rotated")
+                encode_update(jax.random.key(0), tree, 4, quantizer="rotated")
 
 
 def test_is_the_same_in_a_loop_and_in_a_batch():

@@ -1,16 +1,16 @@
-"""The quantizer against its law: unbiased, under Theorem 1's bound, exact where it must be."""
+"""The paper's quantizer: unbiased, under Theorem 1's bound, exact where it must be."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.quantization import (
-    LEVELS,
     is_quantizable,
     make_grid,
     quantization_error_bound,
-    range_energy,
+    range_variance,
     stochastic_quantize,
     tree_to_blocks,
 )
@@ -108,7 +108,7 @@ def test_exact_cases():
         for name, x in tree.items():
             np.testing.assert_array_equal(out[name], x)
         assert float(jit_bound(tree, num_bits)) == 0
-    assert float(range_energy(tree)) == 0
+    assert float(range_variance(tree)) == 0
 
 
 def test_thirty_two_bits_are_the_identity_even_traced():
@@ -153,13 +153,13 @@ def test_new_bits_do_not_recompile():
         traces.append(num_bits)
         return stochastic_quantize(key, x, num_bits)
 
-    for num_bits in LEVELS:
+    for num_bits in BIT_WIDTHS:
         quantize(jax.random.key(0), jnp.arange(5.0), jnp.int32(num_bits))
     assert len(traces) == 1
 
 
 @pytest.mark.parametrize("num_bits", [0, 17, 31, 33, -1])
-def test_other_levels_are_refused(num_bits):
+def test_other_bit_widths_are_refused(num_bits):
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
         stochastic_quantize(jax.random.key(0), jnp.ones(3), num_bits)
 

@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from fedjax_diffusion.quantization import LEVELS, QUANTIZERS, quantize, split_bits, tree_to_blocks
-from fedjax_diffusion.quantization.qsgd import MIN_QSGD_BITS, qsgd_law
-from fedjax_diffusion.quantization.tensor_bits import UNIFORM_LAW, bits_to_tree, split_levels
+from fedjax_diffusion.bits import BIT_WIDTHS, UNIFORM_ERROR_CURVE
+from fedjax_diffusion.quantization import QUANTIZERS, quantize, split_bits, tree_to_blocks
+from fedjax_diffusion.quantization.qsgd import MIN_QSGD_BITS, qsgd_error_curve
+from fedjax_diffusion.quantization.tensor_bits import bits_to_tree, split_bit_widths
 
 MIXED = (1, 32, 9216, 64, 18432, 128, 9216, 32, 4096, 288)
 FEW = (32, 9216, 40, 4096)
 
 
 @functools.cache
-def solve(sizes, law=None, min_bits=1):
-    """``(range energies [n, L]) -> bits [n, B, L]``, one program for each set of sizes."""
+def solve(sizes, error_curve=None, min_bits=1):
+    """``(range variances [n, L]) -> bits [n, B, L]``, one program for each set of sizes."""
     sizes = np.array(sizes)
-    law = UNIFORM_LAW if law is None else law(sizes)
-    split = functools.partial(split_levels, sizes=sizes, law=law, min_bits=min_bits)
+    error_curve = UNIFORM_ERROR_CURVE if error_curve is None else error_curve(sizes)
+    split = functools.partial(
+        split_bit_widths, sizes=sizes, error_curve=error_curve, min_bits=min_bits
+    )
     return jax.jit(jax.vmap(split))
 
 
@@ -32,17 +35,19 @@ def draw_energies(sizes, num, spread=3.0, seed=0):
     return np.float32(np.array(sizes) * 10 ** r.uniform(-spread, 0, (num, len(sizes))))
 
 
-def errors(energies, bits, law=UNIFORM_LAW):
-    """``sum_j V_j law_j(b_j)`` in float64; bits [..., L], energies broadcast against them."""
+def errors(energies, bits, error_curve=UNIFORM_ERROR_CURVE):
+    """``sum_j V_j curve_j(b_j)`` in float64; bits [..., L], energies broadcast against them."""
     index = np.minimum(np.asarray(bits), 17) - 1
-    table = np.broadcast_to(law, (17, index.shape[-1]))
+    table = np.broadcast_to(error_curve, (17, index.shape[-1]))
     return (table[index, np.arange(index.shape[-1])] * np.float64(energies)).sum(-1)
 
 
 def relaxed_gap(energies, sizes, num_bits):
     """What the first increment that does not fit would save: the most that greedy can lose."""
     sizes, energies = np.array(sizes), np.float64(energies)
-    saved = (energies[:, None] * (UNIFORM_LAW[:15] - UNIFORM_LAW[1:16])[None, :, 0]).ravel()
+    saved = (
+        energies[:, None] * (UNIFORM_ERROR_CURVE[:15] - UNIFORM_ERROR_CURVE[1:16])[None, :, 0]
+    ).ravel()
     costs = np.repeat(sizes, 15)
     order = np.argsort(-saved / costs, kind="stable")
     is_over = np.cumsum(costs[order]) > sizes.sum() * (num_bits - 1)
@@ -53,17 +58,17 @@ def relaxed_gap(energies, sizes, num_bits):
 def test_fits_the_payload_and_never_loses_to_uniform_bits(sizes):
     energies = draw_energies(sizes, 100)
     bits = np.asarray(solve(sizes)(energies))
-    levels = np.array(LEVELS)
-    assert ((bits * np.array(sizes)).sum(-1) <= levels * sum(sizes)).all()
-    uniform = np.broadcast_to(levels[:, None], bits.shape[1:])
+    bit_widths = np.array(BIT_WIDTHS)
+    assert ((bits * np.array(sizes)).sum(-1) <= bit_widths * sum(sizes)).all()
+    uniform = np.broadcast_to(bit_widths[:, None], bits.shape[1:])
     limit = errors(energies[:, None], uniform)
     assert (errors(energies[:, None], bits) <= limit * (1 + 1e-6)).all()
     assert (bits[:, :16] >= 1).all()
     assert (bits[:, :16] <= 16).all()
     assert (bits[:, 16] == 32).all()
-    unspent = levels * sum(sizes) - (bits * np.array(sizes)).sum(-1)
+    unspent = bit_widths * sum(sizes) - (bits * np.array(sizes)).sum(-1)
     smallest_step = np.where(bits < 16, np.array(sizes), np.inf).min(-1)
-    is_split = (bits != levels[:, None]).any(-1)
+    is_split = (bits != bit_widths[:, None]).any(-1)
     assert (unspent < smallest_step)[is_split].all()
 
 
@@ -86,9 +91,9 @@ def test_brute_force_finds_no_better(sizes):
 
 
 def best_by_integer_program(energies, sizes, num_bits):
-    """One binary variable per tensor and level, HiGHS."""
+    """One binary variable per tensor and bit width, HiGHS."""
     num_tensors = len(sizes)
-    cost = (np.float64(energies)[:, None] * UNIFORM_LAW[:16, 0][None, :]).ravel()
+    cost = (np.float64(energies)[:, None] * UNIFORM_ERROR_CURVE[:16, 0][None, :]).ravel()
     picks_one = np.kron(np.eye(num_tensors), np.ones(16))
     payload = np.kron(sizes, np.arange(1, 17))[None, :]
     answer = milp(
@@ -119,7 +124,7 @@ def test_an_integer_program_finds_no_better(num_bits):
 
 def test_equal_ranges_give_uniform_bits():
     bits = solve(MIXED)(np.float32(MIXED)[None] * np.float32(0.37))[0]
-    np.testing.assert_array_equal(bits, np.array(LEVELS)[:, None] + np.zeros(len(MIXED), int))
+    np.testing.assert_array_equal(bits, np.array(BIT_WIDTHS)[:, None] + np.zeros(len(MIXED), int))
 
 
 def test_tensors_without_a_range_get_one_bit():
@@ -148,13 +153,13 @@ def test_the_payload_of_a_billion_parameters_does_not_overflow():
     sizes = (700_000_001, 300_000_000, 5, 1_000_003)
     energies = draw_energies(sizes, 20)
     bits = np.asarray(solve(sizes)(energies), np.int64)
-    assert ((bits * np.array(sizes)).sum(-1) <= np.array(LEVELS) * sum(sizes)).all()
+    assert ((bits * np.array(sizes)).sum(-1) <= np.array(BIT_WIDTHS) * sum(sizes)).all()
     uniform = errors(energies, np.full(len(sizes), 8))
     assert (errors(energies, bits[:, 7]) <= uniform * (1 + 1e-6)).all()
     assert (errors(energies, bits[:, 7]) < 0.9 * uniform).any()
 
 
-def test_one_program_for_any_level_and_the_same_in_a_loop():
+def test_one_program_for_any_bit_width_and_the_same_in_a_loop():
     traces = []
 
     @jax.jit
@@ -163,24 +168,24 @@ def test_one_program_for_any_level_and_the_same_in_a_loop():
         return split_bits(energies, np.array(MIXED), num_bits)
 
     energies = draw_energies(MIXED, 5)
-    looped = np.array([[split(v, jnp.int32(b)) for b in LEVELS] for v in energies])
+    looped = np.array([[split(v, jnp.int32(b)) for b in BIT_WIDTHS] for v in energies])
     np.testing.assert_array_equal(solve(MIXED)(energies), looped)
     assert len(traces) == 1
 
 
-def test_another_law_and_a_least_level():
-    """QSGD on equal sizes, where greedy is exact; below its least level nothing is split."""
+def test_another_law_and_a_least_bit_width():
+    """QSGD on equal sizes, where greedy is exact; below its least bit width nothing is split."""
     sizes = (90,) * 4
     energies = draw_energies(sizes, 10)
-    bits = np.asarray(solve(sizes, qsgd_law, MIN_QSGD_BITS)(energies))
-    law = qsgd_law(np.array(sizes))
+    bits = np.asarray(solve(sizes, qsgd_error_curve, MIN_QSGD_BITS)(energies))
+    error_curve = qsgd_error_curve(np.array(sizes))
     combinations = COMBINATIONS[COMBINATIONS.min(1) >= MIN_QSGD_BITS]
     assert (bits[:, 0] == 1).all()
     for v, solved in zip(energies, bits, strict=True):
-        table = errors(v, combinations, law)
+        table = errors(v, combinations, error_curve)
         for num_bits in (2, 3, 6, 16):
             best = table[combinations.sum(1) <= 4 * num_bits].min()
-            assert errors(v, solved[num_bits - 1], law) <= best * (1 + 1e-6)
+            assert errors(v, solved[num_bits - 1], error_curve) <= best * (1 + 1e-6)
 
 
 TREE = [
@@ -213,9 +218,9 @@ def test_a_split_upload_costs_no_more_and_errs_less(name):
         ]
         assert relative[1] < 0.8 * relative[0]
         if scale == 1.0:
-            planned = float(split.level_error[num_bits - 1])
+            planned = float(split.bit_width_error[num_bits - 1])
             np.testing.assert_allclose(split.error_bound, planned, rtol=2.0**-6)
-            assert planned < uniform.level_error[num_bits - 1]
+            assert planned < uniform.bit_width_error[num_bits - 1]
 
 
 def test_bits_become_a_tree_of_scalars():

@@ -49,7 +49,7 @@ def make_program(name, bits_per_tensor):
 
 
 def jit_quantize(name, bits_per_tensor=False):
-    """``(key, blocks, num_bits) -> Quantized``, one program per scheme and way to set bits."""
+    """``(key, blocks, num_bits) -> Quantized``, one program per quantizer and way to set bits."""
     return make_program(name, bits_per_tensor)
 
 

@@ -23,7 +23,7 @@ STUDY = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
 COUNTED = [*FLAGS, "--config.num_rounds=1", "--config.workload.cycles_per_example=None"]
 COUNTED += [
     "--config.allocator.time_budget_seconds=1000",
-    "--config.allocator.opponents=('full_precision', 'full_precision:max_frequency')",
+    "--config.allocator.baselines=('full_precision', 'full_precision:max_frequency')",
     "--config.evaluation.num_samples=24",
 ]
 
@@ -55,8 +55,8 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
     caplog.set_level(logging.WARNING)
-    schemes = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
-    compared = ["--config.compare.num_seeds=2", f"--config.compare.schemes={schemes}"]
+    methods = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
+    compared = ["--config.compare.num_seeds=2", f"--config.compare.methods={methods}"]
     # A comparison counts before it plays; its runs are as the one above.
     monkeypatch.setattr(folder, "_play", lambda play, *_: read_run(Path("runs/digits"), play))
     assert main(["run", *COUNTED]) == 0

@@ -9,8 +9,8 @@ from PIL import Image
 from fedjax_diffusion.runs.records import (METRICS, summarize)
 from fedjax_diffusion.runs.figure import (draw_figure, format_paths, format_summary, format_table)
 
-SCHEME = {
-    "scheme": "this_run",
+METHOD = {
+    "method": "this_run",
     "compute_joules": 12.0,
     "transmit_joules": 3.5,
     "total_joules": 15.5,
@@ -29,13 +29,13 @@ SUMMARY = {
     "left_out": {"infeasible_error": 1, "infeasible_time": 2},
     "diverged": 0,
     "wall_seconds": 61.7,
-    "schemes": [SCHEME, SCHEME | {"scheme": "full_precision", "total_joules": 31.0, "late": 3}],
+    "methods": [METHOD, METHOD | {"method": "full_precision", "total_joules": 31.0, "late": 3}],
 }
 
 
-def make_record(round, opponents=("full_precision", "fixed_bits:8:max_frequency"), **changes):
+def make_record(round, baselines=("full_precision", "fixed_bits:8:max_frequency"), **changes):
     """A round of two clients, made up; ``changes`` in it."""
-    each = dict.fromkeys(opponents, 4.0)
+    each = dict.fromkeys(baselines, 4.0)
     record = {
         "round": round,
         "loss": 1.0 / (round + 1),
@@ -46,10 +46,10 @@ def make_record(round, opponents=("full_precision", "fixed_bits:8:max_frequency"
         "transmit_joules": 1.0,
         "total_joules": 3.0,
         "baseline_joules": each,
-        "baseline_compute_joules": dict.fromkeys(opponents, 3.0),
-        "baseline_transmit_joules": dict.fromkeys(opponents, 1.0),
-        "baseline_uplink_bytes": dict.fromkeys(opponents, 800),
-        "baseline_late": dict.fromkeys(opponents, 0),
+        "baseline_compute_joules": dict.fromkeys(baselines, 3.0),
+        "baseline_transmit_joules": dict.fromkeys(baselines, 1.0),
+        "baseline_uplink_bytes": dict.fromkeys(baselines, 800),
+        "baseline_late": dict.fromkeys(baselines, 0),
         "on_time_joules": {"this_run": 3.0} | each,
         "on_time_clients": 1,
         "uplink_bytes": 100,
@@ -83,7 +83,7 @@ UNQUANTIZED = {
 }
 RUNS = {
     "a round without anybody": [make_record(0), make_record(1, **NOBODY), make_record(2)],
-    "no opponents": [make_record(i, opponents=()) for i in range(3)],
+    "no baselines": [make_record(i, baselines=()) for i in range(3)],
     "nobody ever": [make_record(i, **NOBODY) for i in range(3)],
     "32 bits, no budget": [make_record(i, **UNQUANTIZED) for i in range(3)],
 }
@@ -97,8 +97,8 @@ def write_run(workdir, records):
 def test_columns_line_up():
     """Names to the left, numbers to the right; every column ends where its header does."""
     rows = [
-        {"scheme": "a", "joules": 1.0, "late": 2, "saved": None},
-        {"scheme": "much longer", "joules": 123456.0, "late": 31, "saved": "7.0 %"},
+        {"method": "a", "joules": 1.0, "late": 2, "saved": None},
+        {"method": "much longer", "joules": 123456.0, "late": 31, "saved": "7.0 %"},
     ]
     header, rule, *lines = format_table(rows).splitlines()
     assert len(lines) == 2
@@ -151,7 +151,7 @@ def test_a_run_without_rounds_is_refused_in_words(tmp_path):
 
 
 def test_the_paths_name_the_last_picture(tmp_path):
-    write_run(tmp_path, RUNS["no opponents"])
+    write_run(tmp_path, RUNS["no baselines"])
     text = format_paths(tmp_path)
     assert str(tmp_path / "samples" / "round_00003.png") in text
     assert str(tmp_path / "figures" / "training.png") in text

@@ -34,8 +34,8 @@ def test_totals_are_sums_over_the_rounds():
 
 def test_savings_name_their_opponent():
     ours, theirs = Ledger.replay([record()]).savings()
-    assert (ours.scheme, ours.saved_joules_percent) == (THIS_RUN, 0.0)
-    assert theirs.scheme == "full_precision"
+    assert (ours.method, ours.saved_joules_percent) == (THIS_RUN, 0.0)
+    assert theirs.method == "full_precision"
     assert theirs.total_joules == 12.0
     assert theirs.late == 2
     assert theirs.saved_joules_percent == pytest.approx(75.0)

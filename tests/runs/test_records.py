@@ -44,7 +44,7 @@ FIELDS = [
     "error_budget",
     "predicted_error",
     "relative_gap",
-    "update_energy",
+    "update_squared_norm",
     "wall_seconds",
 ]
 
@@ -52,7 +52,7 @@ FIELDS = [
 @functools.cache
 def plan_of(method="on_demand"):
     """A round in which client 1 is too far away and full precision is late for client 3."""
-    planner = planner_of(method, seconds=3.4, devices=far_away(FAR), opponents=OPPONENTS)
+    planner = planner_of(method, seconds=3.4, devices=far_away(FAR), baselines=OPPONENTS)
     return planner(KEY, state_of(MEASURED))
 
 
@@ -64,7 +64,7 @@ def info_of(is_included, loss=0.5):
         clients=ClientReport(is_included, nothing, nothing, nothing, nothing, upload=None),
         quantization_error=jnp.float32(1e-5),
         quantization_error_bound=jnp.float32(2e-5),
-        update_energy=jnp.float32(0.25),
+        update_squared_norm=jnp.float32(0.25),
     )
 
 
@@ -117,7 +117,7 @@ def test_an_unbounded_budget_is_null():
 
 
 def test_a_diverged_client_has_computed_but_sends_nothing():
-    """In this run and under every opponent; a client that was left out costs nothing at all."""
+    """In this run and under every baseline; a client that was left out costs nothing at all."""
     plan, record = plan_of(), record_of()
     sends = np.array([0, 3, 4, 5])
     assert record["participants"] == sends.tolist()
@@ -130,21 +130,21 @@ def test_a_diverged_client_has_computed_but_sends_nothing():
     assert record["uplink_bytes"] == plan.uplink_bits[sends].sum() / 8
     assert record["full_precision_bytes"] == len(sends) * (50_000 * 32 + 512) / 8
     for name in OPPONENTS:
-        opponent = plan.opponents[name]
-        compute, transmit = opponent.compute_joules.sum(), opponent.transmit_joules[sends].sum()
+        baseline = plan.baselines[name]
+        compute, transmit = baseline.compute_joules.sum(), baseline.transmit_joules[sends].sum()
         assert record["baseline_compute_joules"][name] == pytest.approx(compute)
         assert record["baseline_transmit_joules"][name] == pytest.approx(transmit)
         assert record["baseline_joules"][name] == pytest.approx(compute + transmit)
-        assert record["baseline_uplink_bytes"][name] == opponent.uplink_bits[sends].sum() / 8
+        assert record["baseline_uplink_bytes"][name] == baseline.uplink_bits[sends].sum() / 8
 
 
-def test_on_time_joules_cover_who_is_on_time_under_every_scheme():
+def test_on_time_joules_cover_who_is_on_time_under_every_method():
     plan, record = plan_of(), record_of()
     assert record["baseline_late"] == {"full_precision": 1, "demand": 0}
     on_time = np.array([0, 4, 5])  # 1 is left out, 2 diverged, 3 is late at full precision
     assert record["on_time_clients"] == 3
-    for name, scheme in {"this_run": plan.allocation, **plan.opponents}.items():
-        joules = (scheme.compute_joules + scheme.transmit_joules)[on_time].sum()
+    for name, method in {"this_run": plan.allocation, **plan.baselines}.items():
+        joules = (method.compute_joules + method.transmit_joules)[on_time].sum()
         assert record["on_time_joules"][name] == pytest.approx(joules)
 
 
@@ -206,13 +206,13 @@ def test_a_summary_adds_the_rounds_up():
     assert summary["left_out"] == {"infeasible_time": 2}
     assert summary["wall_seconds"] == 3.0
     assert summary["downlink_bytes"] == 2 * 5 * 1_000
-    ours, *theirs = summary["schemes"]
-    assert ours["scheme"] == "this_run"
+    ours, *theirs = summary["methods"]
+    assert ours["method"] == "this_run"
     assert ours["total_joules"] == pytest.approx(first["total_joules"] + second["total_joules"])
     assert ours["uplink_bytes"] == first["uplink_bytes"] + second["uplink_bytes"]
-    assert [row["scheme"] for row in theirs] == list(OPPONENTS)
+    assert [row["method"] for row in theirs] == list(OPPONENTS)
     for row in theirs:
-        name = row["scheme"]
+        name = row["method"]
         joules = sum(record["baseline_joules"][name] for record in (first, second))
         assert row["total_joules"] == pytest.approx(joules)
         assert row["late"] == sum(record["baseline_late"][name] for record in (first, second))

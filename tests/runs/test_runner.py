@@ -128,9 +128,9 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     [
         ({"partition__num_clients": 2000}, "num_clients must be at most the 1497 examples"),
         ({"partition__alpha": 0.0}, "alpha must be a finite number > 0"),
-        ({"allocator__time_budget_seconds": 1e-3}, "no client can take part in any round"),
+        ({"allocator__time_budget_seconds": 1e-3}, "no client can participate in any round"),
         ({"devices__min_bits": 17}, "min_bits = 17"),
-        ({"devices__min_bits": 9, "devices__max_bits": 4}, "no client can take part|min_bits"),
+        ({"devices__min_bits": 9, "devices__max_bits": 4}, "no client can participate|min_bits"),
         ({"allocator__method": "magic"}, "method = 'magic'"),
         ({"allocator__method": "relaxed"}, "relaxed"),
         ({"cohort_size": 4}, "cohort_size must be in 1..3"),

@@ -12,7 +12,7 @@ from tests.tiny import tiny_config
 pytest.importorskip("constriction")
 
 EVERYTHING = {
-    "quantization__scheme": "rotated",
+    "quantization__method": "rotated",
     "quantization__per_tensor": True,
     "quantization__error_feedback": True,
     "quantization__entropy_coding": True,
@@ -45,7 +45,7 @@ def test_the_memories_of_error_feedback_survive_a_crash(finished, tmp_path):
     for ours, theirs in zip(resumed.records, finished.records, strict=True):
         assert ours | {"wall_seconds": 0} == theirs | {"wall_seconds": 0}
     _, state = load_run(resumed.workdir)
-    assert float(abs(state.client_state).max()) > 0
+    assert float(abs(state.client_memory).max()) > 0
     jax.tree.map(np.testing.assert_array_equal, state, load_run(finished.workdir)[1])
 
 
@@ -60,15 +60,15 @@ def test_shorter_messages_and_the_broadcast_are_counted(finished):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"quantization__scheme": "magic"}, "quantization.scheme must be one of stochastic"),
+        ({"quantization__method": "magic"}, "quantization.method must be one of stochastic"),
         ({"quantization__downlink_bits": 17}, r"downlink_bits must be 1\.\.16 or 32, got 17"),
         (
             {"quantization__error_feedback": True, "federated__mode": "model"},
             "error_feedback needs mode 'update'",
         ),
         (
-            {"quantization__scheme": "none", "allocator__method": "fixed_bits:8"},
-            "sends fewer bits than quantization.scheme has, 32",
+            {"quantization__method": "none", "allocator__method": "fixed_bits:8"},
+            "sends fewer bits than quantization.method has, 32",
         ),
     ],
 )

@@ -5,15 +5,21 @@ from fedjax_diffusion.planning.planner import AllocatorConfig
 from fedjax_diffusion.study import StudyConfig
 from tests.planning.plans import FADING, FLEET, KEY, SIX_BITS, SIZES, WORKLOAD
 
-RIVALS = ("full_precision", "full_precision:max_frequency")
-METHODS = (*RIVALS, "fixed_bits:1", "fixed_bits:8", "fixed_bits:8:max_frequency", "demand")
+REFERENCE_BASELINES = ("full_precision", "full_precision:max_frequency")
+METHODS = (
+    *REFERENCE_BASELINES,
+    "fixed_bits:1",
+    "fixed_bits:8",
+    "fixed_bits:8:max_frequency",
+    "demand",
+)
 
 
 def count_nothing():
     raise AssertionError("a study of given cycles counts nothing")
 
 
-def scenario_of(method="on_demand", seconds=20.0, budget=SIX_BITS, opponents=METHODS, **fields):
+def scenario_of(method="on_demand", seconds=20.0, budget=SIX_BITS, baselines=METHODS, **fields):
     """Returns a scenario of six fading clients; ``fields`` replace its own."""
     on_infeasible = fields.pop("on_infeasible", "drop")
     scenario = Scenario(
@@ -21,7 +27,7 @@ def scenario_of(method="on_demand", seconds=20.0, budget=SIX_BITS, opponents=MET
         num_examples=SIZES,
         devices=FLEET,
         workload=WORKLOAD,
-        allocator=AllocatorConfig(method, seconds, budget, on_infeasible, opponents),
+        allocator=AllocatorConfig(method, seconds, budget, on_infeasible, baselines),
         draw_channel=FADING,
         mode="update",
         cohort_size=None,

@@ -1,4 +1,4 @@
-"""What schemes cost over many rounds: each number computed again from single allocations."""
+"""What methods cost over many rounds: each number computed again from single allocations."""
 
 import functools
 
@@ -21,7 +21,7 @@ THETA = {32: 0.0} | {b: (2.0**b - 1) ** -2 for b in range(1, 17)}
 def rows_of():
     """One client is out of reach, and full precision is late for others."""
     scenario = scenario_of(seconds=SECONDS, devices=far_away(FAR))
-    return {row.scheme: row for row in compare(scenario, ROUNDS)}
+    return {row.method: row for row in compare(scenario, ROUNDS)}
 
 
 def problem_of(round, clients):
@@ -47,7 +47,7 @@ def problem_of(round, clients):
 
 @functools.cache
 def problems_and_answers():
-    """Each round's problem of whoever can take part, and every scheme's answer to it."""
+    """Each round's problem of the clients that can participate, and every method's answer to it."""
     rounds = []
     for round in range(ROUNDS):
         clients = np.setdiff1d(np.arange(K), [FAR])
@@ -127,10 +127,10 @@ def test_savings_name_their_opponent_and_cover_the_same_uploads(method):
     on_time = ~np.any(late, axis=0)
     row = rows_of()[method]
     assert row.on_time_client_rounds == on_time.sum()
-    for opponent in ("full_precision", "full_precision:max_frequency"):
-        name = "saved_percent_" + opponent.replace(":", "_")
+    for baseline in ("full_precision", "full_precision:max_frequency"):
+        name = "saved_percent_" + baseline.replace(":", "_")
         for field, where in ((name, np.full_like(on_time, True)), (f"on_time_{name}", on_time)):
-            ratio = joules[method][where].sum() / joules[opponent][where].sum()
+            ratio = joules[method][where].sum() / joules[baseline][where].sum()
             assert getattr(row, field) == pytest.approx(100 * (1 - ratio), rel=1e-5, abs=1e-9)
 
 
@@ -139,11 +139,11 @@ def test_the_same_seed_gives_the_same_numbers():
     assert compare(scenario, ROUNDS) == list(rows_of().values())
 
 
-def test_the_schemes_stand_in_their_order_with_the_scenarios_own_first():
-    assert [row.scheme for row in compare(scenario_of(), 1)] == ["on_demand", *METHODS]
+def test_the_methods_stand_in_their_order_with_the_scenarios_own_first():
+    assert [row.method for row in compare(scenario_of(), 1)] == ["on_demand", *METHODS]
     others = tuple(m for m in METHODS if m != "full_precision")
-    rows = compare(scenario_of("full_precision", opponents=others), 1)
-    assert [row.scheme for row in rows] == ["full_precision", *others]
+    rows = compare(scenario_of("full_precision", baselines=others), 1)
+    assert [row.method for row in rows] == ["full_precision", *others]
     assert rows[0].saved_percent_full_precision == 0.0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fedjax_diffusion.data import load_images
 from fedjax_diffusion.experiment.config import load_config
-from fedjax_diffusion.study import FIGURES, Point, SchemeRow, build_study, run_study, to_cells
+from fedjax_diffusion.study import FIGURES, Point, StudyRow, build_study, run_study, to_cells
 from fedjax_diffusion.study.folder import format_paths, to_csv
 
 OVERRIDES = {
@@ -48,7 +48,7 @@ def test_the_table_is_tidy_and_complete(study):
         lines = list(csv.DictReader(file))
     expected = [(point, row) for point in study.points for row in point.rows]
     assert len(lines) == len(expected) == (1 + 2 + 2) * 4 + 4 * 4
-    assert list(lines[0]) == [*Point._fields[:3], *SchemeRow._fields]
+    assert list(lines[0]) == [*Point._fields[:3], *StudyRow._fields]
     for line, (point, row) in zip(lines, expected, strict=True):
         for name, value in (point._asdict() | row._asdict()).items():
             if name == "rows":
@@ -105,7 +105,7 @@ def test_it_plays_the_rounds_of_the_run(study):
         ({"study__methods": ("demand",)}, "study.methods must hold full_precision and"),
         (
             {"study__time_budgets_seconds": (1e-3,)} | {"allocator__time_budget_seconds": 1e-3},
-            "no client can take part",
+            "no client can participate",
         ),
     ],
 )

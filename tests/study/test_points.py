@@ -6,7 +6,7 @@ import operator
 
 import pytest
 
-from fedjax_diffusion.planning.baselines import RIVALS
+from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study import FLOOR, StudyConfig, compare, play_points
 from tests.planning.plans import K
 from tests.study.scenarios import METHODS, scenario_of, study_of
@@ -34,9 +34,9 @@ def test_every_setting_is_played_in_its_order():
     assert [p[1:3] for p in points_of("region")] == pairs
     for sweep in ("setting", "time_budget", "distance"):
         for point in points_of(sweep):
-            assert [row.scheme for row in point.rows] == ["on_demand", *METHODS]
+            assert [row.method for row in point.rows] == ["on_demand", *METHODS]
     for point in points_of("region"):
-        assert [row.scheme for row in point.rows] == ["on_demand", *RIVALS, FLOOR]
+        assert [row.method for row in point.rows] == ["on_demand", *REFERENCE_BASELINES, FLOOR]
 
 
 def test_a_point_is_the_comparison_of_its_setting():
@@ -119,7 +119,7 @@ def test_a_setting_that_stops_is_named():
 
 def test_where_nobody_can_take_part_anywhere_it_says_why():
     study = study_of(rounds=1, time_budgets_seconds=(0.01,), distances_meters=(100.0,))
-    with pytest.raises(ValueError, match="no client can take part in any round"):
+    with pytest.raises(ValueError, match="no client can participate in any round"):
         play_points(scenario_of(seconds=0.02), study)
     points = play_points(scenario_of(), study)
     assert [point.rows[0].client_rounds > 0 for point in points] == [True, False, True, False]

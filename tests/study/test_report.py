@@ -22,7 +22,7 @@ def test_the_summary_is_plain_json_and_holds_the_setting(study):
     assert summary["num_parameters"] == 50_000
     assert summary["compute_cycles"] == [1e9, 3e9]
     assert (summary["num_clients"], summary["clients_per_round"], summary["rounds"]) == (6, 6, 2)
-    assert (summary["scheme"], summary["error_budget_as_fixed_bits"]) == ("on_demand", 6)
+    assert (summary["method"], summary["error_budget_as_fixed_bits"]) == ("on_demand", 6)
 
 
 def test_goals_name_their_opponent_and_their_places(study):
@@ -37,13 +37,13 @@ def test_goals_name_their_opponent_and_their_places(study):
             assert (place in goal["missed"]) != is_reached
 
 
-def test_the_text_holds_every_scheme_and_every_place(study):
+def test_the_text_holds_every_method_and_every_place(study):
     points, summary = study
     text = format_study(summary, points)
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
     lines["50"] = next(line.split() for line in text.splitlines() if line.startswith("50 m"))
     for row in points[0].rows:
-        cells = lines[row.scheme]
+        cells = lines[row.method]
         assert float(cells[1]) == pytest.approx(row.mean_bits, abs=0.005)
         assert float(cells[4]) == pytest.approx(row.joules_per_round, rel=1e-3)
         assert cells[6] == f"{row.late}/{row.client_rounds}"

@@ -6,9 +6,10 @@ import numpy as np
 from fedjax_diffusion.allocation.band.shared_band import total_bandwidth
 from fedjax_diffusion.allocation.band.split import least_bandwidth, with_leaves
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import AllocationProblem, level_index, level_payload
+from fedjax_diffusion.allocation.problem import AllocationProblem, bit_width_payload
 from fedjax_diffusion.allocation.search.bisection import bisect
 from fedjax_diffusion.allocation.search.time_split import min_time_budget
+from fedjax_diffusion.bits import bit_width_index
 from fedjax_diffusion.types import Array
 
 _NUM_HALVINGS = 60
@@ -24,7 +25,7 @@ def least_bandwidth_hz(problem: AllocationProblem, num_bits: Array | np.ndarray)
       problem: K clients; their ``bandwidth_hz`` are not used.
       num_bits: [K], 0, 1..16 or 32: the ``requested_bits`` of an allocation.
     """
-    payload = level_payload(problem, level_index(jnp.maximum(num_bits, 1)))
+    payload = bit_width_payload(problem, bit_width_index(jnp.maximum(num_bits, 1)))
     return jnp.where(num_bits > 0, least_bandwidth(problem, payload), 0.0)
 
 
@@ -37,9 +38,9 @@ def shared_time_budget(
     Args:
       problem: K clients, who share the sum of their ``bandwidth_hz``; the deadline is not met.
       num_bits: [K], 1..16 or 32.
-      is_active: bool [K], who takes part; at least one.
+      is_active: bool [K], who participates; at least one.
     """
-    payload = level_payload(problem, level_index(jnp.asarray(num_bits)))
+    payload = bit_width_payload(problem, bit_width_index(jnp.asarray(num_bits)))
     total_hz = total_bandwidth(problem)
     even_hz = jnp.full_like(payload, total_hz / jnp.sum(is_active))
     enough = min_time_budget(with_leaves(problem, bandwidth_hz=even_hz), payload)

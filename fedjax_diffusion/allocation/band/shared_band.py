@@ -1,11 +1,11 @@
-"""One band shared by all clients at given levels: the price at which their shares fill it.
+"""One band shared by all clients at given bit widths: the price at which their shares fill it.
 
 ``min sum_k E_k(tau_k, W_k)`` subject to ``sum_k W_k <= W_total`` is convex. A price ``mu`` of
 bandwidth separates the clients, the bands that they then take fall as it rises, and the price at
 which they add up to ``W_total`` gives the optimum. For any price and any shares ``w`` of the whole
 band
 
-    D(mu) = sum_k min_W [E_k(W) + mu (W - w_k)]  <=  the least energy of those levels.
+    D(mu) = sum_k min_W [E_k(W) + mu (W - w_k)]  <=  the least energy of those bit widths.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,8 @@ class EvenShares(NamedTuple):
     """The whole band divided evenly, above what each client needs at least.
 
     Attributes:
-      bandwidth_hz: float64 [K]; the whole band for a client that takes no part.
-      least_hz: float64 [K], what it needs; 0 for a client that takes no part.
+      bandwidth_hz: float64 [K]; the whole band for a client that does not participate.
+      least_hz: float64 [K], what it needs; 0 for a client that does not participate.
       spare_hz: [], what the least bands leave over.
       log_price: float64 [K], the logarithm of what one more hertz would save each, J/Hz.
     """
@@ -42,9 +42,9 @@ class SharedBand(NamedTuple):
     """Shares of the whole band.
 
     Attributes:
-      bandwidth_hz: float64 [K], W; the clients that take part use all of the band.
+      bandwidth_hz: float64 [K], W; the clients that participate use all of the band.
       price: float64 [], mu, joules per hertz.
-      energy: float64 [], joules of those that take part.
+      energy: float64 [], joules of those that participate.
       dual_bound: float64 [], ``D(mu)``, joules.
     """
 
@@ -73,7 +73,7 @@ def share_evenly(
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
       payload: float64 [K], bits.
       least_hz: float64 [K], ``least_bandwidth`` of that payload.
-      is_active: bool [K], who takes part.
+      is_active: bool [K], who participates.
     """
     total_hz = total_bandwidth(problem)
     least_hz = jnp.where(is_active & jnp.isfinite(least_hz), least_hz, 0.0)
@@ -98,11 +98,11 @@ def share_band(
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
       payload: float64 [K], bits.
       least_hz: float64 [K], ``least_bandwidth`` of that payload.
-      is_active: bool [K], who takes part.
+      is_active: bool [K], who participates.
 
     Returns:
       The shares, each at least ``least_hz``; finite. Without meaning where the least bands of those
-      who take part do not fit together.
+      who participate do not fit together.
     """
     total_hz = total_bandwidth(problem)
     even = share_evenly(problem, payload, least_hz, is_active)

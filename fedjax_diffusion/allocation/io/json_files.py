@@ -12,13 +12,14 @@ import numpy as np
 
 from fedjax_diffusion.allocation.allocation import Allocation
 from fedjax_diffusion.allocation.io.clients_csv import read_clients, write_clients
-from fedjax_diffusion.allocation.problem import LEVELS, PER_CLIENT, AllocationProblem
+from fedjax_diffusion.allocation.problem import PER_CLIENT, AllocationProblem
 from fedjax_diffusion.allocation.status import Status
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.types import Array
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(AllocationProblem))
-_TABLES = ("level_payload_bits", "level_error")
+_TABLES = ("bit_width_payload_bits", "bit_width_error")
 _PER_CLIENT_ANSWERS = (
     "num_bits",
     "bandwidth_hz",
@@ -39,7 +40,7 @@ def read_problem(
     """Reads a problem from a JSON object of the fields of ``AllocationProblem``, by name.
 
     A field per client is a list, or one number for all. ``error_budget`` null (or Infinity) is no
-    budget; ``level_payload_bits`` and ``level_error`` may be left out.
+    budget; ``bit_width_payload_bits`` and ``bit_width_error`` may be left out.
 
     Args:
       path: a file like ``{"compute_cycles": [2e9, 4e9], "max_power_watts": 0.2, ...}``.
@@ -228,8 +229,10 @@ def _check_rows(name: str, rows: Any) -> None:
     if not isinstance(rows, list):
         raise ValueError(f"{name} = {_quote(rows)}: must be null or a list, one row per client")
     for client, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != len(LEVELS):
-            raise ValueError(f"{name}[{client}]: must be {len(LEVELS)} numbers, one per level")
+        if not isinstance(row, list) or len(row) != len(BIT_WIDTHS):
+            raise ValueError(
+                f"{name}[{client}]: must be {len(BIT_WIDTHS)} numbers, one per bit width"
+            )
         _check_numbers(f"{name}[{client}]", row)
 
 

@@ -1,18 +1,17 @@
-"""Methods that fix the bits by rule: the opponents, and the levels of a first round."""
+"""Methods that fix the bits by rule: the baselines, and the bit widths of a first round."""
 
 import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import Choice
 from fedjax_diffusion.allocation.problem import (
-    LEVELS,
     AllocationProblem,
-    level_error,
-    level_index,
-    level_payload,
+    bit_width_error,
+    bit_width_payload,
 )
 from fedjax_diffusion.allocation.search.time_split import SplitFn, is_deliverable
 from fedjax_diffusion.allocation.status import client_status
+from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
 from fedjax_diffusion.types import Array
 
 
@@ -25,43 +24,43 @@ def fixed_bits(problem: AllocationProblem, split: SplitFn, num_bits: Array) -> C
       num_bits: [], 1..16 or 32; may be traced.
     """
     del split
-    return _fixed_levels(problem, jnp.full(problem.num_clients, level_index(num_bits)))
+    return _fixed_bit_widths(problem, jnp.full(problem.num_clients, bit_width_index(num_bits)))
 
 
 def demand(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Gives every client the bits that it demands. Ignores ``max_bits`` and the budget."""
     del split
-    return _fixed_levels(problem, level_index(problem.min_bits))
+    return _fixed_bit_widths(problem, bit_width_index(problem.min_bits))
 
 
 def largest(problem: AllocationProblem, split: SplitFn) -> Choice:
-    """Gives every client its largest level that arrives in time, ignoring the error budget.
+    """Gives every client its largest bit width that arrives in time, ignoring the error budget.
 
-    For a round before any range was measured, when the error of a level is not known.
+    For a round before any range was measured, when the error of a bit width is not known.
     """
     del split
 
     def is_usable(index):
-        num_bits = jnp.array(LEVELS, jnp.float64)[index]
-        payload = level_payload(problem, jnp.full(problem.num_clients, index))
+        num_bits = jnp.array(BIT_WIDTHS, jnp.float64)[index]
+        payload = bit_width_payload(problem, jnp.full(problem.num_clients, index))
         is_allowed = (problem.min_bits <= num_bits) & (num_bits <= problem.max_bits)
         return is_allowed & is_deliverable(problem, payload)
 
-    usable = jax.lax.map(is_usable, jnp.arange(len(LEVELS)))
-    index = len(LEVELS) - 1 - jnp.argmax(usable[::-1], axis=0)
+    usable = jax.lax.map(is_usable, jnp.arange(len(BIT_WIDTHS)))
+    index = len(BIT_WIDTHS) - 1 - jnp.argmax(usable[::-1], axis=0)
     is_delivered = jnp.any(usable, axis=0)
-    index = jnp.where(is_delivered, index, level_index(problem.min_bits))
+    index = jnp.where(is_delivered, index, bit_width_index(problem.min_bits))
     status = client_status(problem.min_bits <= problem.max_bits, is_delivered)
-    return _fixed_levels(problem, index)._replace(status=status)
+    return _fixed_bit_widths(problem, index)._replace(status=status)
 
 
-def _fixed_levels(problem: AllocationProblem, index: Array) -> Choice:
-    payload = level_payload(problem, index)
+def _fixed_bit_widths(problem: AllocationProblem, index: Array) -> Choice:
+    payload = bit_width_payload(problem, index)
     is_delivered = is_deliverable(problem, payload)
     return Choice(
-        num_bits=jnp.array(LEVELS, jnp.int32)[index],
+        num_bits=jnp.array(BIT_WIDTHS, jnp.int32)[index],
         payload=payload,
-        error=level_error(problem, index),
+        error=bit_width_error(problem, index),
         status=client_status(jnp.ones_like(is_delivered), is_delivered),
         smallest_error=jnp.zeros(()),
         multiplier=jnp.zeros(()),

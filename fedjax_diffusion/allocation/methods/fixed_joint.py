@@ -7,7 +7,7 @@ bits than it handles has no share: what it takes, others would lose.
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import Choice
-from fedjax_diffusion.allocation.band.levels import band_levels, least_cost
+from fedjax_diffusion.allocation.band.bit_widths import band_bit_widths, least_cost
 from fedjax_diffusion.allocation.band.shared_band import (
     BAND_SLACK,
     band_residual,
@@ -17,14 +17,13 @@ from fedjax_diffusion.allocation.band.shared_band import (
 )
 from fedjax_diffusion.allocation.band.split import least_bandwidth
 from fedjax_diffusion.allocation.problem import (
-    LEVELS,
     AllocationProblem,
-    level_error,
-    level_index,
-    level_payload,
+    bit_width_error,
+    bit_width_payload,
 )
 from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.allocation.status import Status, client_status
+from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
 from fedjax_diffusion.types import Array
 
 
@@ -32,7 +31,8 @@ def fixed_bits_jointly(problem: AllocationProblem, split: SplitFn, num_bits: Arr
     """Gives every client ``num_bits`` and the share of the band that makes their energy least.
 
     Ignores demands and the error budget; the deadline and the band can fail it. A client whose
-    ``min_bits`` is above its ``max_bits`` takes no part, so that it takes no band from the others.
+    ``min_bits`` is above its ``max_bits`` does not participate, so that it takes no band from the
+    others.
 
     Args:
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
@@ -40,31 +40,33 @@ def fixed_bits_jointly(problem: AllocationProblem, split: SplitFn, num_bits: Arr
       num_bits: [], 1..16 or 32; may be traced.
     """
     del split
-    return _share_fixed(problem, jnp.full(problem.num_clients, level_index(num_bits)))
+    return _share_fixed(problem, jnp.full(problem.num_clients, bit_width_index(num_bits)))
 
 
 def demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Gives every client the bits that it demands. Ignores the budget."""
     del split
-    return _share_fixed(problem, level_index(problem.min_bits))
+    return _share_fixed(problem, bit_width_index(problem.min_bits))
 
 
 def largest_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
-    """Gives the clients large levels that arrive together, ignoring the error budget.
+    """Gives the clients large bit widths that arrive together, ignoring the error budget.
 
     Those of least ``sum_k 1 / (2^{b_k} - 1)^2``: for a round before any range was measured, when
     all clients' errors weigh the same.
     """
     del split
-    levels = band_levels(problem)
-    variance = 1.0 / jnp.square(jnp.exp2(jnp.array(LEVELS, jnp.float64)) - 1.0)
-    variance = jnp.broadcast_to(variance[:, None], levels.error.shape)
-    index = least_cost(levels.by_error(variance), total_bandwidth(problem) * (1.0 + BAND_SLACK))
-    return _share_fixed(problem, jnp.where(levels.is_active, index, level_index(problem.min_bits)))
+    bit_widths = band_bit_widths(problem)
+    variance = 1.0 / jnp.square(jnp.exp2(jnp.array(BIT_WIDTHS, jnp.float64)) - 1.0)
+    variance = jnp.broadcast_to(variance[:, None], bit_widths.error.shape)
+    index = least_cost(bit_widths.by_error(variance), total_bandwidth(problem) * (1.0 + BAND_SLACK))
+    return _share_fixed(
+        problem, jnp.where(bit_widths.is_active, index, bit_width_index(problem.min_bits))
+    )
 
 
 def _share_fixed(problem: AllocationProblem, index: Array) -> Choice:
-    payload = level_payload(problem, index)
+    payload = bit_width_payload(problem, index)
     least_hz = least_bandwidth(problem, payload)
     status = client_status(problem.min_bits <= problem.max_bits, is_within(least_hz, problem))
     is_active = status == Status.OPTIMAL
@@ -72,9 +74,9 @@ def _share_fixed(problem: AllocationProblem, index: Array) -> Choice:
     is_crowded = ~is_within(jnp.sum(jnp.where(is_active, least_hz, 0.0)), problem)
     status = jnp.where(is_active & is_crowded, Status.INFEASIBLE_BANDWIDTH, status)
     return Choice(
-        num_bits=jnp.array(LEVELS, jnp.int32)[index],
+        num_bits=jnp.array(BIT_WIDTHS, jnp.int32)[index],
         payload=payload,
-        error=level_error(problem, index),
+        error=bit_width_error(problem, index),
         status=status.astype(jnp.int32),
         smallest_error=jnp.zeros(()),
         multiplier=jnp.zeros(()),

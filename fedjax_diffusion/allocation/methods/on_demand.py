@@ -1,48 +1,50 @@
-"""The on-demand allocator: integer bits by a multiplier search over tables of energy per level."""
+"""The on-demand allocator: integer bits by a multiplier search over tables of energies."""
 
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Choice
 from fedjax_diffusion.allocation.problem import (
-    LEVELS,
     AllocationProblem,
-    level_error,
-    level_index,
-    level_payload,
+    bit_width_error,
+    bit_width_payload,
 )
 from fedjax_diffusion.allocation.search.chunks import MAX_CHUNK_CLIENTS
 from fedjax_diffusion.allocation.search.client_table import client_table
-from fedjax_diffusion.allocation.search.coarse_pass import survey_levels
+from fedjax_diffusion.allocation.search.coarse_pass import survey_bit_widths
 from fedjax_diffusion.allocation.search.multiplier import Priced, least_error, pick
-from fedjax_diffusion.allocation.search.rounding import round_levels
+from fedjax_diffusion.allocation.search.rounding import round_bit_widths
 from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.allocation.status import Status, meet_budget
+from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
 from fedjax_diffusion.types import Array
 
 
 def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
-    """Chooses the levels of least energy whose error meets the budget.
+    """Chooses the bit widths of least energy whose error meets the budget.
 
-    The multiplier search gives the optimum over the levels' convex hull and the dual bound, and its
-    levels are rounded to good integer ones. Of up to four clients all combinations are compared,
-    which is exact. Beyond ``MAX_CHUNK_CLIENTS`` clients the table is never held as a whole.
+    The multiplier search gives the optimum over the bit widths' convex hull and the dual bound, and
+    its bit widths are rounded to good integer ones. Of up to four clients all combinations are
+    compared, which is exact. Beyond ``MAX_CHUNK_CLIENTS`` clients the table is never held as a
+    whole.
 
     Args:
       problem: K clients.
       split: how each client divides the deadline at a given payload.
 
     Guarantees: the error is within the budget (to ``ERROR_SLACK``) wherever the status is OPTIMAL.
-    Without a budget every client gets its cheapest level, which is the demanded one.
+    Without a budget every client gets its cheapest bit width, which is the demanded one.
     """
     budget = problem.error_budget * (1.0 + ERROR_SLACK)
     solve = _solve if problem.num_clients <= MAX_CHUNK_CLIENTS else _solve_many
     priced, status, smallest_error = solve(problem, split, budget)
     status = meet_budget(status, smallest_error, budget)
-    index = jnp.where(status == Status.OPTIMAL, priced.level_index, level_index(problem.min_bits))
+    index = jnp.where(
+        status == Status.OPTIMAL, priced.bit_width_index, bit_width_index(problem.min_bits)
+    )
     return Choice(
-        num_bits=jnp.array(LEVELS, jnp.int32)[index],
-        payload=level_payload(problem, index),
-        error=level_error(problem, index),
+        num_bits=jnp.array(BIT_WIDTHS, jnp.int32)[index],
+        payload=bit_width_payload(problem, index),
+        error=bit_width_error(problem, index),
         status=status,
         smallest_error=smallest_error,
         multiplier=priced.multiplier,
@@ -54,20 +56,20 @@ def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
 def _solve(
     problem: AllocationProblem, split: SplitFn, budget: Array
 ) -> tuple[Priced, Array, Array]:
-    """Returns the levels with their bound, each client's own status, and the smallest error."""
+    """Returns the bit widths with their bound, each client's own status, and the smallest error."""
     table, status = client_table(problem, split)
     smallest_error = jnp.sum(pick(table.error, least_error(table)))
-    return round_levels(table, budget), status, smallest_error
+    return round_bit_widths(table, budget), status, smallest_error
 
 
 def _solve_many(
     problem: AllocationProblem, split: SplitFn, budget: Array
 ) -> tuple[Priced, Array, Array]:
     """Returns the same for more clients than a chunk."""
-    survey, excess_joules = survey_levels(problem, split, budget)
-    priced = round_levels(survey.shortlist.table, budget)
+    survey, excess_joules = survey_bit_widths(problem, split, budget)
+    priced = round_bit_widths(survey.shortlist.table, budget)
     priced = priced._replace(
-        level_index=pick(survey.shortlist.level_index, priced.level_index),
+        bit_width_index=pick(survey.shortlist.bit_width_index, priced.bit_width_index),
         dual_bound=priced.dual_bound - excess_joules,
     )
     return priced, survey.status, jnp.sum(survey.smallest_error)

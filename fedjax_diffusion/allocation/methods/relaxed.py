@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Choice
-from fedjax_diffusion.allocation.problem import FULL_PRECISION_BITS, AllocationProblem
+from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.priced_bits import (
     Pair,
     PricedBits,
@@ -31,6 +31,7 @@ from fedjax_diffusion.allocation.search.time_split import (
 )
 from fedjax_diffusion.allocation.search.warm_newton import newton_from
 from fedjax_diffusion.allocation.status import Status, client_status, meet_budget
+from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.types import Array
 
 _LN2 = float(np.log(2.0))
@@ -41,23 +42,23 @@ _TINY = 1e-300
 def relaxed(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Chooses real bits in ``[min_bits, max_bits]``.
 
-    The payload is ``d b`` plus the least overhead that any level has, so that nothing here costs
-    more than a level.
+    The payload is ``d b`` plus the least overhead that any bit width has, so that nothing here
+    costs more than a bit width.
 
     Args:
-      problem: K clients, without tables per level.
+      problem: K clients, without tables per bit width.
       split: how each client divides the deadline at a given payload: ``max_frequency_split``, or
         the best there is.
 
     Raises:
-      ValueError: the problem has tables per level, between which there is nothing.
+      ValueError: the problem has tables per bit width, between which there is nothing.
 
     Guarantees: the error is within the budget (to ``ERROR_SLACK``) wherever the status is OPTIMAL.
     The dual bound holds whatever bits and multiplier were found, also where rounding keeps them
     from being the best.
     """
-    if problem.level_payload_bits is not None or problem.level_error is not None:
-        raise ValueError("relaxed: level_payload_bits and level_error must be None")
+    if problem.bit_width_payload_bits is not None or problem.bit_width_error is not None:
+        raise ValueError("relaxed: bit_width_payload_bits and bit_width_error must be None")
     status = client_status(
         problem.min_bits <= problem.max_bits,
         is_deliverable(problem, _payload(problem, problem.min_bits)),
@@ -88,7 +89,7 @@ class _Clients(NamedTuple):
         return self.is_active & (self.problem.error_weight > 0)
 
     def total(self, per_client: Array) -> Array:
-        """Returns the sum over the clients that take part."""
+        """Returns the sum over the clients that participate."""
         return jnp.sum(jnp.where(self.is_active, per_client, 0.0))
 
     def priced(self, num_bits: Pair) -> PricedClients:
@@ -146,8 +147,8 @@ def _start(clients: _Clients, priced: PricedClients) -> PricedBits:
     problem = clients.problem
     weight = jnp.where(clients.is_priced, problem.error_weight, 0.0)
     total_weight = jnp.maximum(jnp.sum(weight), _TINY)
-    levels = 1.0 + jnp.sqrt(total_weight / jnp.maximum(problem.error_budget, _TINY))
-    num_bits = clients.limits.clip(jnp.log2(levels))
+    bit_widths = 1.0 + jnp.sqrt(total_weight / jnp.maximum(problem.error_budget, _TINY))
+    num_bits = clients.limits.clip(jnp.log2(bit_widths))
     tiny_nats = jnp.log1p(jnp.sqrt(2.0 * jnp.exp(priced.log_work)))
     nats = tiny_nats + 1.3 * priced.nats_per_bit * _payload(problem, num_bits)
     log_nats = priced.log_nats.clip(jnp.log(nats))
@@ -230,7 +231,7 @@ def _error_saved(problem: AllocationProblem, num_bits: Array) -> Array:
 
 
 def _bits_residual(limits: Pair, num_bits: Array, added: Array, saved: Array) -> Array:
-    """Returns the relative violation [K] of ``e'(b) = lambda c |theta'(b)|``, limits heeded."""
+    """Returns the relative violation [K] of ``e'(b) = lambda c |theta'(b)|``, limits respected."""
     excess = (added - saved) / jnp.maximum(added, saved)
     excess = jnp.where(num_bits <= limits.lower, jnp.minimum(excess, 0.0), excess)
     excess = jnp.where(num_bits >= limits.upper, jnp.maximum(excess, 0.0), excess)

@@ -1,4 +1,4 @@
-"""A few levels per client that are worth a closer look, taken from a table of all of them.
+"""A few bit widths per client that are worth a closer look, taken from a table of all of them.
 
 Knows nothing of time, channels or bits.
 """
@@ -7,46 +7,50 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from fedjax_diffusion.allocation.search.multiplier import LevelTable, argmin_level, pick
+from fedjax_diffusion.allocation.search.multiplier import BitWidthTable, argmin_bit_width, pick
 from fedjax_diffusion.types import Array
 
 
 class Shortlist(NamedTuple):
-    """Some levels of every client.
+    """Some bit widths of every client.
 
     Attributes:
       table: [A, K], their energy and error.
-      level_index: int32 [A, K], which levels of the whole table they are; may repeat.
+      bit_width_index: int32 [A, K], which bit widths of the whole table they are; may repeat.
     """
 
-    table: LevelTable
-    level_index: Array
+    table: BitWidthTable
+    bit_width_index: Array
 
 
-def least_regret(table: LevelTable, multiplier: Array, num_levels: int) -> tuple[Shortlist, Array]:
-    """Returns each client's levels of least ``e + lambda v``, and what every other one costs more.
+def least_regret(
+    table: BitWidthTable, multiplier: Array, num_bit_widths: int
+) -> tuple[Shortlist, Array]:
+    """Returns each client's bit widths of least ``e + lambda v``, and what any other costs more.
 
-    With a level from outside the list the energy is at least that much above the dual bound at the
-    multiplier.
+    With a bit width from outside the list the energy is at least that much above the dual bound at
+    the multiplier.
 
     Args:
       table: [B, K].
       multiplier: [], lambda.
-      num_levels: A, 1..B.
+      num_bit_widths: A, 1..B.
 
     Returns:
-      The list, and the least excess of a level that is not in it, in joules [], infinite if there
-      is none.
+      The list, and the least excess of a bit width that is not in it, in joules [], infinite if
+      there is none.
     """
     cost = table.energy + multiplier * table.error
     order = jnp.argsort(cost, axis=0).astype(jnp.int32)
     excess = jnp.take_along_axis(cost, order, axis=0) - jnp.min(cost, axis=0)[None]
-    left_out = jnp.min(excess[num_levels:], initial=jnp.inf)
-    return _shortlist(table, order[:num_levels]), left_out
+    left_out = jnp.min(excess[num_bit_widths:], initial=jnp.inf)
+    return _shortlist(table, order[:num_bit_widths]), left_out
 
 
-def near_levels(table: LevelTable, multiplier: Array, ratio: Array) -> tuple[Shortlist, Array]:
-    """Returns the levels that are cheapest at ``lambda / ratio``, ``lambda`` and ``lambda ratio``.
+def near_bit_widths(
+    table: BitWidthTable, multiplier: Array, ratio: Array
+) -> tuple[Shortlist, Array]:
+    """Returns the cheapest bit widths at ``lambda / ratio``, ``lambda`` and ``lambda ratio``.
 
     Args:
       table: [B, K].
@@ -56,11 +60,11 @@ def near_levels(table: LevelTable, multiplier: Array, ratio: Array) -> tuple[Sho
     Returns:
       The list [3, K], loosest first, and by how much, in joules [K], the least ``e + lambda v`` of
       the list may be above that of the table for a multiplier between the outer two: 0 where no
-      level in between is left out.
+      bit width in between is left out.
     """
     index = jnp.stack(
         [
-            argmin_level(table.energy + at * table.error)
+            argmin_bit_width(table.energy + at * table.error)
             for at in (multiplier / ratio, multiplier, multiplier * ratio)
         ]
     )
@@ -68,12 +72,12 @@ def near_levels(table: LevelTable, multiplier: Array, ratio: Array) -> tuple[Sho
     return shortlist, _excess(table, shortlist, 0) + _excess(table, shortlist, 1)
 
 
-def _shortlist(table: LevelTable, index: Array) -> Shortlist:
+def _shortlist(table: BitWidthTable, index: Array) -> Shortlist:
     rows = (jnp.take_along_axis(values, index, axis=0) for values in table)
-    return Shortlist(LevelTable(*rows), index)
+    return Shortlist(BitWidthTable(*rows), index)
 
 
-def _excess(table: LevelTable, shortlist: Shortlist, row: int) -> Array:
+def _excess(table: BitWidthTable, shortlist: Shortlist, row: int) -> Array:
     """Returns how far above the table's least cost two neighbours' lines cross, in joules [K].
 
     Both are on the least cost, which is concave, at the outer multipliers; in between they are
@@ -83,5 +87,5 @@ def _excess(table: LevelTable, shortlist: Shortlist, row: int) -> Array:
     is_step = most > least
     crossing = jnp.where(is_step, (tight - loose) / jnp.where(is_step, most - least, 1.0), 0.0)
     cost = table.energy + crossing[None] * table.error
-    excess = jnp.maximum(loose + crossing * most - pick(cost, argmin_level(cost)), 0.0)
+    excess = jnp.maximum(loose + crossing * most - pick(cost, argmin_bit_width(cost)), 0.0)
     return jnp.where(is_step, excess, 0.0)

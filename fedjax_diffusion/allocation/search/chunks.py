@@ -58,7 +58,7 @@ def _per_client(
 ) -> AllocationProblem:
     """Returns the problem with ``fn`` applied to what is as long as there are clients.
 
-    Nothing else is: there are more clients than levels.
+    Nothing else is: there are more clients than bit widths.
     """
 
     def change(leaf):

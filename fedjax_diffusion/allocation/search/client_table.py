@@ -1,15 +1,14 @@
-"""Energy and error of every client at every level, each with its best split of the deadline."""
+"""Energy and error of every client at every bit width, each with its best split of the deadline."""
 
 import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.problem import (
-    LEVELS,
     AllocationProblem,
-    level_error,
-    level_payload,
+    bit_width_error,
+    bit_width_payload,
 )
-from fedjax_diffusion.allocation.search.multiplier import LevelTable, argmin_level, pick
+from fedjax_diffusion.allocation.search.multiplier import BitWidthTable, argmin_bit_width, pick
 from fedjax_diffusion.allocation.search.time_split import (
     SplitFn,
     client_cost,
@@ -18,13 +17,14 @@ from fedjax_diffusion.allocation.search.time_split import (
     start_path,
 )
 from fedjax_diffusion.allocation.status import client_status
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.types import Array
 
 
-def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[LevelTable, Array]:
+def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[BitWidthTable, Array]:
     """Returns the table [B, K] of energies and errors, and each client's own status, int32 [K].
 
-    A client that cannot take part has one level, which costs nothing and has no error.
+    A client that cannot participate has one bit width, which costs nothing and has no error.
 
     Args:
       problem: K clients.
@@ -35,32 +35,32 @@ def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[LevelTable
         compute_seconds, path = follow_split(problem, split, payload, path)
         return path, compute_seconds
 
-    def level_row(index, payload, compute_seconds):
-        num_bits = jnp.array(LEVELS, jnp.float64)[index]
+    def bit_width_row(index, payload, compute_seconds):
+        num_bits = jnp.array(BIT_WIDTHS, jnp.float64)[index]
         is_allowed = (problem.min_bits <= num_bits) & (num_bits <= problem.max_bits)
         is_usable = is_allowed & is_deliverable(problem, payload)
         cost = client_cost(problem, payload, compute_seconds)
         energy = jnp.where(is_usable, cost.total_joules, jnp.inf)
         return energy, jnp.where(is_usable, _error_at(problem, index), 0.0)
 
-    # One level after another: each split is found from those before.
+    # One bit width after another: each split is found from those before.
     payloads = _payloads(problem)
     _, compute_seconds = jax.lax.scan(split_row, start_path(problem, payloads[0]), payloads)
-    energy, error = jax.vmap(level_row)(jnp.arange(len(LEVELS)), payloads, compute_seconds)
-    is_delivered = jnp.isfinite(pick(energy, argmin_level(energy)))
+    energy, error = jax.vmap(bit_width_row)(jnp.arange(len(BIT_WIDTHS)), payloads, compute_seconds)
+    is_delivered = jnp.isfinite(pick(energy, argmin_bit_width(energy)))
     status = client_status(problem.min_bits <= problem.max_bits, is_delivered)
     stand_in = jnp.where(is_delivered, energy[0], 0.0)
-    return LevelTable(energy.at[0].set(stand_in), error), status
+    return BitWidthTable(energy.at[0].set(stand_in), error), status
 
 
 def _payloads(problem: AllocationProblem) -> Array:
-    """Returns the payload of every level, [B] where it is the same for all clients, else [B, K]."""
-    if problem.level_payload_bits is not None:
-        return problem.level_payload_bits.T
-    return level_payload(problem, jnp.arange(len(LEVELS)))
+    """Returns the payload of every bit width, [B] if the same for all clients, else [B, K]."""
+    if problem.bit_width_payload_bits is not None:
+        return problem.bit_width_payload_bits.T
+    return bit_width_payload(problem, jnp.arange(len(BIT_WIDTHS)))
 
 
 def _error_at(problem: AllocationProblem, index: Array) -> Array:
-    """Returns every client's term of the squared error [K] at one level."""
-    table = problem.level_error
-    return level_error(problem, index) if table is None else table[:, index]
+    """Returns every client's term of the squared error [K] at one bit width."""
+    table = problem.bit_width_error
+    return bit_width_error(problem, index) if table is None else table[:, index]

@@ -1,12 +1,12 @@
-"""Very many clients: the levels that matter of each, without the table of all of them.
+"""Very many clients: the bit widths that matter of each, without the table of all of them.
 
 A sample of the clients tells the multiplier to within a few percent. The table is then made a chunk
-at a time, and of every client the levels are kept that are cheapest at half of that multiplier, at
-it, and at twice of it. What the levels in between could take off the dual bound is added up. It is
-nothing where a client's neighbouring levels have prices a factor of two apart, as they have with
-errors like ``1 / (2^b - 1)^2``: then the search among the kept is the search among all. Where the
-budget is not met between the outer two, or too much could be missed, the pass is repeated where it
-is met.
+at a time, and of every client the bit widths are kept that are cheapest at half of that multiplier,
+at it, and at twice of it. What the bit widths in between could take off the dual bound is added up.
+It is nothing where a client's neighbouring bit widths have prices a factor of two apart, as they
+have with errors like ``1 / (2^b - 1)^2``: then the search among the kept is the search among all.
+Where the budget is not met between the outer two, or too much could be missed, the pass is repeated
+where it is met.
 """
 
 from typing import NamedTuple
@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.problem import AllocationProblem
-from fedjax_diffusion.allocation.search.candidates import Shortlist, near_levels
+from fedjax_diffusion.allocation.search.candidates import Shortlist, near_bit_widths
 from fedjax_diffusion.allocation.search.chunks import map_chunks, sample_clients
 from fedjax_diffusion.allocation.search.client_table import client_table
 from fedjax_diffusion.allocation.search.multiplier import (
-    argmin_level,
+    argmin_bit_width,
     least_error,
     pick,
     search_multiplier,
@@ -37,11 +37,11 @@ class Survey(NamedTuple):
     """What one pass over all clients keeps.
 
     Attributes:
-      shortlist: [3, K], each client's levels near the multiplier, loosest first.
+      shortlist: [3, K], each client's bit widths near the multiplier, loosest first.
       status: int32 [K], each client's own.
-      cheapest_error: float64 [K], the error of its cheapest level.
+      cheapest_error: float64 [K], the error of its cheapest bit width.
       smallest_error: float64 [K], the least error that it can have.
-      excess_joules: float64 [K], by how much at most the kept levels overstate its part of the
+      excess_joules: float64 [K], by how much at most the kept bit widths overstate its part of the
         dual bound.
     """
 
@@ -71,10 +71,10 @@ class _Window(NamedTuple):
         return _Window(jnp.clip(centre, 1.0 / _MAX_MULTIPLIER, _MAX_MULTIPLIER), ratio)
 
 
-def survey_levels(
+def survey_bit_widths(
     problem: AllocationProblem, split: SplitFn, budget: Array
 ) -> tuple[Survey, Array]:
-    """Returns what is kept of the clients' levels, and what may be missed, in joules [].
+    """Returns what is kept of the clients' bit widths, and what may be missed, in joules [].
 
     Args:
       problem: more clients than a chunk.
@@ -82,8 +82,8 @@ def survey_levels(
       budget: [], eps.
 
     Returns:
-      The last pass; and by how much the kept levels' dual bound may be above that of all levels,
-      infinite where no multiplier meets the budget.
+      The last pass; and by how much the kept bit widths' dual bound may be above that of all bit
+      widths, infinite where no multiplier meets the budget.
     """
 
     def run_pass(window):
@@ -121,21 +121,21 @@ def survey_levels(
 
 def _keep_near(problem: AllocationProblem, split: SplitFn, window: _Window) -> Survey:
     table, status = client_table(problem, split)
-    shortlist, excess = near_levels(table, window.centre, window.ratio)
+    shortlist, excess = near_bit_widths(table, window.centre, window.ratio)
     return Survey(
         shortlist=shortlist,
         status=status,
-        cheapest_error=pick(table.error, argmin_level(table.energy)),
+        cheapest_error=pick(table.error, argmin_bit_width(table.energy)),
         smallest_error=pick(table.error, least_error(table)),
         excess_joules=excess,
     )
 
 
 def _guess(problem: AllocationProblem, split: SplitFn, budget: Array) -> tuple[Array, Array]:
-    """Returns the multiplier of a sample, >= 0, and the mean price of its levels, > 0; [] each."""
+    """Returns the multiplier of a sample, >= 0, and the mean price of its widths, > 0; [] each."""
     sample, share = sample_clients(problem)
     table, _ = client_table(sample, split)
-    cheapest, finest = argmin_level(table.energy), least_error(table)
+    cheapest, finest = argmin_bit_width(table.energy), least_error(table)
     joules = jnp.sum(pick(table.energy, finest) - pick(table.energy, cheapest))
     error = jnp.sum(pick(table.error, cheapest) - pick(table.error, finest))
     is_priced = (joules > 0) & (error > 0)

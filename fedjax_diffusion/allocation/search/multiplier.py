@@ -1,13 +1,13 @@
-"""The outer search: one multiplier prices the clients' error, each then picks its cheapest level.
+"""The outer search: one multiplier prices the error, each client picks its cheapest bit width.
 
-Works on tables of energy and error per level and client, and knows nothing of time, channels or
+Works on tables of energy and error per bit width and client, and knows nothing of time, channels or
 bits. With ``b_k(lambda) = argmin_b e_k(b) + lambda v_k(b)`` the total error falls as lambda grows,
 and
 
     D(lambda) = sum_k min_b [e_k(b) + lambda v_k(b)] - lambda eps  <=  the least energy
 
 is a concave lower bound, whose maximum is where the error crosses the budget. It is a polygon, and
-the levels at one lambda give a line that supports it there. The search looks where the lines at
+the bit widths at one lambda give a line that supports it there. The search looks where the lines at
 both ends of a bracket cross, again and again (Kelley's cutting planes in one dimension): that
 halves the bracket while the polygon is smooth, and once the crossing lies on the polygon it is the
 peak, exactly, after a dozen looks.
@@ -30,11 +30,11 @@ _NUM_HALVINGS = 20
 _TINY, _HUGE = 1e-300, 1e300
 
 
-class LevelTable(NamedTuple):
-    """Energy and error of every client at every level.
+class BitWidthTable(NamedTuple):
+    """Energy and error of every client at every bit width.
 
     Attributes:
-      energy: float64 [B, K], joules; infinite where the client may not use the level.
+      energy: float64 [B, K], joules; infinite where the client may not use the bit width.
       error: float64 [B, K], its term of the squared error; 0 where the energy is infinite.
     """
 
@@ -46,24 +46,25 @@ class Priced(NamedTuple):
     """The answer of the multiplier search.
 
     Attributes:
-      level_index: int32 [K], levels that meet the budget where any do, else those of least error.
+      bit_width_index: int32 [K], bit widths that meet the budget where any do, else those of least
+        error.
       multiplier: float64 [], lambda >= 0 of the best bound, joules per unit of squared error.
-      dual_bound: float64 [], ``D(lambda)``, joules; unbounded, hence meaningless, where no levels
-        meet the budget.
+      dual_bound: float64 [], ``D(lambda)``, joules; unbounded, hence meaningless, where no bit
+        widths meet the budget.
     """
 
-    level_index: Array
+    bit_width_index: Array
     multiplier: Array
     dual_bound: Array
 
 
 class Bracket(NamedTuple):
-    """Levels on both sides of the multiplier of the best bound.
+    """Bit widths on both sides of the multiplier of the best bound.
 
     Attributes:
-      loose_index: int32 [K], the cheapest levels just below it: over the budget, unless no
+      loose_index: int32 [K], the cheapest bit widths just below it: over the budget, unless no
         multiplier is needed.
-      tight_index: int32 [K], just above it: within the budget where any levels are.
+      tight_index: int32 [K], just above it: within the budget where any bit widths are.
       priced: the answer.
     """
 
@@ -73,7 +74,7 @@ class Bracket(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """A multiplier, and the total energy and error of its cheapest levels; float64 [] each."""
+    """A multiplier, and the total energy and error of its cheapest bit widths; float64 [] each."""
 
     multiplier: Array
     energy: Array
@@ -89,31 +90,31 @@ def pick(rows: Array, index: Array) -> Array:
     return rows[index, jnp.arange(rows.shape[1])]
 
 
-def least_error(table: LevelTable) -> Array:
-    """Returns the index int32 [K] of each client's level of least error, the cheapest of those."""
+def least_error(table: BitWidthTable) -> Array:
+    """Returns the index int32 [K] of each client's cheapest bit width of least error."""
     usable = jnp.where(jnp.isfinite(table.energy), table.error, jnp.inf)
-    least = pick(usable, argmin_level(usable))
-    return argmin_level(jnp.where(table.error <= least[None], table.energy, jnp.inf))
+    least = pick(usable, argmin_bit_width(usable))
+    return argmin_bit_width(jnp.where(table.error <= least[None], table.energy, jnp.inf))
 
 
-def search_multiplier(table: LevelTable, budget: Array) -> Priced:
-    """Finds the multiplier that maximises the dual bound, and feasible levels beside it.
+def search_multiplier(table: BitWidthTable, budget: Array) -> Priced:
+    """Finds the multiplier that maximises the dual bound, and feasible bit widths beside it.
 
     Args:
       table: [B, K], at least one finite energy per client.
       budget: [], eps >= 0, may be infinite.
 
     Returns:
-      The levels, the multiplier and the bound. Exact up to rounding for the bound; the levels are
-      the best of those on the lower convex hull of each client, so their energy may exceed the
-      least by one client's step.
+      The bit widths, the multiplier and the bound. Exact up to rounding for the bound; the bit
+      widths are the best of those on the lower convex hull of each client, so their energy may
+      exceed the least by one client's step.
     """
     return bracket_multiplier(table, budget).priced
 
 
-def bracket_multiplier(table: LevelTable, budget: Array) -> Bracket:
-    """Returns what ``search_multiplier`` does, and the levels on both sides of the multiplier."""
-    cheapest, finest = argmin_level(table.energy), least_error(table)
+def bracket_multiplier(table: BitWidthTable, budget: Array) -> Bracket:
+    """Returns ``search_multiplier``'s result, and the bit widths on both sides of it."""
+    cheapest, finest = argmin_bit_width(table.energy), least_error(table)
     free, least = _total(table, cheapest, 0.0), _total(table, finest, _HUGE)
     is_free, is_missed = free.error <= budget, least.error > budget
     # Where no multiplier is needed, or none helps, any finite budget serves.
@@ -122,7 +123,7 @@ def bracket_multiplier(table: LevelTable, budget: Array) -> Bracket:
     def step(state):
         low, high, best, count, _ = state
         crossing, peak = _crossing(low, high, target)
-        point = _total(table, _levels_at(table, crossing), crossing)
+        point = _total(table, _bit_widths_at(table, crossing), crossing)
         is_loose = point.error > target
         low, high = _select(is_loose, point, low), _select(is_loose, high, point)
         best = _select(point.bound(target) > best.bound(target), point, best)
@@ -134,14 +135,14 @@ def bracket_multiplier(table: LevelTable, budget: Array) -> Bracket:
 
     start = (free, least, free, jnp.array(0, jnp.int32), ~(is_free | is_missed))
     low, high, best, _, _ = jax.lax.while_loop(is_unfinished, step, start)
-    loose = jnp.where(is_missed, finest, _levels_at(table, low.multiplier))
-    tight = jnp.where(high.multiplier < _HUGE, _levels_at(table, high.multiplier), finest)
+    loose = jnp.where(is_missed, finest, _bit_widths_at(table, low.multiplier))
+    tight = jnp.where(high.multiplier < _HUGE, _bit_widths_at(table, high.multiplier), finest)
     tight = jnp.where(is_free, loose, tight)
     index = jnp.where(is_missed, finest, _mix(table, loose, tight, target))
     return Bracket(loose, tight, Priced(index, best.multiplier, best.bound(target)))
 
 
-def fill_budget(table: LevelTable, index: Array, budget: Array, lower_bound: Array) -> Array:
+def fill_budget(table: BitWidthTable, index: Array, budget: Array, lower_bound: Array) -> Array:
     """Spends what is left of the budget: the most energy for it, by single clients or by many.
 
     Every pass takes the better of two: the move of one client that saves most and fits; or, for up
@@ -151,7 +152,7 @@ def fill_budget(table: LevelTable, index: Array, budget: Array, lower_bound: Arr
 
     Args:
       table: [B, K].
-      index: int32 [K], levels that meet the budget.
+      index: int32 [K], bit widths that meet the budget.
       budget: [], eps.
       lower_bound: [], joules, from the dual.
 
@@ -182,19 +183,19 @@ def fill_budget(table: LevelTable, index: Array, budget: Array, lower_bound: Arr
     return jax.lax.while_loop(is_unfinished, take_moves, start)[0]
 
 
-def enumerate_levels(table: LevelTable, budget: Array) -> Array:
-    """Returns the best levels int32 [K] of all ``B^K`` combinations; for a handful of clients."""
-    num_levels, num_clients = table.energy.shape
+def enumerate_bit_widths(table: BitWidthTable, budget: Array) -> Array:
+    """Returns the best bit widths int32 [K] of all ``B^K`` combinations; for few clients."""
+    num_bit_widths, num_clients = table.energy.shape
     energy = error = jnp.zeros(1, table.energy.dtype)
     for client in range(num_clients):
         energy = (energy[:, None] + table.energy[None, :, client]).reshape(-1)
         error = (error[:, None] + table.error[None, :, client]).reshape(-1)
     best = jnp.argmin(jnp.where(error <= budget, energy, jnp.inf))
-    return jnp.stack(jnp.unravel_index(best, (num_levels,) * num_clients)).astype(jnp.int32)
+    return jnp.stack(jnp.unravel_index(best, (num_bit_widths,) * num_clients)).astype(jnp.int32)
 
 
 class _Moves(NamedTuple):
-    """What moving each client to each level saves, in joules, and adds to the error; [B, K] each.
+    """Joules that moving a client to a bit width saves, and error that it adds; [B, K] each.
 
     Nothing is saved by a move that does not fit into the budget. ``slack`` [] is what is left of
     it.
@@ -205,7 +206,7 @@ class _Moves(NamedTuple):
     slack: Array
 
 
-def _moves(table: LevelTable, index: Array, budget: Array) -> _Moves:
+def _moves(table: BitWidthTable, index: Array, budget: Array) -> _Moves:
     energy, error = pick(table.energy, index), pick(table.error, index)
     slack = budget - jnp.sum(error)
     saved, added = energy[None] - table.energy, table.error - error[None]
@@ -213,16 +214,16 @@ def _moves(table: LevelTable, index: Array, budget: Array) -> _Moves:
 
 
 def _best_move(moves: _Moves, index: Array) -> Array:
-    """Returns the levels after the one move that saves most."""
-    target = argmin_level(-moves.saved)
+    """Returns the bit widths after the one move that saves most."""
+    target = argmin_bit_width(-moves.saved)
     client = jnp.argmax(pick(moves.saved, target))
     return index.at[client].set(target[client])
 
 
 def _best_moves(moves: _Moves, index: Array) -> Array:
-    """Returns the levels after all moves that save most per error, as far as they fit together."""
+    """Returns the bit widths after the moves that save most per error, as far as they fit."""
     worth = jnp.where(moves.saved > 0, moves.saved / jnp.maximum(moves.added, _TINY), 0.0)
-    target = argmin_level(-worth)
+    target = argmin_bit_width(-worth)
     log_worth = jnp.log(jnp.clip(pick(worth, target), _TINY, _HUGE))
     added = pick(moves.added, target)
     is_move = pick(worth, target) > 0
@@ -239,8 +240,8 @@ def _best_moves(moves: _Moves, index: Array) -> Array:
     return jnp.where(is_taken(least), target, index)
 
 
-def _mix(table: LevelTable, loose: Array, tight: Array, budget: Array) -> Array:
-    """Returns the tight levels, and the loose ones of the first clients for whom these fit.
+def _mix(table: BitWidthTable, loose: Array, tight: Array, budget: Array) -> Array:
+    """Returns the tight bit widths, and the loose ones of the first clients for whom these fit.
 
     At the multiplier both cost the same: where many clients tie there, this shares the budget.
     """
@@ -251,20 +252,20 @@ def _mix(table: LevelTable, loose: Array, tight: Array, budget: Array) -> Array:
     return jnp.where(is_within, mixed, tight)
 
 
-def argmin_level(rows: Array) -> Array:
+def argmin_bit_width(rows: Array) -> Array:
     """Returns the first index int32 [K] of the least of each column of ``rows`` [B, K]."""
     return jax.lax.argmin(rows, 0, jnp.int32)
 
 
-def _levels_at(table: LevelTable, multiplier: Array) -> Array:
-    return argmin_level(table.energy + multiplier * table.error)
+def _bit_widths_at(table: BitWidthTable, multiplier: Array) -> Array:
+    return argmin_bit_width(table.energy + multiplier * table.error)
 
 
-def _energy(table: LevelTable, index: Array) -> Array:
+def _energy(table: BitWidthTable, index: Array) -> Array:
     return jnp.sum(pick(table.energy, index))
 
 
-def _total(table: LevelTable, index: Array, multiplier: Array | float) -> _Point:
+def _total(table: BitWidthTable, index: Array, multiplier: Array | float) -> _Point:
     return _Point(
         jnp.asarray(multiplier, table.energy.dtype),
         _energy(table, index),

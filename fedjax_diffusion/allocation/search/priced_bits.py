@@ -179,11 +179,11 @@ def _look(
     is_between = (log_worth > clients.log_steepness.lower) & (
         log_worth < clients.log_steepness.upper
     )
-    levels = _levels_at(clients.log_steepness.clip(log_worth))
+    bit_widths = _bit_widths_at(clients.log_steepness.clip(log_worth))
     limit = jnp.where(
         log_worth > clients.log_steepness.lower, clients.num_bits.upper, clients.num_bits.lower
     )
-    num_bits = jnp.where(is_between, clients.num_bits.clip(jnp.log2(levels)), limit)
+    num_bits = jnp.where(is_between, clients.num_bits.clip(jnp.log2(bit_widths)), limit)
     share_per_bit = clients.nats_per_bit / load
     upload_share = share_per_bit * (clients.num_parameters * num_bits + clients.overhead_bits)
 
@@ -192,7 +192,7 @@ def _look(
     curve_slope = nats * load * power * (1.0 + pressure)
     by_computing = jnp.where(is_free, compute_share * curve_slope / (3.0 * curve), 0.0)
     by_sending = jnp.where(nats < clients.nats_limit, upload_share, 0.0)
-    bits_slope = jnp.where(is_between, (levels - 1.0) / (_LN2 * (2.0 * levels + 1.0)), 0.0)
+    bits_slope = jnp.where(is_between, (bit_widths - 1.0) / (_LN2 * (2.0 * bit_widths + 1.0)), 0.0)
     by_price = share_per_bit * clients.num_parameters * bits_slope
     slope = by_computing + by_sending + nats * by_price
     nats_slope = jnp.where(slope > 0, by_price / jnp.where(slope > 0, slope, 1.0), 0.0)
@@ -209,16 +209,16 @@ def _look(
     return left, slope / share, answer
 
 
-def _levels_at(log_steepness: Array) -> Array:
+def _bit_widths_at(log_steepness: Array) -> Array:
     """Returns ``x = 2^b >= 2`` where ``log((x - 1)^3 / x)`` is given, by Newton's method.
 
     ``(x - 3 / 2)^2 = e^g - 3 / 4 + 1 / x`` and ``1 / x <= 1 / 2`` give a start that is too large by
     3 % at most, from which four steps reach rounding.
     """
     steepness = jnp.exp(log_steepness)
-    levels = 1.5 + jnp.sqrt(jnp.maximum(steepness - 0.25, 0.0))
+    bit_widths = 1.5 + jnp.sqrt(jnp.maximum(steepness - 0.25, 0.0))
     for _ in range(_NUM_CUBIC_STEPS):
-        steps = levels - 1.0
-        excess = steps * steps * steps - steepness * levels
-        levels = levels - excess / (3.0 * steps * steps - steepness)
-    return levels
+        steps = bit_widths - 1.0
+        excess = steps * steps * steps - steepness * bit_widths
+        bit_widths = bit_widths - excess / (3.0 * steps * steps - steepness)
+    return bit_widths

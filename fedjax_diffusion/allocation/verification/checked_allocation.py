@@ -29,14 +29,14 @@ class Claim:
     Args:
       problem: K clients.
       allocation: of theirs; only its fields are read.
-      heeds_limits: its bits have to be within ``min_bits`` and ``max_bits``.
-      heeds_budget: its error has to be within the budget.
+      respects_limits: its bits have to be within ``min_bits`` and ``max_bits``.
+      respects_budget: its error has to be within the budget.
       tolerance: relative, of every comparison.
 
     Attributes:
       fields: what the allocation holds, by name; ``status`` among them.
-      is_active: bool [K], who takes part.
-      is_real: the bits are real numbers, not levels.
+      is_active: bool [K], who participates.
+      is_real: the bits are real numbers, not bit widths.
       is_shared: the clients share the sum of the problem's bands.
       claimed: the clients on the bands that they are given.
       offered: the clients on the bands that each could have at most: its own, or if shared all.
@@ -51,18 +51,24 @@ class Claim:
         problem: AllocationProblem,
         allocation: Allocation,
         *,
-        heeds_limits: bool,
-        heeds_budget: bool,
+        respects_limits: bool,
+        respects_budget: bool,
         tolerance: float,
     ):
-        self.problem, self.heeds_limits, self.heeds_budget = problem, heeds_limits, heeds_budget
+        self.problem, self.respects_limits, self.respects_budget = (
+            problem,
+            respects_limits,
+            respects_budget,
+        )
         self.tolerance, self.findings = tolerance, Findings(tolerance)
         num_clients = problem.num_clients
         self.fields = {name: _read(allocation, name, (num_clients,)) for name in _PER_CLIENT}
         self.fields |= {name: _read(allocation, name, ()) for name in _SCALARS}
         self.status = self.fields["status"]
         self.is_active = self.status == Status.OPTIMAL
-        has_tables = problem.level_payload_bits is not None or problem.level_error is not None
+        has_tables = (
+            problem.bit_width_payload_bits is not None or problem.bit_width_error is not None
+        )
         self.is_real = np.issubdtype(self.fields["num_bits"].dtype, np.floating) and not has_tables
         self.is_shared = bool(self.fields["is_band_shared"])
         self.claimed = self._on_bands(self.fields["bandwidth_hz"])
@@ -77,7 +83,7 @@ class Claim:
         return value if 0 <= value < np.inf else 0.0
 
     def total(self, per_client: np.ndarray) -> float:
-        """Returns the sum over those who take part."""
+        """Returns the sum over those who participate."""
         return float(np.sum(per_client[self.is_active]))
 
     def require(
@@ -97,7 +103,7 @@ class Claim:
             self.problem,
             bandwidth_hz,
             is_real=self.is_real,
-            heeds_limits=self.heeds_limits,
+            respects_limits=self.respects_limits,
             band_price=band_price,
         )
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from fedjax_diffusion.allocation.problem import LEVELS
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.allocation.verification.checked_allocation import (
     NOT_NEGATIVE,
     ZERO_IF_LEFT_OUT,
     Claim,
 )
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 _IS_ONE_FOR_ALL = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
@@ -22,18 +22,20 @@ def check_fields(claim: Claim) -> None:
     claim.require("status", np.isin(claim.status, list(Status)), "a Status")
     for name in ZERO_IF_LEFT_OUT:
         is_zero = claim.fields[name] == 0
-        claim.require(name, is_zero, "0, as the client takes no part", where=~claim.is_active)
+        claim.require(
+            name, is_zero, "0, as the client does not participate", where=~claim.is_active
+        )
 
 
 def check_bits(claim: Claim) -> None:
-    """Bits are levels, or real, and within the limits."""
+    """Bits are bit widths, or real, and within the limits."""
     low, high, active = claim.problem.min_bits, claim.problem.max_bits, claim.is_active
     num_bits, requested = claim.fields["num_bits"], claim.fields["requested_bits"]
     for name, bits, where in (("num_bits", num_bits, active), ("requested_bits", requested, True)):
-        is_number = np.isin(bits, LEVELS) | (claim.is_real & (bits > 0))
+        is_number = np.isin(bits, BIT_WIDTHS) | (claim.is_real & (bits > 0))
         claim.require(name, is_number, "1 to 16, or 32", where=where)
     claim.require("requested_bits", requested == num_bits, "num_bits = {:g}", num_bits, active)
-    if claim.heeds_limits:
+    if claim.respects_limits:
         claim.require("num_bits", num_bits >= low, "at least min_bits = {:g}", low, active)
         claim.require("num_bits", num_bits <= high, "at most max_bits = {:g}", high, active)
 
@@ -83,10 +85,10 @@ def check_costs(claim: Claim) -> float:
 
 
 def check_statuses(claim: Claim) -> None:
-    """Who is left out could not take part, for the reason given; see ``Status``."""
+    """Who is left out could not participate, for the reason given; see ``Status``."""
     status = claim.status
-    # Who demands too much has no part in a shared band, whatever the method heeds.
-    is_asked = claim.heeds_limits | claim.is_shared
+    # Who demands too much has no part in a shared band, whatever the method respects.
+    is_asked = claim.respects_limits | claim.is_shared
     is_demanding = is_asked & (claim.problem.min_bits > claim.problem.max_bits)
     is_late = status == Status.INFEASIBLE_TIME
     is_all = np.any(np.isin(status, _IS_ONE_FOR_ALL))
@@ -106,9 +108,9 @@ def check_statuses(claim: Claim) -> None:
 def _arrives(claim: Claim) -> np.ndarray:
     """Whether each client, bool [K], certainly delivers something that it may send."""
     anew = claim.offered
-    if claim.heeds_limits and not claim.is_real:
+    if claim.respects_limits and not claim.is_real:
         return np.any(anew.is_usable(-claim.tolerance), axis=0)
-    num_bits = claim.problem.min_bits if claim.heeds_limits else claim.fields["requested_bits"]
+    num_bits = claim.problem.min_bits if claim.respects_limits else claim.fields["requested_bits"]
     seconds = anew.least_seconds(anew.payload(num_bits))
     return np.asarray(seconds <= anew.deadline * (1.0 - claim.tolerance))
 
@@ -134,18 +136,18 @@ def check_error(claim: Claim) -> float:
         error = claim.total(claim.claimed.error(claim.fields["num_bits"]))
         is_right = claim.findings.is_equal(claimed, error)
         claim.require("error", is_right, "{:.12g}, that of these bits", error)
-        is_within = is_at_most(error, budget) | (not claim.heeds_budget)
+        is_within = is_at_most(error, budget) | (not claim.respects_budget)
         claim.findings.require("error", error, is_within, "at most error_budget {:.12g}", budget)
         return error
-    # A level that arrives in the last moment may count or not.
+    # A bit width that arrives in the last moment may count or not.
     least, most = (
         float(np.sum(claim.offered.least_error(slack)[is_over]))
         for slack in (claim.tolerance, -claim.tolerance)
     )
-    # Over one band not all can have their largest level at once.
+    # Over one band not all can have their largest bit width at once.
     is_right = is_at_most(least, claimed) & (claim.is_shared | is_at_most(claimed, most))
     claim.require("error", is_right, "{:.12g}, the least possible", least)
-    is_out_of_reach = claim.heeds_budget & (most >= budget * (1.0 - claim.tolerance))
+    is_out_of_reach = claim.respects_budget & (most >= budget * (1.0 - claim.tolerance))
     claim.require("status", ~is_over | is_out_of_reach, "another, as the budget is within reach")
     return least
 
@@ -173,7 +175,7 @@ def _lagrangian(claim: Claim) -> tuple[float, float]:
     if not np.any(claim.is_active) or (claim.is_shared and claim.is_real):
         return 0.0, 0.0
     credit = claim.price("bandwidth_price") * anew.bandwidth_hz[0] if claim.is_shared else 0.0
-    if not claim.heeds_budget:
+    if not claim.respects_budget:
         return claim.total(anew.least_joules(anew.payload(claim.fields["num_bits"]))), credit
     priced = anew.least_priced(multiplier, claim.tolerance)
     credit += multiplier * float(claim.problem.error_budget) if multiplier > 0 else 0.0

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedjax_diffusion.allocation.problem import FULL_PRECISION_BITS, LEVELS, AllocationProblem
+from fedjax_diffusion.allocation.problem import AllocationProblem
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 
-_BITS = np.array(LEVELS, np.float64)[:, None]
+_BITS = np.array(BIT_WIDTHS, np.float64)[:, None]
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 _NUM_CUTS = 50
 _LEAST_SHARE = 1e-15
@@ -24,8 +25,8 @@ class Recomputation:
       bandwidth_hz: [K] > 0, W.
       is_real: bits are real numbers, as the method "relaxed" has them: ``d b`` and the least
         overhead are sent, and the error is less by that of 32 bits for who may send those. Else
-        bits are levels.
-      heeds_limits: only bits within ``min_bits`` and ``max_bits`` may be used.
+        bits are bit widths.
+      respects_limits: only bits within ``min_bits`` and ``max_bits`` may be used.
       band_price: mu, J/Hz, or None. With a price a client may take less than its band, pays ``mu
         W`` for what it takes, and its energies include that.
     """
@@ -36,7 +37,7 @@ class Recomputation:
         bandwidth_hz: np.ndarray,
         *,
         is_real: bool = False,
-        heeds_limits: bool = True,
+        respects_limits: bool = True,
         band_price: float | None = None,
     ):
         self.problem, self.bandwidth_hz, self.is_real = problem, bandwidth_hz, is_real
@@ -47,20 +48,20 @@ class Recomputation:
         self.bits_per_second = bandwidth_hz * np.log2(1.0 + snr)
         self.shortest_compute = problem.compute_cycles / problem.max_frequency_hz
         is_within = (problem.min_bits <= _BITS) & (problem.max_bits >= _BITS)
-        self.is_allowed = is_within | (not heeds_limits)
+        self.is_allowed = is_within | (not respects_limits)
 
-    def level_payloads(self) -> np.ndarray:
+    def bit_width_payloads(self) -> np.ndarray:
         """Returns what an upload occupies, bits [B, K]: ``8 ceil(d b / 8) + overhead``."""
-        if self.problem.level_payload_bits is not None:
-            return np.asarray(self.problem.level_payload_bits).T
+        if self.problem.bit_width_payload_bits is not None:
+            return np.asarray(self.problem.bit_width_payload_bits).T
         codes = 8.0 * np.ceil(self.problem.num_parameters * _BITS / 8.0)
-        overhead = np.broadcast_to(self.problem.overhead_bits, len(LEVELS))[:, None]
+        overhead = np.broadcast_to(self.problem.overhead_bits, len(BIT_WIDTHS))[:, None]
         return np.repeat(codes + overhead, self.problem.num_clients, axis=1)
 
-    def level_errors(self) -> np.ndarray:
+    def bit_width_errors(self) -> np.ndarray:
         """Returns the terms of the squared error [B, K]: ``c / (2^b - 1)^2``, 0 at 32 bits."""
-        if self.problem.level_error is not None:
-            return np.asarray(self.problem.level_error).T
+        if self.problem.bit_width_error is not None:
+            return np.asarray(self.problem.bit_width_error).T
         variance = np.where(_BITS < FULL_PRECISION_BITS, (2.0**_BITS - 1.0) ** -2.0, 0.0)
         return variance * self.problem.error_weight
 
@@ -68,12 +69,12 @@ class Recomputation:
         """Returns the payload in bits [K] at these bits [K]."""
         if self.is_real:
             return self.problem.num_parameters * num_bits + np.min(self.problem.overhead_bits)
-        return _take(self.level_payloads(), num_bits)
+        return _take(self.bit_width_payloads(), num_bits)
 
     def error(self, num_bits: np.ndarray) -> np.ndarray:
         """Returns the terms of the squared error [K] at these bits [K]."""
         if not self.is_real:
-            return _take(self.level_errors(), num_bits)
+            return _take(self.bit_width_errors(), num_bits)
         is_exact = self.problem.max_bits == FULL_PRECISION_BITS
         rest = np.where(is_exact, (2.0**FULL_PRECISION_BITS - 1.0) ** -2.0, 0.0)
         return self.problem.error_weight * ((2.0**num_bits - 1.0) ** -2.0 - rest)
@@ -135,13 +136,13 @@ class Recomputation:
         return _least(joules, np.log(self.least_hz(payload)), np.log(whole))
 
     def is_usable(self, slack: float) -> np.ndarray:
-        """Returns which levels may be used and arrive in time, bool [B, K], to a relative slack."""
-        seconds = self.least_seconds(self.level_payloads())
+        """Returns the bit widths that are allowed and arrive in time, bool [B, K]."""
+        seconds = self.least_seconds(self.bit_width_payloads())
         return self.is_allowed & (seconds <= self.deadline * (1.0 + slack))
 
-    def level_joules(self, slack: float) -> np.ndarray:
-        """Returns the least energy of every level, J [B, K], infinite where it is not usable."""
-        return np.where(self.is_usable(slack), self.least_joules(self.level_payloads()), np.inf)
+    def bit_width_joules(self, slack: float) -> np.ndarray:
+        """Returns the least energy of every bit width, J [B, K], infinite if not usable."""
+        return np.where(self.is_usable(slack), self.least_joules(self.bit_width_payloads()), np.inf)
 
     def most_bits(self, slack: float) -> np.ndarray:
         """Returns the most real bits [K] that arrive in time, within the limits."""
@@ -154,13 +155,13 @@ class Recomputation:
         """Returns the least error [K] of bits that may be used and arrive; infinite if none do."""
         if self.is_real:
             return self.error(self.most_bits(slack))
-        return np.min(np.where(self.is_usable(slack), self.level_errors(), np.inf), axis=0)
+        return np.min(np.where(self.is_usable(slack), self.bit_width_errors(), np.inf), axis=0)
 
     def least_priced(self, multiplier: float, slack: float) -> np.ndarray:
         """Returns ``min_b e(b) + lambda v(b)`` [K], J; infinite where no bits are usable."""
         if not self.is_real:
-            errors = np.where(self.is_usable(slack), self.level_errors(), 0.0)
-            return np.min(self.level_joules(slack) + multiplier * errors, axis=0)
+            errors = np.where(self.is_usable(slack), self.bit_width_errors(), 0.0)
+            return np.min(self.bit_width_joules(slack) + multiplier * errors, axis=0)
 
         def priced(num_bits):
             return self.least_joules(self.payload(num_bits)) + multiplier * self.error(num_bits)
@@ -169,8 +170,8 @@ class Recomputation:
 
 
 def _take(table: np.ndarray, num_bits: np.ndarray) -> np.ndarray:
-    """Returns a table's [B, K] entries [K] at these levels; for other numbers at the next level."""
-    index = np.searchsorted(LEVELS[:-1], num_bits)
+    """Returns a table's [B, K] entries [K] at these bit widths, others at the next larger one."""
+    index = np.searchsorted(BIT_WIDTHS[:-1], num_bits)
     return np.take_along_axis(table, index[None], axis=0)[0]
 
 

@@ -1,4 +1,4 @@
-"""Checks an allocation, whoever made it: every limit, every cost and the bound, computed anew.
+"""Checks an allocation, from any source: every limit, every cost and the bound, computed anew.
 
 Nothing here is shared with the solvers: equations and searches are those of ``recomputation``.
 
@@ -48,7 +48,7 @@ class Verification:
       total_joules: the energy, recomputed.
       error: the squared error, recomputed; where the budget is out of reach, the least possible.
       lagrangian_bound_joules: no bits, bands and splits within the limits cost less, by the dual at
-        the allocation's multipliers. Where the budget is not heeded: no bands and splits of the
+        the allocation's multipliers. Where the budget is not respected: no bands and splits of the
         same bits.
       relative_gap: by that bound, how far the energy may be above the least, ``(energy - bound) /
         energy``.
@@ -79,23 +79,23 @@ def verify(
     problem: AllocationProblem,
     allocation: Allocation,
     *,
-    heeds_limits: bool = True,
-    heeds_budget: bool = True,
+    respects_limits: bool = True,
+    respects_budget: bool = True,
     shares_bandwidth: bool | None = None,
     tolerance: float = 1e-9,
 ) -> Verification:
     """Recomputes every constraint, cost and bound of an allocation from the problem alone.
 
-    For whoever wrote an allocator, or got an answer from somewhere: it trusts no number and shares
-    no code with the solvers here. The bits may be levels (integers) or, as the method "relaxed"
-    gives them, real (float64).
+    For the author of an allocator, or a reader of its answers: it trusts no number and
+    shares no code with the solvers here. The bits may be bit widths (integers) or, as the method
+    "relaxed" gives them, real (float64).
 
     Args:
       problem: K clients.
       allocation: an answer; only its fields are read.
-      heeds_limits: the bits have to be within ``min_bits`` and ``max_bits``. False for the methods
-        "demand", "fixed_bits" and "full_precision".
-      heeds_budget: the error has to be within ``error_budget``. False for those and "largest".
+      respects_limits: the bits have to be within ``min_bits`` and ``max_bits``. False for the
+        methods "demand", "fixed_bits" and "full_precision".
+      respects_budget: the error has to be within ``error_budget``. False for those and "largest".
       shares_bandwidth: the bands have to add up to no more than the problem's do (methods with
         ":joint_bandwidth"), instead of being those; None to go by ``is_band_shared``.
       tolerance: relative, > 0, of every comparison.
@@ -113,8 +113,8 @@ def verify(
         claim = Claim(
             problem,
             allocation,
-            heeds_limits=heeds_limits,
-            heeds_budget=heeds_budget,
+            respects_limits=respects_limits,
+            respects_budget=respects_budget,
             tolerance=tolerance,
         )
         if shares_bandwidth is not None:

@@ -11,16 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors
 from fedjax_diffusion.quantization.quantizers import Transform, find_quantizer, quantize
-from fedjax_diffusion.quantization.stochastic import (
-    FLOAT_BITS,
-    LEVELS,
-    MAX_BITS,
-    Grid,
-    check_num_bits,
-    codes_to_blocks,
-)
+from fedjax_diffusion.quantization.stochastic import Grid, check_num_bits, codes_to_blocks
 from fedjax_diffusion.quantization.wire.entropy import decode_codes
 from fedjax_diffusion.quantization.wire.host_blocks import make_blocks
 from fedjax_diffusion.quantization.wire.layout import Layout, make_layout, stream_to_packed
@@ -35,26 +29,28 @@ from fedjax_diffusion.quantization.wire.upload import check_sendable, write_uplo
 from fedjax_diffusion.types import Array, Key, PyTree
 
 
-def overhead_bits(tree: PyTree, scheme: str = "stochastic") -> np.ndarray:
-    """Returns the bits of a message that are not codes, float64 [17], one per entry of ``LEVELS``.
+def overhead_bits(tree: PyTree, quantizer: str = "stochastic") -> np.ndarray:
+    """Returns the bits of a message that are not codes, float64 [17], per entry of ``BIT_WIDTHS``.
 
-    Header and level bytes at every level, ranges and a seed, if the scheme has one, only where
-    values are quantized (not at 32, and no level is below the scheme's least).
+    Header and bit width bytes at every bit width, ranges and a seed, if the quantizer has one, only
+    where values are quantized (not at 32, and no bit width is below the quantizer's least).
     """
-    layout, least = make_layout(tree), find_quantizer(scheme).min_bits
-    levels = np.repeat(np.fmax(LEVELS, least)[:, None], len(layout.sizes), axis=1)
-    return 8.0 * num_overhead_bytes(layout, levels, scheme)
+    layout, least = make_layout(tree), find_quantizer(quantizer).min_bits
+    bit_widths = np.repeat(np.fmax(BIT_WIDTHS, least)[:, None], len(layout.sizes), axis=1)
+    return 8.0 * num_overhead_bytes(layout, bit_widths, quantizer)
 
 
-def payload_bytes(tree: PyTree, num_bits: PyTree, scheme: str = "stochastic") -> int:
-    """Returns ``len(encode_update(key, tree, num_bits, scheme=scheme))``, a plain message.
+def payload_bytes(tree: PyTree, num_bits: PyTree, quantizer: str = "stochastic") -> int:
+    """Returns ``len(encode_update(key, tree, num_bits, quantizer=quantizer))``, a plain message.
 
     Args:
       tree: pytree of arrays, or of their shapes.
       num_bits: as in ``encode_update``.
-      scheme: name of the quantizer.
+      quantizer: name of the quantizer.
     """
-    return int(message_bytes(make_layout(tree), _host_levels(num_bits, tree, scheme), scheme))
+    return int(
+        message_bytes(make_layout(tree), _host_bit_widths(num_bits, tree, quantizer), quantizer)
+    )
 
 
 def encode_update(
@@ -62,7 +58,7 @@ def encode_update(
     tree: PyTree,
     num_bits: PyTree,
     *,
-    scheme: str = "stochastic",
+    quantizer: str = "stochastic",
     per_tensor: bool = False,
     entropy_coding: bool = False,
 ) -> bytes:
@@ -72,41 +68,43 @@ def encode_update(
       key: [], consumed, as in ``stochastic_quantize``.
       tree: pytree of float32 arrays.
       num_bits: int, or a pytree prefix of ``tree``: 1..16, or 32.
-      scheme: name of the quantizer, one of ``QUANTIZERS``.
-      per_tensor: whether ``num_bits``, then one level, is an average split over the tensors.
+      quantizer: name of the quantizer, one of ``QUANTIZERS``.
+      per_tensor: whether ``num_bits``, then one bit width, is an average split over the tensors.
       entropy_coding: whether codes are entropy coded where that is shorter; needs the package
         ``constriction``.
 
     Raises:
-      ValueError: an unknown scheme, a level outside 1..16 and 32, a tensor that is not float32, or
-        one with a NaN, an infinity or an overflowing range (at any level: nothing but numbers is
-        ever sent; what is rotated must be below 1/64 of the largest float32). The tensor is named
-        by its path.
+      ValueError: an unknown quantizer, a bit width outside 1..16 and 32, a tensor that is not
+        float32, or one with a NaN, an infinity or an overflowing range (at any bit width: nothing
+        but numbers is ever sent; what is rotated must be below 1/64 of the largest float32). The
+        tensor is named by its path.
 
-    **Guarantees**: ``decode_update(encode_update(key, tree, b, scheme=s, ...), tree)`` is what
-    ``quantize`` says the receiver has, bit for bit; of the paper's scheme,
+    **Guarantees**: ``decode_update(encode_update(key, tree, b, quantizer=s, ...), tree)`` is what
+    ``quantize`` says the receiver has, bit for bit; of the paper's quantizer,
     ``stochastic_quantize(key, tree, b)``. ``len(...) == payload_bytes(tree, b, s)`` if neither
-    split nor entropy coded. New levels do not recompile what draws; each level has one small
-    program that packs.
+    split nor entropy coded. New bit widths do not recompile what draws; each bit width has one
+    small program that packs.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
-    >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, level 1, range 8, codes 12 bits
-    31
+    >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, bit width 1, range 8, codes 12
+    bits 31
     """
-    layout, asked = _make_float32_layout(tree), _host_levels(num_bits, tree, scheme)
+    layout, asked = _make_float32_layout(tree), _host_bit_widths(num_bits, tree, quantizer)
     if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:
-        raise ValueError(f"num_bits must be one level where per_tensor splits it, got {num_bits!r}")
-    quantized = [level for level in asked if level < FLOAT_BITS]
+        raise ValueError(
+            f"num_bits must be one bit width where per_tensor splits it, got {num_bits!r}"
+        )
+    quantized = [bit_width for bit_width in asked if bit_width < FULL_PRECISION_BITS]
     dtype = code_dtype(MAX_BITS if per_tensor else max(quantized)) if quantized else None
     blocks = make_blocks(tree, layout)
-    levels = np.array(asked, np.int32)
-    grid, seed, codes = _quantize(key, blocks, levels, layout, scheme, per_tensor, dtype)
-    lo, step, levels, spread = (np.asarray(field) for field in grid)
+    bit_widths = np.array(asked, np.int32)
+    grid, seed, codes = _quantize(key, blocks, bit_widths, layout, quantizer, per_tensor, dtype)
+    lo, step, bit_widths, spread = (np.asarray(field) for field in grid)
     check_sendable(np.isfinite(spread), layout)
     return write_upload(
         layout,
-        scheme,
-        levels,
+        quantizer,
+        bit_widths,
         lo,
         step,
         np.asarray(seed),
@@ -138,43 +136,48 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     layout = _make_float32_layout(like)
     fields = read_message(message, layout)
     coded = None
-    stream, plain_levels = fields.codes, fields.levels
+    stream, plain_bit_widths = fields.codes, fields.bit_widths
     if fields.is_coded:
-        plain_levels, stream, coded = decode_codes(stream, layout, fields.levels)
-    packed = stream_to_packed(stream, layout, plain_levels)
+        plain_bit_widths, stream, coded = decode_codes(stream, layout, fields.bit_widths)
+    packed = stream_to_packed(stream, layout, plain_bit_widths)
     words = jax.device_put({b: _bytes_to_words(rows, b) for b, rows in packed.items()})
-    floats = words.pop(FLOAT_BITS, None)
-    codes = [unpack_codes(array, level) for level, array in words.items()]
+    floats = words.pop(FULL_PRECISION_BITS, None)
+    codes = [unpack_codes(array, bit_width) for bit_width, array in words.items()]
     codes += [] if coded is None else [jax.device_put(coded)]
-    levels = np.array(fields.levels, np.int32)
-    grid = Grid(*jax.device_put((fields.lo, fields.step, levels, fields.step)))
-    inverse = find_quantizer(fields.scheme).inverse
+    bit_widths = np.array(fields.bit_widths, np.int32)
+    grid = Grid(*jax.device_put((fields.lo, fields.step, bit_widths, fields.step)))
+    inverse = find_quantizer(fields.quantizer).inverse
     blocks = _reconstruct(codes, floats, grid, fields.seed, layout, inverse)
     flat = np.asarray(blocks).ravel()
     # Views, not slices on the device: on a CPU no byte is copied once more.
     parts = [flat[part] for part in layout.tensor_slices()]
-    for part, level, name in zip(parts, fields.levels, layout.names, strict=True):
-        if level == FLOAT_BITS and not np.isfinite(part).all():
+    for part, bit_width, name in zip(parts, fields.bit_widths, layout.names, strict=True):
+        if bit_width == FULL_PRECISION_BITS and not np.isfinite(part).all():
             raise DamagedMessageError(f"tensor {name} holds a NaN or an infinity")
     leaves, treedef = jax.tree.flatten(like)
     shaped = [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)]
     return jax.tree.unflatten(treedef, jax.device_put(shaped))
 
 
-@functools.partial(jax.jit, static_argnames=("layout", "scheme", "per_tensor", "dtype"))
+@functools.partial(jax.jit, static_argnames=("layout", "quantizer", "per_tensor", "dtype"))
 def _quantize(
     key: Key,
     blocks: Array,
-    levels: Array,
+    bit_widths: Array,
     layout: Layout,
-    scheme: str,
+    quantizer: str,
     per_tensor: bool,
     dtype: np.dtype | None,
 ) -> tuple[Grid, Array, Array | None]:
     """Returns the grid, the seed and the codes, as ``dtype``, of ``quantize``."""
-    num_bits = levels[0] if per_tensor else [*levels]
+    num_bits = bit_widths[0] if per_tensor else [*bit_widths]
     upload = quantize(
-        find_quantizer(scheme), key, blocks, _shapes(layout), num_bits, bits_per_tensor=per_tensor
+        find_quantizer(quantizer),
+        key,
+        blocks,
+        _shapes(layout),
+        num_bits,
+        bits_per_tensor=per_tensor,
     )
     return upload.grid, upload.seed, None if dtype is None else upload.codes.astype(dtype)
 
@@ -188,7 +191,7 @@ def _reconstruct(
     layout: Layout,
     inverse: Transform | None,
 ) -> Array:
-    """Returns float32 [R, 128] from the codes [R, 128] of each level, zero where it has none."""
+    """Returns float32 [R, 128] from the codes of each bit width, zero where it has none."""
     like = _shapes(layout)
     if not codes and floats is not None:
         return floats
@@ -196,7 +199,7 @@ def _reconstruct(
     values = values if inverse is None else inverse(seed, values, like)
     if floats is None:
         return values
-    is_float = (grid.num_bits == FLOAT_BITS)[row_tensors(like), None]
+    is_float = (grid.num_bits == FULL_PRECISION_BITS)[row_tensors(like), None]
     return jnp.where(is_float, floats, values)
 
 
@@ -212,15 +215,15 @@ def _make_float32_layout(tree: PyTree) -> Layout:
     return layout
 
 
-def _host_levels(num_bits: PyTree, tree: PyTree, scheme: str) -> list[int]:
-    """Returns the level of each tensor, checked and not below the scheme's least."""
+def _host_bit_widths(num_bits: PyTree, tree: PyTree, quantizer: str) -> list[int]:
+    """Returns the bit width of each tensor, checked and not below the quantizer's least."""
     check_num_bits(num_bits)
-    least = find_quantizer(scheme).min_bits
+    least = find_quantizer(quantizer).min_bits
     return [max(int(b), least) for b in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
 
 
-def _bytes_to_words(rows: np.ndarray, level: int) -> np.ndarray:
-    """Returns packed rows, uint8 [n], as words [R, 128 level / W]; at level 32 as float32."""
-    dtype = np.dtype(np.float32) if level == FLOAT_BITS else word_dtype(level)
+def _bytes_to_words(rows: np.ndarray, bit_width: int) -> np.ndarray:
+    """Returns packed rows, uint8 [n], as words [R, 128 b / W] of b bits; as float32 at 32 bits."""
+    dtype = np.dtype(np.float32) if bit_width == FULL_PRECISION_BITS else word_dtype(bit_width)
     words = rows.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
-    return words.reshape(-1, ROW * level // (8 * dtype.itemsize))
+    return words.reshape(-1, ROW * bit_width // (8 * dtype.itemsize))

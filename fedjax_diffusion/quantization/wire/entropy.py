@@ -1,9 +1,9 @@
-"""Codes in fewer bits than their level: entropy coding, without loss, tensor by tensor.
+"""Codes in fewer bits than their bit width: entropy coding, without loss, tensor by tensor.
 
-The codes of a bell-shaped tensor are far from uniform. Each tensor of level <= 8 for which it pays
-is coded with the frequencies of its own codes; the others stay plain. What an entropy coded message
-carries in place of plain codes (T tensors have entries and a level <= 8, C of them are coded), a
-uint32 with the bytes that follow it first:
+The codes of a bell-shaped tensor are far from uniform. Each tensor of bit width <= 8 for which it
+pays is coded with the frequencies of its own codes; the others stay plain. What an entropy coded
+message carries in place of plain codes (T tensors have entries and a bit width <= 8, C of them are
+coded), a uint32 with the bytes that follow it first:
 
 ======  ===========  ==========================================================================
 bytes   field        meaning
@@ -64,12 +64,12 @@ class CodedCodes(NamedTuple):
     """Codes of an entropy coded message.
 
     Attributes:
-      plain_levels: [L], bits of each tensor whose codes are plain; 0 for a coded one.
+      plain_bit_widths: [L], bits of each tensor whose codes are plain; 0 for a coded one.
       tables: uint8 [n], precisions, alphabets and frequencies.
       words: uint8 [4 w], the stack.
     """
 
-    plain_levels: list[int]
+    plain_bit_widths: list[int]
     tables: np.ndarray
     words: np.ndarray
 
@@ -78,12 +78,12 @@ class DecodedCodes(NamedTuple):
     """What an entropy coded message says.
 
     Attributes:
-      plain_levels: [L], bits of each tensor whose codes are plain; 0 for a coded one.
+      plain_bit_widths: [L], bits of each tensor whose codes are plain; 0 for a coded one.
       stream: uint8 [n], the plain codes.
       codes: uint8 [R, 128], of the coded tensors; 0 elsewhere.
     """
 
-    plain_levels: list[int]
+    plain_bit_widths: list[int]
     stream: np.ndarray
     codes: np.ndarray
 
@@ -93,26 +93,26 @@ def check_entropy_coding() -> None:
     _import_stream()
 
 
-def encode_codes(codes: np.ndarray, layout: Layout, levels: Sequence[int]) -> CodedCodes | None:
+def encode_codes(codes: np.ndarray, layout: Layout, bit_widths: Sequence[int]) -> CodedCodes | None:
     """Returns the entropy coded codes; None if no tensor gets smaller.
 
     Args:
-      codes: uint8 or uint16 [R, 128], below ``2^level``.
+      codes: uint8 or uint16 [R, 128], below ``2^bit_width``.
       layout: of the model.
-      levels: bits of each tensor.
+      bit_widths: bits of each tensor.
 
     Raises:
       ValueError: the package ``constriction`` is missing.
     """
     ans = _import_stream()
-    candidates = _candidates(layout, levels)
+    candidates = _candidates(layout, bit_widths)
     if not candidates:
         return None
     flat, slices = codes.reshape(-1), layout.tensor_slices()
     counts = np.stack(
         [np.bincount(flat[slices[j]], minlength=1 << MAX_CODED_BITS) for j in candidates]
     )
-    bits = np.array([levels[j] for j in candidates])
+    bits = np.array([bit_widths[j] for j in candidates])
     frequencies, precisions = choose_frequencies(counts, bits)
     pays = num_coded_bits(counts, frequencies) < counts.sum(axis=1) * bits
     if not pays.any():
@@ -126,19 +126,19 @@ def encode_codes(codes: np.ndarray, layout: Layout, levels: Sequence[int]) -> Co
             ranks[used] = np.arange(used.size)
             model = _make_model(ans, tensor_frequencies[used])
             stack.encode_reverse(ranks[flat[slices[j]]], model)
-    plain_levels = _without(coded, levels)
+    plain_bit_widths = _without(coded, bit_widths)
     tables = write_tables(frequencies[pays], np.where(pays, precisions, 0))
     words = stack.get_compressed().astype(_WORD, copy=False).view(np.uint8)
-    return CodedCodes(plain_levels, tables, words)
+    return CodedCodes(plain_bit_widths, tables, words)
 
 
-def decode_codes(rest: np.ndarray, layout: Layout, levels: Sequence[int]) -> DecodedCodes:
+def decode_codes(rest: np.ndarray, layout: Layout, bit_widths: Sequence[int]) -> DecodedCodes:
     """Reads what ``encode_codes`` and the plain codes became.
 
     Args:
       rest: uint8 [n], the rest of the message.
       layout: of the model.
-      levels: bits of each tensor.
+      bit_widths: bits of each tensor.
 
     Raises:
       DamagedMessageError: bytes that no sender writes.
@@ -147,12 +147,12 @@ def decode_codes(rest: np.ndarray, layout: Layout, levels: Sequence[int]) -> Dec
     **Guarantees**: time and memory are bounded by the model, whatever the bytes are.
     """
     ans = _import_stream()
-    candidates = _candidates(layout, levels)
-    bits = np.array([levels[j] for j in candidates], np.int64)
+    candidates = _candidates(layout, bit_widths)
+    bits = np.array([bit_widths[j] for j in candidates], np.int64)
     frequencies, precisions, tables_end = read_tables(rest, bits)
     coded = np.array(candidates, int)[precisions > 0].tolist()
-    plain_levels = _without(coded, levels)
-    num_plain_bits = layout.num_code_bits(plain_levels)
+    plain_bit_widths = _without(coded, bit_widths)
+    num_plain_bits = layout.num_code_bits(plain_bit_widths)
     words_start = tables_end - (-num_plain_bits // 8)
     check(words_start <= rest.size, "the plain codes are cut off")
     stream = rest[tables_end:words_start]
@@ -171,7 +171,7 @@ def decode_codes(rest: np.ndarray, layout: Layout, levels: Sequence[int]) -> Dec
         else:
             codes[slices[j]] = used[0]
     check(stack.is_empty(), "the words and the frequencies do not match")
-    return DecodedCodes(plain_levels, stream, codes.reshape(-1, ROW))
+    return DecodedCodes(plain_bit_widths, stream, codes.reshape(-1, ROW))
 
 
 def _import_stream() -> Any:
@@ -183,20 +183,20 @@ def _import_stream() -> Any:
         ) from error
 
 
-def _candidates(layout: Layout, levels: Sequence[int]) -> list[int]:
+def _candidates(layout: Layout, bit_widths: Sequence[int]) -> list[int]:
     return [
         j
-        for j, (size, level) in enumerate(zip(layout.sizes, levels, strict=True))
-        if size and level <= MAX_CODED_BITS
+        for j, (size, bit_width) in enumerate(zip(layout.sizes, bit_widths, strict=True))
+        if size and bit_width <= MAX_CODED_BITS
     ]
 
 
-def _without(coded: list[int], levels: Sequence[int]) -> list[int]:
-    """Returns the levels with 0 for the coded tensors."""
-    plain_levels = list(levels)
+def _without(coded: list[int], bit_widths: Sequence[int]) -> list[int]:
+    """Returns the bit widths with 0 for the coded tensors."""
+    plain_bit_widths = list(bit_widths)
     for j in coded:
-        plain_levels[j] = 0
-    return plain_levels
+        plain_bit_widths[j] = 0
+    return plain_bit_widths
 
 
 def _make_model(ans: Any, frequencies: np.ndarray) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from fedjax_diffusion.quantization.wire.message import check, check_last_bits
 
 MAX_CODED_BITS = 8
-"""The largest level whose codes are entropy coded."""
+"""The largest bit width whose codes are entropy coded."""
 MAX_PRECISION = 14
 """The largest m: f and its bit length fit 4 + 14 bits."""
 _SPARE_PRECISION = 2
@@ -28,7 +28,7 @@ def choose_frequencies(counts: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray
 
     Args:
       counts: int64 [T, 256], how often each code occurs; none is empty.
-      bits: int [T], levels of at most 8; ``2^m`` is never below the number of codes.
+      bits: int [T], bit widths of at most 8; ``2^m`` is never below the number of codes.
 
     >>> counts = np.zeros((1, 256), int)
     >>> counts[0, :3] = 100, 27, 1
@@ -80,7 +80,7 @@ def read_tables(rest: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Args:
       rest: uint8 [n], begins with what ``write_tables`` returned.
-      bits: int [T], levels of at most 8.
+      bits: int [T], bit widths of at most 8.
 
     Raises:
       DamagedMessageError: no tables.
@@ -93,7 +93,7 @@ def read_tables(rest: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndar
     check(position <= rest.size, "the alphabets are cut off")
     first, last = rest[len(bits) : position].reshape(2, -1).astype(np.int64)
     is_alphabet = (first <= last) & (last < 1 << bits[is_coded])
-    check(is_alphabet.all(), "an alphabet must lie in its level")
+    check(is_alphabet.all(), "an alphabet must lie in its bit width")
     is_within = _is_within(first, last)
     numbers, num_bytes = _read_numbers(rest[position:], int(is_within.sum()))
     frequencies = np.zeros(is_within.shape, np.int64)

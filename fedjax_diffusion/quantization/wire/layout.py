@@ -55,26 +55,26 @@ class Layout:
             for first, size in zip(self.first_groups, self.sizes, strict=True)
         ]
 
-    def num_code_bits(self, levels: Sequence[int]) -> int:
+    def num_code_bits(self, bit_widths: Sequence[int]) -> int:
         """Returns ``sum_j n_j b_j``, what the codes of a message take."""
-        return sum(size * level for size, level in zip(self.sizes, levels, strict=True))
+        return sum(size * bit_width for size, bit_width in zip(self.sizes, bit_widths, strict=True))
 
-    def runs(self, levels: Sequence[int]) -> list[tuple[int, slice]]:
-        """Returns (level, bytes of its packed rows) of the whole bytes, joined where they touch."""
+    def runs(self, bit_widths: Sequence[int]) -> list[tuple[int, slice]]:
+        """Returns (bit width, bytes of its rows) of the whole bytes, joined where they touch."""
         runs = [(0, slice(0, 0))]
-        for size, first, level in zip(self.sizes, self.first_groups, levels, strict=True):
-            start, stop = level * first, level * (first + size // _GROUP)
-            if (level, start) == (runs[-1][0], runs[-1][1].stop):
+        for size, first, bit_width in zip(self.sizes, self.first_groups, bit_widths, strict=True):
+            start, stop = bit_width * first, bit_width * (first + size // _GROUP)
+            if (bit_width, start) == (runs[-1][0], runs[-1][1].stop):
                 start = runs.pop()[1].start
-            runs.append((level, slice(start, stop)))
-        return [(level, part) for level, part in runs if part.stop > part.start]
+            runs.append((bit_width, slice(start, stop)))
+        return [(bit_width, part) for bit_width, part in runs if part.stop > part.start]
 
-    def leftovers(self, levels: Sequence[int]) -> Iterator[tuple[int, slice, int]]:
-        """Yields (level, bytes of its packed rows, how many of their bits) of the leftovers."""
-        for size, first, level in zip(self.sizes, self.first_groups, levels, strict=True):
-            start = level * (first + size // _GROUP)
-            if level and size % _GROUP:
-                yield level, slice(start, start + level), level * (size % _GROUP)
+    def leftovers(self, bit_widths: Sequence[int]) -> Iterator[tuple[int, slice, int]]:
+        """Yields (bit width, bytes of its packed rows, how many of their bits) of the leftovers."""
+        for size, first, bit_width in zip(self.sizes, self.first_groups, bit_widths, strict=True):
+            start = bit_width * (first + size // _GROUP)
+            if bit_width and size % _GROUP:
+                yield bit_width, slice(start, start + bit_width), bit_width * (size % _GROUP)
 
 
 @functools.lru_cache(maxsize=64)
@@ -107,42 +107,44 @@ def _make_layout(treedef: Any, specs: tuple[tuple, ...]) -> Layout:
 
 
 def packed_to_stream(
-    packed: Mapping[int, np.ndarray], layout: Layout, levels: Sequence[int]
+    packed: Mapping[int, np.ndarray], layout: Layout, bit_widths: Sequence[int]
 ) -> list[np.ndarray]:
     """Returns the codes of a message as pieces, uint8 [n] each, to be joined.
 
     Args:
-      packed: for each level in ``levels``, the packed rows of the whole model as uint8 [n].
+      packed: for each bit width in ``bit_widths``, the packed rows of the whole model as uint8 [n].
       layout: of the model.
-      levels: bits of each tensor; 0 for one whose codes are elsewhere.
+      bit_widths: bits of each tensor; 0 for one whose codes are elsewhere.
     """
-    pieces = [packed[level][part] for level, part in layout.runs(levels)]
+    pieces = [packed[bit_width][part] for bit_width, part in layout.runs(bit_widths)]
     bits = [
-        np.unpackbits(packed[level][part], count=num_bits, bitorder="little")
-        for level, part, num_bits in layout.leftovers(levels)
+        np.unpackbits(packed[bit_width][part], count=num_bits, bitorder="little")
+        for bit_width, part, num_bits in layout.leftovers(bit_widths)
     ]
     return [*pieces, np.packbits(np.concatenate(bits), bitorder="little")] if bits else pieces
 
 
 def stream_to_packed(
-    stream: np.ndarray, layout: Layout, levels: Sequence[int]
+    stream: np.ndarray, layout: Layout, bit_widths: Sequence[int]
 ) -> dict[int, np.ndarray]:
-    """Returns what ``packed_to_stream`` took, zero where a level has no codes.
+    """Returns what ``packed_to_stream`` took, zero where a bit width has no codes.
 
     Args:
       stream: uint8 [ceil(num_code_bits / 8)], the pieces joined.
       layout: of the model.
-      levels: bits of each tensor; 0 for one whose codes are elsewhere.
+      bit_widths: bits of each tensor; 0 for one whose codes are elsewhere.
     """
-    packed = {level: aligned_zeros(level * layout.num_groups) for level in {*levels} - {0}}
+    packed = {
+        bit_width: aligned_zeros(bit_width * layout.num_groups) for bit_width in {*bit_widths} - {0}
+    }
     position = 0
-    for level, part in layout.runs(levels):
+    for bit_width, part in layout.runs(bit_widths):
         end = position + part.stop - part.start
-        packed[level][part] = stream[position:end]
+        packed[bit_width][part] = stream[position:end]
         position = end
     bits, position = np.unpackbits(stream[position:], bitorder="little"), 0
-    for level, part, num_bits in layout.leftovers(levels):
+    for bit_width, part, num_bits in layout.leftovers(bit_widths):
         code = np.packbits(bits[position : position + num_bits], bitorder="little")
-        packed[level][part.start : part.start + code.size] = code
+        packed[bit_width][part.start : part.start + code.size] = code
         position += num_bits
     return packed

@@ -1,4 +1,4 @@
-"""The bytes of one upload, version 3: header, levels, seed, ranges and codes.
+"""The bytes of one upload, version 3: header, bit widths, seed, ranges and codes.
 
 Little endian, no padding but in the very last byte (L tensors, n_j entries at b_j bits):
 
@@ -7,28 +7,28 @@ bytes   field        meaning
 ======  ===========  ==========================================================================
 4       magic        ``b"FJDQ"``
 1       version      3
-1       scheme       the quantizer, by its number in ``SCHEME_NUMBERS``
+1       quantizer       the quantizer, by its number in ``QUANTIZER_NUMBERS``
 1       flags        bit 0: the codes are entropy coded; the others zero
 1       reserved     zero
 4       num_tensors  L, uint32
 4       fingerprint  CRC-32 of the tree's paths, shapes and dtypes: both ends must hold the same
                      model
 4       checksum     CRC-32 of all other bytes
-L       levels       bits of each tensor, uint8: 1..16, or 32; none below the scheme's least
-8       seed         two uint32, if the scheme has a seed and a level is at most 16
-8 each  ranges       ``lo, step`` as float32, for each tensor that has entries and a level of at
+L       bit widths       bits of each tensor, uint8: 1..16, or 32; none below the quantizer's least
+8       seed         two uint32, if the quantizer has a seed and a bit width is at most 16
+8 each  ranges       ``lo, step`` as float32, for each tensor that has entries and a bit width of at
                      most 16; ``step`` is 0, or positive and normal with 24 - b significant bits;
-                     ``lo`` and ``lo + step (2^b - 1)`` are finite, in a scheme with a seed 64
+                     ``lo`` and ``lo + step (2^b - 1)`` are finite, in a quantizer with a seed 64
                      times as large too: what is rotated back adds up 64 of them
 rest    codes        of each tensor in order, C order within, b bits each, least significant bit
                      first: its first ``n - n mod 8`` codes, which fill ``b (n // 8)`` bytes; then,
                      as ONE stream of bits, the last ``n mod 8`` codes of each tensor; zeros to the
-                     end of the byte. At level 32 a code is the pattern of a finite float32.
+                     end of the byte. At bit width 32 a code is the pattern of a finite float32.
                      Entropy coded: see ``entropy``
 ======  ===========  ==========================================================================
 
 A plain message has ``20 + L + 8 #ranges + ceil(sum_j n_j b_j / 8)`` bytes, and 8 with a seed. For
-given scheme, levels, seed, ranges and codes there is exactly one plain message.
+given quantizer, bit widths, seed, ranges and codes there is exactly one plain message.
 """
 
 import struct
@@ -38,13 +38,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.quantizers import find_quantizer
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, LEVELS, MAX_BITS
 from fedjax_diffusion.quantization.wire.layout import Layout
 
-SCHEME_NUMBERS = {"stochastic": 0, "nearest": 1, "qsgd": 2, "rotated": 3, "none": 4}
+QUANTIZER_NUMBERS = {"stochastic": 0, "nearest": 1, "qsgd": 2, "rotated": 3, "none": 4}
 """How a message names its quantizer. A number is never given anew."""
-_SCHEMES = {number: scheme for scheme, number in SCHEME_NUMBERS.items()}
+_QUANTIZERS = {number: quantizer for quantizer, number in QUANTIZER_NUMBERS.items()}
 _MAGIC = b"FJDQ"
 _VERSION = 3
 _HEADER = struct.Struct("<4sBBBBIII")
@@ -67,11 +67,11 @@ class ForeignMessageError(WireFormatError):
 
 
 class VersionError(WireFormatError):
-    """An upload in another version of the format, or of a scheme that this version lacks."""
+    """An upload in another version of the format, or of a quantizer that this version lacks."""
 
 
 class TruncatedMessageError(WireFormatError):
-    """Fewer bytes than the header and the levels announce."""
+    """Fewer bytes than the header and the bit widths announce."""
 
 
 class DamagedMessageError(WireFormatError):
@@ -82,8 +82,8 @@ class Message(NamedTuple):
     """What the bytes say.
 
     Attributes:
-      scheme: name of the quantizer.
-      levels: [L], bits of each tensor.
+      quantizer: name of the quantizer.
+      bit_widths: [L], bits of each tensor.
       lo: float32 [L], 0 where no range is sent.
       step: float32 [L], 0 where no range is sent.
       seed: uint32 [2], 0 where none is sent.
@@ -91,8 +91,8 @@ class Message(NamedTuple):
       codes: uint8 [n], the rest of the message; a view of it.
     """
 
-    scheme: str
-    levels: list[int]
+    quantizer: str
+    bit_widths: list[int]
     lo: np.ndarray
     step: np.ndarray
     seed: np.ndarray
@@ -100,32 +100,36 @@ class Message(NamedTuple):
     codes: np.ndarray
 
 
-def message_bytes(layout: Layout, levels: np.ndarray | Sequence[int], scheme: str) -> np.ndarray:
+def message_bytes(
+    layout: Layout, bit_widths: np.ndarray | Sequence[int], quantizer: str
+) -> np.ndarray:
     """Returns the bytes of plain messages, int64 [...], for any split of bits.
 
     Args:
       layout: of the model.
-      levels: int [..., L], bits of each tensor, as sent: none below the scheme's least.
-      scheme: name of the quantizer.
+      bit_widths: int [..., L], bits of each tensor, as sent: none below the quantizer's least.
+      quantizer: name of the quantizer.
     """
-    levels = np.asarray(levels, np.int64)
-    return num_overhead_bytes(layout, levels, scheme) - (-(levels @ layout.size_array()) // 8)
+    bit_widths = np.asarray(bit_widths, np.int64)
+    return num_overhead_bytes(layout, bit_widths, quantizer) - (
+        -(bit_widths @ layout.size_array()) // 8
+    )
 
 
 def num_overhead_bytes(
-    layout: Layout, levels: np.ndarray | Sequence[int], scheme: str
+    layout: Layout, bit_widths: np.ndarray | Sequence[int], quantizer: str
 ) -> np.ndarray:
     """Returns the bytes of messages that are not codes, int64 [...]; see ``message_bytes``."""
-    levels = np.asarray(levels, np.int64)
-    seeds = _num_seed_bytes(scheme) * (levels < FLOAT_BITS).any(axis=-1)
-    ranges = _RANGE_BYTES * _has_range(layout, levels).sum(axis=-1, dtype=np.int64)
-    return _HEADER.size + levels.shape[-1] + seeds + ranges
+    bit_widths = np.asarray(bit_widths, np.int64)
+    seeds = _num_seed_bytes(quantizer) * (bit_widths < FULL_PRECISION_BITS).any(axis=-1)
+    ranges = _RANGE_BYTES * _has_range(layout, bit_widths).sum(axis=-1, dtype=np.int64)
+    return _HEADER.size + bit_widths.shape[-1] + seeds + ranges
 
 
 def write_message(
     layout: Layout,
-    scheme: str,
-    levels: Sequence[int],
+    quantizer: str,
+    bit_widths: Sequence[int],
     lo: np.ndarray,
     step: np.ndarray,
     seed: np.ndarray,
@@ -134,14 +138,25 @@ def write_message(
     is_coded: bool = False,
 ) -> bytes:
     """Returns the message; ``codes`` are the pieces of its rest, to be joined."""
-    ranges = np.stack([lo, step], axis=1)[_has_range(layout, levels)].astype(_RANGE)
-    has_seed = _num_seed_bytes(scheme) and min(levels, default=FLOAT_BITS) < FLOAT_BITS
-    head = [bytes(levels), seed.astype(_SEED).tobytes() if has_seed else b"", ranges.tobytes()]
+    ranges = np.stack([lo, step], axis=1)[_has_range(layout, bit_widths)].astype(_RANGE)
+    has_seed = (
+        _num_seed_bytes(quantizer)
+        and min(bit_widths, default=FULL_PRECISION_BITS) < FULL_PRECISION_BITS
+    )
+    head = [bytes(bit_widths), seed.astype(_SEED).tobytes() if has_seed else b"", ranges.tobytes()]
     if is_coded:
         head.append(_REST_SIZE.pack(sum(piece.size for piece in codes)))
     pieces = [*head, *(piece.data for piece in codes)]
     flags = _CODED if is_coded else 0
-    start = (_MAGIC, _VERSION, SCHEME_NUMBERS[scheme], flags, 0, len(levels), layout.fingerprint)
+    start = (
+        _MAGIC,
+        _VERSION,
+        QUANTIZER_NUMBERS[quantizer],
+        flags,
+        0,
+        len(bit_widths),
+        layout.fingerprint,
+    )
     checksum = zlib.crc32(_HEADER.pack(*start, 0)[:_CHECKSUM_AT])
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
@@ -154,55 +169,55 @@ def read_message(message: bytes, layout: Layout) -> Message:
     Raises:
       WireFormatError: one of its four kinds; the message says which field is wrong.
     """
-    scheme, is_coded, checksum = _read_header(message, layout)
+    quantizer, is_coded, checksum = _read_header(message, layout)
     body = np.frombuffer(message, np.uint8)[_HEADER.size :]
-    levels = body[: len(layout.sizes)].tolist()
-    if len(levels) < len(layout.sizes):
+    bit_widths = body[: len(layout.sizes)].tolist()
+    if len(bit_widths) < len(layout.sizes):
         raise TruncatedMessageError(
-            f"the message ends after {len(levels)} of {len(layout.sizes)} levels"
+            f"the message ends after {len(bit_widths)} of {len(layout.sizes)} bit widths"
         )
-    if not set(levels) <= set(LEVELS):
-        raise DamagedMessageError(f"levels must be 1..16 or 32, got {sorted(set(levels))}")
-    num_bytes = _announced_bytes(message, layout, levels, scheme, is_coded)
+    if not set(bit_widths) <= set(BIT_WIDTHS):
+        raise DamagedMessageError(f"bit widths must be 1..16 or 32, got {sorted(set(bit_widths))}")
+    num_bytes = _announced_bytes(message, layout, bit_widths, quantizer, is_coded)
     if len(message) < num_bytes:
         raise TruncatedMessageError(f"{len(message)} bytes of a message of {num_bytes}")
     if len(message) > num_bytes:
         raise DamagedMessageError(f"{len(message)} bytes for a message of {num_bytes}")
     if zlib.crc32(body.data, zlib.crc32(message[:_CHECKSUM_AT])) != checksum:
         raise DamagedMessageError("the checksum does not match")
-    least = find_quantizer(scheme).min_bits
-    if min(levels, default=FLOAT_BITS) < least:
+    least = find_quantizer(quantizer).min_bits
+    if min(bit_widths, default=FULL_PRECISION_BITS) < least:
         raise DamagedMessageError(
-            f"levels of scheme {scheme!r} must be at least {least}, got {min(levels)}"
+            f"bit widths of quantizer {quantizer!r} must be at least {least}, got {min(bit_widths)}"
         )
-    rest = int(num_overhead_bytes(layout, levels, scheme)) - _HEADER.size
-    has_range = _has_range(layout, levels)
+    rest = int(num_overhead_bytes(layout, bit_widths, quantizer)) - _HEADER.size
+    has_range = _has_range(layout, bit_widths)
     ranges_at = rest - _RANGE_BYTES * int(has_range.sum())
     seed = np.zeros(2, np.uint32)
-    if ranges_at > len(levels):
-        seed[:] = body[len(levels) : ranges_at].view(_SEED)
-    lo, step = np.zeros((2, len(levels)), np.float32)
+    if ranges_at > len(bit_widths):
+        seed[:] = body[len(bit_widths) : ranges_at].view(_SEED)
+    lo, step = np.zeros((2, len(bit_widths)), np.float32)
     lo[has_range], step[has_range] = body[ranges_at:rest].view(_RANGE).reshape(-1, 2).T
-    _check_ranges(lo, step, levels, scheme)
+    _check_ranges(lo, step, bit_widths, quantizer)
     codes = body[rest + _REST_SIZE.size * is_coded :]
     if not is_coded:
-        check_last_bits(codes, layout.num_code_bits(levels))
-    return Message(scheme, levels, lo, step, seed, is_coded, codes)
+        check_last_bits(codes, layout.num_code_bits(bit_widths))
+    return Message(quantizer, bit_widths, lo, step, seed, is_coded, codes)
 
 
 def is_range_held(
-    lo: np.ndarray, step: np.ndarray, levels: Sequence[int] | np.ndarray, scheme: str
+    lo: np.ndarray, step: np.ndarray, bit_widths: Sequence[int] | np.ndarray, quantizer: str
 ) -> np.ndarray:
     """Returns bool [L]: whatever the codes, the receiver's values are finite.
 
     Args:
       lo: float32 [L].
-      step: float32 [L], 0 at level 32.
-      levels: int [L].
-      scheme: name of the quantizer.
+      step: float32 [L], 0 at bit width 32.
+      bit_widths: int [L].
+      quantizer: name of the quantizer.
     """
-    last_codes = (np.exp2(np.minimum(levels, MAX_BITS)) - 1).astype(np.float32)
-    growth = np.float32(_MAX_SUMMED if _num_seed_bytes(scheme) else 1)
+    last_codes = (np.exp2(np.minimum(bit_widths, MAX_BITS)) - 1).astype(np.float32)
+    growth = np.float32(_MAX_SUMMED if _num_seed_bytes(quantizer) else 1)
     with np.errstate(over="ignore", invalid="ignore"):
         last = lo + step * last_codes
         return np.isfinite(growth * lo) & np.isfinite(growth * last)
@@ -221,7 +236,7 @@ def check_last_bits(stream: np.ndarray, num_bits: int) -> None:
 
 
 def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
-    """Checks the header, in an order that names the cause: scheme, is_coded, checksum."""
+    """Checks the header, in an order that names the cause: quantizer, is_coded, checksum."""
     if not _MAGIC.startswith(message[: len(_MAGIC)]):
         raise ForeignMessageError(
             f"an upload starts with {_MAGIC!r}, this starts with {message[: len(_MAGIC)]!r}"
@@ -233,9 +248,12 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
     if len(message) < _HEADER.size:
         raise TruncatedMessageError(f"{len(message)} bytes of a header of {_HEADER.size}")
     _, _, number, flags, reserved, num_tensors, fingerprint, checksum = _HEADER.unpack_from(message)
-    # Not damage: later senders may have more schemes, and the rest cannot be read without knowing.
-    if number not in _SCHEMES:
-        raise VersionError(f"scheme {number} is none of 0..{max(_SCHEMES)}, which this version has")
+    # Not damage: later senders may have more quantizers, and the rest cannot be read without
+    # knowing.
+    if number not in _QUANTIZERS:
+        raise VersionError(
+            f"quantizer {number} is none of 0..{max(_QUANTIZERS)}, which this version has"
+        )
     if flags & ~_CODED or reserved:
         raise DamagedMessageError(
             f"flags must be 0 or 1 and the reserved byte zero, got {flags} and {reserved}"
@@ -246,38 +264,40 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
         )
     if fingerprint != layout.fingerprint:
         raise ForeignMessageError("the message was made for another model: names or shapes differ")
-    return _SCHEMES[number], bool(flags), checksum
+    return _QUANTIZERS[number], bool(flags), checksum
 
 
 def _announced_bytes(
-    message: bytes, layout: Layout, levels: Sequence[int], scheme: str, is_coded: bool
+    message: bytes, layout: Layout, bit_widths: Sequence[int], quantizer: str, is_coded: bool
 ) -> int:
     """Returns how long the message says it is; at least that where it ends before it says so."""
     if not is_coded:
-        return int(message_bytes(layout, levels, scheme))
-    start = int(num_overhead_bytes(layout, levels, scheme))
+        return int(message_bytes(layout, bit_widths, quantizer))
+    start = int(num_overhead_bytes(layout, bit_widths, quantizer))
     if len(message) < start + _REST_SIZE.size:
         return start + _REST_SIZE.size
     return start + _REST_SIZE.size + _REST_SIZE.unpack_from(message, start)[0]
 
 
-def _check_ranges(lo: np.ndarray, step: np.ndarray, levels: Sequence[int], scheme: str) -> None:
+def _check_ranges(
+    lo: np.ndarray, step: np.ndarray, bit_widths: Sequence[int], quantizer: str
+) -> None:
     """Raises unless every range is one that a quantizer can have made, to the bit."""
-    if not is_range_held(lo, step, levels, scheme).all():
+    if not is_range_held(lo, step, bit_widths, quantizer).all():
         raise DamagedMessageError("a range is not finite")
     word = step.view(np.uint32)
-    is_coarse = word % (1 << np.minimum(levels, MAX_BITS)) == 0
+    is_coarse = word % (1 << np.minimum(bit_widths, MAX_BITS)) == 0
     is_normal = step >= np.finfo(np.float32).tiny
     if not ((word == 0) | (is_coarse & is_normal)).all():
         raise DamagedMessageError(
-            "a step must be 0, or positive and normal with 24 - level significant bits"
+            "a step must be 0, or positive and normal with 24 - bit width significant bits"
         )
 
 
-def _has_range(layout: Layout, levels: Sequence[int] | np.ndarray) -> np.ndarray:
+def _has_range(layout: Layout, bit_widths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns bool [..., L]: the tensor's values are quantized, so its range is sent."""
-    return (layout.size_array() > 0) & (np.asarray(levels, np.int64) < FLOAT_BITS)
+    return (layout.size_array() > 0) & (np.asarray(bit_widths, np.int64) < FULL_PRECISION_BITS)
 
 
-def _num_seed_bytes(scheme: str) -> int:
-    return find_quantizer(scheme).extra_overhead_bits // 8
+def _num_seed_bytes(quantizer: str) -> int:
+    return find_quantizer(quantizer).extra_overhead_bits // 8

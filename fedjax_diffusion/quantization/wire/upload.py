@@ -1,6 +1,6 @@
 """The message of an upload that is quantized already: codes to bits, and where it pays to fewer.
 
-``encode_update`` writes its messages here, and so does whoever has the codes from elsewhere.
+``encode_update`` writes its messages here, and so does a sender that has the codes from elsewhere.
 """
 
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.quantizers import find_quantizer
-from fedjax_diffusion.quantization.stochastic import FLOAT_BITS, LEVELS
 from fedjax_diffusion.quantization.wire.entropy import encode_codes
 from fedjax_diffusion.quantization.wire.layout import Layout, packed_to_stream
 from fedjax_diffusion.quantization.wire.message import is_range_held, message_bytes, write_message
@@ -19,8 +19,8 @@ from fedjax_diffusion.types import Array
 
 def write_upload(
     layout: Layout,
-    scheme: str,
-    levels: Sequence[int] | np.ndarray,
+    quantizer: str,
+    bit_widths: Sequence[int] | np.ndarray,
     lo: np.ndarray,
     step: np.ndarray,
     seed: np.ndarray,
@@ -33,37 +33,42 @@ def write_upload(
 
     Args:
       layout: of the model.
-      scheme: name of the quantizer.
-      levels: int [L], bits of each tensor.
+      quantizer: name of the quantizer.
+      bit_widths: int [L], bits of each tensor.
       lo: float32 [L], ``grid.lo``.
       step: float32 [L], ``grid.step``.
-      seed: uint32 [2]; read if the scheme has one.
-      codes: uint8 or uint16 [R, 128], below ``2^level``; of no meaning, or None, at level 32.
-      floats: float32 [R, 128], finite, what is sent at level 32; None if no tensor has it.
+      seed: uint32 [2]; read if the quantizer has one.
+      codes: uint8 or uint16 [R, 128], below ``2^bit_width``; of no meaning, or None, at bit width
+        32.
+      floats: float32 [R, 128], finite, what is sent at bit width 32; None if no tensor has it.
       entropy_coding: whether codes are entropy coded where that is shorter.
 
     Raises:
-      ValueError: a level that the scheme does not have, a range that leaves float32, or missing
-        codes or floats.
+      ValueError: a bit width that the quantizer does not have, a range that leaves float32, or
+        missing codes or floats.
     """
-    sent, least = np.asarray(levels).tolist(), find_quantizer(scheme).min_bits
-    allowed = [level for level in LEVELS if level >= least]
+    sent, least = np.asarray(bit_widths).tolist(), find_quantizer(quantizer).min_bits
+    allowed = [bit_width for bit_width in BIT_WIDTHS if bit_width >= least]
     if not {*sent} <= {*allowed}:
-        raise ValueError(f"levels of {scheme!r} must be of {allowed}, got {sorted({*sent})}")
-    if floats is None and FLOAT_BITS in sent:
-        raise ValueError(f"floats must be given where a level is {FLOAT_BITS}, got None")
-    if codes is None and min(sent, default=FLOAT_BITS) < FLOAT_BITS:
-        raise ValueError(f"codes must be given where a level is below {FLOAT_BITS}, got None")
-    step = np.where(np.asarray(levels) < FLOAT_BITS, step, np.float32(0))
-    check_sendable(is_range_held(lo, step, levels, scheme), layout)
-    head = layout, scheme, sent, lo, step, seed
+        raise ValueError(f"bit widths of {quantizer!r} must be of {allowed}, got {sorted({*sent})}")
+    if floats is None and FULL_PRECISION_BITS in sent:
+        raise ValueError(
+            f"floats must be given where a bit width is {FULL_PRECISION_BITS}, got None"
+        )
+    if codes is None and min(sent, default=FULL_PRECISION_BITS) < FULL_PRECISION_BITS:
+        raise ValueError(
+            f"codes must be given where a bit width is below {FULL_PRECISION_BITS}, got None"
+        )
+    step = np.where(np.asarray(bit_widths) < FULL_PRECISION_BITS, step, np.float32(0))
+    check_sendable(is_range_held(lo, step, bit_widths, quantizer), layout)
+    head = layout, quantizer, sent, lo, step, seed
     if entropy_coding and codes is not None:
         coded = encode_codes(np.asarray(codes), layout, sent)
         if coded is not None:
-            plain = _pack(codes, floats, layout, coded.plain_levels)
+            plain = _pack(codes, floats, layout, coded.plain_bit_widths)
             pieces = [coded.tables, *plain, coded.words]
             message = write_message(*head, pieces, is_coded=True)
-            if len(message) < message_bytes(layout, sent, scheme):
+            if len(message) < message_bytes(layout, sent, quantizer):
                 return message
     return write_message(*head, _pack(codes, floats, layout, sent))
 
@@ -81,16 +86,19 @@ def _pack(
     codes: np.ndarray | Array | None,
     floats: np.ndarray | Array | None,
     layout: Layout,
-    levels: list[int],
+    bit_widths: list[int],
 ) -> list[np.ndarray]:
-    """Returns the plain codes as pieces, uint8 [n] each; level 0 has none."""
+    """Returns the plain codes as pieces, uint8 [n] each; bit width 0 has none."""
     # All are on their way before the first is waited for.
-    words: dict[int, np.ndarray | Array | None] = {FLOAT_BITS: floats}
-    if quantized := {*levels} - {0, FLOAT_BITS}:
+    words: dict[int, np.ndarray | Array | None] = {FULL_PRECISION_BITS: floats}
+    if quantized := {*bit_widths} - {0, FULL_PRECISION_BITS}:
         ready = jnp.asarray(codes)
-        words |= {level: pack_codes(ready, level) for level in quantized}
-    packed = {level: _words_to_bytes(np.asarray(words[level])) for level in {*levels} - {0}}
-    return packed_to_stream(packed, layout, levels)
+        words |= {bit_width: pack_codes(ready, bit_width) for bit_width in quantized}
+    packed = {
+        bit_width: _words_to_bytes(np.asarray(words[bit_width]))
+        for bit_width in {*bit_widths} - {0}
+    }
+    return packed_to_stream(packed, layout, bit_widths)
 
 
 def _words_to_bytes(words: np.ndarray) -> np.ndarray:

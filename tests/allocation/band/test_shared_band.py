@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import LEVELS, Status, allocate
+from fedjax_diffusion.allocation import Status, allocate
 from fedjax_diffusion.allocation.band.shared_band import band_residual, share_band
 from fedjax_diffusion.allocation.band.split import least_bandwidth, with_leaves
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import level_payload
+from fedjax_diffusion.allocation.problem import bit_width_payload
+from fedjax_diffusion.bits import BIT_WIDTHS
 from tests.allocation.shared_band_oracle import least_band, payload_at, shared_energy
 
 JOINTLY = ":joint_bandwidth"
@@ -58,7 +59,7 @@ def test_the_certificate_is_tight(make_problem, num_clients):
 @float64_on_cpu
 def residual_of_other_band(problem, index, moved_hz, scale):
     """Residual of the best shares of a scaled band, moved, as shares of the problem's band."""
-    payload = level_payload(problem, index)
+    payload = bit_width_payload(problem, index)
     least_hz = least_bandwidth(problem, payload)
     is_active = payload > 0
     scaled = with_leaves(problem, bandwidth_hz=problem.bandwidth_hz * scale)
@@ -101,7 +102,7 @@ def test_every_width_shares_one_rule(make_problem):
     assert a.error == 0
 
 
-def test_largest_levels_have_the_least_variance_that_fits(make_problem):
+def test_largest_bit_widths_have_the_least_variance_that_fits(make_problem):
     for seed in range(4):
         problem = make_problem(2, seed, large=True, min_bits=1, max_bits=16)
         least = np.array(
@@ -115,7 +116,7 @@ def test_largest_levels_have_the_least_variance_that_fits(make_problem):
         sums = np.where(fits, variance[:, None] + variance[None, :], np.inf)
         best = np.unravel_index(np.argmin(sums), sums.shape)
         assert a.num_bits.tolist() == [best[0] + 1, best[1] + 1]
-        assert a.num_bits.max() < LEVELS[-2]
+        assert a.num_bits.max() < BIT_WIDTHS[-2]
 
 
 def test_who_has_its_own_band_is_told_so(make_problem):

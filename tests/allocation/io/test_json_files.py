@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import LEVELS, allocate, read_problem, write_allocation
+from fedjax_diffusion.allocation import allocate, read_problem, write_allocation
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 PLAIN = {
     "compute_cycles": [2e9, 4e9],
@@ -41,8 +42,8 @@ def write(tmp_path):
 def test_reads_back_every_field(make_problem, write, has_tables):
     problem = make_problem(3, 0, overhead_bits=[4096.0] * 16 + [128.0])
     if has_tables:
-        table = np.arange(1.0, 1.0 + 3 * len(LEVELS)).reshape(3, len(LEVELS))
-        problem = problem.replace(level_payload_bits=table, level_error=1.0 / table)
+        table = np.arange(1.0, 1.0 + 3 * len(BIT_WIDTHS)).reshape(3, len(BIT_WIDTHS))
+        problem = problem.replace(bit_width_payload_bits=table, bit_width_error=1.0 / table)
     fields = {
         name: None if value is None else value.tolist() for name, value in vars(problem).items()
     }
@@ -55,7 +56,7 @@ def test_numbers_for_all_clients_and_tables_left_out(write):
     problem = read_problem(str(write(PLAIN)))
     assert problem.bandwidth_hz.tolist() == [1e6, 1e6]
     assert problem.max_bits.tolist() == [16, 32]
-    assert problem.level_error is None
+    assert problem.bit_width_error is None
 
 
 @pytest.mark.parametrize("budget", ["null", "Infinity", "1e999"])
@@ -85,11 +86,26 @@ def test_no_error_budget(write, budget):
         ({"error_budget": float("nan")}, "error_budget = nan: must be >= 0, or infinity"),
         ({"error_budget": float("-inf")}, "error_budget = -inf: must be >= 0, or infinity"),
         ({"min_bits": [2, 17]}, "min_bits[1] = 17: must be 1..16 or 32"),
-        ({"level_error": 1}, "level_error = 1.0: must be null or a list, one row per client"),
-        ({"level_error": [[1] * 17, [1] * 16]}, "level_error[1]: must be 17 numbers, one per"),
-        ({"level_error": [[1] * 17, 1]}, "level_error[1]: must be 17 numbers, one per level"),
-        ({"level_error": [[1] * 17, [1] * 16 + [None]]}, "level_error[1][16] = null: must be a"),
-        ({"level_error": [[1] * 17]}, "level_error has shape (1, 17): must be one of [(2, 17)]"),
+        (
+            {"bit_width_error": 1},
+            "bit_width_error = 1.0: must be null or a list, one row per client",
+        ),
+        (
+            {"bit_width_error": [[1] * 17, [1] * 16]},
+            "bit_width_error[1]: must be 17 numbers, one per",
+        ),
+        (
+            {"bit_width_error": [[1] * 17, 1]},
+            "bit_width_error[1]: must be 17 numbers, one per bit width",
+        ),
+        (
+            {"bit_width_error": [[1] * 17, [1] * 16 + [None]]},
+            "bit_width_error[1][16] = null: must be a",
+        ),
+        (
+            {"bit_width_error": [[1] * 17]},
+            "bit_width_error has shape (1, 17): must be one of [(2, 17)]",
+        ),
     ],
 )
 def test_bad_fields_are_named(write, fields, message):
@@ -140,9 +156,9 @@ def test_columns_take_the_place_of_fields(write, clients):
             "compute_cycles is of 2 clients, {} of 1: must be of as many, or one number for all",
         ),
         (
-            without("min_bits", level_error=[[1.0] * 17] * 3),
+            without("min_bits", bit_width_error=[[1.0] * 17] * 3),
             "min_bits\n2\n2\n",
-            "level_error is of 3 clients, {} of 2: must be of as many, or one number for all",
+            "bit_width_error is of 3 clients, {} of 2: must be of as many, or one number for all",
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_every_width_shares_one_compilation(make_problem, monkeypatch, suffix):
     assert len(traced_bits) == 1
 
 
-def test_largest_is_the_last_level_that_arrives(make_problem):
+def test_largest_is_the_last_bit_width_that_arrives(make_problem):
     problem = make_problem(3, 0, large=True, min_bits=1, max_bits=16, time_budget_seconds=30.0)
     a = allocate(problem, "largest")
     assert np.all(a.status == Status.OPTIMAL)
@@ -85,8 +85,8 @@ def test_largest_names_what_is_infeasible(make_problem):
 def test_a_late_opponent_is_charged_at_full_speed(make_problem):
     problem = make_problem(3, 0, error_budget=np.inf)
     problem.channel_gain[1] = 1e-16
-    opponent = allocate(problem, "full_precision")
-    compute, transmit, is_late = charge_late(problem, opponent)
+    baseline = allocate(problem, "full_precision")
+    compute, transmit, is_late = charge_late(problem, baseline)
     assert is_late.tolist() == [False, True, False]
     rate = full_rate(problem)
     payload = 32 * 267_000 + 4096
@@ -94,8 +94,8 @@ def test_a_late_opponent_is_charged_at_full_speed(make_problem):
     fastest = problem.effective_capacitance * problem.compute_cycles * problem.max_frequency_hz**2
     np.testing.assert_allclose(compute[1], fastest[1])
     for charged, spent in (
-        (compute, opponent.compute_joules),
-        (transmit, opponent.transmit_joules),
+        (compute, baseline.compute_joules),
+        (transmit, baseline.transmit_joules),
     ):
         np.testing.assert_array_equal(charged[~is_late], spent[~is_late])
 
@@ -108,7 +108,7 @@ def test_charges_are_finite_on_a_dead_channel(make_problem):
     assert np.isfinite(transmit).all()
 
 
-def test_uplink_bits_count_codes_and_overhead_per_level(make_problem):
+def test_uplink_bits_count_codes_and_overhead_per_bit_width(make_problem):
     problem = make_problem(3, 0, num_parameters=3, overhead_bits=[64.0] * 16 + [16.0])
     assert uplink_bits(problem, np.array([0, 3, 32])).tolist() == [0, 16 + 64, 96 + 16]
 

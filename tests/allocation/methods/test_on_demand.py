@@ -1,4 +1,4 @@
-"""On-demand bits against brute force: every combination of levels, every split found by SciPy."""
+"""On-demand bits against brute force: every combination, every split found by SciPy."""
 
 import itertools
 
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from fedjax_diffusion.allocation import LEVELS, Status, allocate
+from fedjax_diffusion.allocation import Status, allocate
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 
 def brute_cost(problem, k, payload):
@@ -30,10 +31,10 @@ def brute_cost(problem, k, payload):
     return min((energy(seconds), seconds) for seconds in (low, high, found.x))
 
 
-def brute_levels(problem, k):
-    """``[(bits, energy, error)]`` of every level that client k may use."""
+def brute_bit_widths(problem, k):
+    """``[(bits, energy, error)]`` of every bit width that client k may use."""
     rows = []
-    for bits in LEVELS:
+    for bits in BIT_WIDTHS:
         payload = 8 * -(-int(problem.num_parameters) * bits // 8) + float(problem.overhead_bits)
         energy, _ = brute_cost(problem, k, payload)
         if problem.min_bits[k] <= bits <= problem.max_bits[k] and np.isfinite(energy):
@@ -44,10 +45,10 @@ def brute_levels(problem, k):
 
 def brute_force(problem):
     """``(energy, bits)`` of the best combination that meets the error budget, or None."""
-    levels = [brute_levels(problem, k) for k in range(problem.num_clients)]
+    bit_widths = [brute_bit_widths(problem, k) for k in range(problem.num_clients)]
     feasible = (
         (sum(row[1] for row in rows), [row[0] for row in rows])
-        for rows in itertools.product(*levels)
+        for rows in itertools.product(*bit_widths)
         if sum(row[2] for row in rows) <= problem.error_budget
     )
     return min(feasible, default=None)
@@ -83,7 +84,7 @@ def test_equals_brute_force_at_tight_and_loose_budgets(make_problem, scale):
         check_against_brute_force(problem.replace(error_budget=budget))
 
 
-def test_equals_brute_force_where_the_deadline_forbids_levels(make_problem):
+def test_equals_brute_force_where_the_deadline_forbids_bit_widths(make_problem):
     solved = []
     for seed in range(12):
         problem = make_problem(3, seed, large=True, min_bits=1, max_bits=16)
@@ -93,7 +94,7 @@ def test_equals_brute_force_where_the_deadline_forbids_levels(make_problem):
         problem = problem.replace(time_budget_seconds=nine_bits.max())
         solved.append(check_against_brute_force(problem))
         slowest = np.argmax(nine_bits)
-        assert [row[0] for row in brute_levels(problem, slowest)] == list(range(1, 10))
+        assert [row[0] for row in brute_bit_widths(problem, slowest)] == list(range(1, 10))
     assert any(solved)
 
 

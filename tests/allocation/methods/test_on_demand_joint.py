@@ -7,9 +7,9 @@ import pytest
 from fedjax_diffusion.allocation import AllocationProblem, Status, allocate, make_allocator
 from fedjax_diffusion.allocation.methods.on_demand_joint import MAX_EXACT_CLIENTS
 from tests.allocation.shared_band_oracle import (
+    bit_widths_of,
     brute_force,
     error_at,
-    levels_of,
     payload_at,
     priced_energy,
 )
@@ -46,7 +46,7 @@ def test_equals_brute_force_where_the_band_is_scarce(make_problem, num_clients):
     solved = []
     for seed in range(8):
         problem = make_problem(num_clients, seed, large=True, max_bits=12)
-        least = sum(min(levels_of(problem, k).values()) for k in range(num_clients))
+        least = sum(min(bit_widths_of(problem, k).values()) for k in range(num_clients))
         share = [1.05, 1.5, 2.5, 0.99][seed % 4] * least / num_clients
         problem = problem.replace(bandwidth_hz=np.full(num_clients, share))
         problem = problem.replace(error_budget=problem.error_budget * [100.0, 4.0][seed % 2])
@@ -101,7 +101,7 @@ def test_multipliers_prove_the_bound(make_problem):
 
 
 def test_no_price_proves_more(make_problem):
-    # For one client: the best mixture of two levels within the budget, at prices around.
+    # For one client: the best mixture of two bit widths within the budget, at prices around.
     for seed in (0, 1, 2, 4):
         problem = make_problem(1, seed, large=True)
         a = allocate(problem, "on_demand" + JOINTLY)
@@ -114,7 +114,7 @@ def best_mixture(problem, price):
     total, budget = problem.bandwidth_hz.sum(), float(problem.error_budget)
     rows = [
         (priced_energy(problem, 0, payload_at(problem, b), price), error_at(problem, 0, b))
-        for b in levels_of(problem, 0)
+        for b in bit_widths_of(problem, 0)
     ]
     single = [energy for energy, error in rows if error <= budget]
     mixed = [
@@ -127,7 +127,7 @@ def best_mixture(problem, price):
 
 
 def lagrangian_rows(problem, k, allocation):
-    for bits in levels_of(problem, k):
+    for bits in bit_widths_of(problem, k):
         energy = priced_energy(problem, k, payload_at(problem, bits), allocation.bandwidth_price)
         yield energy + float(allocation.multiplier) * error_at(problem, k, bits)
 
@@ -195,7 +195,7 @@ def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clien
 @pytest.mark.parametrize("num_clients", [3, 6])
 def test_who_does_not_fit_together_says_so(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=4, max_bits=16, error_budget=np.inf)
-    needed = [min(levels_of(problem, k).values()) for k in range(num_clients)]
+    needed = [min(bit_widths_of(problem, k).values()) for k in range(num_clients)]
     for factor, expected in ((1 - 1e-6, Status.INFEASIBLE_BANDWIDTH), (1 + 1e-6, Status.OPTIMAL)):
         share = factor * sum(needed) / num_clients
         scarce = problem.replace(bandwidth_hz=np.full(num_clients, share))
@@ -211,8 +211,8 @@ def test_who_does_not_fit_together_says_so(make_problem, num_clients):
 @pytest.mark.parametrize("num_clients", [3, 6])
 def test_an_error_that_only_the_band_forbids_is_the_bands(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=1, max_bits=16)
-    needed = [levels_of(problem, k) for k in range(num_clients)]
-    share = sum(levels[8] for levels in needed) / num_clients
+    needed = [bit_widths_of(problem, k) for k in range(num_clients)]
+    share = sum(bit_widths[8] for bit_widths in needed) / num_clients
     scarce = problem.replace(bandwidth_hz=np.full(num_clients, share))
     eight, nine = (problem.error_weight.sum() / (2.0**bits - 1) ** 2 for bits in (8, 9))
     reachable = allocate(scarce.replace(error_budget=eight * (1 + 1e-9)), "on_demand" + JOINTLY)

@@ -2,11 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import LEVELS, AllocationProblem, Status, allocate, make_allocator
+from fedjax_diffusion.allocation import AllocationProblem, Status, allocate, make_allocator
 from fedjax_diffusion.allocation.allocation import assemble
 from fedjax_diffusion.allocation.methods import relaxed as relaxed_module
 from fedjax_diffusion.allocation.methods.relaxed import relaxed
 from fedjax_diffusion.allocation.search.time_split import optimal_split
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 NUM_INSTANCES, NUM_CLIENTS = 500, 5
 USUAL = {  # name: (usual value, is per client)
@@ -138,8 +139,8 @@ def test_interior_bits_have_equal_marginal_costs(make_problem):
     step = 1e-4
 
     def energy_at(bits):
-        payload = np.repeat(bits[:, None] * float(problem.num_parameters), len(LEVELS), axis=1)
-        held = problem.replace(level_payload_bits=payload)
+        payload = np.repeat(bits[:, None] * float(problem.num_parameters), len(BIT_WIDTHS), axis=1)
+        held = problem.replace(bit_width_payload_bits=payload)
         answer = allocate(held, "demand")
         return answer.compute_joules + answer.transmit_joules
 
@@ -202,7 +203,7 @@ def test_no_budget_leaves_the_demand(make_problem):
     assert relaxed.multiplier == 0
 
 
-def test_the_least_budget_that_works_takes_the_largest_level_of_all(make_problem):
+def test_the_least_budget_that_works_takes_the_largest_bit_width_of_all(make_problem):
     problem = make_problem(3, 0, max_bits=[8, 10, 12])
     errors = problem.error_weight / (2.0**problem.max_bits - 1) ** 2
     for budget in (errors.sum(), errors[::-1].sum(), errors.sum() * (1 - 1e-13)):
@@ -248,9 +249,9 @@ def test_infeasible_is_named(make_problem):
     assert np.isfinite(float(a.kkt_residual))
 
 
-def test_tables_per_level_are_refused(make_problem):
-    problem = make_problem(3, 0, level_error=np.ones((3, len(LEVELS))))
+def test_tables_per_bit_width_are_refused(make_problem):
+    problem = make_problem(3, 0, bit_width_error=np.ones((3, len(BIT_WIDTHS))))
     with pytest.raises(
-        ValueError, match="relaxed: level_payload_bits and level_error must be None"
+        ValueError, match="relaxed: bit_width_payload_bits and bit_width_error must be None"
     ):
         allocate(problem, "relaxed")

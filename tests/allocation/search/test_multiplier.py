@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation.search.multiplier import (
-    LevelTable,
-    enumerate_levels,
+    BitWidthTable,
+    enumerate_bit_widths,
     fill_budget,
     pick,
     search_multiplier,
@@ -16,19 +16,19 @@ from fedjax_diffusion.allocation.search.multiplier import (
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def random_table(seed, num_levels=4, num_clients=3):
-    """Arbitrary tables: neither convex nor sorted, some levels forbidden."""
+def random_table(seed, num_bit_widths=4, num_clients=3):
+    """Arbitrary tables: neither convex nor sorted, some bit widths forbidden."""
     generator = np.random.default_rng(seed)
-    energy, error = generator.uniform(0.1, 1.0, (2, num_levels, num_clients))
+    energy, error = generator.uniform(0.1, 1.0, (2, num_bit_widths, num_clients))
     energy[generator.uniform(size=energy.shape) < 0.2] = np.inf
     energy[0] = generator.uniform(0.1, 1.0, num_clients)
-    return LevelTable(jnp.array(energy), jnp.array(np.where(np.isfinite(energy), error, 0.0)))
+    return BitWidthTable(jnp.array(energy), jnp.array(np.where(np.isfinite(energy), error, 0.0)))
 
 
 def combinations(table):
-    """``(energy, error)`` of every combination of levels."""
-    num_levels, num_clients = table.energy.shape
-    picks = itertools.product(range(num_levels), repeat=num_clients)
+    """``(energy, error)`` of every combination of bit widths."""
+    num_bit_widths, num_clients = table.energy.shape
+    picks = itertools.product(range(num_bit_widths), repeat=num_clients)
     index = np.array(list(picks)).T
     columns = np.arange(num_clients)[:, None]
     energy, error = np.asarray(table.energy), np.asarray(table.error)
@@ -37,7 +37,7 @@ def combinations(table):
 
 search = jax.jit(search_multiplier)
 fill = jax.jit(fill_budget)
-enumerate_all = jax.jit(enumerate_levels)
+enumerate_all = jax.jit(enumerate_bit_widths)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -55,22 +55,22 @@ def test_dual_bound_is_the_maximum_and_below_the_optimum(seed, share):
     scanned = np.max([np.min(points[0] + price * points[1]) for price in prices])
     optimum = energy[error <= budget].min()
     assert scanned - 1e-9 <= priced.dual_bound <= optimum + 1e-9
-    assert np.sum(pick(table.error, priced.level_index)) <= budget
+    assert np.sum(pick(table.error, priced.bit_width_index)) <= budget
     best = enumerate_all(table, budget)
     np.testing.assert_allclose(np.sum(pick(table.energy, best)), optimum, rtol=1e-12)
 
 
-def test_no_budget_takes_the_cheapest_levels():
+def test_no_budget_takes_the_cheapest_bit_widths():
     table = random_table(0)
     priced = search(table, jnp.inf)
-    np.testing.assert_array_equal(priced.level_index, np.argmin(table.energy, axis=0))
+    np.testing.assert_array_equal(priced.bit_width_index, np.argmin(table.energy, axis=0))
     np.testing.assert_allclose(priced.dual_bound, np.min(table.energy, axis=0).sum())
     assert priced.multiplier == 0
 
 
 def test_fill_takes_the_move_that_fits_not_the_best_one():
-    # From level 2, level 0 saves most per error and does not fit; level 1 does.
-    table = LevelTable(jnp.array([[1.0], [8.0], [9.0]]), jnp.array([[2.0], [1.0], [0.0]]))
+    # From bit width 2, bit width 0 saves most per error and does not fit; bit width 1 does.
+    table = BitWidthTable(jnp.array([[1.0], [8.0], [9.0]]), jnp.array([[2.0], [1.0], [0.0]]))
     start = jnp.array([2], jnp.int32)
     assert fill(table, start, 1.5, 0.0).tolist() == [1]
     assert fill(table, start, 2.5, 0.0).tolist() == [0]
@@ -78,7 +78,7 @@ def test_fill_takes_the_move_that_fits_not_the_best_one():
 
 
 def test_fill_spends_first_where_a_unit_of_error_saves_most():
-    table = LevelTable(
+    table = BitWidthTable(
         jnp.array([[1.0, 5.0, 8.0], [9.0, 9.0, 9.0]]), jnp.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
     )
     start = jnp.array([1, 1, 1], jnp.int32)
@@ -88,12 +88,12 @@ def test_fill_spends_first_where_a_unit_of_error_saves_most():
 
 def test_fill_never_raises_energy_or_leaves_the_budget():
     for seed in range(10):
-        table = random_table(seed, num_levels=6, num_clients=8)
+        table = random_table(seed, num_bit_widths=6, num_clients=8)
         budget = 0.6 * jnp.sum(jnp.max(table.error, axis=0))
         priced = search(table, budget)
-        filled = fill(table, priced.level_index, budget, priced.dual_bound)
+        filled = fill(table, priced.bit_width_index, budget, priced.dual_bound)
         before, after = (
-            np.sum(pick(table.energy, index)) for index in (priced.level_index, filled)
+            np.sum(pick(table.energy, index)) for index in (priced.bit_width_index, filled)
         )
         assert priced.dual_bound - 1e-12 <= after <= before
         assert np.sum(pick(table.error, filled)) <= budget

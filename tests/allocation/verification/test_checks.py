@@ -9,7 +9,7 @@ from fedjax_diffusion.allocation import Status, allocate, verify
 from tests.allocation.tampering import fields_found, leave_out, scale_entry
 
 NUM_CLIENTS = 5
-BY_RULE = {"heeds_limits": False, "heeds_budget": False}
+BY_RULE = {"respects_limits": False, "respects_budget": False}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_millionth_of_a_shared_band_is_found(problem):
     assert "sum of bandwidth_hz" in fields_found(problem, more)
 
 
-def test_swapped_levels_are_found(problem, allocation):
+def test_swapped_bit_widths_are_found(problem, allocation):
     bits = np.array(allocation.num_bits, copy=True)
     first, second = 0, int(np.argmax(bits != bits[0]))
     bits[[first, second]] = bits[[second, first]]
@@ -70,7 +70,7 @@ def test_swapped_levels_are_found(problem, allocation):
 
 
 @pytest.mark.parametrize("bits", [-3, 0, 17, 31, 33])
-def test_what_is_no_level_is_found(problem, allocation, bits):
+def test_what_is_no_bit_width_is_found(problem, allocation, bits):
     values = np.array(allocation.num_bits, copy=True)
     values[1] = bits
     tampered = allocation.replace(num_bits=values, requested_bits=values)
@@ -111,7 +111,7 @@ def test_limits_of_the_bits_are_heeded_unless_told_otherwise(problem, allocation
         assert {f"num_bits[{client}]" for client in range(NUM_CLIENTS)} <= fields_found(
             other, allocation
         )
-        assert not fields_found(other, allocation, heeds_limits=False)
+        assert not fields_found(other, allocation, respects_limits=False)
 
 
 def test_energy_below_the_bound_is_found(problem, allocation):
@@ -124,7 +124,7 @@ def test_energy_below_the_bound_is_found(problem, allocation):
 def test_the_budget_is_heeded_unless_told_otherwise(problem, allocation):
     strict = problem.replace(error_budget=allocation.error * (1 - 1e-8))
     assert fields_found(strict, allocation) == {"error"}
-    assert not fields_found(strict, allocation, heeds_budget=False)
+    assert not fields_found(strict, allocation, respects_budget=False)
     assert not fields_found(problem.replace(error_budget=allocation.error), allocation)
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, minimize_scalar
 
-from fedjax_diffusion.allocation import LEVELS, allocate, verify
+from fedjax_diffusion.allocation import allocate, verify
 from fedjax_diffusion.allocation.verification.recomputation import Recomputation
+from fedjax_diffusion.bits import BIT_WIDTHS
 
 NUM_CLIENTS = 5
 
@@ -34,17 +35,17 @@ def payload_of(bits):
 
 
 @pytest.mark.parametrize("deadline", [2.5, 10.0, 200.0])
-def test_least_energy_of_every_level(make_problem, deadline):
+def test_least_energy_of_every_bit_width(make_problem, deadline):
     problem = make_problem(NUM_CLIENTS, 1, time_budget_seconds=deadline, min_bits=1, max_bits=32)
     problem.channel_gain[0] = 1e-15
     problem.effective_capacitance[1:3] = 1e-40, 1e-18
-    energy = Recomputation(problem, problem.bandwidth_hz).level_joules(0.0)
+    energy = Recomputation(problem, problem.bandwidth_hz).bit_width_joules(0.0)
     expected = [
         [
             scipy_joules(problem, client, payload_of(bits), problem.bandwidth_hz[client])
             for client in range(NUM_CLIENTS)
         ]
-        for bits in LEVELS
+        for bits in BIT_WIDTHS
     ]
     np.testing.assert_allclose(energy, expected, rtol=1e-9)
 
@@ -52,7 +53,7 @@ def test_least_energy_of_every_level(make_problem, deadline):
 def test_least_seconds_are_those_of_full_power_and_speed(make_problem):
     problem = make_problem(NUM_CLIENTS, 1, large=True)
     anew = Recomputation(problem, problem.bandwidth_hz)
-    payload = anew.level_payloads()[7]
+    payload = anew.bit_width_payloads()[7]
     upload_seconds = anew.least_seconds(payload) - anew.shortest_compute
     watts = anew.needed_watts(payload, upload_seconds)
     np.testing.assert_allclose(watts, problem.max_power_watts, rtol=1e-9)
@@ -88,15 +89,15 @@ def test_least_energy_at_a_price_of_bandwidth(make_problem, price):
         assert joules <= min(found) * (1 + 1e-9)
 
 
-def test_real_bits_pass_through_the_levels(make_problem):
+def test_real_bits_pass_through_the_bit_widths(make_problem):
     problem = make_problem(NUM_CLIENTS, 0, max_bits=16, num_parameters=8_000_000, overhead_bits=0.0)
-    levels, real = (
+    bit_widths, real = (
         Recomputation(problem, problem.bandwidth_hz, is_real=is_real) for is_real in (False, True)
     )
     for bits in (1.0, 7.0, 16.0):
         num_bits = np.full(NUM_CLIENTS, bits)
-        np.testing.assert_allclose(real.payload(num_bits), levels.payload(num_bits))
-        np.testing.assert_allclose(real.error(num_bits), levels.error(num_bits))
+        np.testing.assert_allclose(real.payload(num_bits), bit_widths.payload(num_bits))
+        np.testing.assert_allclose(real.error(num_bits), bit_widths.error(num_bits))
     exact = problem.replace(max_bits=32)
     assert not np.any(
         Recomputation(exact, exact.bandwidth_hz, is_real=True).error(np.full(NUM_CLIENTS, 32.0))

@@ -6,25 +6,18 @@ import pathlib
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import (
-    LEVELS,
-    METHODS,
-    Status,
-    allocate,
-    refine,
-    verification,
-    verify,
-)
+from fedjax_diffusion.allocation import METHODS, Status, allocate, refine, verification, verify
+from fedjax_diffusion.bits import BIT_WIDTHS
 from tests.allocation.tampering import fields_found, scale_entry
 
 NUM_CLIENTS = 5
 HEEDS = {
     "on_demand": {},
     "relaxed": {},
-    "largest": {"heeds_budget": False},
-    "demand": {"heeds_limits": False, "heeds_budget": False},
-    "fixed_bits": {"heeds_limits": False, "heeds_budget": False},
-    "full_precision": {"heeds_limits": False, "heeds_budget": False},
+    "largest": {"respects_budget": False},
+    "demand": {"respects_limits": False, "respects_budget": False},
+    "fixed_bits": {"respects_limits": False, "respects_budget": False},
+    "full_precision": {"respects_limits": False, "respects_budget": False},
 }
 CASES = [
     {},
@@ -80,14 +73,16 @@ def test_every_method_is_valid_and_its_bound_is_proven(make_problem, name, suffi
             assert found.is_bound_proven
 
 
-def test_tables_and_an_overhead_per_level_are_valid(make_problem):
+def test_tables_and_an_overhead_per_bit_width_are_valid(make_problem):
     generator = np.random.default_rng(0)
-    shape = (NUM_CLIENTS, len(LEVELS))
+    shape = (NUM_CLIENTS, len(BIT_WIDTHS))
     tables = {
-        "level_payload_bits": 267_000 * np.array(LEVELS) * generator.uniform(0.5, 1.5, shape),
-        "level_error": generator.lognormal(-6.0, 2.0, shape),
+        "bit_width_payload_bits": 267_000
+        * np.array(BIT_WIDTHS)
+        * generator.uniform(0.5, 1.5, shape),
+        "bit_width_error": generator.lognormal(-6.0, 2.0, shape),
     }
-    overhead_bits = np.linspace(100.0, 1e5, len(LEVELS))
+    overhead_bits = np.linspace(100.0, 1e5, len(BIT_WIDTHS))
     for fields in (tables, {"overhead_bits": overhead_bits}):
         problem = make_problem(NUM_CLIENTS, 0, error_budget=1e-2, **fields)
         found = verify(problem, allocate(problem))

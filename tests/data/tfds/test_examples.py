@@ -110,7 +110,7 @@ def test_celeb_a_is_its_middle_scaled_to_64(tmp_path):
     assert dataset.images.shape == (3, 64, 64, 3)
     assert (dataset.num_classes, dataset.labels.tolist()) == (1, [0, 0, 0])
     pixels = dataset.images[0].astype(int)
-    # JPEG rings by a few levels at edges; the colors are 200 apart.
+    # JPEG rings by a few bit widths at edges; the colors are 200 apart.
     assert np.abs(pixels[2:-2, 2:30] - (200, 0, 0)).max() < 30
     assert np.abs(pixels[2:-2, 34:-2] - (0, 0, 200)).max() < 30
     mirrored = pixels[:, ::-1, ::-1]

@@ -253,10 +253,10 @@ def test_damaged_npz_files_are_refused(content, tmp_path):
 def test_features_are_those_of_torch_fidelity(apply, variables, tensors, monkeypatch, tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torch_fidelity")
-    rival = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    baseline = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     path = tmp_path / "weights.pth"
     torch.save({name: torch.from_numpy(x) for name, x in tensors.items()}, path)
-    net = rival.FeatureExtractorInceptionV3(
+    net = baseline.FeatureExtractorInceptionV3(
         "inception", ["2048", "logits"], feature_extractor_weights_path=str(path)
     )
     features, logits = net(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy()))

@@ -8,15 +8,15 @@ import struct
 PLAIN = 0
 
 
-def candidates(sizes, levels):
-    return [j for j, (n, b) in enumerate(zip(sizes, levels, strict=True)) if n and b <= 8]
+def candidates(sizes, bit_widths):
+    return [j for j, (n, b) in enumerate(zip(sizes, bit_widths, strict=True)) if n and b <= 8]
 
 
-def write(levels, codes, tables):
+def write(bit_widths, codes, tables):
     """Returns what lies before the plain codes and what lies behind them."""
     head = bytes(
         sum(tables[j]).bit_length() - 1 if j in tables else PLAIN
-        for j in candidates(map(len, codes), levels)
+        for j in candidates(map(len, codes), bit_widths)
     )
     alphabets = [[s for s in range(256) if tables[j][s]] for j in sorted(tables)]
     head += bytes(a[0] for a in alphabets) + bytes(a[-1] for a in alphabets)
@@ -54,9 +54,9 @@ def make_model(table):
     return p, [sum(p[:s]) for s in range(256)]
 
 
-def read_tables(rest, sizes, levels):
+def read_tables(rest, sizes, bit_widths):
     """Returns the tables and where they end; None for tables that are none."""
-    names = candidates(sizes, levels)
+    names = candidates(sizes, bit_widths)
     precisions, position = rest[: len(names)], len(names)
     coded = [(j, m) for j, m in zip(names, precisions, strict=False) if m != PLAIN]
     position += 2 * len(coded)
@@ -64,7 +64,9 @@ def read_tables(rest, sizes, levels):
         return None, 0
     firsts = rest[len(names) : len(names) + len(coded)]
     lasts = rest[len(names) + len(coded) : position]
-    if any(a > b or b >= 2 ** levels[j] for (j, _), a, b in zip(coded, firsts, lasts, strict=True)):
+    if any(
+        a > b or b >= 2 ** bit_widths[j] for (j, _), a, b in zip(coded, firsts, lasts, strict=True)
+    ):
         return None, 0
     bits = "".join(f"{byte:08b}"[::-1] for byte in rest[position:])
     sizes_of_alphabets = [b - a + 1 for a, b in zip(firsts, lasts, strict=True)]

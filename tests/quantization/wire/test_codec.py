@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.edge.costs import payload_bits
 from fedjax_diffusion.quantization import (
-    LEVELS,
     DamagedMessageError,
     ForeignMessageError,
     TruncatedMessageError,
@@ -59,25 +59,27 @@ def check_message(num_bits, seed):
     decoded = decode_update(message, TREE)
     assert_trees_equal(decoded, quantized)
     fields = plain_wire.read(message, TREE)
-    assert fields.levels == [per_tensor[name] for name in NAMES]
+    assert fields.bit_widths == [per_tensor[name] for name in NAMES]
     for name, value in zip(NAMES, plain_wire.values(TREE, fields), strict=True):
         np.testing.assert_array_equal(bits(value), bits(quantized[name]).ravel())
     assert plain_wire.write(TREE, fields) == message
 
 
-@pytest.mark.parametrize("num_bits", LEVELS)
+@pytest.mark.parametrize("num_bits", BIT_WIDTHS)
 def test_decoding_gives_the_quantized_tree_bit_for_bit(num_bits):
     check_message(num_bits, seed=num_bits)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_mixture_of_levels_per_tensor(seed):
+def test_every_mixture_of_bit_widths_per_tensor(seed):
     rng = np.random.default_rng(seed)
-    choice = LEVELS if seed else LEVELS[:8]  # up to 8 bits the codes are bytes on the device
+    choice = (
+        BIT_WIDTHS if seed else BIT_WIDTHS[:8]
+    )  # up to 8 bits the codes are bytes on the device
     check_message({name: int(rng.choice(choice)) for name in NAMES}, seed)
 
 
-def test_levels_are_a_pytree_prefix():
+def test_bit_widths_are_a_pytree_prefix():
     message = encode_update(jax.random.key(1), SMALL, {"a": 3, "b": np.int64(16)})
     assert message == encode_update(jax.random.key(1), SMALL, {"a": 3, "b": {"c": 16, "d": 16}})
     assert len(message) == payload_bytes(SMALL, {"a": jnp.int32(3), "b": 16})
@@ -91,16 +93,16 @@ def test_a_tree_without_entries(tree, num_bits):
     assert_trees_equal(decode_update(message, tree), tree)
 
 
-@pytest.mark.parametrize("num_bits", LEVELS)
+@pytest.mark.parametrize("num_bits", BIT_WIDTHS)
 def test_the_allocator_plans_with_the_length_of_the_message(num_bits):
     num_parameters = sum(x.size for x in jax.tree.leaves(TREE))
-    overhead = overhead_bits(TREE)[LEVELS.index(num_bits)]
+    overhead = overhead_bits(TREE)[BIT_WIDTHS.index(num_bits)]
     with jax.enable_x64(True):
         planned = float(payload_bits(num_parameters, num_bits, overhead))
     assert planned == 8 * len(encode_update(jax.random.key(0), TREE, num_bits))
 
 
-def test_new_levels_do_not_trace_the_quantizer_again(monkeypatch):
+def test_new_bit_widths_do_not_trace_the_quantizer_again(monkeypatch):
     """Once for codes that are bytes, once for wider ones, once for floats."""
     traces = []
 
@@ -139,8 +141,12 @@ WRONG = {  # cause: (message, kind, what is said); the range of SMALL["a"] lies 
     ),
     "newer": (MESSAGE[:4] + b"\4", VersionError, "^version 4 of the format; this is version 3$"),
     "older": (MESSAGE[:4] + b"\2" + MESSAGE[5:], VersionError, "^version 2 of the format; this"),
-    "new scheme": (reseal(MESSAGE, 5, b"\5"), VersionError, r"^scheme 5 is none of 0\.\.4, which"),
-    "other scheme": (flip(MESSAGE, 5), DamagedMessageError, "the checksum does not match"),
+    "new quantizer": (
+        reseal(MESSAGE, 5, b"\5"),
+        VersionError,
+        r"^quantizer 5 is none of 0\.\.4, which",
+    ),
+    "other quantizer": (flip(MESSAGE, 5), DamagedMessageError, "the checksum does not match"),
     "flags": (reseal(MESSAGE, 6, b"\2"), DamagedMessageError, "zero, got 2 and 0$"),
     "reserved": (reseal(MESSAGE, 7, b"\1"), DamagedMessageError, "reserved byte zero, got 0 and 1"),
     "no seed": (reseal(MESSAGE, 5, b"\3"), TruncatedMessageError, "^59 bytes of a message of 67$"),
@@ -148,17 +154,25 @@ WRONG = {  # cause: (message, kind, what is said); the range of SMALL["a"] lies 
     "tensors": (MESSAGE[:8] + b"\4" + MESSAGE[9:], ForeignMessageError, "has 4 tensors, this mod"),
     "model": (flip(MESSAGE, 12), ForeignMessageError, "made for another model"),
     "checksum": (flip(MESSAGE, 16), DamagedMessageError, "does not match"),
-    "two levels": (MESSAGE[:22], TruncatedMessageError, "^the message ends after 2 of 3 levels$"),
+    "two bit widths": (
+        MESSAGE[:22],
+        TruncatedMessageError,
+        "^the message ends after 2 of 3 bit widths$",
+    ),
     "cut": (MESSAGE[:-1], TruncatedMessageError, "^58 bytes of a message of 59$"),
     "long": (MESSAGE + b"\0", DamagedMessageError, "^60 bytes for a message of 59$"),
-    "level 0": (reseal(MESSAGE, 20, b"\0"), DamagedMessageError, r"1\.\.16 or 32, got \[0, 3\]"),
-    "level 17": (reseal(MESSAGE, 20, b"\x11"), DamagedMessageError, r"16 or 32, got \[3, 17\]"),
+    "bit width 0": (
+        reseal(MESSAGE, 20, b"\0"),
+        DamagedMessageError,
+        r"1\.\.16 or 32, got \[0, 3\]",
+    ),
+    "bit width 17": (reseal(MESSAGE, 20, b"\x11"), DamagedMessageError, r"16 or 32, got \[3, 17\]"),
     "NaN": (reseal(MESSAGE, 23, as_float(np.nan)), DamagedMessageError, "range is not finite"),
     "infinity": (reseal(MESSAGE, 27, as_float(np.inf)), DamagedMessageError, "is not finite"),
     "overflow": (reseal(MESSAGE, 27, as_float(3e38)), DamagedMessageError, "is not finite"),
     "negative": (reseal(MESSAGE, 27, as_float(-1)), DamagedMessageError, "^a step must be 0, or"),
     "minus zero": (reseal(MESSAGE, 27, as_float(-0.0)), DamagedMessageError, "must be 0, or pos"),
-    "fine step": (reseal(MESSAGE, 27, as_float(0.1)), DamagedMessageError, "24 - level signif"),
+    "fine step": (reseal(MESSAGE, 27, as_float(0.1)), DamagedMessageError, "24 - bit width signif"),
     "subnormal": (reseal(MESSAGE, 27, as_float(2.0**-130)), DamagedMessageError, "and normal"),
     "last bits": (reseal(MESSAGE, 58, b"\xff"), DamagedMessageError, "the last code must be zero"),
 }
@@ -223,7 +237,7 @@ def decode_int(tree):
 
 
 @pytest.mark.parametrize("num_bits", [0, 17, 31, True, 2.5, {"a": 8, "b": 33}])
-def test_the_sender_refuses_other_levels(num_bits):
+def test_the_sender_refuses_other_bit_widths(num_bits):
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
         encode_update(jax.random.key(0), SMALL, num_bits)
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):

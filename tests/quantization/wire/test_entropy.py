@@ -31,8 +31,8 @@ def shapes(sizes):
     return [jax.ShapeDtypeStruct((n,), np.float32) for n in sizes]
 
 
-def draw_codes(kind, rng, n, level):
-    last = 2**level - 1
+def draw_codes(kind, rng, n, bit_width):
+    last = 2**bit_width - 1
     match kind:
         case "uniform":
             return rng.integers(0, last + 1, n)
@@ -46,41 +46,41 @@ def draw_codes(kind, rng, n, level):
             return np.where(np.arange(n) == n // 2, last, 0)
 
 
-def make_codes(kind, sizes, levels, seed=0):
+def make_codes(kind, sizes, bit_widths, seed=0):
     """Returns uint16 [R, 128] and the same as lists of integers."""
     rng = np.random.default_rng(seed)
     layout = make_layout(shapes(sizes))
     codes = np.zeros(8 * layout.num_groups, np.uint16)
-    for part, size, level in zip(layout.tensor_slices(), sizes, levels, strict=True):
-        codes[part] = draw_codes(kind, rng, size, min(level, 16))
+    for part, size, bit_width in zip(layout.tensor_slices(), sizes, bit_widths, strict=True):
+        codes[part] = draw_codes(kind, rng, size, min(bit_width, 16))
     plain = [codes[part].tolist() for part in layout.tensor_slices()]
     return layout, codes.reshape(-1, 128), plain
 
 
 @pytest.mark.parametrize("kind", ["uniform", "constant", "two", "bell", "rare"])
-@pytest.mark.parametrize("level", [*range(1, 10), 16])
-def test_nothing_is_lost_and_the_plain_reader_reads_the_same(kind, level):
-    levels = [level] * len(SIZES)
-    layout, codes, expected = make_codes(kind, SIZES, levels)
-    coded = encode_codes(codes, layout, levels)
-    if level > 8:
+@pytest.mark.parametrize("bit_width", [*range(1, 10), 16])
+def test_nothing_is_lost_and_the_plain_reader_reads_the_same(kind, bit_width):
+    bit_widths = [bit_width] * len(SIZES)
+    layout, codes, expected = make_codes(kind, SIZES, bit_widths)
+    coded = encode_codes(codes, layout, bit_widths)
+    if bit_width > 8:
         assert coded is None
         return
     assert kind == "uniform" or coded is not None
     if coded is None:
         return
-    is_coded = [b == 0 for b in coded.plain_levels]
+    is_coded = [b == 0 for b in coded.plain_bit_widths]
     plain = [[] if c else x for c, x in zip(is_coded, expected, strict=True)]
-    stream = np.frombuffer(plain_wire.write_stream(plain, levels), np.uint8)
+    stream = np.frombuffer(plain_wire.write_stream(plain, bit_widths), np.uint8)
     rest = np.concatenate([coded.tables, stream, coded.words])
-    decoded = decode_codes(rest, layout, levels)
-    assert decoded.plain_levels == coded.plain_levels
+    decoded = decode_codes(rest, layout, bit_widths)
+    assert decoded.plain_bit_widths == coded.plain_bit_widths
     assert decoded.stream.tobytes() == stream.tobytes()
     for j, part in enumerate(layout.tensor_slices()):
         assert decoded.codes.ravel()[part].tolist() == (
             expected[j] if is_coded[j] else [0] * SIZES[j]
         )
-    tables, end = plain_entropy.read_tables(rest.tobytes(), SIZES, levels)
+    tables, end = plain_entropy.read_tables(rest.tobytes(), SIZES, bit_widths)
     assert (end, sorted(tables)) == (len(coded.tables), np.flatnonzero(is_coded).tolist())
     assert plain_entropy.read_words(coded.words.tobytes(), SIZES, tables) == {
         j: expected[j] for j in tables
@@ -98,8 +98,8 @@ def test_frequencies_keep_every_code_and_cost_what_is_said(num_codes, size):
     counts[0, used[-1]] += size - num_codes
     counts[1, used] = size // num_codes
     counts[2, used] = np.fmax(size * rng.dirichlet(np.ones(num_codes)), 1)
-    levels = np.array([8, 8, 8])
-    frequencies, precisions = choose_frequencies(counts, levels)
+    bit_widths = np.array([8, 8, 8])
+    frequencies, precisions = choose_frequencies(counts, bit_widths)
     assert ((frequencies > 0) == (counts > 0)).all()
     assert (frequencies.sum(axis=1) == 1 << precisions).all()
     assert precisions.min() >= 8
@@ -111,7 +111,7 @@ def test_frequencies_keep_every_code_and_cost_what_is_said(num_codes, size):
     assert (cross >= entropy - 1e-9).all()
     assert (cross[room > 0] <= (entropy - np.log2(np.fmax(room, 1e-9)) + 1e-9)[room > 0]).all()
     head = write_tables(frequencies, precisions)
-    again, same, end = read_tables(head, levels)
+    again, same, end = read_tables(head, bit_widths)
     assert (again == frequencies).all()
     assert (same == precisions).all()
     assert end == head.size
@@ -121,22 +121,22 @@ def test_frequencies_keep_every_code_and_cost_what_is_said(num_codes, size):
     assert -1e-3 * size <= tables <= 7 + 1e-3 * size
 
 
-def histogram_entropy(codes, level):
-    share = np.bincount(np.ravel(codes), minlength=2**level) / np.size(codes)
+def histogram_entropy(codes, bit_width):
+    share = np.bincount(np.ravel(codes), minlength=2**bit_width) / np.size(codes)
     return -(share[share > 0] * np.log2(share[share > 0])).sum()
 
 
-@pytest.mark.parametrize("level", range(1, 9))
+@pytest.mark.parametrize("bit_width", range(1, 9))
 @pytest.mark.parametrize("kind", ["bell", "two"])
-def test_a_large_tensor_takes_its_entropy_and_a_table(kind, level):
+def test_a_large_tensor_takes_its_entropy_and_a_table(kind, bit_width):
     num_entries = 40_000
-    layout, codes, _ = make_codes(kind, (num_entries,), [level])
-    coded = encode_codes(codes, layout, [level])
-    exact = num_entries * histogram_entropy(codes.ravel()[:num_entries], level)
+    layout, codes, _ = make_codes(kind, (num_entries,), [bit_width])
+    coded = encode_codes(codes, layout, [bit_width])
+    exact = num_entries * histogram_entropy(codes.ravel()[:num_entries], bit_width)
     num_codes = len(np.unique(codes.ravel()[:num_entries]))
     above = BITS_ABOVE - np.log2(1 - num_codes / 2.0 ** coded.tables[0])
     assert exact - 64 <= 8 * coded.words.size <= exact + num_entries * above + 64
-    assert coded.tables.size <= 3 + (18 * 2**level + 7) // 8
+    assert coded.tables.size <= 3 + (18 * 2**bit_width + 7) // 8
     assert above <= 0.04
 
 
@@ -165,13 +165,13 @@ def test_an_update_of_normal_numbers_saves_what_its_entropy_says(num_bits):
 
 
 def test_what_does_not_get_shorter_is_sent_plain():
-    levels = [8, 3]
-    layout, codes, _ = make_codes("uniform", (200, 50), levels)
+    bit_widths = [8, 3]
+    layout, codes, _ = make_codes("uniform", (200, 50), bit_widths)
     ones = np.ones(2, np.float32)
-    write = lambda layout, codes, levels, **options: write_upload(  # noqa: E731
-        layout, "nearest", levels, ones, ones, NO_SEED, codes, **options
+    write = lambda layout, codes, bit_widths, **options: write_upload(  # noqa: E731
+        layout, "nearest", bit_widths, ones, ones, NO_SEED, codes, **options
     )
-    assert write(layout, codes, levels, entropy_coding=True) == write(layout, codes, levels)
+    assert write(layout, codes, bit_widths, entropy_coding=True) == write(layout, codes, bit_widths)
     for size in range(1, 80):  # around the size where a constant tensor begins to pay
         layout, codes, _ = make_codes("constant", (size, 0), [2, 2])
         plain, coded = (write(layout, codes, [2, 2], entropy_coding=e) for e in (False, True))
@@ -196,7 +196,7 @@ def test_a_message_without_the_package_says_what_to_install(monkeypatch):
     assert encode_update(key, tree, 4)
 
 
-LEVELS = [2, 2, 3]
+BIT_WIDTHS = [2, 2, 3]
 TENSORS = (100, 20, 9)
 
 
@@ -206,8 +206,8 @@ def make_rest():
     first = rng.choice([0, 1, 3], 100, p=[0.75, 0.125, 0.125]).tolist()
     codes = [first, rng.integers(0, 4, 20).tolist(), rng.integers(0, 8, 9).tolist()]
     table = [6, 1, 0, 1] + [0] * 252
-    head, words = plain_entropy.write(LEVELS, codes, {0: table})
-    return codes, head, plain_wire.write_stream([[], *codes[1:]], LEVELS), words
+    head, words = plain_entropy.write(BIT_WIDTHS, codes, {0: table})
+    return codes, head, plain_wire.write_stream([[], *codes[1:]], BIT_WIDTHS), words
 
 
 CODES, HEAD, STREAM, WORDS = make_rest()
@@ -221,7 +221,7 @@ def test_a_message_by_hand():
     """Precisions 3, 0, 0; codes 0..3; lengths 3, 1, 0, 1 in 4 bits each; 6 without its 4."""
     assert bytes([3, 0, 0, 0, 3, 0x13, 0x10, 0b10]) == HEAD
     rest = np.frombuffer(HEAD + STREAM + WORDS, np.uint8)
-    decoded = decode_codes(rest, make_layout(shapes(TENSORS)), LEVELS)
+    decoded = decode_codes(rest, make_layout(shapes(TENSORS)), BIT_WIDTHS)
     assert decoded.codes[0, :100].tolist() == CODES[0]
     assert decoded.stream.tobytes() == STREAM
 
@@ -230,8 +230,8 @@ WRONG = {  # cause: (bytes, what is said)
     "nothing": (b"", "^the precisions are cut off$"),
     "precision": (swap(HEAD, 0, 15) + STREAM + WORDS, r"^a precision must be 0\.\.14$"),
     "no alphabets": (HEAD[:4], "^the alphabets are cut off$"),
-    "turned": (swap(HEAD, 3, 3, 0) + STREAM + WORDS, "^an alphabet must lie in its level$"),
-    "wide": (swap(HEAD, 4, 4) + STREAM + WORDS, "^an alphabet must lie in its level$"),
+    "turned": (swap(HEAD, 3, 3, 0) + STREAM + WORDS, "^an alphabet must lie in its bit width$"),
+    "wide": (swap(HEAD, 4, 4) + STREAM + WORDS, "^an alphabet must lie in its bit width$"),
     "no lengths": (HEAD[:6], "^the lengths of the frequencies are cut off$"),
     "no numbers": (swap(HEAD, 5, 0xFF, 0xFF)[:7], "^the frequencies are cut off$"),
     "after them": (swap(HEAD, 7, 0b110) + STREAM + WORDS, "the last code must be zero$"),
@@ -244,7 +244,7 @@ WRONG = {  # cause: (bytes, what is said)
     "zero word": (HEAD + STREAM + WORDS + bytes(4), "^the last word must not be zero$"),
     "a word less": (HEAD + STREAM + WORDS[4:], "words and the frequencies do not match$"),
     "a word more": (HEAD + STREAM + b"abcd" + WORDS, "words and the frequencies do not match$"),
-    "words alone": (bytes(3) + plain_wire.write_stream(CODES, LEVELS) + WORDS, "do not match$"),
+    "words alone": (bytes(3) + plain_wire.write_stream(CODES, BIT_WIDTHS) + WORDS, "do not match$"),
 }
 
 
@@ -253,7 +253,7 @@ def test_what_is_wrong_is_said(cause):
     data, match = WRONG[cause]
     rest = np.frombuffer(data, np.uint8)
     with pytest.raises(DamagedMessageError, match=match):
-        decode_codes(rest, make_layout(shapes(TENSORS)), LEVELS)
+        decode_codes(rest, make_layout(shapes(TENSORS)), BIT_WIDTHS)
 
 
 def test_an_announced_size_is_not_believed():

@@ -22,33 +22,35 @@ TENSORS = st.lists(st.tuples(st.integers(0, 300), st.sampled_from([*range(1, 17)
 @settings(max_examples=150, deadline=None)
 def test_whole_bytes_of_all_tensors_then_their_leftovers(tensors, seed):
     rng = np.random.default_rng(seed)
-    sizes, levels = [n for n, _ in tensors], [b for _, b in tensors]
+    sizes, bit_widths = [n for n, _ in tensors], [b for _, b in tensors]
     layout = make_layout([jax.ShapeDtypeStruct((n,), np.float32) for n in sizes])
     num_rows = sum(-(-n // 128) for n in sizes)
-    packed = {b: np.frombuffer(rng.bytes(16 * b * num_rows), np.uint8) for b in levels}
+    packed = {b: np.frombuffer(rng.bytes(16 * b * num_rows), np.uint8) for b in bit_widths}
     numbers = {b: int.from_bytes(rows.tobytes(), "little") for b, rows in packed.items()}
 
     wholes, leftovers, row = [], [], 0
-    for size, level in tensors:
+    for size, bit_width in tensors:
         first = 128 * row
-        code = [numbers[level] >> level * (first + i) & (2**level - 1) for i in range(size)]
-        wholes += [(c, level) for c in code[: size - size % 8]]
-        leftovers += [(c, level) for c in code[size - size % 8 :]]
+        code = [
+            numbers[bit_width] >> bit_width * (first + i) & (2**bit_width - 1) for i in range(size)
+        ]
+        wholes += [(c, bit_width) for c in code[: size - size % 8]]
+        leftovers += [(c, bit_width) for c in code[size - size % 8 :]]
         row += -(-size // 128)
     expected = num_bits = 0
-    for code, level in wholes + leftovers:
+    for code, bit_width in wholes + leftovers:
         expected |= code << num_bits
-        num_bits += level
+        num_bits += bit_width
 
-    pieces = packed_to_stream(packed, layout, levels)
+    pieces = packed_to_stream(packed, layout, bit_widths)
     stream = np.concatenate([*pieces, np.zeros(0, np.uint8)])
-    assert num_bits == layout.num_code_bits(levels)
+    assert num_bits == layout.num_code_bits(bit_widths)
     assert stream.tobytes() == expected.to_bytes(math.ceil(num_bits / 8), "little")
-    again = packed_to_stream(stream_to_packed(stream, layout, levels), layout, levels)
+    again = packed_to_stream(stream_to_packed(stream, layout, bit_widths), layout, bit_widths)
     assert np.concatenate([*again, np.zeros(0, np.uint8)]).tobytes() == stream.tobytes()
 
 
-def test_full_tensors_of_one_level_are_one_piece():
+def test_full_tensors_of_one_bit_width_are_one_piece():
     """A message of a large model is copied in a few pieces, not in one per tensor."""
     layout = make_layout([jax.ShapeDtypeStruct((n,), np.float32) for n in (128, 256, 3, 128, 128)])
     assert layout.runs([4] * 5) == [(4, slice(0, 192)), (4, slice(256, 384))]

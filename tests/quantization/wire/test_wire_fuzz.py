@@ -1,9 +1,9 @@
 """More than 20,000 broken messages: refused by name, or else exactly what the plain reader reads.
 
-A checksum keeps out accidents, not forgers: whoever damages a message and sets the checksum right
-has written another message. What is promised of those: the decoder accepts precisely what the plain
-reader accepts, returns the values that reader returns, all finite, in the shapes that were asked
-for; and no two messages say the same.
+A checksum keeps out accidents, not forgers: any caller damages a message and sets the checksum
+right has written another message. What is promised of those: the decoder accepts precisely what the
+plain reader accepts, returns the values that reader returns, all finite, in the shapes that were
+asked for; and no two messages say the same.
 """
 
 import collections
@@ -28,8 +28,15 @@ KINDS = {DamagedMessageError, ForeignMessageError, TruncatedMessageError, Versio
 SHAPES = {"a": (2, 4), "b": (5,), "c": (0,), "d": (), "e": (8,), "f": (13,)}
 OTHER_SHAPES = SHAPES | {"a": (4, 2)}
 CODED_SHAPES = {"a": (150,), "b": (5,), "c": (0,), "d": (9, 10)}
-SCHEMES = ("stochastic", "rotated", "qsgd", "nearest")
-SCHEMES_IN_TURN = (*SCHEMES, "stochastic", "stochastic", "none", "rotated", *SCHEMES[:1] * 3)
+QUANTIZERS = ("stochastic", "rotated", "qsgd", "nearest")
+QUANTIZERS_IN_TURN = (
+    *QUANTIZERS,
+    "stochastic",
+    "stochastic",
+    "none",
+    "rotated",
+    *QUANTIZERS[:1] * 3,
+)
 SEEDS = range(4)
 
 
@@ -39,31 +46,31 @@ def make_tree(seed, shapes=SHAPES):
     return {name: np.float32(rng.standard_t(2, size=shape)) for name, shape in shapes.items()}
 
 
-def make_messages(shapes=SHAPES, schemes=SCHEMES_IN_TURN):
-    """One at each of a few levels, and mixtures."""
+def make_messages(shapes=SHAPES, quantizers=QUANTIZERS_IN_TURN):
+    """One at each of a few bit widths, and mixtures."""
     choices = [1, 3, 4, 8, 11, 16, 32, 32]
     rng = np.random.default_rng(1)
     mixtures = [{name: int(rng.choice(choices)) for name in shapes} for _ in range(4)]
     return [
-        encode_update(jax.random.key(i), make_tree(i, shapes), num_bits, scheme=scheme)
-        for i, (num_bits, scheme) in enumerate(
-            zip([*choices[:-1], *mixtures], schemes, strict=True)
+        encode_update(jax.random.key(i), make_tree(i, shapes), num_bits, quantizer=quantizer)
+        for i, (num_bits, quantizer) in enumerate(
+            zip([*choices[:-1], *mixtures], quantizers, strict=True)
         )
     ]
 
 
 def make_coded_messages():
     """Entropy coded in part and in full."""
-    levels = (2, {"a": 4, "b": 32, "c": 2, "d": 11}, 5, {"a": 3, "b": 8, "c": 32, "d": 7})
+    bit_widths = (2, {"a": 4, "b": 32, "c": 2, "d": 11}, 5, {"a": 3, "b": 8, "c": 32, "d": 7})
     return [
         encode_update(
             jax.random.key(i),
             make_tree(i, CODED_SHAPES),
             num_bits,
-            scheme=scheme,
+            quantizer=quantizer,
             entropy_coding=True,
         )
-        for i, (num_bits, scheme) in enumerate(zip(levels, SCHEMES, strict=False))
+        for i, (num_bits, quantizer) in enumerate(zip(bit_widths, QUANTIZERS, strict=False))
     ]
 
 
@@ -175,7 +182,7 @@ def check_sealed(header, body, like=LIKE):
 
 
 def mutate(rng, body):
-    """Changes levels, a range, codes, the last byte, or the length."""
+    """Changes bit widths, a range, codes, the last byte, or the length."""
     body = bytearray(body)
     num_tensors = len(SHAPES)
     match rng.integers(6):
@@ -211,7 +218,7 @@ def rest_starts(message):
     """Returns where, in the body, the size of what is entropy coded stands."""
     fields = plain_wire.read(message, CODED_LIKE)
     num_ranges = sum(pair is not None for pair in fields.ranges)
-    seeds = 8 * plain_wire.has_seed(fields.scheme, fields.levels)
+    seeds = 8 * plain_wire.has_seed(fields.quantizer, fields.bit_widths)
     return len(CODED_SHAPES) + seeds + 8 * num_ranges
 
 
@@ -252,15 +259,15 @@ def test_forged_entropy_coded_bodies(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_forged_schemes_and_flags(seed):
-    """What another scheme would make of the same bytes."""
+def test_forged_quantizers_and_flags(seed):
+    """What another quantizer would make of the same bytes."""
     rng = np.random.default_rng(seed)
     kinds = collections.Counter()
     for _ in range(200):
         messages, like = BOTH[rng.integers(2)]
         message = messages[rng.integers(len(messages))]
-        scheme, flags, reserved = rng.integers(7), rng.integers(3), rng.integers(20) // 19
-        header = message[:5] + bytes([scheme, flags, reserved]) + message[8:20]
+        quantizer, flags, reserved = rng.integers(7), rng.integers(3), rng.integers(20) // 19
+        header = message[:5] + bytes([quantizer, flags, reserved]) + message[8:20]
         kinds[check_sealed(header, message[20:], like)] += 1
     assert min(kinds[None], kinds[DamagedMessageError], kinds[VersionError]) > 10
 

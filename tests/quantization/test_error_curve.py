@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from fedjax_diffusion.bits import MAX_BITS
 from fedjax_diffusion.quantization import (
     is_quantizable,
     make_grid,
@@ -19,7 +20,6 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
 )
 from fedjax_diffusion.quantization.counter_random import counter_uniform
-from fedjax_diffusion.quantization.stochastic import MAX_BITS
 
 NUM_DRAWS, NUM_ENTRIES = 2048, 64
 ALL_BITS = range(1, MAX_BITS + 1)
