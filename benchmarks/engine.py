@@ -143,7 +143,7 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
         options = (case.num_clients, case.num_steps, client_map, conv, devices)
         commands[f"{OURS}, {way}"] = ([module(sys.executable, "ours", *options)], total)
     if case.num_clients > 8:
-        return commands  # baselines take clients one after the other: more of them cost the same
+        return commands  # the others take clients one after the other: more of them cost the same
     options = (case.num_clients, case.num_steps)
     if case.model in arguments.naive.split(","):
         command = module(sys.executable, "naive", case.num_clients, 1)
@@ -260,7 +260,7 @@ def main() -> None:
     content = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": describe_machine(),
-        "baselines": versions,
+        "engines": versions,
         "cases": results,
     }
     arguments.output.write_text(json.dumps(content, indent=2) + "\n")

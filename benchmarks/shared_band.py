@@ -27,7 +27,7 @@ from fedjax_diffusion.experiment.compute import describe_machine
 METHODS = ("on_demand", "fixed_bits:8", "full_precision")
 DEADLINES = (12.0, 16.0, 20.0, 30.0, 60.0, 240.0)
 SIZES = (10, 100, 1000)
-RIVAL_SIZES = (3, 10, 30)
+SOLVER_SIZES = (3, 10, 30)
 ORACLE = Path(__file__).parents[1] / "tests" / "resources" / "shared_band_oracle.py"
 
 
@@ -147,7 +147,7 @@ def main() -> None:
         result[f"K={num_clients}"] = row
         print(f"K = {num_clients:4d} ", text(row))
     oracle = load_oracle()
-    for num_clients in RIVAL_SIZES:
+    for num_clients in SOLVER_SIZES:
         row = race(num_clients, oracle)
         result[f"K={num_clients} SLSQP"] = row
         print(f"K = {num_clients:4d} ", text(row))

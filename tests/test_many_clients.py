@@ -18,7 +18,7 @@ OPTIONS = {
     "cohort_size": 100,
     "num_rounds": 2,
     "local_work__local_steps": 1,
-    "allocator__opponents": ("full_precision",),
+    "allocator__baselines": ("full_precision",),
 }
 
 

@@ -73,7 +73,7 @@ def list_rows(parts: Parts) -> list[Row]:
     rows = [*_start_rows(parts), *_correctness_rows(parts)]
     for num_clients, aim in _clients(parts):
         rows += _small_rows(parts, num_clients, aim)
-    return [*rows, *_rival_rows(parts), *_other_rows(parts)]
+    return [*rows, *_pytorch_rows(parts), *_other_rows(parts)]
 
 
 def _start_rows(parts: Parts) -> Iterable[Row]:
@@ -146,7 +146,7 @@ def _small_rows(parts: Parts, num_clients: int, aim: float | None) -> Iterable[R
             yield Row(f"0.27M, {K}{way} / {scan}", ratio(ways.get(way), limit), 1.05)
 
 
-def _rival_rows(parts: Parts) -> Iterable[Row]:
+def _pytorch_rows(parts: Parts) -> Iterable[Row]:
     small = [
         values[SPEED]
         for case, values in parts.get("small", {}).get("cases", {}).items()

@@ -10,7 +10,7 @@ from fedjax_diffusion.compare.variants import Play, fingerprint_settings
 from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.ledger import THIS_RUN
-from fedjax_diffusion.runs.records import EVALUATION, SUMMARY
+from fedjax_diffusion.runs.records import EVALUATION, read_summary
 
 
 class RunRow(NamedTuple):
@@ -124,7 +124,7 @@ class VariantRow(NamedTuple):
 
 def read_run(workdir: Path, play: Play) -> RunRow:
     """Returns the row of a play's run folder that is finished and evaluated."""
-    summary = json.loads((workdir / SUMMARY).read_text())
+    summary = read_summary(workdir)
     quality = json.loads((workdir / EVALUATION).read_text())["quality"]
     bills = {row["variant"]: row for row in summary["variants"]}
     name, _ = DISTANCE_NAMES[quality["extractor"]]

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedjax_diffusion.compare.rows import RunRow
 from fedjax_diffusion.host.atomic import write_text
+from fedjax_diffusion.host.old_names import OLD_NAMES
 
 
 def write_runs(path: Path, rows: Sequence[RunRow]) -> None:
@@ -30,6 +31,7 @@ def read_runs(path: str | Path) -> list[RunRow]:
             header, *lines = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a comparison's runs: {error}") from None
+    header = [OLD_NAMES["runs"].get(name, name) for name in header]
     if tuple(header) != RunRow._fields:
         raise ValueError(f"{path} is no runs.csv of this version: its columns are {header}")
     rows = []

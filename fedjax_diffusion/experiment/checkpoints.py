@@ -1,5 +1,6 @@
 """Saving and restoring the simulation state, with Orbax."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from fedjax_diffusion.host.old_names import to_old_name
 from fedjax_diffusion.simulator import SimulationState
 
 
@@ -69,7 +71,14 @@ class Checkpoints:
         latest = self._checkpointer.latest
         if latest is None:
             return None
-        loaded = self._checkpointer.load(latest.step, abstract_state=_to_host(like))
+        saved = self._checkpointer.metadata(latest.step).metadata
+        fields = {field.name: getattr(like, field.name) for field in dataclasses.fields(like)}
+        names = {
+            name: name if name in saved else to_old_name("checkpoint", name) for name in fields
+        }
+        asked = {names[name]: jax.tree.map(np.asarray, value) for name, value in fields.items()}
+        found: Any = self._checkpointer.load(latest.step, abstract_state=asked)
+        loaded = SimulationState(**{name: found[names[name]] for name in fields})
         return jax.tree.map(lambda x, old: jax.device_put(x, old.sharding), loaded, like)
 
 

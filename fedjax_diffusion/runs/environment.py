@@ -9,9 +9,9 @@ from typing import Any
 
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data.report import identify
-from fedjax_diffusion.experiment.compute import (ComputeConfig, describe_machine)
+from fedjax_diffusion.experiment.compute import ComputeConfig, describe_machine
 from fedjax_diffusion.host.processes import is_primary
-from fedjax_diffusion.runs.records import (ENVIRONMENT, write_json)
+from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
 
 
 def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:

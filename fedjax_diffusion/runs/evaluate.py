@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fedjax_diffusion.experiment.config import Config
-from fedjax_diffusion.data import (ImageDataset, load_images)
+from fedjax_diffusion.data import ImageDataset, load_images
 from fedjax_diffusion.data.report import identify
 from fedjax_diffusion.evaluation import MIN_SAMPLES
+from fedjax_diffusion.evaluation.quality import (
+    MEASURE_VERSION,
+    EvaluationConfig,
+    make_extractor,
+    measure_quality,
+    spread,
+)
+from fedjax_diffusion.experiment.config import Config
 from fedjax_diffusion.host.platforms import cpu_device
-from fedjax_diffusion.evaluation.quality import (MEASURE_VERSION, EvaluationConfig, make_extractor, measure_quality, spread)
-from fedjax_diffusion.runs.records import (EVALUATION, write_json)
-from fedjax_diffusion.runs.runner import (load_run, read_config)
+from fedjax_diffusion.runs.records import EVALUATION, write_json
+from fedjax_diffusion.runs.runner import load_run, read_config
 
 _COUNTER = 0
 """Of the drawing that is evaluated: the same noise however long a run is; pictures count from 1."""

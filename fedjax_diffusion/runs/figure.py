@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.runs.records import (read_metrics, sample_path)
 from fedjax_diffusion.runs.ledger import THIS_RUN
+from fedjax_diffusion.runs.records import read_metrics, sample_path
 
 FIGURE = "figures/training.png"
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.planning.planner import RoundPlan
-from fedjax_diffusion.runs.ledger import Ledger
 from fedjax_diffusion.allocation import Status
 from fedjax_diffusion.allocation.problem import uplink_bits
-from fedjax_diffusion.simulator import RoundInfo
 from fedjax_diffusion.federated.traffic import Traffic
+from fedjax_diffusion.host.atomic import write_text
+from fedjax_diffusion.host.old_names import to_current_names
+from fedjax_diffusion.planning.planner import RoundPlan
+from fedjax_diffusion.runs.ledger import Ledger
+from fedjax_diffusion.simulator import RoundInfo
 
 METRICS = "metrics.jsonl"
 CONFIG = "config.json"
@@ -100,7 +101,7 @@ class MetricsLog:
                 f"{path} has {len(lines)} lines, but the checkpoint is at round {num_rounds}; "
                 "start again in a new workdir"
             )
-        self.records = [json.loads(line) for line in lines[:num_rounds]]
+        self.records = [_read_line(line) for line in lines[:num_rounds]]
         if is_writer:
             write_text(path, "".join(lines[:num_rounds]))
         self._file = (path if is_writer else Path(os.devnull)).open("a")
@@ -130,7 +131,12 @@ def read_metrics(workdir: Path) -> list[dict]:
     if not path.exists():
         raise ValueError(f"{workdir} is not a run folder: it has no {METRICS}")
     lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [_read_line(line) for line in lines if line.endswith("\n")]
+
+
+def read_summary(workdir: Path) -> dict:
+    """Returns the summary.json of a finished run."""
+    return to_current_names("summary", json.loads((Path(workdir) / SUMMARY).read_text()))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -190,6 +196,10 @@ def _full_precision_bits(plan: RoundPlan) -> np.ndarray:
     """Returns what the participating clients would upload at 32 bits, float64 [M]."""
     is_active = np.asarray(plan.allocation.num_bits) > 0
     return np.asarray(uplink_bits(plan.problem, np.where(is_active, 32, 0)))
+
+
+def _read_line(line: str) -> dict:
+    return to_current_names("metrics", json.loads(line))
 
 
 def _finite(value: Any) -> float | None:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedjax_diffusion.runs import (environment, records)
-from fedjax_diffusion.experiment.checkpoints import Checkpoints
-from fedjax_diffusion.planning.participation import RoundConditions
 from fedjax_diffusion.data import CohortData
-from fedjax_diffusion.experiment.build import (Experiment, lighten_experiment)
+from fedjax_diffusion.experiment.build import Experiment, lighten_experiment
+from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.planning.participation import RoundConditions
+from fedjax_diffusion.runs import environment, records
 from fedjax_diffusion.simulator import SimulationState
 
 OnRecord = Callable[[dict], Any]

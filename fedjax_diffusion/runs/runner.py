@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from fedjax_diffusion.runs import (environment, records)
-from fedjax_diffusion.experiment.checkpoints import (CheckpointConfig, Checkpoints)
-from fedjax_diffusion.experiment.config import (Config, fill_missing, flatten)
-from fedjax_diffusion.experiment.build import (Experiment, build)
+from fedjax_diffusion.experiment.build import Experiment, build
+from fedjax_diffusion.experiment.checkpoints import CheckpointConfig, Checkpoints
+from fedjax_diffusion.experiment.config import Config, fill_missing, flatten
+from fedjax_diffusion.host.images import save_grid, save_images
+from fedjax_diffusion.host.processes import is_primary, wait_for_all
+from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.host.images import (save_grid, save_images)
-from fedjax_diffusion.host.processes import (is_primary, wait_for_all)
-from fedjax_diffusion.host.progress import (SILENT, Progress)
+from fedjax_diffusion.runs import environment, records
 from fedjax_diffusion.runs.figure import draw_figure
-from fedjax_diffusion.runs.rounds import (OnRecord, play_first_round, play_round)
+from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
 OnStart = Callable[[Experiment, int], Any]
@@ -71,7 +71,7 @@ def run(
     workdir = Path(workdir)
     check_same_config(config, workdir)
     if (workdir / records.SUMMARY).exists():
-        summary = json.loads((workdir / records.SUMMARY).read_text())
+        summary = records.read_summary(workdir)
         return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
     CheckpointConfig(**config.checkpoint)  # refused before anything is built
     earlier = environment.read(workdir)

@@ -46,7 +46,7 @@ def test_demand_names_both_limits(make_problem):
     ]
 
 
-def test_an_opponent_is_explained_at_the_bits_it_asked_for(make_problem):
+def test_a_baseline_is_explained_at_the_bits_it_asked_for(make_problem):
     problem = make_problem(3, 0, large=True, time_budget_seconds=30.0)
     (line,) = allocate(problem, "full_precision").explain(problem)
     assert "cannot deliver 32 bits within time_budget_seconds = 30" in line

@@ -9,7 +9,7 @@ import pytest
 
 from fedjax_diffusion import AllocationProblem
 from fedjax_diffusion.allocation import solution
-from fedjax_diffusion.cli import main as cli
+from fedjax_diffusion.cli.main import main
 
 PROBLEM = {
     "compute_cycles": [2e9, 4e9],
@@ -37,7 +37,7 @@ def allocate(tmp_path, capsys):
         problem, output = tmp_path / "problem.json", tmp_path / "allocation.json"
         problem.write_text(json.dumps(PROBLEM | fields))
         command = ["allocate", "--problem", str(problem), "--output", str(output)]
-        code = cli.main([*command, *arguments])
+        code = main([*command, *arguments])
         answer = json.loads(output.read_text()) if output.exists() else None
         return code, answer, *capsys.readouterr()
 
@@ -57,7 +57,7 @@ def test_a_problem_is_solved_shown_and_written(allocate):
 def test_without_output_nothing_is_written(tmp_path, capsys):
     problem = tmp_path / "problem.json"
     problem.write_text(json.dumps(PROBLEM))
-    assert cli.main(["allocate", f"--problem={problem}"]) == 0
+    assert main(["allocate", f"--problem={problem}"]) == 0
     assert "energy at least " in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [problem]
 
@@ -185,7 +185,7 @@ def test_an_answer_that_fails_the_check_is_not_written(allocate, monkeypatch):
 
 def test_the_help_names_every_field_and_its_example_works(allocate, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["allocate", "--help"])
+        main(["allocate", "--help"])
     text = capsys.readouterr().out
     for field in dataclasses.fields(AllocationProblem):
         assert field.name in text or field.name.startswith("bit_width_")

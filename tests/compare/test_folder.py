@@ -8,7 +8,7 @@ import pytest
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.compare import VariantRow, folder, read_runs, run_comparison, verdict
 from fedjax_diffusion.compare.pairs import Interval
-from fedjax_diffusion.runs import evaluate as run_quality
+from fedjax_diffusion.runs import evaluate as module
 from tests.runs.test_evaluate import pixels_as_features
 from tests.tiny import FLAGS, tiny_config
 
@@ -16,14 +16,14 @@ VARIANTS = (
     "full_precision: allocator.method=full_precision",
     "two_bits: allocator.method=fixed_bits:2",
 )
-OPPONENTS = ("full_precision", "full_precision:max_frequency")
+BASELINES = ("full_precision", "full_precision:max_frequency")
 
 
 def config_of(num_seeds):
     return tiny_config(
         num_rounds=1,
         evaluation__num_samples=24,
-        allocator__opponents=OPPONENTS,
+        allocator__baselines=BASELINES,
         compare__variants=VARIANTS,
         compare__num_seeds=num_seeds,
     )
@@ -32,7 +32,7 @@ def config_of(num_seeds):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+        patch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
         folder_path = tmp_path_factory.mktemp("compare") / "tiny"
         told = []
         done = run_comparison(
@@ -71,8 +71,8 @@ def test_its_folder_tells_all(workdir):
 
 
 def test_what_was_played_is_not_played_again(workdir, monkeypatch):
-    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
-    monkeypatch.setattr(run_quality, "measure_quality", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
+    monkeypatch.setattr(module, "measure_quality", lambda *_: pytest.fail("measured again"))
     started = []
     play = folder.run
     monkeypatch.setattr(folder, "run", lambda *a, **k: started.append(r := play(*a, **k)) or r)
@@ -118,7 +118,7 @@ def test_a_folder_with_other_settings_is_refused_before_anything_is_played(workd
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"allocator__opponents": ("full_precision",)}, "has no full_precision:max_frequency"),
+        ({"allocator__baselines": ("full_precision",)}, "has no full_precision:max_frequency"),
         ({"compare__variants": (*VARIANTS, "x: allocator.method=magic")}, "variant x: .*'magic'"),
         (
             {"compare__variants": (*VARIANTS, "x: sampling.eta=2.0")},
@@ -135,20 +135,20 @@ def test_a_folder_with_other_settings_is_refused_before_anything_is_played(workd
 def test_what_would_end_a_run_late_is_said_before_the_first(changed, said, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "run", lambda *_: pytest.fail("played"))
     if "evaluation__inception_weights" not in changed:
-        monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
-    fields = {"allocator__opponents": OPPONENTS, "compare__variants": VARIANTS} | changed
+        monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
+    fields = {"allocator__baselines": BASELINES, "compare__variants": VARIANTS} | changed
     with pytest.raises(ValueError, match=said):
         run_comparison(tiny_config(num_rounds=1, **fields), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_the_command_prints_the_table(workdir, monkeypatch, capsys):
-    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
     flags = [
         *FLAGS,
         "--config.num_rounds=1",
         "--config.evaluation.num_samples=24",
-        f"--config.allocator.baselines={OPPONENTS}",
+        f"--config.allocator.baselines={BASELINES}",
         f"--config.compare.variants={VARIANTS}",
         "--config.compare.num_seeds=2",
     ]

@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 SLOW = """
 import sys, time
-from fedjax_diffusion.data import examples, load_images
+from fedjax_diffusion.data import load_images
+from fedjax_diffusion.data.tfds import examples
 decode_image, calls = examples.decode_image, []
 
 def decode_slowly(*arguments):

@@ -13,8 +13,7 @@ from ml_collections import ConfigDict
 from fedjax_diffusion import load_run, run
 from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.diffusion import conv_choice
-from fedjax_diffusion.experiment import autotune as trials
-from fedjax_diffusion.experiment import trial_budget as tuning
+from fedjax_diffusion.experiment import autotune, trial_budget
 from fedjax_diffusion.experiment.autotune import Trials, tune
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.guesses import HEAVY
@@ -65,7 +64,7 @@ class FakeLearner:
 @pytest.fixture
 def known_times(monkeypatch):
     """A fake simulator is the time that its round takes."""
-    monkeypatch.setattr(trials._Race, "_time", lambda self, simulator: simulator)
+    monkeypatch.setattr(autotune._Race, "_time", lambda self, simulator: simulator)
 
 
 def way_of(compute):
@@ -106,7 +105,7 @@ def race_of(step, seconds=math.inf, has_table=False):
     learner = FakeLearner({})
     scenario = SimpleNamespace(run_key=None, cohort_size=None, num_examples=np.full(5, 8))
     made = Trials(learner, scenario, None, lambda: CohortData(None, np.arange(5)))
-    return trials._Race(made, seconds, has_table)._time(Simulator(lambda key, data: 7, step))
+    return autotune._Race(made, seconds, has_table)._time(Simulator(lambda key, data: 7, step))
 
 
 def test_a_round_that_does_not_fit_takes_forever_and_other_failures_are_not_hidden():
@@ -136,8 +135,8 @@ def test_a_timed_round_has_all_clients_at_8_bits_and_no_more_steps_than_the_run(
 
 
 def test_trials_end_with_their_time(known_times, monkeypatch):
-    monkeypatch.setattr(tuning, "_LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(tuning, "_SHARE", math.inf)
+    monkeypatch.setattr(trial_budget, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(trial_budget, "_SHARE", math.inf)
     _, made = tried_with({}, tune="auto", tune_seconds=1e-9)
     assert made == ["map plain", "map table"], "the table has time of its own"
     _, made = tried_with({}, tune="auto", tune_seconds=1e-9, conv="plain")
@@ -161,7 +160,7 @@ def test_a_model_whose_flops_nobody_counts_keeps_the_guess_and_trains_one_at_a_t
     made = Trials(FakeLearner({}), scenario, None, lambda: None)
     asked = dataclasses.replace(ASKED, tune="auto")
     assert made.share_of_run(asked) == 0
-    assert trials.count_load(made.learner, scenario, asked) == HEAVY
+    assert autotune.count_load(made.learner, scenario, asked) == HEAVY
     assert "clients are mapped one by one: cannot be counted" in caplog.text
 
 
@@ -175,9 +174,9 @@ def test_a_way_is_described_in_words():
 def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch):
     """The measured table against the guess, by the run's own program; XLA counts nothing."""
     monkeypatch.setattr(jax.stages.Lowered, "cost_analysis", lambda self: None)
-    monkeypatch.setattr(tuning, "_LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(tuning, "_SHARE", math.inf)
-    monkeypatch.setattr(trials, "_GAIN", 1e9)  # the guess loses
+    monkeypatch.setattr(trial_budget, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(trial_budget, "_SHARE", math.inf)
+    monkeypatch.setattr(autotune, "_GAIN", 1e9)  # the guess loses
     monkeypatch.setattr(conv_choice, "_fastest", lambda *_: "rows")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     progress = Shown()

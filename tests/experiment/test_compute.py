@@ -75,7 +75,7 @@ def test_a_backend_that_runs_is_left_alone(monkeypatch):
 
 SCRIPT = """
 import jax
-from fedjax_diffusion.hardware import ComputeConfig, start_backend
+from fedjax_diffusion.experiment.compute import ComputeConfig, start_backend
 start_backend(ComputeConfig(cpu_devices=3), num_clients=5)
 print(jax.local_device_count())
 """

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import jax
-from fedjax_diffusion.compile_cache import use_compile_cache
+from fedjax_diffusion.host.cache import use_compile_cache
 use_compile_cache()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 hits = []

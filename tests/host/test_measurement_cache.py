@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedjax_diffusion.host import measurement_cache as measurements
+from fedjax_diffusion.host import measurement_cache
 from fedjax_diffusion.host.measurement_cache import measure_once
 
 QUESTION = {"convs": ["a", "b"], "num_clients": 1}
@@ -48,7 +48,7 @@ def test_a_damaged_file_is_measured_again(cache, damage):
 def test_another_version_of_jax_measures_again(monkeypatch):
     measure = Measure(1)
     measure_once(QUESTION, measure)
-    monkeypatch.setattr(measurements.jax, "__version__", "0.0.0")
+    monkeypatch.setattr(measurement_cache.jax, "__version__", "0.0.0")
     measure_once(QUESTION, measure)
     assert measure.count == 2
 

@@ -111,7 +111,7 @@ def test_stop_names_clients_by_their_id_in_a_cohort():
         planner(KEY, state_of(MEASURED))
 
 
-def test_opponents_are_charged_for_the_participants_alone():
+def test_baselines_are_charged_for_the_participants_alone():
     """Against a separate solution of the whole cohort, and the closed form of a late client."""
     methods = ("demand", "full_precision")
     planner = planner_of(seconds=3.4, devices=far_away(1), baselines=methods)

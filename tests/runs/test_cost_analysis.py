@@ -9,14 +9,14 @@ from pathlib import Path
 import jax
 import pytest
 
-from fedjax_diffusion.runs import evaluate as run_quality
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.compare import folder
 from fedjax_diffusion.compare.rows import read_run
-from fedjax_diffusion.diffusion import (UNetConfig, make_schedule)
+from fedjax_diffusion.diffusion import UNetConfig, make_schedule
 from fedjax_diffusion.experiment.scenario import _count_flops
-from tests.study.test_folder import OVERRIDES
+from fedjax_diffusion.runs import evaluate as module
 from tests.runs.test_evaluate import pixels_as_features
+from tests.study.test_folder import OVERRIDES
 from tests.tiny import FLAGS
 
 STUDY = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
@@ -53,7 +53,7 @@ def test_flops_are_counted_from_shapes_within_a_percent(counts_nothing, monkeypa
 @pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
 def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
     caplog.set_level(logging.WARNING)
     methods = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
     compared = ["--config.compare.num_seeds=2", f"--config.compare.methods={methods}"]

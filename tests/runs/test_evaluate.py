@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedjax_diffusion.runs import evaluate as run_quality
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.data import load_images
 from fedjax_diffusion.evaluation import Extractor
-from fedjax_diffusion.evaluation.quality import (EvaluationConfig, make_extractor, measure_quality, spread)
-from fedjax_diffusion.runs.evaluate import (evaluate, evaluate_folder, read_pngs)
+from fedjax_diffusion.evaluation.quality import (
+    EvaluationConfig,
+    make_extractor,
+    measure_quality,
+    spread,
+)
+from fedjax_diffusion.runs import evaluate as module
+from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder, read_pngs
 from fedjax_diffusion.runs.runner import run
 from tests.tiny import tiny_config
 
@@ -29,7 +34,7 @@ def pixels_as_features(name="classifier"):
 
 @pytest.fixture
 def plain_features(monkeypatch):
-    monkeypatch.setattr(run_quality, "make_extractor", lambda *_: pixels_as_features())
+    monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
 
 
 @pytest.fixture(scope="module")
@@ -70,22 +75,22 @@ def test_a_run_is_evaluated_once(workdir, plain_features, monkeypatch):
     other = evaluate(workdir, {"num_samples": 30})
     assert other["num_samples"] == 30
     assert evaluate(workdir) == first  # drawn again: the same images
-    monkeypatch.setattr(run_quality, "measure_quality", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(module, "measure_quality", lambda *_: pytest.fail("measured again"))
     assert evaluate(workdir) == first
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda patch: patch.setattr(run_quality, "MEASURE_VERSION", -1),
+        lambda patch: patch.setattr(module, "MEASURE_VERSION", -1),
         lambda patch: patch.setattr(
-            run_quality,
+            module,
             "make_extractor",
             lambda *_: dataclasses.replace(pixels_as_features(), fingerprint="another"),
         ),
-        lambda patch: patch.setattr(run_quality, "identify", lambda _: {"name": "another"}),
+        lambda patch: patch.setattr(module, "identify", lambda _: {"name": "another"}),
         lambda patch: patch.setattr(
-            run_quality, "_describe_sampling", lambda config: {"eta": 0.5, "sampler": "ddim"}
+            module, "_describe_sampling", lambda config: {"eta": 0.5, "sampler": "ddim"}
         ),
         lambda patch: change_state(patch, round=np.int32(7)),
     ],
@@ -94,9 +99,9 @@ def test_a_run_is_evaluated_once(workdir, plain_features, monkeypatch):
 def test_what_is_measured_otherwise_is_measured_again(workdir, plain_features, change, monkeypatch):
     evaluate(workdir)
     measured = []
-    measure = run_quality.measure_quality
+    measure = module.measure_quality
     monkeypatch.setattr(
-        run_quality, "measure_quality", lambda *a: measured.append(r := measure(*a)) or r
+        module, "measure_quality", lambda *a: measured.append(r := measure(*a)) or r
     )
     evaluate(workdir)
     assert not measured
@@ -106,13 +111,13 @@ def test_what_is_measured_otherwise_is_measured_again(workdir, plain_features, c
 
 
 def change_state(patch, **fields):
-    load = run_quality.load_run
+    load = module.load_run
 
     def load_changed(*arguments):
         experiment, state = load(*arguments)
         return experiment, dataclasses.replace(state, **fields)
 
-    patch.setattr(run_quality, "load_run", load_changed)
+    patch.setattr(module, "load_run", load_changed)
 
 
 def test_runs_of_one_seed_are_drawn_from_the_same_noise_after_any_number_of_rounds(
@@ -129,13 +134,13 @@ def test_runs_of_one_seed_are_drawn_from_the_same_noise_after_any_number_of_roun
 def test_a_model_with_classes_draws_as_many_of_each_as_there_are(plain_features, tmp_path):
     config = tiny_config(num_rounds=1, evaluation__num_samples=24, model__num_classes=10)
     config.data.split = "test"
-    experiment, _ = run_quality.load_run(run(config, tmp_path / "classes").workdir)
+    experiment, _ = module.load_run(run(config, tmp_path / "classes").workdir)
     asked = []
     with pytest.MonkeyPatch.context() as patch:
         draw = lambda *a: asked.append(a[-1]) or experiment.dataset.images[:24]  # noqa: E731
-        load = run_quality.load_run
+        load = module.load_run
         patch.setattr(
-            run_quality,
+            module,
             "load_run",
             lambda *a: (load(*a)[0]._replace(draw_samples=draw), load(*a)[1]),
         )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedjax_diffusion.runs.records import (METRICS, summarize)
-from fedjax_diffusion.runs.figure import (draw_figure, format_paths, format_summary, format_table)
+from fedjax_diffusion.runs.figure import draw_figure, format_paths, format_summary, format_table
+from fedjax_diffusion.runs.records import METRICS, summarize
 
 METHOD = {
     "method": "this_run",

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from fedjax_diffusion.runs.ledger import (THIS_RUN, Ledger, Spending)
+from fedjax_diffusion.runs.ledger import THIS_RUN, Ledger, Spending
 
 
 def record(scale=1, **fields):
@@ -32,7 +32,7 @@ def test_totals_are_sums_over_the_rounds():
     }
 
 
-def test_savings_name_their_opponent():
+def test_savings_name_their_baseline():
     ours, theirs = Ledger.replay([record()]).savings()
     assert (ours.method, ours.saved_joules_percent) == (THIS_RUN, 0.0)
     assert theirs.method == "full_precision"
@@ -63,7 +63,7 @@ def test_adding_leaves_the_ledger_as_it_was():
     assert ledger == before
 
 
-def test_an_opponent_may_join_later():
+def test_a_baseline_may_join_later():
     alone = record(
         baseline_compute_joules={},
         baseline_transmit_joules={},

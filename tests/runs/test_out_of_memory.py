@@ -6,15 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion.experiment import compute as hardware
-from fedjax_diffusion import (load_run, run)
+from fedjax_diffusion import load_run, run
 from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.experiment import compute
 from fedjax_diffusion.experiment.guesses import find_guess
-from fedjax_diffusion.experiment.training import Learner
-from fedjax_diffusion.experiment.memory import (DeviceMemoryError, lighten)
+from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.experiment.sampling import _draw_in_turn
+from fedjax_diffusion.experiment.training import Learner
 from tests.experiment.test_autotune import Shown
-from tests.tiny import (FLAGS, tiny_config)
+from tests.tiny import FLAGS, tiny_config
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 5 bytes."
 
@@ -38,8 +38,8 @@ def small_device(monkeypatch):
 
     at_once = find_guess("gpu", 1.0)
     monkeypatch.setattr(Learner, "make_simulator", make_simulator)
-    monkeypatch.setattr(hardware, "find_guess", lambda *_: at_once)
-    monkeypatch.setattr(hardware, "guess_mapping", lambda *_: ("vmap", None))
+    monkeypatch.setattr(compute, "find_guess", lambda *_: at_once)
+    monkeypatch.setattr(compute, "guess_mapping", lambda *_: ("vmap", None))
     return played
 
 
@@ -89,7 +89,7 @@ def test_other_failures_of_a_device_are_one_line_and_exit_code_1(tmp_path, monke
 
 
 def test_ways_grow_lighter_to_the_last_one():
-    way, names = hardware.ComputeConfig("chunked", 64, "stock"), []
+    way, names = compute.ComputeConfig("chunked", 64, "stock"), []
     while way is not None:
         names.append((way.client_map, way.chunk_size, way.conv, way.remat))
         way = lighten(way, 512, "gpu", is_conv_free=False)

@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.federated import ClientReport
-from fedjax_diffusion.runs.records import (METRICS, MetricsLog, make_record, read_metrics, sample_path, summarize, write_json)
-from fedjax_diffusion.simulator import RoundInfo
 from fedjax_diffusion.federated.traffic import Traffic
-from tests.planning.plans import (KEY, MEASURED, K, far_away, planner_of, state_of)
+from fedjax_diffusion.runs.records import (
+    METRICS,
+    MetricsLog,
+    make_record,
+    read_metrics,
+    sample_path,
+    summarize,
+    write_json,
+)
+from fedjax_diffusion.simulator import RoundInfo
+from tests.planning.plans import KEY, MEASURED, K, far_away, planner_of, state_of
 
-OPPONENTS = ("full_precision", "demand")
+BASELINES = ("full_precision", "demand")
 DIVERGED, FAR = 2, 1
 FIELDS = [
     "round",
@@ -52,7 +60,7 @@ FIELDS = [
 @functools.cache
 def plan_of(method="on_demand"):
     """A round in which client 1 is too far away and full precision is late for client 3."""
-    planner = planner_of(method, seconds=3.4, devices=far_away(FAR), baselines=OPPONENTS)
+    planner = planner_of(method, seconds=3.4, devices=far_away(FAR), baselines=BASELINES)
     return planner(KEY, state_of(MEASURED))
 
 
@@ -129,7 +137,7 @@ def test_a_diverged_client_has_computed_but_sends_nothing():
     assert record["total_joules"] == record["compute_joules"] + record["transmit_joules"]
     assert record["uplink_bytes"] == plan.uplink_bits[sends].sum() / 8
     assert record["full_precision_bytes"] == len(sends) * (50_000 * 32 + 512) / 8
-    for name in OPPONENTS:
+    for name in BASELINES:
         baseline = plan.baselines[name]
         compute, transmit = baseline.compute_joules.sum(), baseline.transmit_joules[sends].sum()
         assert record["baseline_compute_joules"][name] == pytest.approx(compute)
@@ -210,7 +218,7 @@ def test_a_summary_adds_the_rounds_up():
     assert ours["method"] == "this_run"
     assert ours["total_joules"] == pytest.approx(first["total_joules"] + second["total_joules"])
     assert ours["uplink_bytes"] == first["uplink_bytes"] + second["uplink_bytes"]
-    assert [row["method"] for row in theirs] == list(OPPONENTS)
+    assert [row["method"] for row in theirs] == list(BASELINES)
     for row in theirs:
         name = row["method"]
         joules = sum(record["baseline_joules"][name] for record in (first, second))

@@ -120,7 +120,7 @@ def test_the_error_is_that_of_all_uploads_late_ones_too(method):
 
 
 @pytest.mark.parametrize("method", ["on_demand", *METHODS])
-def test_savings_name_their_opponent_and_cover_the_same_uploads(method):
+def test_savings_name_their_baseline_and_cover_the_same_uploads(method):
     bills = {name: bill_of(name) for name in ("on_demand", *METHODS)}
     joules = {n: np.concatenate([c + t for c, t, *_ in b]) for n, b in bills.items()}
     late = [np.concatenate([is_late for *_, is_late in b]) for b in bills.values()]

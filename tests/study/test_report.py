@@ -25,7 +25,7 @@ def test_the_summary_is_plain_json_and_holds_the_setting(study):
     assert (summary["method"], summary["error_budget_as_fixed_bits"]) == ("on_demand", 6)
 
 
-def test_goals_name_their_opponent_and_their_places(study):
+def test_goals_name_their_baseline_and_their_places(study):
     _, summary = study
     assert [goal["percent"] for goal in summary["goals"]] == [50.0, 99.0]
     for goal in summary["goals"]:

@@ -16,6 +16,7 @@ from fedjax_diffusion.allocation.problem import PER_CLIENT, AllocationProblem
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.host.atomic import write_text
+from fedjax_diffusion.host.old_names import to_current_names
 from fedjax_diffusion.types import Array
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(AllocationProblem))
@@ -57,6 +58,7 @@ def read_problem(
         text = Path(path).read_text(encoding="utf-8-sig")
         # Integers become floats too: one with 400 digits is then infinite, and refused as such.
         content = json.loads(text, parse_int=float, object_pairs_hook=_to_dict)
+        content = to_current_names("problem", content)
         _check_names(content, columns, clients)
         for name, value in content.items():
             _check_value(name, value)

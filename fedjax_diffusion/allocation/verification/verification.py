@@ -2,7 +2,7 @@
 
 Nothing here is shared with the solvers: equations and searches are those of ``recomputation``.
 
->>> from fedjax_diffusion.resources import allocate
+>>> from fedjax_diffusion.allocation import allocate
 >>> problem = AllocationProblem(
 ...     compute_cycles=[2e9, 4e9],
 ...     effective_capacitance=1e-28,

@@ -86,8 +86,8 @@ def encode_update(
     small program that packs.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
-    >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, bit width 1, range 8, codes 12
-    bits 31
+    >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, bits 1, range 8, codes 2
+    31
     """
     layout, asked = _make_float32_layout(tree), _host_bit_widths(num_bits, tree, quantizer)
     if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:

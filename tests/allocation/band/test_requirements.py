@@ -70,7 +70,7 @@ def test_time_is_explained_over_the_whole_band(make_problem):
     assert np.any(allocate(shorter, "demand" + JOINTLY).status == Status.INFEASIBLE_TIME)
 
 
-def test_a_crowded_opponent_is_charged_on_its_own_band(make_problem):
+def test_a_crowded_baseline_is_charged_on_its_own_band(make_problem):
     problem = make_problem(3, 0, large=True)
     needed = least_bandwidth_hz(problem, np.full(3, 6)).sum()
     scarce = problem.replace(bandwidth_hz=np.full(3, 0.9 * needed / 3))

@@ -28,14 +28,14 @@ def test_every_method_spends_the_deadline(make_problem, name, suffix):
         assert a.total_joules >= allocate(problem, name).total_joules
 
 
-def test_bits_of_the_opponents(make_problem):
+def test_bits_of_the_baselines(make_problem):
     problem = make_problem(3, 0, min_bits=[2, 4, 6], max_bits=3, time_budget_seconds=60.0)
     np.testing.assert_array_equal(allocate(problem, "demand").num_bits, [2, 4, 6])
     np.testing.assert_array_equal(allocate(problem, "fixed_bits:8").num_bits, [8, 8, 8])
     np.testing.assert_array_equal(allocate(problem, "full_precision").num_bits, [32, 32, 32])
 
 
-def test_opponents_ignore_the_budget_and_report_their_error(make_problem):
+def test_baselines_ignore_the_budget_and_report_their_error(make_problem):
     problem = make_problem(3, 0, error_budget=1e-12, time_budget_seconds=60.0)
     a = allocate(problem, "fixed_bits:8")
     assert np.all(a.status == Status.OPTIMAL)
@@ -82,7 +82,7 @@ def test_largest_names_what_is_infeasible(make_problem):
     assert allocate(problem, "largest").status.tolist() == expected
 
 
-def test_a_late_opponent_is_charged_at_full_speed(make_problem):
+def test_a_late_baseline_is_charged_at_full_speed(make_problem):
     problem = make_problem(3, 0, error_budget=np.inf)
     problem.channel_gain[1] = 1e-16
     baseline = allocate(problem, "full_precision")
@@ -134,7 +134,7 @@ def test_unknown_methods_are_told_what_exists(make_problem, method):
         allocate(make_problem(3, 0), method)
 
 
-def test_an_opponent_that_misses_its_error_budget_is_not_free(make_problem):
+def test_a_baseline_that_misses_its_error_budget_is_not_free(make_problem):
     problem = make_problem(3, 0, error_budget=1e-30, time_budget_seconds=60.0)
     answer = allocate(problem, "on_demand")
     assert (answer.status == Status.INFEASIBLE_ERROR).all()

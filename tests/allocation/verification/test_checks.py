@@ -102,7 +102,7 @@ def test_an_answer_to_another_problem_is_found(problem, allocation, change, expe
     assert {expected.format(client) for client in range(NUM_CLIENTS)} <= found
 
 
-def test_limits_of_the_bits_are_heeded_unless_told_otherwise(problem, allocation):
+def test_limits_of_the_bits_are_respected_unless_asked_otherwise(problem, allocation):
     narrow = {"min_bits": allocation.num_bits, "max_bits": allocation.num_bits}
     assert not fields_found(problem.replace(**narrow), allocation)
     above = problem.replace(**narrow | {"min_bits": np.minimum(allocation.num_bits + 1, 16)})
@@ -121,7 +121,7 @@ def test_energy_below_the_bound_is_found(problem, allocation):
     assert "energy" not in fields_found(problem, free)
 
 
-def test_the_budget_is_heeded_unless_told_otherwise(problem, allocation):
+def test_the_budget_is_respected_unless_asked_otherwise(problem, allocation):
     strict = problem.replace(error_budget=allocation.error * (1 - 1e-8))
     assert fields_found(strict, allocation) == {"error"}
     assert not fields_found(strict, allocation, respects_budget=False)

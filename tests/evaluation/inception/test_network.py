@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_diffusion.evaluation.inception import weights as inception_weights
+from fedjax_diffusion.evaluation.inception import weights as weights_module
 from fedjax_diffusion.evaluation.inception.features import make_inception_extractor
 from fedjax_diffusion.evaluation.inception.network import (
     ConvNorm,
@@ -175,7 +175,7 @@ def test_weights_come_back_from_a_file(kind, tensors, variables, tmp_path, monke
     jax.tree.map(np.testing.assert_array_equal, weights.variables, variables)
     assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert not weights.is_fid
-    monkeypatch.setattr(inception_weights, "FID_SHA256", weights.sha256)
+    monkeypatch.setattr(weights_module, "FID_SHA256", weights.sha256)
     assert read_inception_weights(path).is_fid
 
 

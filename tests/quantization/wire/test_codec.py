@@ -21,7 +21,7 @@ from fedjax_diffusion.quantization import (
     payload_bytes,
     stochastic_quantize,
 )
-from fedjax_diffusion.quantization.wire import codec as wire
+from fedjax_diffusion.quantization.wire import codec
 from tests.quantization.wire import plain_wire
 
 SIZES = (0, 1, 2, 7, 8, 9, 15, 16, 31, 32, 33, 63, 127, 128, 129, 255, 256, 257, 1000)
@@ -110,8 +110,8 @@ def test_new_bit_widths_do_not_trace_the_quantizer_again(monkeypatch):
         traces.append(args)
         return quantize_blocks(*args, **options)
 
-    quantize_blocks = wire.quantize
-    monkeypatch.setattr(wire, "quantize", count)
+    quantize_blocks = codec.quantize
+    monkeypatch.setattr(codec, "quantize", count)
     for num_bits in (2, 7, 8, 10, 16, 32, 3, 11):
         encode_update(jax.random.key(0), {"only here": jnp.arange(3.0)}, num_bits)
     assert len(traces) == 3
