@@ -1,4 +1,4 @@
-"""The whole system as two pure functions: ``init`` makes a state, ``step`` plays one round."""
+"""The simulator: ``init`` makes the state of a federation, ``step`` plays one round on it."""
 
 import dataclasses
 import functools
@@ -49,8 +49,8 @@ class SimulationState:
       bit_width_error: float32 [K, 17], bound on the squared error of each client's last upload at
         each of ``BIT_WIDTHS``, in squared parameter units; ``NOT_MEASURED`` for a client that has
         not uploaded yet.
-      update_squared_norm: float32 [], squared norm of the last mean update; ``NOT_MEASURED`` at
-        first.
+      update_squared_norm: float32 [], squared norm of the last mean update, in the same unit;
+        ``NOT_MEASURED`` at first.
       client_memory: what clients keep of their last uploads, float32 [K, R, 128], under error
         feedback; () for stateless clients.
     """
@@ -65,21 +65,21 @@ class SimulationState:
 
     @property
     def range_variance(self) -> Array:
-        """The bound at one bit [K]; V_k of the paper's quantizer."""
+        """Bound at one bit, float32 [K], squared parameter units: V_k of the paper's quantizer."""
         return self.bit_width_error[:, 0]
 
 
 @flax.struct.dataclass
 class RoundInfo:
-    """What one plots. All of it is measured in the round, none of it is needed by the next.
+    """Diagnostics of one round; the next round needs none of them.
 
     Attributes:
       loss: float32 [], mean local loss weighted by a_k; NaN if no client was included.
       clients: ``ClientReport``, [M].
-      quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``.
+      quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, squared parameter units.
       quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, Theorem 1 with the ranges that
-        were really sent; ``sum_k a_k bound_k`` of errors that do not have mean zero.
-      update_squared_norm: float32 [], squared norm of the mean update.
+        were really sent; ``sum_k a_k bound_k`` of errors that do not have mean zero. Same unit.
+      update_squared_norm: float32 [], squared norm of the mean update. Same unit.
     """
 
     loss: Array
@@ -107,8 +107,8 @@ class Simulator(NamedTuple):
         keys. ``key`` is the run's key in every call: what a round draws is derived from it and
         ``state.round``. ``cohort`` int32 [M] are client ids, ``allocation.num_bits`` [M] their
         bits, ``rows`` int32 [M] where the data hold them; None: at their ids. ``num_steps`` int [M]
-        are their local steps; None: as ``local_work`` says. It returns as soon as the devices have
-        their work, and brings nothing back from them.
+        are their local steps; None: as ``local_work`` says. It gathers these on the host, so it can
+        be neither jitted nor mapped, and returns as soon as the devices have their work.
     """
 
     init: Callable[[Key, Any], SimulationState]
@@ -138,7 +138,7 @@ def make_simulator(
     Args:
       init_params: ``key -> params``.
       loss_fn: ``(params, batch, key) -> float32 []``.
-      batch_fn: ``(key, data, client, step) -> Batch``; reads ``local_work.batch_size`` examples.
+      batch_fn: ``(key, data, row, step) -> Batch`` of ``local_work.batch_size`` examples of a row.
       local_work: how much a client trains in a round.
       client_optimizer: optax, fresh in every round.
       server_optimizer: optax; None is ``sgd(1.0)``, federated averaging.
@@ -156,7 +156,8 @@ def make_simulator(
       ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map, or
         error feedback in another mode than ``"update"``.
 
-    **Guarantees**: both are pure; 32 bits, plain SGD and one local step are centralized SGD.
+    Guarantees: what ``init`` and ``step`` return depends on their arguments alone; 32 bits, plain
+    SGD and one local step are centralized SGD.
     """
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")

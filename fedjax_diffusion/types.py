@@ -3,13 +3,12 @@
 ======  ==========================================================================
 letter  axis
 ======  ==========================================================================
-S       runs of a sweep
 K       clients (edge devices) of the federation
 M       cohort: the clients picked for one round, ``M <= K``
 N       examples; ``N_max`` is the largest number that one client has
-B       batch, one local step of one client. In ``resources``: bit widths, see there
+B       batch, one local step of one client. In ``allocation``: bit widths
 H W C   height, width, channels of an image
-T       diffusion steps. In ``resources``: the round's deadline, a scalar
+T       diffusion steps. In ``allocation``: the round's deadline, a scalar
 L       tensors (leaves) of a model
 d       parameters of a model, summed over its tensors
 ======  ==========================================================================

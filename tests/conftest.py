@@ -91,3 +91,10 @@ def few_mappings():
     if maps.exists() and len(maps.read_bytes().splitlines()) > MAX_MAPPINGS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def float64():
+    """Turns JAX's float64 on for one test."""
+    with jax.enable_x64(True):
+        yield

@@ -4,8 +4,10 @@ import pathlib
 import re
 import shlex
 
+import chex
 import pytest
 
+from fedjax_diffusion.allocation import AllocationProblem, example_problem
 from fedjax_diffusion.cli.main import read_overrides
 from fedjax_diffusion.cli.parser import make_parser
 from fedjax_diffusion.experiment.config import load_config
@@ -51,6 +53,12 @@ def test_every_command_is_understood(page, command):
 def test_every_python_block_runs(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
+
+
+def test_readme_shows_the_example_problem():
+    shown = re.search(r"AllocationProblem\(\n.*?^\)", README, re.DOTALL | re.MULTILINE)
+    problem = eval(shown[0], {"AllocationProblem": AllocationProblem})
+    chex.assert_trees_all_equal(problem, example_problem())
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS)

@@ -3,6 +3,7 @@
 from fedjax_diffusion.allocation.allocation import Allocation
 from fedjax_diffusion.allocation.allocator import METHODS, allocate, make_allocator, parse_method
 from fedjax_diffusion.allocation.band.requirements import least_bandwidth_hz
+from fedjax_diffusion.allocation.example import example_problem
 from fedjax_diffusion.allocation.io.json_files import (
     read_allocation,
     read_problem,
@@ -22,6 +23,7 @@ __all__ = [
     "Verification",
     "allocate",
     "allocation_table",
+    "example_problem",
     "least_bandwidth_hz",
     "make_allocator",
     "parse_method",

@@ -76,25 +76,11 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     Raises:
       ValueError: there is no such method.
 
-    >>> problem = AllocationProblem(
-    ...     compute_cycles=[2e9, 4e9],
-    ...     effective_capacitance=1e-28,
-    ...     max_frequency_hz=2e9,
-    ...     channel_gain=1e-11,
-    ...     bandwidth_hz=1e6,
-    ...     max_power_watts=0.2,
-    ...     noise_density_watts_per_hz=4e-21,
-    ...     num_parameters=267_000,
-    ...     overhead_bits=512,
-    ...     min_bits=2,
-    ...     max_bits=16,
-    ...     error_weight=[1.0, 2.0],
-    ...     error_budget=1e-3,
-    ...     time_budget_seconds=6.0,
-    ... )
+    >>> from fedjax_diffusion.allocation import example_problem
+    >>> problem = example_problem()
     >>> allocation = allocate(problem)
-    >>> [int(b) for b in allocation.num_bits], bool(allocation.error <= 1e-3)
-    ([6, 6], True)
+    >>> [int(b) for b in allocation.num_bits], bool(allocation.error <= problem.error_budget)
+    ([7, 6, 6, 6, 5], True)
 
     Source: arXiv 2403.04430 (KKT conditions and binary search); the algorithm in detail is this
     project's own.

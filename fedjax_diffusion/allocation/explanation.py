@@ -12,6 +12,7 @@ from fedjax_diffusion.allocation.problem import AllocationProblem, bit_width_pay
 from fedjax_diffusion.allocation.search.time_split import min_time_budget
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.bits import bit_width_index
+from fedjax_diffusion.host.tables import format_span
 from fedjax_diffusion.types import Array
 
 _MAX_NAMED = 8
@@ -111,8 +112,7 @@ def _name(clients: np.ndarray) -> str:
 
 
 def _span(values: np.ndarray) -> str:
-    low, high = np.min(values), np.max(values)
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return format_span(np.min(values), np.max(values), "g")
 
 
 def _round_up(value: float) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 
 from fedjax_diffusion.host.platforms import cpu_device
 
+TINY = 1e-300
+"""The least denominator, where the true one may be zero."""
 P = ParamSpec("P")
 R = TypeVar("R")
 

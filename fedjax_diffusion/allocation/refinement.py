@@ -1,21 +1,7 @@
 """Closes the gap of an on-demand allocation, on the host, for as long as that is worth it.
 
->>> problem = AllocationProblem(
-...     compute_cycles=[1e9, 2e9, 3e9, 4e9, 5e9],
-...     effective_capacitance=1e-28,
-...     max_frequency_hz=2e9,
-...     channel_gain=1e-11,
-...     bandwidth_hz=1e6,
-...     max_power_watts=0.2,
-...     noise_density_watts_per_hz=4e-21,
-...     num_parameters=267_000,
-...     overhead_bits=512,
-...     min_bits=2,
-...     max_bits=16,
-...     error_weight=1.0,
-...     error_budget=2e-3,
-...     time_budget_seconds=6.0,
-... )
+>>> from fedjax_diffusion.allocation import example_problem
+>>> problem = example_problem()
 >>> allocation = allocate(problem)
 >>> refined = refine(problem, allocation)
 >>> refined.total_joules <= allocation.total_joules, bool(refined.relative_gap <= 1e-9)

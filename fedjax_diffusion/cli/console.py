@@ -15,6 +15,7 @@ from fedjax_diffusion.data import describe_partition
 from fedjax_diffusion.edge import FleetRow, describe_fleet
 from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.host.tables import format_span, format_table
 from fedjax_diffusion.runs import figure as report
 from fedjax_diffusion.runs.runner import RunResult
 
@@ -53,7 +54,7 @@ class RunDisplay(Progress):
 
     def advance(self, record: dict) -> None:
         """Shows one round."""
-        loss = "-" if record["loss"] is None else f"{record['loss']:.4f}"
+        loss = report.format_loss(record["loss"])
         bits = " ".join(str(b) for b in record["num_bits"][:16])
         bits += " ..." if len(record["num_bits"]) > 16 else ""
         if self._bar is None and self._stream.isatty():
@@ -177,7 +178,7 @@ def describe_experiment(experiment: Experiment) -> str:
         f"round    deadline {config.allocator.time_budget_seconds:g} s, "
         f"allocator {config.allocator.method}",
         "",
-        report.format_table(fleet),
+        format_table(fleet),
         "",
     ]
     return "\n".join(lines)
@@ -191,7 +192,7 @@ def _describe_devices(experiment: Experiment) -> str:
 
 def _fleet_row_to_cells(row: FleetRow) -> dict[str, str | int]:
     def span(values: tuple[float, float]) -> str:
-        return f"{values[0]:.0f}" if values[0] == values[1] else f"{values[0]:.0f}-{values[1]:.0f}"
+        return format_span(*values, ".0f", "-")
 
     return {
         "device": row.name,

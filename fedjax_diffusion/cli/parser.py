@@ -26,11 +26,11 @@ FILE.json holds these fields; those marked * may be a list, a number per client:
 
 for example:
 
-  {"compute_cycles": [2e9, 4e9], "effective_capacitance": 1e-28,
-   "max_frequency_hz": 2e9, "channel_gain": [1e-11, 1e-12], "bandwidth_hz": 1e6,
-   "max_power_watts": 0.2, "min_bits": 2, "max_bits": 16, "error_weight": 1.0,
-   "num_parameters": 267000, "overhead_bits": 512, "noise_density_watts_per_hz": 4e-21,
-   "error_budget": 1e-3, "time_budget_seconds": 6}
+  {"compute_cycles": [1e9, 2e9, 3e9, 4e9, 5e9], "effective_capacitance": 1e-28,
+   "max_frequency_hz": 2e9, "channel_gain": [1e-11, 3e-12, 1e-12, 3e-13, 1e-13],
+   "bandwidth_hz": 1e6, "max_power_watts": 0.2, "min_bits": 2, "max_bits": 16,
+   "error_weight": 1.0, "num_parameters": 267000, "overhead_bits": 512,
+   "noise_density_watts_per_hz": 4e-21, "error_budget": 2e-3, "time_budget_seconds": 6}
 
 exit codes: 0 solved, 2 bad input, 3 some client is infeasible (stderr says why and
 what would help), 1 the answer failed the check that follows every solution.

@@ -9,7 +9,7 @@ from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_perce
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings
 from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
-from fedjax_diffusion.runs.ledger import THIS_RUN
+from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
 from fedjax_diffusion.runs.records import EVALUATION, read_summary
 
 
@@ -126,7 +126,7 @@ def read_run(workdir: Path, play: Play) -> RunRow:
     """Returns the row of a play's run folder that is finished and evaluated."""
     summary = read_summary(workdir)
     quality = json.loads((workdir / EVALUATION).read_text())["quality"]
-    bills = {row["variant"]: row for row in summary["variants"]}
+    bills = {row["method"]: row for row in summary["methods"]}
     name, _ = DISTANCE_NAMES[quality["extractor"]]
     return RunRow(
         variant=play.variant,
@@ -177,7 +177,7 @@ def _summarize(runs: Sequence[RunRow], reference: Sequence[RunRow] | None) -> Va
         return sum(known) / len(known) if known else None
 
     def saved(field: str, other: float) -> float | None:
-        return 100 * (1 - total(field) / other) if other else None
+        return percent_saved(total(field), other)
 
     def less_than_reference(field: str) -> float | None:
         return None if reference is None else saved(field, total(field, reference))

@@ -5,8 +5,8 @@ from typing import Any
 
 from fedjax_diffusion.compare.pairs import Interval, count_seeds_to_decide
 from fedjax_diffusion.compare.rows import RunRow, VariantRow
+from fedjax_diffusion.host.tables import format_digits, format_percent, format_table
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
-from fedjax_diffusion.runs.figure import format_table
 
 
 def format_comparison(
@@ -57,25 +57,21 @@ def verdict(row: VariantRow, reference: str, tolerance_percent: float) -> str:
 def _row_to_cells(row: VariantRow, distance_name: str) -> Mapping[str, Any]:
     return {
         "variant": row.variant,
-        "bits": row.mean_bits and f"{row.mean_bits:.2f}",
+        "bits": format_digits(row.mean_bits, 2),
         "computing J": row.compute_joules,
         "transmitting J": row.transmit_joules,
         "total J": row.total_joules,
-        "saved A": _percent(row.saved_joules_percent),
-        "saved B": _percent(row.saved_joules_percent_max_frequency),
-        "saved C": _percent(row.less_joules_than_reference_percent),
+        "saved A": format_percent(row.saved_joules_percent),
+        "saved B": format_percent(row.saved_joules_percent_max_frequency),
+        "saved C": format_percent(row.less_joules_than_reference_percent),
         "MB": row.megabytes,
-        "bytes saved": _percent(row.saved_bytes_percent),
-        "bytes saved C": _percent(row.less_bytes_than_reference_percent),
+        "bytes saved": format_percent(row.saved_bytes_percent),
+        "bytes saved C": format_percent(row.less_bytes_than_reference_percent),
         distance_name: "{:.2f} ({:.2f} to {:.2f})".format(*row.distance),
         "difference": row.difference_percent and _percent_interval(row.difference_percent),
         "precision": f"{row.precision:.3f}",
         "recall": f"{row.recall:.3f}",
     }
-
-
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1f} %"
 
 
 def _percent_interval(interval: Interval) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedjax_diffusion.types import Array
 
-_LN2 = float(np.log(2.0))
+LN2 = float(np.log(2.0))
 _SERIES = tuple((n - 1) / factorial(n) for n in range(10, 1, -1))
 _SERIES_LIMIT = 0.1
 
@@ -61,7 +61,7 @@ def rate(
     return (
         bandwidth_hz
         * jnp.log1p(power_watts * channel_gain / (noise_watts_per_hz * bandwidth_hz))
-        / _LN2
+        / LN2
     )
 
 
@@ -92,7 +92,7 @@ def spectral_nats(
     shortest = min_upload_seconds(
         payload, max_power_watts, channel_gain, bandwidth_hz, noise_watts_per_hz
     )
-    return payload * _LN2 / (bandwidth_hz * jnp.maximum(upload_seconds, shortest))
+    return payload * LN2 / (bandwidth_hz * jnp.maximum(upload_seconds, shortest))
 
 
 def upload_power(

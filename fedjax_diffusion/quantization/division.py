@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 from jax import lax
 
+from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
 from fedjax_diffusion.types import Array
 
 _FRACTION = 0x7FFFFF
 _ONE = 0x800000
-_SMALLEST_NORMAL = float(jnp.finfo(jnp.float32).tiny)
 
 
 def divide(x: Array, y: Array) -> Array:
@@ -48,7 +48,7 @@ def divide_integers(x: Array, y: Array) -> Array:
     exponent = next(exponents) - next(exponents) + 127 - is_less
     # 25 bits are known; a quotient of 24-bit numbers lies never halfway between two of them.
     word = (exponent.astype(jnp.uint32) << 23) + ((quotient + 1) >> 1) - _ONE
-    is_normal = (x >= _SMALLEST_NORMAL) & (y >= _SMALLEST_NORMAL) & jnp.isfinite(x + y)
+    is_normal = (x >= SMALLEST_NORMAL) & (y >= SMALLEST_NORMAL) & jnp.isfinite(x + y)
     is_normal &= (exponent >= 1) & (exponent <= 253)
     exact = lax.bitcast_convert_type(word, jnp.float32)
     return jnp.where(is_normal, exact, x / y)

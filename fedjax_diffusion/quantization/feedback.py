@@ -26,15 +26,13 @@ import jax.numpy as jnp
 
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.blocks import row_tensors
+from fedjax_diffusion.quantization.float32 import MAX_EXPONENT, SMALLEST_NORMAL
 from fedjax_diffusion.quantization.padding import tensor_sums
 from fedjax_diffusion.quantization.quantizers import Quantized
 from fedjax_diffusion.types import Array, PyTree
 
-_SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
 _LEAST_EXPONENT = -30
 """A tensor that is to be scaled down further is as good as zero."""
-_MAX_EXPONENT = 126
-"""Of powers of two that float32 holds as normal numbers, as it does their inverses."""
 
 
 def shrink(quantized: Quantized, blocks: Array, like: PyTree) -> Quantized:
@@ -54,7 +52,7 @@ def shrink(quantized: Quantized, blocks: Array, like: PyTree) -> Quantized:
     """
     grid = quantized.grid
     factor = _best_factor(quantized.decoded, blocks, grid.lo, grid.spread, like)
-    is_lost = (grid.step > 0) & (grid.step * factor < _SMALLEST_STEP)
+    is_lost = (grid.step > 0) & (grid.step * factor < SMALLEST_NORMAL)
     factor = jnp.where(is_lost, 0.0, factor)
     factor = jnp.where(
         (grid.num_bits == FULL_PRECISION_BITS) | ~jnp.isfinite(grid.spread), 1.0, factor
@@ -73,7 +71,7 @@ def _best_factor(decoded: Array, blocks: Array, lo: Array, spread: Array, like: 
     leaves float32.
     """
     exponent = jnp.frexp(jnp.maximum(jnp.abs(lo), spread))[1]
-    exponent = jnp.clip(exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
+    exponent = jnp.clip(exponent, -MAX_EXPONENT, MAX_EXPONENT)
     unit = jnp.ldexp(jnp.float32(1), -exponent)[row_tensors(like), None]
     sent, wanted = decoded * unit, blocks * unit
     product, energy = tensor_sums(sent * wanted, like), tensor_sums(sent * sent, like)

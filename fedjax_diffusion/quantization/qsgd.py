@@ -16,15 +16,13 @@ import numpy as np
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors, tensor_ranges, tensor_sizes
 from fedjax_diffusion.quantization.division import divide
+from fedjax_diffusion.quantization.float32 import MAX_EXPONENT, SMALLEST_NORMAL
 from fedjax_diffusion.quantization.padding import row_entries
 from fedjax_diffusion.quantization.stochastic import Grid, broadcast_num_bits, round_step_up
 from fedjax_diffusion.types import Array, PyTree
 
 MIN_QSGD_BITS = 2
 """The fewest bits whose codes hold more than zero."""
-_SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
-_MAX_EXPONENT = 126
-"""Of powers of two that float32 holds as normal numbers, as it does their inverses."""
 _ROOM = 1 + 2.0**-22
 """Lifts the step above the rounding of a division, so that the grid reaches the norm."""
 
@@ -50,7 +48,7 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     num_intervals = ((1 << (bits - 1)) - 1).astype(jnp.float32)
     norm = tensor_norms(blocks, like)
     exact_step = divide(norm, num_intervals)
-    is_normal = exact_step >= _SMALLEST_STEP
+    is_normal = exact_step >= SMALLEST_NORMAL
     step = jnp.where(is_normal, round_step_up(_ROOM * exact_step, bits), 0.0)
     lo = jnp.where(is_normal, -num_intervals * step, 0.0)
     last_code = ((1 << bits) - 1).astype(jnp.float32)  # never drawn, but a receiver allows for it
@@ -67,7 +65,7 @@ def tensor_norms(blocks: Array, like: PyTree) -> Array:
     """
     lo, hi = tensor_ranges(blocks, like)
     largest, rows = jnp.maximum(-lo, hi), row_tensors(like)
-    exponent = jnp.clip(jnp.frexp(largest)[1], -_MAX_EXPONENT, _MAX_EXPONENT)
+    exponent = jnp.clip(jnp.frexp(largest)[1], -MAX_EXPONENT, MAX_EXPONENT)
     scaled = blocks * jnp.ldexp(jnp.float32(1), -exponent)[rows, None]
     is_entry = np.arange(ROW)[None, :] < row_entries(like)[:, None]
     squared = jnp.where(is_entry, jnp.square(scaled), 0.0).sum(axis=1)

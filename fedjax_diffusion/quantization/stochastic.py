@@ -40,9 +40,9 @@ from fedjax_diffusion.quantization.blocks import (
 )
 from fedjax_diffusion.quantization.counter_random import Uniform, counter_uniform
 from fedjax_diffusion.quantization.division import divide
+from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
 from fedjax_diffusion.types import Array, Key, PyTree
 
-_SMALLEST_STEP = float(jnp.finfo(jnp.float32).tiny)
 _FAR = 2.0**64
 """A range above this, or below its reciprocal, is drawn in a unit that brings it nearer to 1."""
 _Cast: TypeAlias = Callable[[Array], Array]
@@ -133,7 +133,7 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     exact_step = divide(spread, num_intervals)
     step = round_step_up(exact_step, bits)
     step = jnp.where(lo + step * num_intervals < hi, _next_multiple(step, bits), step)
-    step = jnp.where(exact_step >= _SMALLEST_STEP, step, 0.0)
+    step = jnp.where(exact_step >= SMALLEST_NORMAL, step, 0.0)
     is_held = jnp.isfinite(lo + step * num_intervals) | (bit_widths == FULL_PRECISION_BITS)
     spread = jnp.where(is_held, spread, jnp.inf)
     return Grid(lo, step, bit_widths, spread)

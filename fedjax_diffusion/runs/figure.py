@@ -5,25 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.runs.ledger import THIS_RUN
+from fedjax_diffusion.host.tables import format_cell, format_percent, format_table
+from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
 from fedjax_diffusion.runs.records import read_metrics, sample_path
 
 FIGURE = "figures/training.png"
 
 
-def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns rows (dicts with the same keys) as aligned text: the first column is the name."""
-    header = list(rows[0])
-    cells = [header, *([_format_cell(row[name]) for name in header] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+def format_loss(loss: float | None) -> str:
+    """Returns a training loss as text; "-" where no client participated."""
+    return "-" if loss is None else f"{loss:.4f}"
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
@@ -36,16 +27,15 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "total J": row["total_joules"],
             "uploaded MB": row["uplink_bytes"] / 1e6,
             "late": row["late"],
-            "bytes saved": _percent(row["saved_bytes_percent"], is_own),
-            "J saved": _percent(row["saved_joules_percent"], is_own),
-            "J saved, all on time": _percent(row["on_time_saved_joules_percent"], is_own),
+            "bytes saved": _format_savings(row["saved_bytes_percent"], is_own),
+            "J saved": _format_savings(row["saved_joules_percent"], is_own),
+            "J saved, all on time": _format_savings(row["on_time_saved_joules_percent"], is_own),
         }
         for row in summary["methods"]
         for is_own in [row["method"] == THIS_RUN]
     ]
     split = _split_alone(summary["methods"])
     left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
-    loss = "-" if summary["loss"] is None else f"{summary['loss']:.4f}"
     return "\n".join(
         [
             "",
@@ -56,7 +46,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "A client that it delivers late is charged at full frequency and full power.",
             *split,
             "",
-            f"loss {loss} after {summary['num_rounds']} rounds, {summary['mean_bits'] or 0:.2f} "
+            f"loss {format_loss(summary['loss'])} after {summary['num_rounds']} rounds, "
+            f"{summary['mean_bits'] or 0:.2f} "
             f"bits on average; {summary['client_rounds']} client-rounds, left out: "
             f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
         ]
@@ -66,7 +57,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
 def format_quality(quality: Mapping[str, Any]) -> str:
     """Returns the quality of images as text, a line per number."""
     return "\n".join(
-        f"{name:28} {_format_cell(value)}" for name, value in quality.items() if value is not None
+        f"{name:28} {format_cell(value)}" for name, value in quality.items() if value is not None
     )
 
 
@@ -76,7 +67,8 @@ def _split_alone(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
     if best is None or not fastest:
         return []
-    return [f"The split alone saves full_precision {_percent(100 * (1 - best / fastest))}."]
+    saved = format_percent(percent_saved(best, fastest))
+    return [f"The split alone saves full_precision {saved}."]
 
 
 def format_paths(workdir: Path) -> str:
@@ -182,11 +174,5 @@ def _cumulate_megabytes(records: list[dict]) -> dict[str, list[float]]:
     return {name: list(itertools.accumulate(values)) for name, values in curves.items()}
 
 
-def _format_cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return "-" if value is None else str(value)
-
-
-def _percent(percent: float | None, is_own: bool = False) -> str | None:
-    return None if percent is None or is_own else f"{percent:.1f} %"
+def _format_savings(percent: float | None, is_own: bool) -> str | None:
+    return None if is_own else format_percent(percent)

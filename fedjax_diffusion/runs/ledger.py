@@ -123,13 +123,18 @@ class Ledger:
                 spending.total_joules,
                 spending.uplink_bytes,
                 spending.late,
-                _percent_saved(ours.total_joules, spending.total_joules),
-                _percent_saved(ours.on_time_joules, spending.on_time_joules),
-                _percent_saved(ours.uplink_bytes, spending.uplink_bytes),
+                percent_saved(ours.total_joules, spending.total_joules),
+                percent_saved(ours.on_time_joules, spending.on_time_joules),
+                percent_saved(ours.uplink_bytes, spending.uplink_bytes),
             )
             for name, spending in self.spendings.items()
         ]
 
 
-def _percent_saved(ours: float, theirs: float) -> float | None:
+def percent_saved(ours: float, theirs: float) -> float | None:
+    """Returns how many percent less ``ours`` is than ``theirs``; None where theirs is nothing.
+
+    >>> percent_saved(1.0, 4.0), percent_saved(0.0, 0.0)
+    (75.0, None)
+    """
     return 100.0 * (1.0 - ours / theirs) if theirs > 0 else None

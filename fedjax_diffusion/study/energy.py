@@ -10,6 +10,7 @@ import numpy as np
 from fedjax_diffusion.experiment.scenario import Scenario
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES, Baseline
 from fedjax_diffusion.planning.planner import InfeasibleFleetError, RoundPlan
+from fedjax_diffusion.runs.ledger import percent_saved
 from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 
 
@@ -192,17 +193,16 @@ def _to_row(
         uplink_bytes_per_round=float(bill.uplink_bits.sum()) / 8 / num_rounds,
         error_over_budget=float(error_over_budget.mean()) if has_budget.any() else None,
         relative_gap_max=float(bill.relative_gap.max(initial=0.0)),
-        saved_percent_full_precision=_percent_saved(bill, baselines[0]),
-        saved_percent_full_precision_max_frequency=_percent_saved(bill, baselines[1]),
+        saved_percent_full_precision=_joules_saved(bill, baselines[0]),
+        saved_percent_full_precision_max_frequency=_joules_saved(bill, baselines[1]),
         on_time_client_rounds=int(is_on_time.sum()),
-        on_time_saved_percent_full_precision=_percent_saved(bill, baselines[0], is_on_time),
-        on_time_saved_percent_full_precision_max_frequency=_percent_saved(
+        on_time_saved_percent_full_precision=_joules_saved(bill, baselines[0], is_on_time),
+        on_time_saved_percent_full_precision_max_frequency=_joules_saved(
             bill, baselines[1], is_on_time
         ),
     )
 
 
-def _percent_saved(bill: _Bill, baseline: _Bill, where: np.ndarray | bool = True) -> float | None:
-    """Returns ``100 (1 - joules / rival's joules)`` over the client-rounds ``where``."""
-    ours, theirs = (float(np.sum(b.joules, where=where)) for b in (bill, baseline))
-    return 100.0 * (1.0 - ours / theirs) if theirs > 0 else None
+def _joules_saved(bill: _Bill, baseline: _Bill, where: np.ndarray | bool = True) -> float | None:
+    """Returns the joules saved against a baseline over the client-rounds ``where``, in percent."""
+    return percent_saved(*(float(np.sum(b.joules, where=where)) for b in (bill, baseline)))

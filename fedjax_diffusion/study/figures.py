@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
-from fedjax_diffusion.study.region import Cell, format_deadline, format_percent
+from fedjax_diffusion.study.region import Cell, format_deadline, format_saving
 
 _COLORS = {
     "on_demand": "black",
@@ -113,7 +113,7 @@ def draw_region(
             place = meters.index(cell.distance_meters), seconds.index(cell.time_budget_seconds)
             percent = getattr(cell, name)
             saved[place] = np.nan if percent is None else percent
-            text = format_percent(percent, cell.is_late)
+            text = format_saving(percent, cell.is_late)
             axes.text(place[1], place[0], text, ha="center", va="center", fontsize="small")
         axes.imshow(saved, origin="lower", aspect="auto", cmap="YlGn", vmin=0, vmax=160)
         _frame_goals(axes, saved, goals_percent)

@@ -70,10 +70,10 @@ def find_goal(cells: Sequence[Cell], percent: float) -> Goal:
     return Goal(percent, reached, missed, out_of_reach)
 
 
-def format_percent(percent: float | None, is_late: bool) -> str:
+def format_saving(percent: float | None, is_late: bool) -> str:
     """Returns a saving in whole percents, rounded down; in brackets with a late baseline.
 
-    >>> format_percent(83.96, is_late=True), format_percent(None, is_late=False)
+    >>> format_saving(83.96, is_late=True), format_saving(None, is_late=False)
     ('(83)', '-')
     """
     text = "-" if percent is None else f"{math.floor(percent)}"

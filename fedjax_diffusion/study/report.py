@@ -4,8 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedjax_diffusion.experiment.scenario import Scenario
+from fedjax_diffusion.host.tables import (
+    format_digits,
+    format_percent,
+    format_span,
+    format_table,
+)
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
-from fedjax_diffusion.runs.figure import format_table
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.points import Point, StudyConfig
 from fedjax_diffusion.study.region import (
@@ -13,7 +18,7 @@ from fedjax_diffusion.study.region import (
     Goal,
     find_goal,
     format_deadline,
-    format_percent,
+    format_saving,
     to_cells,
 )
 
@@ -47,8 +52,8 @@ def describe_setting(summary: Mapping[str, Any]) -> str:
         clients = f"{summary['clients_per_round']} of {summary['num_clients']} clients a round"
     return (
         f"{clients}, {summary['num_parameters']:,} parameters, "
-        f"{_span(summary['compute_cycles'], 1e9)} G cycles, "
-        f"{_span(summary['bandwidth_hz'], 1e3)} kHz each, "
+        f"{_span_in(1e9, summary['compute_cycles'])} G cycles, "
+        f"{_span_in(1e3, summary['bandwidth_hz'])} kHz each, "
         f"{error}, mean of {summary['rounds']} rounds"
     )
 
@@ -92,16 +97,16 @@ def _left_out(own: StudyRow) -> str:
 def _row_to_cells(row: StudyRow) -> dict[str, Any]:
     return {
         "method": row.method,
-        "bits": _digits(row.mean_bits, 2),
+        "bits": format_digits(row.mean_bits, 2),
         "computing J": row.compute_joules_per_round,
         "transmitting J": row.transmit_joules_per_round,
         "J a round": row.joules_per_round,
         "MB a round": row.uplink_bytes_per_round / 1e6,
         "late": f"{row.late}/{row.client_rounds}",
-        "error/budget": _digits(row.error_over_budget, 3),
-        "saved A": _percent(row.saved_percent_full_precision),
-        "saved B": _percent(row.saved_percent_full_precision_max_frequency),
-        "A, on time": _percent(row.on_time_saved_percent_full_precision),
+        "error/budget": format_digits(row.error_over_budget, 3),
+        "saved A": format_percent(row.saved_percent_full_precision),
+        "saved B": format_percent(row.saved_percent_full_precision_max_frequency),
+        "A, on time": format_percent(row.on_time_saved_percent_full_precision),
     }
 
 
@@ -111,7 +116,7 @@ def _region_to_rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
     for cell in cells:
         row = rows.setdefault(cell.distance_meters, {"distance": f"{cell.distance_meters:g} m"})
         saved, floor = (
-            format_percent(percent, cell.is_late)
+            format_saving(percent, cell.is_late)
             for percent in (cell.saved_percent, cell.floor_percent)
         )
         row[format_deadline(cell.time_budget_seconds)] = f"{saved} {floor}"
@@ -145,14 +150,6 @@ def _goal_to_json(goal: Goal) -> dict[str, Any]:
     }
 
 
-def _span(values: Sequence[float], unit: float) -> str:
-    low, high = (f"{value / unit:,.{0 if value >= 100 * unit else 2}f}" for value in values)
-    return low if low == high else f"{low} to {high}"
-
-
-def _digits(value: float | None, digits: int) -> str | None:
-    return None if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(percent: float | None) -> str | None:
-    return None if percent is None else f"{percent:.1f} %"
+def _span_in(unit: float, values: Sequence[float]) -> str:
+    texts = (f"{value / unit:,.{0 if value >= 100 * unit else 2}f}" for value in values)
+    return format_span(*texts)

@@ -1,6 +1,5 @@
 """Random allocation problems in the regimes that the package is for."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -9,13 +8,6 @@ from fedjax_diffusion.edge import path_loss_db
 
 NOISE_WATTS_PER_HZ = 10**-20.4  # -174 dBm/Hz
 MAX_POWER_WATTS = 0.2  # 23 dBm
-
-
-@pytest.fixture
-def float64():
-    """Turns JAX's float64 on for one test."""
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ import dataclasses
 import json
 import re
 
+import chex
 import pytest
 
 from fedjax_diffusion import AllocationProblem
-from fedjax_diffusion.allocation import solution
+from fedjax_diffusion.allocation import example_problem, read_problem, solution
 from fedjax_diffusion.cli.main import main
 
 PROBLEM = {
@@ -183,12 +184,13 @@ def test_an_answer_that_fails_the_check_is_not_written(allocate, monkeypatch):
     assert "compute_joules[0] = " in err
 
 
-def test_the_help_names_every_field_and_its_example_works(allocate, capsys):
+def test_the_help_names_every_field_and_shows_the_example_problem(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["allocate", "--help"])
     text = capsys.readouterr().out
     for field in dataclasses.fields(AllocationProblem):
         assert field.name in text or field.name.startswith("bit_width_")
-    code, answer, _, _ = allocate(json.loads(re.search(r"\{.*\}", text, re.DOTALL)[0]))
-    assert code == 0
-    assert answer["status"] == ["optimal", "optimal"]
+    shown = tmp_path / "problem.json"
+    shown.write_text(re.search(r"\{.*\}", text, re.DOTALL)[0])
+    chex.assert_trees_all_equal(read_problem(shown), example_problem())
+    assert main(["allocate", f"--problem={shown}"]) == 0

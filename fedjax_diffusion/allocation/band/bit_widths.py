@@ -18,6 +18,7 @@ from fedjax_diffusion.allocation.problem import (
     bit_width_payload,
 )
 from fedjax_diffusion.allocation.search.multiplier import (
+    MAX_EXACT_CLIENTS,
     BitWidthTable,
     enumerate_bit_widths,
     fill_budget,
@@ -27,9 +28,6 @@ from fedjax_diffusion.allocation.search.multiplier import (
 from fedjax_diffusion.allocation.status import Status, client_status
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.types import Array
-
-MAX_EXACT_CLIENTS = 4
-"""Up to so many clients all combinations of bit widths are compared."""
 
 
 class BandBitWidths(NamedTuple):

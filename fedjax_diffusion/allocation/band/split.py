@@ -16,16 +16,14 @@ all terms are nearly straight. ``tau >= C / F`` bounds the root.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.bisection import newton
-from fedjax_diffusion.allocation.search.time_split import watts_saved
+from fedjax_diffusion.allocation.search.time_split import LEAST_SHARE, watts_saved
 from fedjax_diffusion.edge import costs
+from fedjax_diffusion.edge.costs import LN2
 from fedjax_diffusion.types import Array
 
-_LN2 = float(np.log(2.0))
-_LEAST_SHARE = 1e-15
 _MAX_LOG_SNR = 300.0
 
 
@@ -128,8 +126,8 @@ def _scene(problem: AllocationProblem, payload: Array) -> _Scene:
     shortest = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
     room = budget - shortest
     log_noise = jnp.log(problem.noise_density_watts_per_hz) - jnp.log(problem.channel_gain)
-    log_nats = jnp.log(payload * _LN2)
-    has_time = room > _LEAST_SHARE * budget
+    log_nats = jnp.log(payload * LN2)
+    has_time = room > LEAST_SHARE * budget
     return _Scene(
         budget=budget,
         shortest=jnp.where(has_time, shortest, 0.5 * budget),
@@ -139,7 +137,7 @@ def _scene(problem: AllocationProblem, payload: Array) -> _Scene:
         log_max_power=jnp.log(problem.max_power_watts),
         log_nats=log_nats,
         log_work=log_noise + log_nats,
-        log_saved=_LN2
+        log_saved=LN2
         + jnp.log(problem.effective_capacitance)
         + 3.0 * jnp.log(problem.compute_cycles),
     )
@@ -156,14 +154,6 @@ def _curves(log_snr: Array) -> tuple[Array, Array, Array]:
 def _nats_slope(log_snr: Array) -> Array:
     """Returns ``dy / d log x = x / (1 + x)``."""
     return 1.0 / (1.0 + jnp.exp(-log_snr))
-
-
-def _compute_time(scene: _Scene, upload_seconds: Array) -> tuple[Array, Array]:
-    """Returns ``tau``, not below its limit, and ``-d log tau / d log t``."""
-    compute_seconds = scene.budget - upload_seconds
-    is_inside = compute_seconds > scene.shortest
-    compute_seconds = jnp.where(is_inside, compute_seconds, scene.shortest)
-    return compute_seconds, jnp.where(is_inside, upload_seconds / compute_seconds, 0.0)
 
 
 def _split_freely(scene: _Scene, log_price: Array) -> tuple[PricedSplit, Array]:
@@ -254,12 +244,12 @@ def _free_bracket(scene: _Scene, log_price: Array) -> tuple[Array, Array]:
     / F`` asks for ``phi >= c``; ``q`` is what ``phi^2 / y`` needs where computing saves most.
     """
     log_least = log_price - scene.log_noise - jnp.log(scene.longest_upload)
-    lower = 0.5 * (_LN2 + log_least)
+    lower = 0.5 * (LN2 + log_least)
     log_most = scene.log_saved - 3.0 * jnp.log(scene.shortest)
     log_ratio = log_most + log_price - scene.log_nats - 2.0 * scene.log_noise
     upper = jnp.maximum(
-        jnp.maximum(lower, log_least) + _LN2,
-        jnp.maximum((log_ratio + 4.0 * _LN2) / 3.0, log_ratio + 4.0 * _LN2),
+        jnp.maximum(lower, log_least) + LN2,
+        jnp.maximum((log_ratio + 4.0 * LN2) / 3.0, log_ratio + 4.0 * LN2),
     )
     return _clip(lower), _clip(upper)
 
@@ -270,14 +260,14 @@ def _full_power_floor(scene: _Scene, log_price: Array) -> Array:
     By ``phi e^-y <= x^2 / 2``, at the tau where a second more of computing saves most.
     """
     most = jnp.exp(scene.log_saved - 3.0 * jnp.log(scene.shortest)) + jnp.exp(scene.log_max_power)
-    log_square = _LN2 + log_price + scene.log_nats - jnp.log(most)
+    log_square = LN2 + log_price + scene.log_nats - jnp.log(most)
     return _clip(0.5 * log_square - jnp.log(scene.longest_upload))
 
 
 def _room_bracket(room: Array) -> tuple[Array, Array]:
     """Returns logs of x between which ``x / log(1 + x) = room > 1``: ``2 (c - 1)``, ``c^2 - 1``."""
     log_excess = jnp.log(room - 1.0)
-    return _clip(log_excess + _LN2), _clip(log_excess + jnp.log(room + 1.0))
+    return _clip(log_excess + LN2), _clip(log_excess + jnp.log(room + 1.0))
 
 
 def _clip(log_snr: Array) -> Array:

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Choice
 from fedjax_diffusion.allocation.band.bit_widths import (
-    MAX_EXACT_CLIENTS,
     BandBitWidths,
     band_bit_widths,
     least_cost,
@@ -43,6 +42,7 @@ from fedjax_diffusion.allocation.problem import (
     bit_width_payload,
 )
 from fedjax_diffusion.allocation.search.multiplier import (
+    MAX_EXACT_CLIENTS,
     BitWidthTable,
     Priced,
     fill_budget,
@@ -51,6 +51,7 @@ from fedjax_diffusion.allocation.search.multiplier import (
     search_multiplier,
 )
 from fedjax_diffusion.allocation.search.price_search import Tried, search_price
+from fedjax_diffusion.allocation.search.select import select
 from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
@@ -176,11 +177,11 @@ def _search(
         priced = search_multiplier(table, budget)
         answer = found.answer
         here = _Found(priced.dual_bound, jnp.exp(log_price), priced.multiplier, table, answer)
-        best = _select(priced.dual_bound > found.bound, here, found)
+        best = select(priced.dual_bound > found.bound, here, found)
         if not is_exact:
             index = fill_budget(table, priced.bit_width_index, budget, priced.dual_bound)
             offer = _share(market, index)
-            answer = _select(offer.band.energy < answer.band.energy, offer, answer)
+            answer = select(offer.band.energy < answer.band.energy, offer, answer)
         # Where nothing is feasible, no bound is worth a search.
         known = jnp.where(is_feasible, answer.band.energy, -jnp.inf)
         slope = _mixed_band(market, table, bands, priced)
@@ -204,11 +205,6 @@ def _share(market: _Market, index: Array) -> _Answer:
     is_allowed &= bit_widths.total(pick(bit_widths.error, index)) <= market.budget
     band = share_band(problem, bit_width_payload(problem, index), least_hz, bit_widths.is_active)
     return _Answer(index, band._replace(energy=jnp.where(is_allowed, band.energy, jnp.inf)))
-
-
-def _select(condition: Array, first, second):
-    """Returns one of two trees of arrays."""
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), first, second)
 
 
 def _price_bit_widths(market: _Market, log_price: Array) -> tuple[BitWidthTable, Array]:
@@ -265,7 +261,7 @@ def _try_all(market: _Market, found: _Found) -> _Answer:
         answer, place = state
         index = jnp.stack(jnp.unravel_index(order[place], shape)).astype(jnp.int32)
         offer = _share(market, index)
-        return _select(offer.band.energy < answer.band.energy, offer, answer), place + 1
+        return select(offer.band.energy < answer.band.energy, offer, answer), place + 1
 
     def is_unfinished(state):
         answer, place = state

@@ -9,11 +9,10 @@ named there only; this reading of them is the project's own.)
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Choice
+from fedjax_diffusion.allocation.float64 import TINY
 from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.priced_bits import (
     Pair,
@@ -22,6 +21,7 @@ from fedjax_diffusion.allocation.search.priced_bits import (
     choose_bits,
     price_clients,
 )
+from fedjax_diffusion.allocation.search.select import select
 from fedjax_diffusion.allocation.search.time_split import (
     SplitFn,
     client_cost,
@@ -32,11 +32,10 @@ from fedjax_diffusion.allocation.search.time_split import (
 from fedjax_diffusion.allocation.search.warm_newton import newton_from
 from fedjax_diffusion.allocation.status import Status, client_status, meet_budget
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
+from fedjax_diffusion.edge.costs import LN2
 from fedjax_diffusion.types import Array
 
-_LN2 = float(np.log(2.0))
 _CLOSE_ENOUGH = 0.1 * ERROR_SLACK
-_TINY = 1e-300
 
 
 def relaxed(problem: AllocationProblem, split: SplitFn) -> Choice:
@@ -124,7 +123,7 @@ def _search(clients: _Clients, smallest_error: Array) -> PricedBits:
         slope = clients.total(_error_saved(problem, answer.num_bits) * answer.bits_slope) / excess
         is_met = jnp.abs(excess - room) <= _CLOSE_ENOUGH * budget
         value = jnp.where(is_met, 0.0, jnp.log(room) - jnp.log(excess))
-        return value, slope, (answer, _select(value >= 0, answer, affordable))
+        return value, slope, (answer, select(value >= 0, answer, affordable))
 
     most_bits = jnp.where(clients.is_priced, limits.upper, limits.lower)
     most = start._replace(num_bits=most_bits, log_price=highest)
@@ -132,10 +131,10 @@ def _search(clients: _Clients, smallest_error: Array) -> PricedBits:
     lower, upper = jnp.where(is_tight, highest, lowest), jnp.where(is_free, lowest, highest)
     _, (answer, affordable) = newton_from(look, start.log_price, lower, upper, (start, most))
     error = clients.total(_error(problem, answer.num_bits))
-    answer = _select(error <= budget * (1.0 + ERROR_SLACK), answer, affordable)
-    answer = _select(is_tight, most, answer)
+    answer = select(error <= budget * (1.0 + ERROR_SLACK), answer, affordable)
+    answer = select(is_tight, most, answer)
     least = answer._replace(num_bits=limits.lower, log_price=jnp.full_like(highest, -jnp.inf))
-    return _select(is_free, least, answer)
+    return select(is_free, least, answer)
 
 
 def _start(clients: _Clients, priced: PricedClients) -> PricedBits:
@@ -146,8 +145,8 @@ def _start(clients: _Clients, priced: PricedClients) -> PricedBits:
     """
     problem = clients.problem
     weight = jnp.where(clients.is_priced, problem.error_weight, 0.0)
-    total_weight = jnp.maximum(jnp.sum(weight), _TINY)
-    bit_widths = 1.0 + jnp.sqrt(total_weight / jnp.maximum(problem.error_budget, _TINY))
+    total_weight = jnp.maximum(jnp.sum(weight), TINY)
+    bit_widths = 1.0 + jnp.sqrt(total_weight / jnp.maximum(problem.error_budget, TINY))
     num_bits = clients.limits.clip(jnp.log2(bit_widths))
     tiny_nats = jnp.log1p(jnp.sqrt(2.0 * jnp.exp(priced.log_work)))
     nats = tiny_nats + 1.3 * priced.nats_per_bit * _payload(problem, num_bits)
@@ -173,7 +172,7 @@ def _certify(clients: _Clients, answer: PricedBits, smallest_error: Array) -> Ch
     multiplier = jnp.exp(jnp.where(is_tight, highest, answer.log_price))
 
     noise_joules = problem.noise_density_watts_per_hz / problem.channel_gain
-    added = problem.num_parameters * noise_joules * _LN2 * jnp.exp(jnp.exp(at.log_nats))
+    added = problem.num_parameters * noise_joules * LN2 * jnp.exp(jnp.exp(at.log_nats))
     saved = multiplier * _error_saved(problem, num_bits)
     fewer = jnp.maximum(added - saved, 0.0) * (num_bits - limits.lower)
     more = jnp.maximum(saved - added, 0.0) * (limits.upper - num_bits)
@@ -193,13 +192,9 @@ def _certify(clients: _Clients, answer: PricedBits, smallest_error: Array) -> Ch
         dual_bound=energy - unspent - clients.total(fewer + more),
         residual=jnp.maximum(
             jnp.max(jnp.where(clients.is_active, violation, 0.0)),
-            _budget_residual(error, problem.error_budget, unspent / jnp.maximum(energy, _TINY)),
+            _budget_residual(error, problem.error_budget, unspent / jnp.maximum(energy, TINY)),
         ),
     )
-
-
-def _select(condition: Array, then: PricedBits, otherwise: PricedBits) -> PricedBits:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), then, otherwise)
 
 
 def _payload(problem: AllocationProblem, num_bits: Array) -> Array:
@@ -227,7 +222,7 @@ def _error(problem: AllocationProblem, num_bits: Array) -> Array:
 def _error_saved(problem: AllocationProblem, num_bits: Array) -> Array:
     """Returns ``-c dtheta / db = 2 ln 2 c 2^b / (2^b - 1)^3`` [K]."""
     power = jnp.exp2(num_bits)
-    return 2.0 * _LN2 * problem.error_weight * power / (power - 1.0) ** 3
+    return 2.0 * LN2 * problem.error_weight * power / (power - 1.0) ** 3
 
 
 def _bits_residual(limits: Pair, num_bits: Array, added: Array, saved: Array) -> Array:

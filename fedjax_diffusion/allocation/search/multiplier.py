@@ -18,16 +18,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fedjax_diffusion.allocation.float64 import TINY
 from fedjax_diffusion.allocation.search.bisection import bisect
+from fedjax_diffusion.allocation.search.select import select
 from fedjax_diffusion.types import Array
 
+MAX_EXACT_CLIENTS = 4
+"""Up to so many clients all combinations of bit widths are compared."""
 _MAX_STEPS = 200
 _CLOSED = 1e-11
 _MAX_FILL_PASSES = 4
 _CLOSE_ENOUGH = 1e-9
 _MAX_CLIENTS_MOVED_TOGETHER = 20_000
 _NUM_HALVINGS = 20
-_TINY, _HUGE = 1e-300, 1e300
+_HUGE = 1e300
 
 
 class BitWidthTable(NamedTuple):
@@ -125,8 +129,8 @@ def bracket_multiplier(table: BitWidthTable, budget: Array) -> Bracket:
         crossing, peak = _crossing(low, high, target)
         point = _total(table, _bit_widths_at(table, crossing), crossing)
         is_loose = point.error > target
-        low, high = _select(is_loose, point, low), _select(is_loose, high, point)
-        best = _select(point.bound(target) > best.bound(target), point, best)
+        low, high = select(is_loose, point, low), select(is_loose, high, point)
+        best = select(point.bound(target) > best.bound(target), point, best)
         is_open = peak - best.bound(target) > _CLOSED * (jnp.abs(peak) + crossing * target)
         return low, high, best, count + 1, is_open
 
@@ -222,9 +226,9 @@ def _best_move(moves: _Moves, index: Array) -> Array:
 
 def _best_moves(moves: _Moves, index: Array) -> Array:
     """Returns the bit widths after the moves that save most per error, as far as they fit."""
-    worth = jnp.where(moves.saved > 0, moves.saved / jnp.maximum(moves.added, _TINY), 0.0)
+    worth = jnp.where(moves.saved > 0, moves.saved / jnp.maximum(moves.added, TINY), 0.0)
     target = argmin_bit_width(-worth)
-    log_worth = jnp.log(jnp.clip(pick(worth, target), _TINY, _HUGE))
+    log_worth = jnp.log(jnp.clip(pick(worth, target), TINY, _HUGE))
     added = pick(moves.added, target)
     is_move = pick(worth, target) > 0
 
@@ -271,10 +275,6 @@ def _total(table: BitWidthTable, index: Array, multiplier: Array | float) -> _Po
         _energy(table, index),
         jnp.sum(pick(table.error, index)),
     )
-
-
-def _select(is_first: Array, first: _Point, second: _Point) -> _Point:
-    return _Point(*(jnp.where(is_first, x, y) for x, y in zip(first, second, strict=True)))
 
 
 def _crossing(low: _Point, high: _Point, budget: Array) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
+from fedjax_diffusion.allocation.search.select import select
 from fedjax_diffusion.types import Array
 
 M = TypeVar("M")
@@ -68,7 +69,7 @@ def search_price(evaluate: Callable[[Array, M], tuple[Tried, M]], log_price: Arr
         tried, memory = evaluate(state.target, memory)
         line = _Line(state.target, tried.bound, tried.slope)
         rises = line.slope > 0
-        low, high = _select(rises, line, state.low), _select(rises, state.high, line)
+        low, high = select(rises, line, state.low), select(rises, state.high, line)
         best = jnp.maximum(tried.bound, state.best)
         is_enclosed = jnp.isfinite(low.log_price) & jnp.isfinite(high.log_price)
         crossing, ceiling = _cross(low, high)
@@ -94,10 +95,6 @@ def search_price(evaluate: Callable[[Array, M], tuple[Tried, M]], log_price: Arr
         num_evaluations=jnp.array(0, jnp.int32),
     )
     return jax.lax.while_loop(is_unfinished, advance, (start, memory))[1]
-
-
-def _select(condition: Array, first: _Line, second: _Line) -> _Line:
-    return _Line(*(jnp.where(condition, x, y) for x, y in zip(first, second, strict=True)))
 
 
 def _cross(low: _Line, high: _Line) -> tuple[Array, Array]:

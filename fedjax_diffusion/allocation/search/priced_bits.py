@@ -25,9 +25,9 @@ from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.time_split import noise_watts
 from fedjax_diffusion.allocation.search.warm_newton import newton_from
 from fedjax_diffusion.edge import costs
+from fedjax_diffusion.edge.costs import LN2
 from fedjax_diffusion.types import Array
 
-_LN2 = float(np.log(2.0))
 _ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 _NUM_CUBIC_STEPS = 4
 
@@ -116,7 +116,7 @@ def price_clients(
     shortest_share = problem.compute_cycles / problem.max_frequency_hz / seconds
     power_ratio = problem.max_power_watts / noise
     nats_limit = jnp.log1p(power_ratio)
-    nats_per_bit = _LN2 / (problem.bandwidth_hz * seconds)
+    nats_per_bit = LN2 / (problem.bandwidth_hz * seconds)
     log_cycles = jnp.log(problem.compute_cycles / seconds)
     log_work = jnp.log(2.0 * problem.effective_capacitance) + 3.0 * log_cycles - jnp.log(noise)
     if is_time_fixed:
@@ -143,7 +143,7 @@ def price_clients(
 
 def log_steepness(num_bits: Array) -> Array:
     """Returns ``log((2^b - 1)^3 / 2^b)``: the higher, the less one more bit takes off the error."""
-    return 2.0 * _LN2 * num_bits + 3.0 * jnp.log1p(-jnp.exp2(-num_bits))
+    return 2.0 * LN2 * num_bits + 3.0 * jnp.log1p(-jnp.exp2(-num_bits))
 
 
 def choose_bits(clients: PricedClients, log_price: Array, log_nats: Array) -> PricedBits:
@@ -192,7 +192,7 @@ def _look(
     curve_slope = nats * load * power * (1.0 + pressure)
     by_computing = jnp.where(is_free, compute_share * curve_slope / (3.0 * curve), 0.0)
     by_sending = jnp.where(nats < clients.nats_limit, upload_share, 0.0)
-    bits_slope = jnp.where(is_between, (bit_widths - 1.0) / (_LN2 * (2.0 * bit_widths + 1.0)), 0.0)
+    bits_slope = jnp.where(is_between, (bit_widths - 1.0) / (LN2 * (2.0 * bit_widths + 1.0)), 0.0)
     by_price = share_per_bit * clients.num_parameters * bits_slope
     slope = by_computing + by_sending + nats * by_price
     nats_slope = jnp.where(slope > 0, by_price / jnp.where(slope > 0, slope, 1.0), 0.0)

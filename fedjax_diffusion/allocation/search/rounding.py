@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.search.candidates import least_regret
 from fedjax_diffusion.allocation.search.multiplier import (
+    MAX_EXACT_CLIENTS,
     BitWidthTable,
     Priced,
     bracket_multiplier,
@@ -21,7 +22,6 @@ from fedjax_diffusion.allocation.search.multiplier import (
 )
 from fedjax_diffusion.types import Array
 
-MAX_EXACT_CLIENTS = 4
 MAX_ENUMERATED_CLIENTS = 9
 _MAX_COMBINATIONS = 20_000
 _MAX_DIVES = 3

@@ -21,10 +21,11 @@ import numpy as np
 from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.bisection import halley
 from fedjax_diffusion.edge import costs
+from fedjax_diffusion.edge.costs import LN2
 from fedjax_diffusion.types import Array
 
-_LN2 = float(np.log(2.0))
-_LEAST_SHARE = 1e-15
+LEAST_SHARE = 1e-15
+"""Of the deadline; no time that something is divided by is shorter."""
 _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 # A step of this size leaves its cube: the split is exact to rounding.
 _EXACT = 1e-5
@@ -188,8 +189,8 @@ def _balance(
         return scale * curve * compute_share**3, slope, compute_share * bend
 
     last = jnp.maximum(shortest, longest)
-    lower = shortest / jnp.maximum(budget - shortest, _LEAST_SHARE * budget)
-    upper = last / jnp.maximum(budget - longest, _LEAST_SHARE * budget)
+    lower = shortest / jnp.maximum(budget - shortest, LEAST_SHARE * budget)
+    upper = last / jnp.maximum(budget - longest, LEAST_SHARE * budget)
     odds = halley(
         ratio_and_slopes, lambda odds: 3.0 + nats_at(odds), lower, upper, start, tolerance
     )
@@ -201,7 +202,7 @@ def _scales(problem: AllocationProblem, payload: Array) -> tuple[Array, Array, A
     """Returns ``(N0 W / h) / A(T)``, ``y`` with all the time for the upload, and the largest y."""
     budget = problem.time_budget_seconds
     computing_at_budget, _ = watts_saved(problem, payload, budget)
-    nats_per_bps = _LN2 / problem.bandwidth_hz
+    nats_per_bps = LN2 / problem.bandwidth_hz
     nats_limit = costs.rate(*link(problem)) * nats_per_bps
     return noise_watts(problem) / computing_at_budget, payload * (nats_per_bps / budget), nats_limit
 
@@ -231,7 +232,7 @@ def split_residual(problem: AllocationProblem, payload: Array, compute_seconds: 
     excess = jnp.where(compute_seconds <= shortest, jnp.maximum(excess, 0.0), excess)
     excess = jnp.where(compute_seconds >= longest, jnp.minimum(excess, 0.0), excess)
     budget = problem.time_budget_seconds
-    upload_seconds = jnp.maximum(budget - compute_seconds, _LEAST_SHARE * budget)
+    upload_seconds = jnp.maximum(budget - compute_seconds, LEAST_SHARE * budget)
     # A changes by 3 d tau / tau, and B by at most (2 + y) d tau / t.
     nats = costs.spectral_nats(upload_seconds, payload, *link(problem))
     slopes = budget * (3.0 / compute_seconds + (2.0 + nats) / upload_seconds)

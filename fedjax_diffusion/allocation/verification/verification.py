@@ -2,28 +2,13 @@
 
 Nothing here is shared with the solvers: equations and searches are those of ``recomputation``.
 
->>> from fedjax_diffusion.allocation import allocate
->>> problem = AllocationProblem(
-...     compute_cycles=[2e9, 4e9],
-...     effective_capacitance=1e-28,
-...     max_frequency_hz=2e9,
-...     channel_gain=1e-11,
-...     bandwidth_hz=1e6,
-...     max_power_watts=0.2,
-...     noise_density_watts_per_hz=4e-21,
-...     num_parameters=267_000,
-...     overhead_bits=512,
-...     min_bits=2,
-...     max_bits=16,
-...     error_weight=[1.0, 2.0],
-...     error_budget=1e-3,
-...     time_budget_seconds=6.0,
-... )
+>>> from fedjax_diffusion.allocation import allocate, example_problem
+>>> problem = example_problem()
 >>> allocation = allocate(problem)
 >>> verify(problem, allocation).is_valid
 True
 >>> verify(problem, allocation.replace(error=np.float64(0))).violations
-('error = 0: must be 0.000755857898715, that of these bits',)
+('error = 0: must be 0.00185844074904, that of these bits',)
 """
 
 import dataclasses

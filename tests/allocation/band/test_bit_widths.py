@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation.band.bit_widths import MAX_EXACT_CLIENTS, BandBitWidths, least_cost
+from fedjax_diffusion.allocation.band.bit_widths import BandBitWidths, least_cost
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
+from fedjax_diffusion.allocation.search.multiplier import MAX_EXACT_CLIENTS
 
 NUM_BIT_WIDTHS = 4
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import AllocationProblem, Status, allocate, make_allocator
-from fedjax_diffusion.allocation.methods.on_demand_joint import MAX_EXACT_CLIENTS
+from fedjax_diffusion.allocation.search.multiplier import MAX_EXACT_CLIENTS
 from tests.allocation.shared_band_oracle import (
     bit_widths_of,
     brute_force,

@@ -1,0 +1,73 @@
+"""Text tables: rows as aligned columns, and the cells in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns rows as text in aligned columns: the first to the left, all others to the right.
+
+    Args:
+      rows: one or more, with the same keys in the same order, which are the header.
+
+    >>> print(format_table([{"device": "phone", "J": 1.5}, {"device": "sensor", "J": None}]))
+    device    J
+    -----------
+    phone   1.5
+    sensor    -
+    """
+    header = list(rows[0])
+    cells = [header, *([format_cell(row[name]) for name in header] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def format_cell(value: Any) -> str:
+    """Returns a value as text: floats in four digits, from 1,000 on whole; "-" for None.
+
+    >>> format_cell(0.123456), format_cell(12345.6), format_cell(7), format_cell(None)
+    ('0.1235', '12,346', '7', '-')
+    """
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def format_digits(value: float | None, digits: int) -> str | None:
+    """Returns a number with so many digits behind the point; None stays None.
+
+    >>> format_digits(1234.5678, 2), format_digits(None, 2)
+    ('1,234.57', None)
+    """
+    return None if value is None else f"{value:,.{digits}f}"
+
+
+def format_percent(percent: float | None) -> str | None:
+    """Returns percents as text; None stays None.
+
+    >>> format_percent(83.64), format_percent(None)
+    ('83.6 %', None)
+    """
+    return None if percent is None else f"{percent:.1f} %"
+
+
+def format_span(low: Any, high: Any, spec: str = "", joint: str = " to ") -> str:
+    """Returns both ends of a span as text, or the one value if they are equal.
+
+    Args:
+      low: the smallest value, a number or text.
+      high: the largest value.
+      spec: the format of each, as in f-strings.
+      joint: stands between them.
+
+    >>> format_span(2, 16), format_span(50.2, 499.8, ".0f", "-"), format_span(4.0, 4.0, "g")
+    ('2 to 16', '50-500', '4')
+    """
+    return f"{low:{spec}}" if low == high else f"{low:{spec}}{joint}{high:{spec}}"
