@@ -1,7 +1,7 @@
 """The allocator: bits, times and power of every client, at the least energy of a round."""
 
 from fedjax_diffusion.allocation.allocation import Allocation
-from fedjax_diffusion.allocation.allocator import METHODS, allocate, make_allocator, parse_method
+from fedjax_diffusion.allocation.allocator import allocate, make_allocator
 from fedjax_diffusion.allocation.band.requirements import least_bandwidth_hz
 from fedjax_diffusion.allocation.example import example_problem
 from fedjax_diffusion.allocation.io.json_files import (
@@ -10,6 +10,8 @@ from fedjax_diffusion.allocation.io.json_files import (
     write_allocation,
 )
 from fedjax_diffusion.allocation.io.table import allocation_table
+from fedjax_diffusion.allocation.method import Method
+from fedjax_diffusion.allocation.method_spec import METHODS, MethodSpec, parse_method
 from fedjax_diffusion.allocation.problem import AllocationProblem, uplink_bits
 from fedjax_diffusion.allocation.refinement import refine
 from fedjax_diffusion.allocation.status import Status
@@ -19,6 +21,8 @@ __all__ = [
     "METHODS",
     "Allocation",
     "AllocationProblem",
+    "Method",
+    "MethodSpec",
     "Status",
     "Verification",
     "allocate",

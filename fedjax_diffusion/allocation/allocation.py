@@ -7,9 +7,8 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.allocation.band.split import with_leaves
 from fedjax_diffusion.allocation.explanation import explain
-from fedjax_diffusion.allocation.problem import AllocationProblem
+from fedjax_diffusion.allocation.problem import AllocationProblem, with_leaves
 from fedjax_diffusion.allocation.search.time_split import (
     SplitFn,
     client_cost,

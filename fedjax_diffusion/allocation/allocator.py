@@ -1,58 +1,13 @@
-"""The allocator by name: one registry of methods, a pure function of each, and the host call."""
+"""The allocator by a method's name: a pure function, and the host call."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from fedjax_diffusion.allocation.allocation import Allocation, ChooseFn, assemble
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.methods.fixed import demand, fixed_bits, largest
-from fedjax_diffusion.allocation.methods.fixed_joint import (
-    demand_jointly,
-    fixed_bits_jointly,
-    largest_jointly,
-)
-from fedjax_diffusion.allocation.methods.on_demand import on_demand
-from fedjax_diffusion.allocation.methods.on_demand_joint import on_demand_jointly
-from fedjax_diffusion.allocation.methods.relaxed import relaxed
-from fedjax_diffusion.allocation.problem import AllocationProblem
-from fedjax_diffusion.allocation.search.time_split import (
-    SplitFn,
-    max_frequency_split,
-    optimal_split,
-)
-from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
-
-MAX_FREQUENCY = "max_frequency"
-JOINT_BANDWIDTH = "joint_bandwidth"
-
-
-class Method(NamedTuple):
-    """One registered method.
-
-    Attributes:
-      choose: how it chooses.
-      arguments: what ``choose`` takes besides the problem and the split.
-      takes_bits: the name carries one more argument, ``name:B``.
-      choose_jointly: how it chooses where the clients share one band; None if it cannot.
-    """
-
-    choose: ChooseFn
-    arguments: tuple[int, ...] = ()
-    takes_bits: bool = False
-    choose_jointly: ChooseFn | None = None
-
-
-METHODS = {
-    "on_demand": Method(on_demand, choose_jointly=on_demand_jointly),
-    "relaxed": Method(relaxed),
-    "demand": Method(demand, choose_jointly=demand_jointly),
-    "fixed_bits": Method(fixed_bits, takes_bits=True, choose_jointly=fixed_bits_jointly),
-    "full_precision": Method(
-        fixed_bits, arguments=(FULL_PRECISION_BITS,), choose_jointly=fixed_bits_jointly
-    ),
-    "largest": Method(largest, choose_jointly=largest_jointly),
-}
+from fedjax_diffusion.allocation.method_spec import parse_method
+from fedjax_diffusion.allocation.problem import AllocationProblem, pass_by_absent
+from fedjax_diffusion.allocation.search.time_split import SplitFn
 
 
 def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocation:
@@ -85,8 +40,8 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     Source: arXiv 2403.04430 (KKT conditions and binary search); the algorithm in detail is this
     project's own.
     """
-    choose, arguments, split = parse_method(method)
-    return _allocate(problem, arguments, choose=choose, split=split)
+    spec = parse_method(method)
+    return _allocate(problem, spec.arguments, choose=spec.choose, split=spec.split)
 
 
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
@@ -97,41 +52,14 @@ def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
     Raises:
       ValueError: there is no such method.
     """
-    choose, arguments, split = parse_method(method)
-    return partial(_solve, arguments=arguments, choose=choose, split=split)
-
-
-def parse_method(method: str) -> tuple[ChooseFn, tuple[int, ...], SplitFn]:
-    """Returns the choice, its arguments and the split that a method's name means.
-
-    ``name[:bits][:max_frequency | :joint_bandwidth]``.
-
-    Raises:
-      ValueError: the name, the bits or what follows is unknown; says what exists.
-    """
-    name, *rest = method.split(":")
-    known = ", ".join(f"{key}:B" if entry.takes_bits else key for key, entry in METHODS.items())
-    expected = (
-        f"must be one of {known}, each optionally with :{MAX_FREQUENCY} or :{JOINT_BANDWIDTH}"
-    )
-    suffix = rest.pop() if rest[-1:] in ([MAX_FREQUENCY], [JOINT_BANDWIDTH]) else ""
-    if name not in METHODS or len(rest) != int(METHODS[name].takes_bits):
-        raise ValueError(f"method = {method!r}: {expected}")
-    if any(bits not in map(str, BIT_WIDTHS) for bits in rest):
-        raise ValueError(f"method = {method!r}: {expected}; B is 1..16 or 32")
-    entry = METHODS[name]
-    arguments = (*entry.arguments, *map(int, rest))
-    if suffix != JOINT_BANDWIDTH:
-        split = max_frequency_split if suffix == MAX_FREQUENCY else optimal_split
-        return entry.choose, arguments, split
-    if entry.choose_jointly is None:
-        raise ValueError(f"method = {method!r}: {expected}; {name} has no shared band")
-    return entry.choose_jointly, arguments, optimal_split
+    spec = parse_method(method)
+    return partial(_solve, arguments=spec.arguments, choose=spec.choose, split=spec.split)
 
 
 def _solve(
     problem: AllocationProblem, arguments: tuple[int, ...], choose: ChooseFn, split: SplitFn
 ) -> Allocation:
+    problem = pass_by_absent(problem)
     return assemble(problem, choose(problem, split, *arguments), split)
 
 

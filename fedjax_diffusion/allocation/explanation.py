@@ -28,7 +28,8 @@ def explain(
 ) -> list[str]:
     """Returns one line per thing that is infeasible; empty if nothing is.
 
-    The least change is rounded up to six digits, so that making it works.
+    The least change is rounded up to six digits, so that making it works. Clients that are not
+    present have nothing to be explained.
 
     Args:
       problem: K clients.
@@ -39,7 +40,7 @@ def explain(
     """
     status, requested_bits = np.asarray(status), np.asarray(requested_bits)
     late, demanding, inexact, crowded = (
-        np.flatnonzero(status == kind)
+        np.flatnonzero((status == kind) & problem.is_present)
         for kind in (
             Status.INFEASIBLE_TIME,
             Status.INFEASIBLE_DEMAND,

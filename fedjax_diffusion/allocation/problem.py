@@ -23,6 +23,7 @@ PER_CLIENT = (
     "min_bits",
     "max_bits",
     "error_weight",
+    "is_present",
 )
 """The fields of a problem that may differ between clients, the tables per bit width aside."""
 _SCALARS = (
@@ -44,9 +45,9 @@ class AllocationProblem:
     P_k`` and ``min_bits_k <= b_k <= max_bits_k``.
 
     Numbers, lists and arrays are accepted; a field per client may be one number for all. They are
-    stored as float64 NumPy arrays of the shapes below. A pytree: pass it to a jitted function,
-    stack several along a leading axis and ``vmap`` over them (a rebuilt pytree is not validated
-    again).
+    stored as float64 NumPy arrays of the shapes below, ``is_present`` as bool. A pytree: pass it to
+    a jitted function, stack several along a leading axis and ``vmap`` over them (a rebuilt pytree
+    is not validated again).
 
     Attributes:
       compute_cycles: [K] > 0, C, CPU cycles of the round's local training.
@@ -70,6 +71,8 @@ class AllocationProblem:
         overhead``.
       bit_width_error: [K, B] >= 0 or None; replaces the client's term of the error, ``c_k / (2^b -
         1)^2``, so it holds the aggregation weight squared already.
+      is_present: bool [K]; a client that is not present gets nothing, whatever it could do, and the
+        status INFEASIBLE_DEMAND. What it has of a band to be shared stays there for the others.
 
     Raises:
       ValueError: a field is out of range or its shape does not fit the others.
@@ -93,6 +96,7 @@ class AllocationProblem:
     time_budget_seconds: Any
     bit_width_payload_bits: Any = None
     bit_width_error: Any = None
+    is_present: Any = True
 
     def __post_init__(self):
         for name, value in _validate(vars(self)).items():
@@ -119,6 +123,28 @@ class AllocationProblem:
         for name, leaf in zip(names, leaves, strict=True):
             object.__setattr__(problem, name, leaf)
         return problem
+
+
+def with_leaves(problem: AllocationProblem, **leaves: Array) -> AllocationProblem:
+    """Returns the problem with some fields changed; not validated, so they may be traced."""
+    named, names = problem.tree_flatten_with_keys()
+    kept = [leaf for _, leaf in named]
+    changed = [leaves.get(name, leaf) for name, leaf in zip(names, kept, strict=True)]
+    return AllocationProblem.tree_unflatten(names, changed)
+
+
+def pass_by_absent(problem: AllocationProblem) -> AllocationProblem:
+    """Returns the problem with limits between which clients that are not present find no bit width.
+
+    They demand the most bits and handle the least, so that whatever reads limits passes them by.
+    To be called under float64.
+    """
+    most, least = float(BIT_WIDTHS[-1]), float(BIT_WIDTHS[0])
+    return with_leaves(
+        problem,
+        min_bits=jnp.where(problem.is_present, problem.min_bits, most),
+        max_bits=jnp.where(problem.is_present, problem.max_bits, least),
+    )
 
 
 def bit_width_payload(problem: AllocationProblem, index: Array) -> Array:
@@ -155,7 +181,7 @@ def _take_bit_width(table: Array, index: Array) -> Array:
 
 
 def _validate(fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields as float64 arrays of their stored shapes, or raises ValueError."""
+    """Returns the fields as arrays of their stored shapes and types, or raises ValueError."""
     arrays: dict[str, Any] = {name: _to_array(name, value) for name, value in fields.items()}
     num_clients = _count_clients(arrays)
     for name in PER_CLIENT:
@@ -169,6 +195,7 @@ def _validate(fields: dict[str, Any]) -> dict[str, Any]:
     for name, array in arrays.items():
         if array is not None:
             _check_range(name, array)
+    arrays["is_present"] = arrays["is_present"].astype(bool)
     return arrays
 
 
@@ -229,6 +256,8 @@ def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
     """
     if name in ("min_bits", "max_bits"):
         return np.isin(values, BIT_WIDTHS), "1..16 or 32"
+    if name == "is_present":
+        return np.isin(values, (0, 1)), "0 or 1, for false or true"
     if name == "num_parameters":
         is_whole = (values >= 1) & (values == np.floor(values)) & np.isfinite(values)
         return is_whole, "a whole number >= 1"

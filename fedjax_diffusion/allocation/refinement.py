@@ -14,23 +14,21 @@ import numpy as np
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Allocation, Choice, assemble
 from fedjax_diffusion.allocation.allocator import allocate
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
+from fedjax_diffusion.allocation.method_spec import METHODS, MethodSpec, parse_method
 from fedjax_diffusion.allocation.problem import (
     AllocationProblem,
     bit_width_error,
     bit_width_payload,
+    pass_by_absent,
 )
 from fedjax_diffusion.allocation.search.branch_and_bound import search_bit_widths
 from fedjax_diffusion.allocation.search.client_table import client_table
-from fedjax_diffusion.allocation.search.time_split import (
-    SplitFn,
-    max_frequency_split,
-    optimal_split,
-)
+from fedjax_diffusion.allocation.search.multiplier import BitWidthTable
+from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.types import Array
 
-_SPLITS = {"on_demand": optimal_split, "on_demand:max_frequency": max_frequency_split}
 _LEAST_GAP = 1e-12
 
 
@@ -68,8 +66,8 @@ def refine(
 
     Source: the search is that of ``branch_and_bound``; its use here is this project's own.
     """
-    if method not in _SPLITS:
-        raise ValueError(f"method = {method!r}: must be one of {', '.join(_SPLITS)}")
+    if method not in (allowed := _refinable()):
+        raise ValueError(f"method = {method!r}: must be one of {', '.join(allowed)}")
     if not _LEAST_GAP <= target_gap < 1:
         raise ValueError(f"target_gap = {target_gap:g}: must be in [{_LEAST_GAP:g}, 1)")
     if max_nodes < 1:
@@ -77,7 +75,15 @@ def refine(
     allocation = allocate(problem, method) if allocation is None else allocation
     if not np.any(np.asarray(allocation.status) == Status.OPTIMAL):
         return allocation
-    return _search(problem, allocation, _SPLITS[method], target_gap, max_nodes)
+    return _search(problem, allocation, parse_method(method).split, target_gap, max_nodes)
+
+
+def _refinable() -> list[str]:
+    """Returns the texts of the methods whose gap can be closed."""
+    names = [name for name, method in METHODS.items() if method.can_refine]
+    return [
+        str(MethodSpec(name, is_at_max_frequency=full)) for name in names for full in (False, True)
+    ]
 
 
 def _search(
@@ -150,5 +156,9 @@ def _choose(
     return assemble(problem, choice, split)
 
 
-_client_table = float64_on_cpu(client_table, static_argnames=("split",))
+def _tabulate(problem: AllocationProblem, split: SplitFn) -> tuple[BitWidthTable, Array]:
+    return client_table(pass_by_absent(problem), split)
+
+
+_client_table = float64_on_cpu(_tabulate, static_argnames=("split",))
 _assemble = float64_on_cpu(_choose, static_argnames=("split",))

@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 from fedjax_diffusion.allocation.allocation import Allocation
 from fedjax_diffusion.allocation.allocator import allocate
+from fedjax_diffusion.allocation.method_spec import parse_method
 from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.refinement import refine
 from fedjax_diffusion.allocation.verification.verification import Verification, verify
-
-_RESPECT_LIMITS = ("on_demand", "relaxed", "largest")
-_RESPECT_BUDGET = ("on_demand", "relaxed")
 
 
 class Solution(NamedTuple):
@@ -36,12 +34,12 @@ def solve(
     allocation = allocate(problem, method)
     if is_refined:
         allocation = refine(problem, allocation, method=method)
-    name = method.partition(":")[0]
+    facts = parse_method(method).method
     verification = verify(
         problem,
         allocation,
-        respects_limits=name in _RESPECT_LIMITS,
-        respects_budget=name in _RESPECT_BUDGET,
+        respects_limits=facts.respects_limits,
+        respects_budget=facts.respects_budget,
         shares_bandwidth=bool(allocation.is_band_shared),
     )
     return Solution(allocation, verification)

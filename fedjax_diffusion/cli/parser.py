@@ -18,6 +18,7 @@ FILE.json holds these fields; those marked * may be a list, a number per client:
   * max_power_watts              transmit power limit
   * min_bits, max_bits           bits per parameter it demands, and can handle: 1..16 or 32
   * error_weight                 squared aggregation weight times V_k, see docs/allocator.md
+  * is_present                   false for a client that does not participate; may be left out
     num_parameters               of the model
     overhead_bits                of a message, beside its codes (or 17 numbers, one per bit width)
     noise_density_watts_per_hz   4e-21 for thermal noise

@@ -47,7 +47,7 @@ def charge_baselines(
     """Charges every baseline for exactly the clients that participate in this run's round.
 
     Args:
-      problem: the round, M clients; who was left out demands more bits than it handles.
+      problem: the round, M clients; who was left out is not present.
       allocation: this run's answer to it.
       methods: of ``allocate``, whole bits.
 

@@ -11,6 +11,7 @@ import numpy as np
 from fedjax_diffusion.allocation import (
     Allocation,
     AllocationProblem,
+    MethodSpec,
     Status,
     allocate,
     least_bandwidth_hz,
@@ -68,9 +69,13 @@ class AllocatorConfig:
         if not self.time_budget_seconds > 0:
             raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
         for method in (self.method, *self.baselines):
-            parse_method(method)
-            if method.startswith("relaxed"):
+            if not parse_method(method).method.gives_whole_bits:
                 raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
+
+    @property
+    def method_spec(self) -> MethodSpec:
+        """``method``, parsed."""
+        return parse_method(self.method)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def make_planner(
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     quantization = quantization or QuantizationConfig()
-    _check_fixed_bits(config.method, quantization.quantizer.min_bits)
+    _check_fixed_bits(config.method_spec, quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
     _check_anyone_can_take_part(devices, workload, config)
 
@@ -159,15 +164,11 @@ def make_planner(
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
             examples = np.where(is_kept, num_examples[cohort], 0.0)
             error = _weigh(None if predicted is None else predicted[cohort], examples, quantization)
-            eps = (
-                np.inf
-                if predicted is None
-                else config.error_budget.to_eps(error, update_squared_norm)
-            )
+            eps = np.inf if is_unknown else config.error_budget.to_eps(error, update_squared_norm)
             return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
-        method = config.method.replace("on_demand", "largest") if is_unknown else config.method
-        problem, allocation = _allocate_dropping(make_problem, method, config, cohort)
+        method = config.method_spec.fallback if is_unknown else config.method_spec
+        problem, allocation = _allocate_dropping(make_problem, str(method), config, cohort)
         uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
         error = None if predicted is None else float(allocation.error)
         return RoundPlan(cohort, problem, allocation, error, uplink, config.baselines)
@@ -184,12 +185,11 @@ def _weigh(
     return quantization.aggregation_factor(examples / max(examples.sum(), 1.0))[:, None] * errors
 
 
-def _check_fixed_bits(method: str, min_bits: int) -> None:
+def _check_fixed_bits(method: MethodSpec, min_bits: int) -> None:
     """Raises if the method fixes bits that the quantizer lacks."""
-    fixed = [int(part) for part in method.split(":") if part.isdigit()]
-    if fixed and fixed[0] < min_bits:
+    if method.num_bits is not None and method.num_bits < min_bits:
         raise ValueError(
-            f"method {method!r} sends fewer bits than quantization.name has, {min_bits}"
+            f"method {str(method)!r} sends fewer bits than quantization.name has, {min_bits}"
         )
 
 
@@ -212,7 +212,7 @@ def _check_anyone_can_take_part(
     problem = _make_problem(
         devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
     )
-    allocation = allocate(problem, config.method.replace("on_demand", "largest"))
+    allocation = allocate(problem, str(config.method_spec.fallback))
     # Whom only the shared band fails can participate when others are left out.
     if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
         reasons = "; ".join(allocation.explain(problem))
@@ -241,13 +241,13 @@ def _make_problem(
         noise_density_watts_per_hz=workload.noise_density_watts_per_hz,
         num_parameters=workload.num_parameters,
         overhead_bits=workload.overhead_bits,
-        # A client that was left out demands more than it handles: the solver passes it by.
-        min_bits=np.where(is_kept, devices.min_bits[cohort], 32),
-        max_bits=np.where(is_kept, devices.max_bits[cohort], 1),
+        min_bits=devices.min_bits[cohort],
+        max_bits=devices.max_bits[cohort],
         error_weight=bit_width_error[:, 0],
         error_budget=error_budget,
         time_budget_seconds=config.time_budget_seconds,
         bit_width_error=bit_width_error,
+        is_present=is_kept,
     )
 
 

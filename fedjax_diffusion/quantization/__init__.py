@@ -9,24 +9,18 @@ from fedjax_diffusion.quantization.bounds import (
 )
 from fedjax_diffusion.quantization.config import QuantizationConfig
 from fedjax_diffusion.quantization.feedback import shrink
+from fedjax_diffusion.quantization.grid import Grid, check_num_bits, is_quantizable, make_grid
 from fedjax_diffusion.quantization.padding import refill
+from fedjax_diffusion.quantization.quantizer import Quantizer
 from fedjax_diffusion.quantization.quantizers import (
     QUANTIZERS,
     Quantized,
-    Quantizer,
     dequantize,
     find_quantizer,
     predict_bit_width_error,
     quantize,
 )
-from fedjax_diffusion.quantization.stochastic import (
-    Grid,
-    check_num_bits,
-    is_quantizable,
-    make_grid,
-    quantize_blocks,
-    stochastic_quantize,
-)
+from fedjax_diffusion.quantization.stochastic import quantize_blocks, stochastic_quantize
 from fedjax_diffusion.quantization.tensor_bits import split_bits
 from fedjax_diffusion.quantization.wire.codec import (
     decode_update,

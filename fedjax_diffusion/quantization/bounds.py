@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.blocks import tensor_sizes, tree_to_blocks
-from fedjax_diffusion.quantization.stochastic import Grid, make_grid
+from fedjax_diffusion.quantization.grid import Grid, make_grid
 from fedjax_diffusion.types import Array, PyTree
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedjax_diffusion.bits import BIT_WIDTHS
-from fedjax_diffusion.quantization.quantizers import QUANTIZERS, Quantizer
+from fedjax_diffusion.quantization.quantizer import Quantizer
+from fedjax_diffusion.quantization.quantizers import QUANTIZERS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ The worst case equals Theorem 1's mean, yet the errors of several clients no lon
 
 import jax.numpy as jnp
 
-from fedjax_diffusion.quantization.stochastic import Grid, draw_codes
+from fedjax_diffusion.quantization.grid import Grid, make_grid
+from fedjax_diffusion.quantization.quantizer import Quantizer
+from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.types import Array, Key, PyTree
 
 
@@ -30,3 +32,8 @@ def nearest_codes(key: Key, blocks: Array, grid: Grid, like: PyTree) -> Array:
 def _half(key: Key, shape: tuple[int, ...]) -> Array:
     del key
     return jnp.full(shape, 0.5, jnp.float32)
+
+
+NEAREST = Quantizer(
+    wire_number=1, make_grid=make_grid, choose_codes=nearest_codes, is_unbiased=False
+)

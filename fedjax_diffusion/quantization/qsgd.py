@@ -17,8 +17,10 @@ from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors, tensor_ranges, tensor_sizes
 from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.float32 import MAX_EXPONENT, SMALLEST_NORMAL
+from fedjax_diffusion.quantization.grid import Grid, broadcast_num_bits, round_step_up
 from fedjax_diffusion.quantization.padding import row_entries
-from fedjax_diffusion.quantization.stochastic import Grid, broadcast_num_bits, round_step_up
+from fedjax_diffusion.quantization.quantizer import Quantizer
+from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.types import Array, PyTree
 
 MIN_QSGD_BITS = 2
@@ -103,3 +105,13 @@ def qsgd_error_bound(grid: Grid, like: PyTree) -> Array:
     rounded = jnp.minimum(sizes * jnp.square(grid.step) / 4, jnp.sqrt(sizes) * grid.step * norm)
     bound = jnp.where(grid.step > 0, rounded, jnp.square(norm))
     return jnp.where(grid.num_bits == FULL_PRECISION_BITS, 0.0, bound).sum()
+
+
+QSGD = Quantizer(
+    wire_number=2,
+    make_grid=make_qsgd_grid,
+    choose_codes=draw_codes,
+    error_curve=qsgd_error_curve,
+    error_bound=qsgd_error_bound,
+    min_bits=MIN_QSGD_BITS,
+)

@@ -16,95 +16,28 @@ name            bound on E||Q(x) - x||^2 per tensor                  unbiased  l
 ``none``        0                                                    yes       32
 ==============  ===================================================  ========  ===========
 
-A new quantizer is one function and one line in ``QUANTIZERS``.
+A new quantizer is one file with a ``Quantizer`` and one line in ``QUANTIZERS``.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
-from fedjax_diffusion.bits import (
-    BIT_WIDTHS,
-    FULL_PRECISION_BITS,
-    UNIFORM_ERROR_CURVE,
-    bit_width_index,
-)
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, bit_width_index
 from fedjax_diffusion.keys import seed_to_key, step_key
 from fedjax_diffusion.quantization.blocks import row_tensors, tensor_sizes, tree_to_blocks
-from fedjax_diffusion.quantization.bounds import grid_error_bound
-from fedjax_diffusion.quantization.nearest import nearest_codes
-from fedjax_diffusion.quantization.qsgd import (
-    MIN_QSGD_BITS,
-    make_qsgd_grid,
-    qsgd_error_bound,
-    qsgd_error_curve,
-)
-from fedjax_diffusion.quantization.rotation import (
-    SEED_BITS,
-    make_rotated_grid,
-    rotate,
-    rotate_back,
-    rotated_error_bound,
-)
-from fedjax_diffusion.quantization.stochastic import (
-    Grid,
-    check_num_bits,
-    codes_to_blocks,
-    draw_codes,
-    make_grid,
-)
+from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks
+from fedjax_diffusion.quantization.nearest import NEAREST
+from fedjax_diffusion.quantization.none import NONE
+from fedjax_diffusion.quantization.qsgd import QSGD
+from fedjax_diffusion.quantization.quantizer import Quantizer
+from fedjax_diffusion.quantization.rotation import ROTATED
+from fedjax_diffusion.quantization.stochastic import STOCHASTIC
 from fedjax_diffusion.quantization.tensor_bits import bits_to_tree, split_bit_widths, split_error
 from fedjax_diffusion.types import Array, Key, PyTree
-
-Transform = Callable[[Array, Array, PyTree], Array]
-"""``(seed uint32 [2], blocks [R, 128], like) -> blocks``, norms preserved."""
-
-
-def _uniform_error_curve(sizes: np.ndarray) -> np.ndarray:
-    del sizes
-    return UNIFORM_ERROR_CURVE
-
-
-class Quantizer(NamedTuple):
-    """A quantizer as pure functions, and what a planner and a wire format must know of it.
-
-    Attributes:
-      make_grid: ``(blocks, like, num_bits) -> Grid``; its ``spread`` must not depend on
-        ``num_bits``.
-      choose_codes: ``(key, blocks, grid, like) -> int32 [R, 128]``.
-      error_curve: ``sizes [L] -> float64 [B, L] or [B, 1]``: the bound on a tensor's squared error
-        at each of ``BIT_WIDTHS``, per unit of its range variance ``D spread^2 / 4``; decreasing and
-        convex over ``min_bits..16``, 0 at 32.
-      error_bound: ``(grid, like) -> float32 []``, the bound with the steps really sent.
-      transform: what happens to the blocks before the grid is laid; None: nothing.
-      inverse: its inverse, None like it.
-      is_unbiased: whether ``E[Q(x)] = x``, so that the errors of clients average out.
-      min_bits: the least bit width it has; a lower one is raised to it, so plan no lower.
-      extra_overhead_bits: bits of a message beyond grid and codes, at 16 bits and less: the seed.
-    """
-
-    make_grid: Callable[[Array, PyTree, PyTree], Grid]
-    choose_codes: Callable[[Key, Array, Grid, PyTree], Array]
-    error_curve: Callable[[np.ndarray], np.ndarray] = _uniform_error_curve
-    error_bound: Callable[[Grid, PyTree], Array] = grid_error_bound
-    transform: Transform | None = None
-    inverse: Transform | None = None
-    is_unbiased: bool = True
-    min_bits: int = 1
-    extra_overhead_bits: int = 0
-
-    def aggregation_factor(self, weight: Any) -> Any:
-        """Returns what a client's squared error counts in the aggregate's, [...] like ``weight``.
-
-        ``E||sum_k a_k e_k||^2 <= sum_k a_k^2 E||e_k||^2`` for independent errors of mean zero;
-        otherwise no more is known than ``sum_k a_k ||e_k||^2`` (Jensen, ``sum_k a_k = 1``).
-        """
-        return weight**2 if self.is_unbiased else weight
 
 
 class Quantized(NamedTuple):
@@ -129,20 +62,11 @@ class Quantized(NamedTuple):
 
 
 QUANTIZERS: dict[str, Quantizer] = {
-    "stochastic": Quantizer(make_grid, draw_codes),
-    "nearest": Quantizer(make_grid, nearest_codes, is_unbiased=False),
-    "qsgd": Quantizer(
-        make_qsgd_grid, draw_codes, qsgd_error_curve, qsgd_error_bound, min_bits=MIN_QSGD_BITS
-    ),
-    "rotated": Quantizer(
-        make_rotated_grid,
-        draw_codes,
-        error_bound=rotated_error_bound,
-        transform=rotate,
-        inverse=rotate_back,
-        extra_overhead_bits=SEED_BITS,
-    ),
-    "none": Quantizer(make_grid, draw_codes, min_bits=FULL_PRECISION_BITS),
+    "stochastic": STOCHASTIC,
+    "nearest": NEAREST,
+    "qsgd": QSGD,
+    "rotated": ROTATED,
+    "none": NONE,
 }
 """The quantizers by name; ``none`` sends float32 whatever is asked of it."""
 

@@ -21,8 +21,10 @@ import numpy as np
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.blocks import tensor_sizes
 from fedjax_diffusion.quantization.bounds import grid_error_bound
+from fedjax_diffusion.quantization.grid import Grid, make_grid
 from fedjax_diffusion.quantization.padding import row_entries
-from fedjax_diffusion.quantization.stochastic import Grid, make_grid
+from fedjax_diffusion.quantization.quantizer import Quantizer
+from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.types import Array, PyTree
 
 SEED_BITS = 64
@@ -108,3 +110,15 @@ def _flip(seed: Array, blocks: Array) -> Array:
     words = jax.random.bits(key, (len(blocks), blocks.shape[1] // _WORD), jnp.uint32)
     bits = (words[:, :, None] >> np.arange(_WORD, dtype=np.uint32)[None, None, :]) & 1
     return jnp.where(bits.reshape(blocks.shape) == 1, -blocks, blocks)
+
+
+ROTATED = Quantizer(
+    wire_number=3,
+    make_grid=make_rotated_grid,
+    choose_codes=draw_codes,
+    error_bound=rotated_error_bound,
+    transform=rotate,
+    inverse=rotate_back,
+    extra_overhead_bits=SEED_BITS,
+    max_summed=_BLOCK,
+)

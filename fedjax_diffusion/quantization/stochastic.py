@@ -9,9 +9,7 @@ so that E[Q(x)] = x.
 
 In float32 three things need care, or sender and receiver disagree and large b is biased:
 
-- Delta is rounded *up* to ``24 - b`` significant bits. Then ``Delta * code`` is exact for every
-  code, and ``lo + Delta * code`` rounds once whether or not the compiler contracts it to a fused
-  multiply-add: both ends compute the same number, to the bit.
+- Delta is rounded up, see ``grid``: both ends compute the same number, to the bit.
 - The Bernoulli probability is taken between the two *representable* grid values around x_i, so the
   mean is x_i itself. They are found without a division: the code nearest to x_i, and its neighbour
   on the side of x_i. A rounding error in z_i cannot do harm, for z_i needs to be right to half a
@@ -23,55 +21,23 @@ The whole model is quantized as one array, see ``blocks``, in one pass over the 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
-from fedjax_diffusion.quantization.blocks import (
-    blocks_to_tree,
-    row_tensors,
-    tensor_ranges,
-    tree_to_blocks,
-)
+from fedjax_diffusion.bits import FULL_PRECISION_BITS
+from fedjax_diffusion.quantization.blocks import blocks_to_tree, row_tensors, tree_to_blocks
 from fedjax_diffusion.quantization.counter_random import Uniform, counter_uniform
 from fedjax_diffusion.quantization.division import divide
-from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
+from fedjax_diffusion.quantization.grid import Grid, codes_to_blocks, make_grid, per_row
+from fedjax_diffusion.quantization.quantizer import Quantizer
 from fedjax_diffusion.types import Array, Key, PyTree
 
 _FAR = 2.0**64
 """A range above this, or below its reciprocal, is drawn in a unit that brings it nearer to 1."""
 _Cast: TypeAlias = Callable[[Array], Array]
-
-
-class Grid(NamedTuple):
-    """What the entries of L tensors may become: ``lo + step * code``, code in 0..2^b - 1.
-
-    Attributes:
-      lo: float32 [L], the smallest entry of each tensor; 0 for an empty one.
-      step: float32 [L], the distance of neighbours; 0: the tensor is sent as the constant ``lo``.
-      num_bits: int32 [L], 1..16, or 32 for a tensor that is sent as it is.
-      spread: float32 [L], ``hi - lo``; not finite if an entry is NaN or infinite or if the range
-        or the grid over it overflows float32. 0 for an empty tensor.
-    """
-
-    lo: Array
-    step: Array
-    num_bits: Array
-    spread: Array
-
-
-def check_num_bits(num_bits: PyTree) -> None:
-    """Raises ValueError unless every bit width (host numbers, not traced) is 1..16 or 32."""
-    for bit_width in jax.tree.leaves(num_bits):
-        if isinstance(bit_width, bool) or bit_width not in BIT_WIDTHS:
-            raise ValueError(
-                f"num_bits must be 1..{MAX_BITS} or {FULL_PRECISION_BITS}, got {bit_width!r}"
-            )
 
 
 def stochastic_quantize(
@@ -114,31 +80,6 @@ def stochastic_quantize(
     return blocks_to_tree(_quantize(key, blocks, grid, tree, uniform, _make_cast(tree)), tree)
 
 
-def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
-    """Returns the grids that ``num_bits`` bits put over the ranges of the tensors.
-
-    A range so small that the step would not be a normal float32 is sent as the constant ``lo``
-    (error at most ``hi - lo``).
-
-    Args:
-      blocks: float32 [R, 128], ``tree_to_blocks``.
-      like: the tree, or its shapes.
-      num_bits: as in ``stochastic_quantize``.
-    """
-    bit_widths = broadcast_num_bits(num_bits, like)
-    lo, hi = tensor_ranges(blocks, like)
-    spread = hi - lo
-    bits = jnp.minimum(bit_widths, MAX_BITS)
-    num_intervals = ((1 << bits) - 1).astype(jnp.float32)
-    exact_step = divide(spread, num_intervals)
-    step = round_step_up(exact_step, bits)
-    step = jnp.where(lo + step * num_intervals < hi, _next_multiple(step, bits), step)
-    step = jnp.where(exact_step >= SMALLEST_NORMAL, step, 0.0)
-    is_held = jnp.isfinite(lo + step * num_intervals) | (bit_widths == FULL_PRECISION_BITS)
-    spread = jnp.where(is_held, spread, jnp.inf)
-    return Grid(lo, step, bit_widths, spread)
-
-
 def quantize_blocks(
     key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform = counter_uniform
 ) -> Array:
@@ -167,34 +108,6 @@ def draw_codes(
     return _draw(key, blocks, grid, like, uniform, _identity).astype(jnp.int32)
 
 
-def codes_to_blocks(codes: Array, grid: Grid, like: PyTree) -> Array:
-    """Returns ``lo + step * code``, float32 [R, 128]: what the receiver reconstructs."""
-    lo, step = _per_row(like, grid.lo, grid.step)
-    return lo + step * codes.astype(jnp.float32)
-
-
-def is_quantizable(grid: Grid) -> Array:
-    """Returns bool []: every entry is finite and no tensor's range overflows float32."""
-    return jnp.isfinite(grid.spread).all()
-
-
-def round_step_up(step: Array, num_bits: Array) -> Array:
-    """Rounds positive float32 [L] up to ``24 - num_bits`` significant bits."""
-    unit = jnp.uint32(1) << num_bits.astype(jnp.uint32)
-    word = jax.lax.bitcast_convert_type(step, jnp.uint32)
-    return jax.lax.bitcast_convert_type((word + (unit - 1)) & ~(unit - 1), jnp.float32)
-
-
-def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
-    """Returns the bit width of each tensor, int32 [L], from a scalar or a pytree prefix."""
-    bit_widths = jax.tree.leaves(jax.tree.broadcast(num_bits, like))
-    for bit_width in bit_widths:
-        chex.assert_rank(bit_width, 0)
-        if not isinstance(bit_width, Tracer):
-            check_num_bits(int(bit_width))
-    return jnp.stack([jnp.asarray(bit_width, jnp.int32) for bit_width in bit_widths])
-
-
 def _quantize(
     key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform, cast: _Cast
 ) -> Array:
@@ -217,7 +130,7 @@ def _draw(
     unit = jnp.where(grid.step > 0, unit, 0.0)  # a constant: no entry differs from it
     step = grid.step * unit
     inverse_step = divide(jnp.ones_like(step), jnp.where(step > 0, step, 1.0))
-    unit, lo, step, inverse_step = _per_row(like, unit, grid.lo * unit, step, inverse_step)
+    unit, lo, step, inverse_step = per_row(like, unit, grid.lo * unit, step, inverse_step)
     x = blocks * unit
     nearest = jnp.round((x - lo) * inverse_step)
     value = cast(lo + step * nearest)
@@ -225,11 +138,6 @@ def _draw(
     gap = jnp.abs(cast(lo + step * neighbour) - value)
     is_neighbour = uniform(key, blocks.shape) * gap < jnp.abs(x - value)
     return jnp.where(is_neighbour, neighbour, nearest)
-
-
-def _per_row(like: PyTree, *columns: Array) -> list[Array]:
-    """Takes float32 [L] each to float32 [R, 1]; one look-up serves all of them."""
-    return jnp.split(jnp.stack(columns, axis=1)[row_tensors(like)], len(columns), axis=1)
 
 
 def _identity(value: Array) -> Array:
@@ -254,8 +162,5 @@ def _make_cast(tree: PyTree) -> _Cast:
     return cast
 
 
-def _next_multiple(step: Array, bit_widths: Array) -> Array:
-    """Returns the next larger float32 [L] with ``24 - bit_width`` significant bits."""
-    unit = jnp.uint32(1) << bit_widths.astype(jnp.uint32)
-    word = jax.lax.bitcast_convert_type(step, jnp.uint32)
-    return jax.lax.bitcast_convert_type(word + unit, jnp.float32)
+STOCHASTIC = Quantizer(wire_number=0, make_grid=make_grid, choose_codes=draw_codes)
+"""The paper's quantizer."""

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fedjax_diffusion.allocation import parse_method
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
 from fedjax_diffusion.study.region import Cell, format_deadline, format_saving
@@ -171,8 +172,8 @@ def _style(method: str, methods: Sequence[str]) -> dict[str, Any]:
 
 def _divide(method: str) -> tuple[str, str]:
     """Returns how a method chooses the bits, and how it divides time and band."""
-    base, _, division = method.rpartition(":")
-    return (base, division) if division in _DASHES else (method, "")
+    spec = parse_method(method)
+    return str(spec.undivided), spec.division
 
 
 def _column(points: Sequence[Point], method: str, name: str) -> np.ndarray:

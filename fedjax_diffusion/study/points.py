@@ -151,10 +151,10 @@ def _check_methods(methods: Sequence[str]) -> None:
         if not isinstance(method, str):
             raise ValueError(f"study.methods must be names, got {method!r}")
         try:
-            parse_method(method)
+            spec = parse_method(method)
         except ValueError as error:
             raise ValueError(f"study.methods: {error}") from None
-        if method.startswith("relaxed"):
+        if not spec.method.gives_whole_bits:
             raise ValueError(f"study.methods: {method!r} gives real numbers of bits, not whole")
     missing = [baseline for baseline in REFERENCE_BASELINES if baseline not in methods]
     if missing or len(set(methods)) < len(methods):

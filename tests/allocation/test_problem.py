@@ -35,6 +35,14 @@ def test_plain_numbers_and_lists_become_float64_vectors():
         assert value.shape == (() if scalar else (2,))
 
 
+def test_all_clients_are_present_unless_told_otherwise():
+    problem = AllocationProblem(**PLAIN)
+    assert problem.is_present.dtype == bool
+    assert problem.is_present.tolist() == [True, True]
+    assert problem.replace(is_present=[1, False]).is_present.tolist() == [True, False]
+    assert AllocationProblem(**PLAIN | {"is_present": False}).is_present.tolist() == [False, False]
+
+
 def test_no_error_budget_is_infinite():
     assert AllocationProblem(**PLAIN | {"error_budget": None}).error_budget == np.inf
 
@@ -61,6 +69,8 @@ def test_no_error_budget_is_infinite():
             "bandwidth_hz is of 3 clients, compute_cycles of 2: each must be of as many",
         ),
         ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
+        ({"is_present": [1, 2]}, r"is_present\[1\] = 2: must be 0 or 1, for false or true"),
+        ({"is_present": None}, "is_present = None: must be a number"),
         ({"bandwidth_hz": []}, r"bandwidth_hz has shape \(0,\)"),
         ({"overhead_bits": [1, 2, 3]}, r"overhead_bits has shape \(3,\): must be"),
         ({"bit_width_error": np.zeros((2, 3))}, r"bit_width_error has shape \(2, 3\): must be"),
@@ -85,7 +95,7 @@ def test_replace_validates():
 def test_is_a_pytree_with_named_leaves():
     problem = AllocationProblem(**PLAIN)
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(problem)]
-    assert sorted(paths) == sorted(f".{name}" for name in PLAIN)
+    assert sorted(paths) == sorted(f".{name}" for name in (*PLAIN, "is_present"))
     doubled = jax.tree.map(lambda leaf: 2 * leaf, problem)
     np.testing.assert_array_equal(doubled.compute_cycles, 2 * problem.compute_cycles)
 

@@ -30,7 +30,7 @@ TREE = {
     "zero": jnp.zeros(130),
 }
 BLOCKS = tree_to_blocks(TREE)
-QUANTIZERS = [name for name in QUANTIZERS if name != "none"]
+LOSSY = [name for name in QUANTIZERS if name != "none"]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -44,7 +44,7 @@ def squared_norms(blocks):
 
 
 @pytest.mark.parametrize("num_bits", [1, 2, 4, 8])
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@pytest.mark.parametrize("quantizer", LOSSY)
 def test_no_tensor_is_worse_than_unscaled_or_unsent_and_the_factor_is_the_best(quantizer, num_bits):
     plain, scaled = send(quantizer, jax.random.key(num_bits), BLOCKS, num_bits)
     error = squared_norms(scaled.decoded - BLOCKS)
@@ -58,7 +58,7 @@ def test_no_tensor_is_worse_than_unscaled_or_unsent_and_the_factor_is_the_best(q
 
 
 @pytest.mark.parametrize("num_bits", [1, 4, 16])
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@pytest.mark.parametrize("quantizer", LOSSY)
 def test_the_scaled_grid_says_what_was_decoded(quantizer, num_bits):
     _, scaled = send(quantizer, jax.random.key(0), BLOCKS, num_bits)
     decoded = dequantize(find_quantizer(quantizer), scaled.codes, scaled.grid, scaled.seed, TREE)
@@ -88,7 +88,7 @@ def test_extreme_scales_neither_overflow_nor_vanish(scale):
     assert np.isfinite(scaled.decoded).all()
 
 
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@pytest.mark.parametrize("quantizer", LOSSY)
 def test_the_memory_is_bounded_at_the_fewest_bits_where_plain_feedback_diverges(quantizer):
     """Constant updates u: a contraction by q keeps ``||e|| <= sqrt(q) / (1 - sqrt(q)) ||u||``.
 

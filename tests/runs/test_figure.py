@@ -1,4 +1,4 @@
-"""Reports: texts hold their numbers, and a figure can be drawn of any run, however little happened in it."""
+"""Reports: texts hold their numbers, and any run has a figure, however little happened in it."""
 
 import json
 

@@ -10,7 +10,7 @@ from fedjax_diffusion.study import Cell, play_points, to_cells
 from fedjax_diffusion.study.figures import draw_region, draw_sweep, save_figure
 from tests.study.scenarios import METHODS, scenario_of, study_of
 
-METHODS = ["on_demand", *METHODS]
+ALL_METHODS = ["on_demand", *METHODS]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def test_a_line_per_method_through_its_rows(points, sweep):
     swept = [point for point in points if point.sweep == sweep]
     x = [p.time_budget_seconds if sweep == "time_budget" else p.distance_meters for p in swept]
     lines = [line for line in curves_of(energy) if len(line.get_xdata()) == len(x)]
-    assert len(lines) == len(METHODS)
-    for line, method in zip(lines, METHODS, strict=True):
+    assert len(lines) == len(ALL_METHODS)
+    for line, method in zip(lines, ALL_METHODS, strict=True):
         np.testing.assert_array_equal(line.get_xdata(), x)
         joules = [point.row(method).joules_per_client for point in swept]
         np.testing.assert_array_equal(line.get_ydata(), joules)
@@ -51,9 +51,9 @@ def test_a_line_per_method_through_its_rows(points, sweep):
 def test_every_line_has_its_name_beside_its_end_and_no_two_touch(points):
     energy, _ = draw_sweep(points, "time_budget", "title").axes
     labels = {text.get_text(): text for text in energy.texts}
-    assert set(labels) == set(METHODS)
+    assert set(labels) == set(ALL_METHODS)
     last = [point for point in points if point.sweep == "time_budget"][-1]
-    by_energy = sorted(METHODS, key=lambda method: last.row(method).joules_per_client)
+    by_energy = sorted(ALL_METHODS, key=lambda method: last.row(method).joules_per_client)
     heights = np.array([labels[method].get_position()[1] for method in by_energy])
     assert (np.diff(heights) > 0.035).all()
     assert heights.max() <= 1

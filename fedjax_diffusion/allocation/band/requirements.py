@@ -4,9 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.allocation.band.shared_band import total_bandwidth
-from fedjax_diffusion.allocation.band.split import least_bandwidth, with_leaves
+from fedjax_diffusion.allocation.band.split import least_bandwidth
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import AllocationProblem, bit_width_payload
+from fedjax_diffusion.allocation.problem import (
+    AllocationProblem,
+    bit_width_payload,
+    with_leaves,
+)
 from fedjax_diffusion.allocation.search.bisection import bisect
 from fedjax_diffusion.allocation.search.time_split import min_time_budget
 from fedjax_diffusion.bits import bit_width_index

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from fedjax_diffusion.allocation.band.split import bandwidth_price, split_at_price, with_leaves
-from fedjax_diffusion.allocation.problem import AllocationProblem
+from fedjax_diffusion.allocation.band.split import bandwidth_price, split_at_price
+from fedjax_diffusion.allocation.problem import AllocationProblem, with_leaves
 from fedjax_diffusion.allocation.search.bisection import newton
 from fedjax_diffusion.allocation.search.time_split import optimal_split
 from fedjax_diffusion.types import Array

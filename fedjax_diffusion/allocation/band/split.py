@@ -41,14 +41,6 @@ class PricedSplit(NamedTuple):
     total_joules: Array
 
 
-def with_leaves(problem: AllocationProblem, **leaves: Array) -> AllocationProblem:
-    """Returns the problem with some fields changed; not validated, so they may be traced."""
-    named, names = problem.tree_flatten_with_keys()
-    kept = [leaf for _, leaf in named]
-    changed = [leaves.get(name, leaf) for name, leaf in zip(names, kept, strict=True)]
-    return AllocationProblem.tree_unflatten(names, changed)
-
-
 def least_bandwidth(problem: AllocationProblem, payload: Array) -> Array:
     """Returns the least band [K], Hz, over which ``payload`` [K] arrives, at full power and speed.
 

@@ -31,6 +31,11 @@ _PER_CLIENT_ANSWERS = (
     "transmit_joules",
     "requested_bits",
 )
+_OPTIONAL = tuple(
+    field.name
+    for field in dataclasses.fields(AllocationProblem)
+    if field.default is not dataclasses.MISSING
+)
 _LARGEST = int(np.finfo(float).max)  # an integer, or comparing with longer ones overflows
 _MAY_BE_NULL = ("error_budget", *_TABLES)
 
@@ -41,7 +46,8 @@ def read_problem(
     """Reads a problem from a JSON object of the fields of ``AllocationProblem``, by name.
 
     A field per client is a list, or one number for all. ``error_budget`` null (or Infinity) is no
-    budget; ``bit_width_payload_bits`` and ``bit_width_error`` may be left out.
+    budget. ``bit_width_payload_bits``, ``bit_width_error`` and ``is_present`` (true or false) may
+    be left out.
 
     Args:
       path: a file like ``{"compute_cycles": [2e9, 4e9], "max_power_watts": 0.2, ...}``.
@@ -197,7 +203,7 @@ def _check_names(
     repeated = [name for name in content if name in columns]
     if repeated:
         raise ValueError(f"{repeated[0]} is given here and in {clients}: must be in one of them")
-    given = {*content, *columns, *_TABLES}
+    given = {*content, *columns, *_OPTIONAL}
     missing = [name for name in _FIELDS if name not in given]
     if missing:
         where = "" if clients is None else f", here or as a column of {clients}"
@@ -221,10 +227,19 @@ def _check_value(name: str, value: Any) -> None:
         return
     if name in _TABLES:
         _check_rows(name, value)
+    elif name == "is_present":
+        _check_flags(name, value)
     elif isinstance(value, list):
         _check_numbers(name, value)
     elif not isinstance(value, float):
         raise ValueError(f"{name} = {_quote(value)}: must be a number or a list of numbers")
+
+
+def _check_flags(name: str, value: Any) -> None:
+    for index, flag in enumerate(value if isinstance(value, list) else [value]):
+        if not isinstance(flag, bool):
+            place = f"[{index}]" if isinstance(value, list) else ""
+            raise ValueError(f"{name}{place} = {_quote(flag)}: must be true or false")
 
 
 def _check_rows(name: str, rows: Any) -> None:

@@ -4,6 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import Choice
+from fedjax_diffusion.allocation.method import Method
+from fedjax_diffusion.allocation.methods.fixed_joint import (
+    demand_jointly,
+    fixed_bits_jointly,
+    largest_jointly,
+)
 from fedjax_diffusion.allocation.problem import (
     AllocationProblem,
     bit_width_error,
@@ -11,7 +17,7 @@ from fedjax_diffusion.allocation.problem import (
 )
 from fedjax_diffusion.allocation.search.time_split import SplitFn, is_deliverable
 from fedjax_diffusion.allocation.status import client_status
-from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, bit_width_index
 from fedjax_diffusion.types import Array
 
 
@@ -61,9 +67,15 @@ def _fixed_bit_widths(problem: AllocationProblem, index: Array) -> Choice:
         num_bits=jnp.array(BIT_WIDTHS, jnp.int32)[index],
         payload=payload,
         error=bit_width_error(problem, index),
-        status=client_status(jnp.ones_like(is_delivered), is_delivered),
+        status=client_status(problem.is_present, is_delivered),
         smallest_error=jnp.zeros(()),
         multiplier=jnp.zeros(()),
         dual_bound=None,
         residual=jnp.zeros(()),
     )
+
+
+DEMAND = Method(demand, choose_jointly=demand_jointly)
+FIXED_BITS = Method(fixed_bits, takes_bits=True, choose_jointly=fixed_bits_jointly)
+FULL_PRECISION = FIXED_BITS._replace(arguments=(FULL_PRECISION_BITS,), takes_bits=False)
+LARGEST = Method(largest, choose_jointly=largest_jointly, respects_limits=True)

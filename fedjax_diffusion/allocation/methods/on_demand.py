@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Choice
+from fedjax_diffusion.allocation.method import Method
+from fedjax_diffusion.allocation.methods.on_demand_joint import on_demand_jointly
 from fedjax_diffusion.allocation.problem import (
     AllocationProblem,
     bit_width_error,
@@ -73,3 +75,13 @@ def _solve_many(
         dual_bound=priced.dual_bound - excess_joules,
     )
     return priced, survey.status, jnp.sum(survey.smallest_error)
+
+
+ON_DEMAND = Method(
+    on_demand,
+    choose_jointly=on_demand_jointly,
+    respects_limits=True,
+    respects_budget=True,
+    can_refine=True,
+    fallback="largest",
+)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from fedjax_diffusion.allocation.allocation import ERROR_SLACK, Choice
 from fedjax_diffusion.allocation.float64 import TINY
+from fedjax_diffusion.allocation.method import Method
 from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.allocation.search.priced_bits import (
     Pair,
@@ -243,3 +244,6 @@ def _budget_residual(error: Array, budget: Array, unspent_share: Array) -> Array
     excess = jnp.where(is_finite, (error - budget) / jnp.where(is_finite, budget, 1.0), 0.0)
     slack = jnp.minimum(jnp.abs(excess), jnp.abs(unspent_share))
     return jnp.maximum(jnp.maximum(excess, 0.0), slack)
+
+
+RELAXED = Method(relaxed, respects_limits=True, respects_budget=True, gives_whole_bits=False)

@@ -90,12 +90,16 @@ def check_statuses(claim: Claim) -> None:
     # Who demands too much has no part in a shared band, whatever the method respects.
     is_asked = claim.respects_limits | claim.is_shared
     is_demanding = is_asked & (claim.problem.min_bits > claim.problem.max_bits)
-    is_late = status == Status.INFEASIBLE_TIME
+    is_late, is_absent = status == Status.INFEASIBLE_TIME, ~claim.problem.is_present
     is_all = np.any(np.isin(status, _IS_ONE_FOR_ALL))
     for is_wrong, must in (
         (
-            (status == Status.INFEASIBLE_DEMAND) & ~is_demanding,
+            (status == Status.INFEASIBLE_DEMAND) & ~is_demanding & ~is_absent,
             "another, as limits of bits are no obstacle",
+        ),
+        (
+            (status != Status.INFEASIBLE_DEMAND) & is_absent,
+            "infeasible_demand, as the client is not present",
         ),
         (is_late & is_demanding, "infeasible_demand, as min_bits is above max_bits"),
         (is_late & _arrives(claim), "another, as the client delivers in time"),

@@ -13,8 +13,9 @@ import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors
-from fedjax_diffusion.quantization.quantizers import Transform, find_quantizer, quantize
-from fedjax_diffusion.quantization.stochastic import Grid, check_num_bits, codes_to_blocks
+from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks
+from fedjax_diffusion.quantization.quantizer import Transform
+from fedjax_diffusion.quantization.quantizers import find_quantizer, quantize
 from fedjax_diffusion.quantization.wire.entropy import decode_codes
 from fedjax_diffusion.quantization.wire.host_blocks import make_blocks
 from fedjax_diffusion.quantization.wire.layout import Layout, make_layout, stream_to_packed

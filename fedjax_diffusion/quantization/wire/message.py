@@ -7,7 +7,7 @@ bytes   field        meaning
 ======  ===========  ==========================================================================
 4       magic        ``b"FJDQ"``
 1       version      3
-1       quantizer       the quantizer, by its number in ``QUANTIZER_NUMBERS``
+1       quantizer       the quantizer, by its ``wire_number``
 1       flags        bit 0: the codes are entropy coded; the others zero
 1       reserved     zero
 4       num_tensors  L, uint32
@@ -18,8 +18,8 @@ L       bit widths       bits of each tensor, uint8: 1..16, or 32; none below th
 8       seed         two uint32, if the quantizer has a seed and a bit width is at most 16
 8 each  ranges       ``lo, step`` as float32, for each tensor that has entries and a bit width of at
                      most 16; ``step`` is 0, or positive and normal with 24 - b significant bits;
-                     ``lo`` and ``lo + step (2^b - 1)`` are finite, in a quantizer with a seed 64
-                     times as large too: what is rotated back adds up 64 of them
+                     ``lo`` and ``lo + step (2^b - 1)`` are finite, ``max_summed`` times as large
+                     too: what is rotated back adds up 64 of them
 rest    codes        of each tensor in order, C order within, b bits each, least significant bit
                      first: its first ``n - n mod 8`` codes, which fill ``b (n // 8)`` bytes; then,
                      as ONE stream of bits, the last ``n mod 8`` codes of each tensor; zeros to the
@@ -39,12 +39,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
-from fedjax_diffusion.quantization.quantizers import find_quantizer
+from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
+from fedjax_diffusion.quantization.quantizers import QUANTIZERS, find_quantizer
 from fedjax_diffusion.quantization.wire.layout import Layout
 
-QUANTIZER_NUMBERS = {"stochastic": 0, "nearest": 1, "qsgd": 2, "rotated": 3, "none": 4}
-"""How a message names its quantizer. A number is never given anew."""
-_QUANTIZERS = {number: quantizer for quantizer, number in QUANTIZER_NUMBERS.items()}
 _MAGIC = b"FJDQ"
 _VERSION = 3
 _HEADER = struct.Struct("<4sBBBBIII")
@@ -54,8 +52,6 @@ _RANGE = np.dtype("<f4")
 _RANGE_BYTES = 2 * _RANGE.itemsize
 _SEED = np.dtype("<u4")
 _REST_SIZE = struct.Struct("<I")
-_MAX_SUMMED = 64
-"""Entries that the inverse of a transform adds up."""
 
 
 class WireFormatError(ValueError):
@@ -151,7 +147,7 @@ def write_message(
     start = (
         _MAGIC,
         _VERSION,
-        QUANTIZER_NUMBERS[quantizer],
+        find_quantizer(quantizer).wire_number,
         flags,
         0,
         len(bit_widths),
@@ -217,7 +213,7 @@ def is_range_held(
       quantizer: name of the quantizer.
     """
     last_codes = (np.exp2(np.minimum(bit_widths, MAX_BITS)) - 1).astype(np.float32)
-    growth = np.float32(_MAX_SUMMED if _num_seed_bytes(quantizer) else 1)
+    growth = np.float32(find_quantizer(quantizer).max_summed)
     with np.errstate(over="ignore", invalid="ignore"):
         last = lo + step * last_codes
         return np.isfinite(growth * lo) & np.isfinite(growth * last)
@@ -250,10 +246,9 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
     _, _, number, flags, reserved, num_tensors, fingerprint, checksum = _HEADER.unpack_from(message)
     # Not damage: later senders may have more quantizers, and the rest cannot be read without
     # knowing.
-    if number not in _QUANTIZERS:
-        raise VersionError(
-            f"quantizer {number} is none of 0..{max(_QUANTIZERS)}, which this version has"
-        )
+    names = {quantizer.wire_number: name for name, quantizer in QUANTIZERS.items()}
+    if number not in names:
+        raise VersionError(f"quantizer {number} is none of 0..{max(names)}, which this version has")
     if flags & ~_CODED or reserved:
         raise DamagedMessageError(
             f"flags must be 0 or 1 and the reserved byte zero, got {flags} and {reserved}"
@@ -264,7 +259,7 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
         )
     if fingerprint != layout.fingerprint:
         raise ForeignMessageError("the message was made for another model: names or shapes differ")
-    return _QUANTIZERS[number], bool(flags), checksum
+    return names[number], bool(flags), checksum
 
 
 def _announced_bytes(
@@ -287,7 +282,7 @@ def _check_ranges(
         raise DamagedMessageError("a range is not finite")
     word = step.view(np.uint32)
     is_coarse = word % (1 << np.minimum(bit_widths, MAX_BITS)) == 0
-    is_normal = step >= np.finfo(np.float32).tiny
+    is_normal = step >= SMALLEST_NORMAL
     if not ((word == 0) | (is_coarse & is_normal)).all():
         raise DamagedMessageError(
             "a step must be 0, or positive and normal with 24 - bit width significant bits"

@@ -5,9 +5,9 @@ import pytest
 
 from fedjax_diffusion.allocation import Status, allocate
 from fedjax_diffusion.allocation.band.shared_band import band_residual, share_band
-from fedjax_diffusion.allocation.band.split import least_bandwidth, with_leaves
+from fedjax_diffusion.allocation.band.split import least_bandwidth
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import bit_width_payload
+from fedjax_diffusion.allocation.problem import bit_width_payload, with_leaves
 from fedjax_diffusion.bits import BIT_WIDTHS
 from tests.allocation.shared_band_oracle import least_band, payload_at, shared_energy
 

@@ -48,6 +48,10 @@ def test_one_client_and_one_column_will_do(write):
     assert read_clients(write("error_weight\n0\n")) == {"error_weight": [0.0]}
 
 
+def test_clients_that_are_not_present_have_a_zero(write):
+    assert read_clients(write("is_present\n1\n0\n")) == {"is_present": [1.0, 0.0]}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -57,6 +57,12 @@ def test_numbers_for_all_clients_and_tables_left_out(write):
     assert problem.bandwidth_hz.tolist() == [1e6, 1e6]
     assert problem.max_bits.tolist() == [16, 32]
     assert problem.bit_width_error is None
+    assert problem.is_present.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(False, [False] * 2), ([True, False], [1, 0])])
+def test_clients_that_are_not_present(write, value, expected):
+    assert read_problem(write(PLAIN | {"is_present": value})).is_present.tolist() == expected
 
 
 @pytest.mark.parametrize("budget", ["null", "Infinity", "1e999"])
@@ -69,6 +75,8 @@ def test_no_error_budget(write, budget):
     ("fields", "message"),
     [
         ({"speed": 1}, 'unknown field "speed": must be one of compute_cycles, '),
+        ({"is_present": 1}, "is_present = 1.0: must be true or false"),
+        ({"is_present": [True, None]}, "is_present[1] = null: must be true or false"),
         ({"bandwidth_hz": True}, "bandwidth_hz = true: must be a number or a list of numbers"),
         ({"bandwidth_hz": [1e6, False]}, "bandwidth_hz[1] = false: must be a number"),
         ({"bandwidth_hz": "wide\nband"}, r'bandwidth_hz = "wide\nband": must be a number'),

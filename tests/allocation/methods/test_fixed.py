@@ -45,7 +45,8 @@ def test_baselines_ignore_the_budget_and_report_their_error(make_problem):
 
 @pytest.mark.parametrize("suffix", ["", ":max_frequency"])
 def test_every_width_shares_one_compilation(make_problem, monkeypatch, suffix):
-    assert parse_method("full_precision" + suffix) == parse_method("fixed_bits:32" + suffix)
+    full, fixed = (parse_method(name + suffix) for name in ("full_precision", "fixed_bits:32"))
+    assert (full.choose, full.arguments, full.split) == (fixed.choose, (32,), fixed.split)
     method, traced_bits = METHODS["fixed_bits"], []
 
     def choose(problem, split, num_bits):

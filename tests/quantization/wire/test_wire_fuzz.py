@@ -28,14 +28,14 @@ KINDS = {DamagedMessageError, ForeignMessageError, TruncatedMessageError, Versio
 SHAPES = {"a": (2, 4), "b": (5,), "c": (0,), "d": (), "e": (8,), "f": (13,)}
 OTHER_SHAPES = SHAPES | {"a": (4, 2)}
 CODED_SHAPES = {"a": (150,), "b": (5,), "c": (0,), "d": (9, 10)}
-QUANTIZERS = ("stochastic", "rotated", "qsgd", "nearest")
+LOSSY = ("stochastic", "rotated", "qsgd", "nearest")
 QUANTIZERS_IN_TURN = (
-    *QUANTIZERS,
+    *LOSSY,
     "stochastic",
     "stochastic",
     "none",
     "rotated",
-    *QUANTIZERS[:1] * 3,
+    *LOSSY[:1] * 3,
 )
 SEEDS = range(4)
 
@@ -70,7 +70,7 @@ def make_coded_messages():
             quantizer=quantizer,
             entropy_coding=True,
         )
-        for i, (num_bits, quantizer) in enumerate(zip(bit_widths, QUANTIZERS, strict=False))
+        for i, (num_bits, quantizer) in enumerate(zip(bit_widths, LOSSY, strict=False))
     ]
 
 

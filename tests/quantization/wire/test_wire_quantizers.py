@@ -16,7 +16,7 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
 )
 from fedjax_diffusion.quantization.wire.layout import make_layout
-from fedjax_diffusion.quantization.wire.message import QUANTIZER_NUMBERS, message_bytes
+from fedjax_diffusion.quantization.wire.message import message_bytes
 from fedjax_diffusion.quantization.wire.upload import write_upload
 from tests.quantization.uploads import KINDS, LIKE, jit_quantize, make_tree
 from tests.quantization.wire import plain_wire
@@ -44,7 +44,7 @@ def check_upload(tree, quantizer, num_bits, per_tensor, key):
             per_tensor=per_tensor,
             entropy_coding=entropy_coding,
         )
-        assert message[5] == QUANTIZER_NUMBERS[quantizer]
+        assert message[5] == QUANTIZERS[quantizer].wire_number
         np.testing.assert_array_equal(bits(decode_update(message, tree)), expected)
         fields = plain_wire.read(message, tree)
         np.testing.assert_array_equal(bits(plain_wire.values(tree, fields)), expected)
@@ -72,8 +72,11 @@ def test_the_papers_quantizer_is_the_default():
 
 
 def test_every_quantizer_has_a_number_of_its_own():
-    assert QUANTIZER_NUMBERS.keys() == QUANTIZERS.keys()
-    assert QUANTIZER_NUMBERS == {"stochastic": 0, "nearest": 1, "qsgd": 2, "rotated": 3, "none": 4}
+    numbers = {name: quantizer.wire_number for name, quantizer in QUANTIZERS.items()}
+    assert len({*numbers.values()}) == len(numbers)
+    assert all(0 <= number < 256 for number in numbers.values())
+    kept = {"stochastic": 0, "nearest": 1, "qsgd": 2, "rotated": 3, "none": 4}
+    assert kept.items() <= numbers.items()
 
 
 def test_bit_widths_below_the_least_are_raised():

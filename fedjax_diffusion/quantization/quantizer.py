@@ -1,0 +1,61 @@
+"""A quantizer as a value: its functions, and the facts that other parts must know of it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
+from fedjax_diffusion.quantization.bounds import grid_error_bound
+from fedjax_diffusion.quantization.grid import Grid
+from fedjax_diffusion.types import Array, Key, PyTree
+
+Transform = Callable[[Array, Array, PyTree], Array]
+"""``(seed uint32 [2], blocks [R, 128], like) -> blocks``, norms preserved."""
+
+
+def _uniform_error_curve(sizes: np.ndarray) -> np.ndarray:
+    del sizes
+    return UNIFORM_ERROR_CURVE
+
+
+class Quantizer(NamedTuple):
+    """A quantizer as pure functions, and what a planner and a wire format must know of it.
+
+    Attributes:
+      wire_number: how a message names it, 0..255, its own; never given anew.
+      make_grid: ``(blocks, like, num_bits) -> Grid``; its ``spread`` must not depend on
+        ``num_bits``.
+      choose_codes: ``(key, blocks, grid, like) -> int32 [R, 128]``.
+      error_curve: ``sizes [L] -> float64 [B, L] or [B, 1]``: the bound on a tensor's squared error
+        at each of ``BIT_WIDTHS``, per unit of its range variance ``D spread^2 / 4``; decreasing and
+        convex over ``min_bits..16``, 0 at 32.
+      error_bound: ``(grid, like) -> float32 []``, the bound with the steps really sent.
+      transform: what happens to the blocks before the grid is laid; None: nothing.
+      inverse: its inverse, None like it.
+      is_unbiased: whether ``E[Q(x)] = x``, so that the errors of clients average out.
+      min_bits: the least bit width it has; a lower one is raised to it, so plan no lower.
+      extra_overhead_bits: bits of a message beyond grid and codes, at 16 bits and less: 64 for the
+        seed, or 0.
+      max_summed: the most values of the grid that ``inverse`` adds up to one entry.
+    """
+
+    wire_number: int
+    make_grid: Callable[[Array, PyTree, PyTree], Grid]
+    choose_codes: Callable[[Key, Array, Grid, PyTree], Array]
+    error_curve: Callable[[np.ndarray], np.ndarray] = _uniform_error_curve
+    error_bound: Callable[[Grid, PyTree], Array] = grid_error_bound
+    transform: Transform | None = None
+    inverse: Transform | None = None
+    is_unbiased: bool = True
+    min_bits: int = 1
+    extra_overhead_bits: int = 0
+    max_summed: int = 1
+
+    def aggregation_factor(self, weight: Any) -> Any:
+        """Returns what a client's squared error counts in the aggregate's, [...] like ``weight``.
+
+        ``E||sum_k a_k e_k||^2 <= sum_k a_k^2 E||e_k||^2`` for independent errors of mean zero;
+        otherwise no more is known than ``sum_k a_k ||e_k||^2`` (Jensen, ``sum_k a_k = 1``).
+        """
+        return weight**2 if self.is_unbiased else weight

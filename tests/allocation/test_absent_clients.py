@@ -1,0 +1,146 @@
+"""Clients that are not present: passed by in every method, as if the problem were without them."""
+
+import jax
+import numpy as np
+import pytest
+
+from fedjax_diffusion.allocation import (
+    METHODS,
+    MethodSpec,
+    Status,
+    allocate,
+    make_allocator,
+    parse_method,
+    refine,
+    verify,
+)
+from tests.allocation.tampering import fields_found
+
+NUM_CLIENTS, ABSENT = 7, [2, 5]
+IS_PRESENT = ~np.isin(np.arange(NUM_CLIENTS), ABSENT)
+SPECS = [
+    MethodSpec(name, 6 if method.takes_bits else None, is_at_max_frequency, is_joint)
+    for name, method in METHODS.items()
+    for is_at_max_frequency, is_joint in ((False, False), (True, False), (False, True))
+    if method.choose_jointly or not is_joint
+]
+
+
+@pytest.fixture(params=SPECS, ids=str)
+def spec(request):
+    return request.param
+
+
+@pytest.fixture
+def whole(make_problem):
+    """Returns a problem whose clients could all participate."""
+    return make_problem(NUM_CLIENTS, 4, time_budget_seconds=60.0)
+
+
+@pytest.fixture
+def problem(whole):
+    return whole.replace(is_present=IS_PRESENT)
+
+
+def without_absent(problem):
+    """Returns the problem of the present clients, the whole band theirs."""
+    kept = jax.tree.map(lambda leaf: leaf[IS_PRESENT] if leaf.ndim else leaf, problem)
+    bandwidth_hz = kept.bandwidth_hz.copy()
+    bandwidth_hz[0] += problem.bandwidth_hz[ABSENT].sum()
+    return kept, kept.replace(bandwidth_hz=bandwidth_hz)
+
+
+def demand_the_impossible(problem):
+    """Returns the problem without a mask: absent clients demand more bits than they handle."""
+    return problem.replace(
+        is_present=True,
+        min_bits=np.where(problem.is_present, problem.min_bits, 32),
+        max_bits=np.where(problem.is_present, problem.max_bits, 1),
+    )
+
+
+def assert_fields_equal(actual, expected, rtol, clients=slice(None)):
+    """Holds if two allocations agree; of ``actual``, these clients."""
+    for name, value in vars(expected).items():
+        found = getattr(actual, name)
+        found = found[clients] if value.ndim else found
+        atol = 1e-9 if name in ("relative_gap", "kkt_residual") and rtol else 0.0
+        np.testing.assert_allclose(found, value, rtol=rtol, atol=atol, err_msg=name)
+
+
+def test_allocation_is_that_of_the_problem_without_absent_clients(whole, problem, spec):
+    assert (allocate(whole, str(spec)).status == Status.OPTIMAL).all()
+    found = allocate(problem, str(spec))
+    alone, with_whole_band = without_absent(problem)
+    expected = allocate(with_whole_band if spec.is_joint else alone, str(spec))
+    assert_fields_equal(found, expected, 1e-7, IS_PRESENT)
+    assert (found.status[ABSENT] == Status.INFEASIBLE_DEMAND).all()
+    for name in set(vars(found)) - {"status", "requested_bits"}:
+        value = getattr(found, name)
+        assert not (value.ndim and value[ABSENT].any()), name
+
+
+def test_allocation_is_bit_for_bit_that_of_an_impossible_demand(problem, spec):
+    found, expected = (allocate(p, str(spec)) for p in (problem, demand_the_impossible(problem)))
+    if spec.method.respects_limits or spec.is_joint:
+        assert_fields_equal(found, expected, 0.0)
+    else:  # They ignore every demand: clients by themselves are all that can be compared.
+        for name in ("num_bits", "compute_seconds", "compute_joules", "transmit_joules"):
+            expected_values = getattr(expected, name)[IS_PRESENT]
+            np.testing.assert_array_equal(getattr(found, name)[IS_PRESENT], expected_values)
+
+
+def test_nobody_present_gives_nothing(whole, spec):
+    found = allocate(whole.replace(is_present=False), str(spec))
+    assert (found.status == Status.INFEASIBLE_DEMAND).all()
+    assert found.total_joules == found.error == found.relative_gap == 0
+
+
+def test_verification_accepts_absent_clients_that_get_nothing(problem, spec):
+    facts = {
+        "respects_limits": spec.method.respects_limits,
+        "respects_budget": spec.method.respects_budget,
+    }
+    assert verify(problem, allocate(problem, str(spec)), **facts).violations == ()
+
+
+def test_verification_finds_an_absent_client_that_gets_something(whole, problem):
+    for method in ("on_demand", "fixed_bits:6"):
+        facts = parse_method(method).method
+        found = fields_found(
+            problem,
+            allocate(whole, method),
+            respects_limits=facts.respects_limits,
+            respects_budget=facts.respects_budget,
+        )
+        assert {f"status[{client}]" for client in ABSENT} <= found
+        assert not {f"status[{client}]" for client in np.flatnonzero(IS_PRESENT)} & found
+
+
+def test_absent_clients_need_no_explanation(problem, spec):
+    assert allocate(problem, str(spec)).explain(problem) == []
+    late = problem.replace(time_budget_seconds=1e-3)
+    for line in allocate(late, str(spec)).explain(late):
+        assert "clients 0, 1, 3, 4, 6 cannot" in line
+
+
+@pytest.mark.parametrize("suffix", ["", ":max_frequency"])
+def test_refinement_passes_absent_clients_by(problem, suffix):
+    method = "on_demand" + suffix
+    found = refine(problem, allocate(problem, method), method=method)
+    expected = refine(without_absent(problem)[0], method=method)
+    assert_fields_equal(found, expected, 1e-7, IS_PRESENT)
+    assert not found.num_bits[ABSENT].any()
+    assert_fields_equal(found, refine(demand_the_impossible(problem), method=method), 0.0)
+
+
+def test_masks_of_many_problems_are_mapped(whole, float64):
+    masks = np.array([IS_PRESENT, ~IS_PRESENT, np.ones(NUM_CLIENTS, bool)])
+    problems = [whole.replace(is_present=mask) for mask in masks]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
+    for method in ("on_demand", "fixed_bits:6"):
+        batch = jax.jit(jax.vmap(make_allocator(method)))(stacked)
+        np.testing.assert_array_equal(batch.status == Status.OPTIMAL, masks)
+        np.testing.assert_array_equal(
+            batch.num_bits, [allocate(problem, method).num_bits for problem in problems]
+        )
