@@ -86,26 +86,31 @@ def profile(name: str, top: int) -> dict[str, Any]:
     from fedjax_diffusion import seed_to_key
     from fedjax_diffusion.federated import (
         ClientInputs,
+        ClientMapping,
+        LocalTraining,
+        LocalWork,
         SharedInputs,
         make_client_map,
-        make_local_training,
+        make_train,
     )
 
     data, loss_fn, batch_fn, optimizer, init = make_ingredients(name, NUM_CLIENTS, "plain")
-    train, client_map = make_local_training(loss_fn, optimizer, batch_fn), make_client_map("map")
+    work = LocalWork(MODELS[name].batch_size, local_steps=NUM_STEPS[name])
+    train = make_train(LocalTraining(loss_fn, batch_fn, optimizer, work))
+    client_map = make_client_map(ClientMapping())
     clients = jnp.arange(NUM_CLIENTS, dtype=jnp.int32)
     ones = jnp.ones(NUM_CLIENTS, jnp.int32)
     cohort = ClientInputs(clients, clients, jnp.ones(NUM_CLIENTS), ones, NUM_STEPS[name] * ones)
-    broadcast = SharedInputs(seed_to_key(0), jnp.int32(0), init(seed_to_key(0)), data)
-    program = jax.jit(lambda b, c: client_map(train, b, c)).lower(broadcast, cohort).compile()
+    shared = SharedInputs(seed_to_key(0), jnp.int32(0), init(seed_to_key(0)), data)
+    program = jax.jit(lambda s, c: client_map(train, s, c)).lower(shared, cohort).compile()
     operations = read_operations(program.as_text() or "")
-    jax.block_until_ready(program(broadcast, cohort))
+    jax.block_until_ready(program(shared, cohort))
     start = time.perf_counter()
-    jax.block_until_ready(program(broadcast, cohort))
+    jax.block_until_ready(program(shared, cohort))
     seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            jax.block_until_ready(program(broadcast, cohort))
+            jax.block_until_ready(program(shared, cohort))
         (path,) = Path(folder).rglob("*.xplane.pb")
         times = sum_times(jax.profiler.ProfileData.from_file(str(path)), operations)
     per_step = 1e3 / (NUM_CLIENTS * NUM_STEPS[name])

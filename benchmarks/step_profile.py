@@ -50,9 +50,12 @@ from fedjax_diffusion.experiment.compute import (  # noqa: E402
 )
 from fedjax_diffusion.federated import (  # noqa: E402
     ClientInputs,
+    ClientMapping,
+    LocalTraining,
+    LocalWork,
     SharedInputs,
     make_client_map,
-    make_local_training,
+    make_train,
 )
 from fedjax_diffusion.types import Batch  # noqa: E402
 
@@ -136,17 +139,18 @@ def make_training(name: str, mesh, replaced=None, patch: Patch = contextlib.null
     data, loss_fn, batch_fn, optimizer, init = make_ingredients(name, 8, "plain", **options)
     if replaced is not None:
         loss_fn, batch_fn, optimizer = replaced(loss_fn, batch_fn, optimizer)
-    train = make_local_training(loss_fn, optimizer, batch_fn)
-    client_map = make_client_map("map", mesh=mesh)
+    work = LocalWork(MODELS[name].batch_size, local_steps=NUM_STEPS[name])
+    train = make_train(LocalTraining(loss_fn, batch_fn, optimizer, work))
+    client_map = make_client_map(ClientMapping(mesh=mesh))
     clients = jnp.arange(num_clients, dtype=jnp.int32)
     steps = jnp.full(num_clients, NUM_STEPS[name], jnp.int32)
     weights = jnp.ones(num_clients)
     cohort = ClientInputs(clients, clients, weights, jnp.full(num_clients, 8), steps)
     key = seed_to_key(0)
-    broadcast = SharedInputs(key, jnp.int32(0), init(key), data)
+    shared = SharedInputs(key, jnp.int32(0), init(key), data)
     with patch():
-        turn = jax.jit(lambda b, c: client_map(train, b, c)).lower(broadcast, cohort).compile()
-    return lambda: turn(broadcast, cohort)
+        turn = jax.jit(lambda s, c: client_map(train, s, c)).lower(shared, cohort).compile()
+    return lambda: turn(shared, cohort)
 
 
 def make_alone(name: str, mesh, make_operation: Callable) -> Callable:

@@ -30,7 +30,12 @@ from fedjax_diffusion import (
 from fedjax_diffusion.data import draw_batch
 from fedjax_diffusion.experiment.compute import describe_machine
 from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
-from fedjax_diffusion.federated import ClientInputs, SharedInputs, make_local_training
+from fedjax_diffusion.federated import (
+    ClientInputs,
+    LocalTraining,
+    LocalWork,
+    SharedInputs,
+)
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
     blocks_squared_norm,
@@ -52,17 +57,18 @@ def make_uploads(num_rounds: int) -> dict:
     data = make_client_data(dataset, partition_iid(dataset.labels, NUM_CLIENTS, seed=0))
     denoiser = make_denoiser(UNetConfig(**config.model), (8, 8, 1), conv="plain")
     loss_fn = functools.partial(ddpm_loss, denoiser.apply, make_schedule(**config.diffusion))
-    batch_fn = functools.partial(draw_batch, batch_size=32)
+    work = LocalWork(batch_size=32, local_steps=LOCAL_STEPS)
+    batch_fn = functools.partial(draw_batch, batch_size=work.batch_size)
 
     def make_train(optimizer):
-        train = make_local_training(loss_fn, make_optimizer(optimizer), batch_fn)
+        train = make_train(LocalTraining(loss_fn, batch_fn, make_optimizer(optimizer), work))
 
         @jax.jit
         def run(params, round, client):
-            broadcast = SharedInputs(seed_to_key(0), round, params, data)
+            shared = SharedInputs(seed_to_key(0), round, params, data)
             steps = jnp.int32(LOCAL_STEPS)
             inputs = ClientInputs(client, client, jnp.float32(1), jnp.int32(32), steps)
-            return train(broadcast, inputs)[0]
+            return train(shared, inputs)[0]
 
         return run
 

@@ -44,7 +44,14 @@ from fedjax_diffusion.diffusion import (
 from fedjax_diffusion.edge import DeviceClass, DeviceParams, draw_channel, make_fleet
 from fedjax_diffusion.experiment.build import Experiment, build
 from fedjax_diffusion.experiment.config import load_config
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.federated import (
+    ClientInputs,
+    ClientMapping,
+    LocalTraining,
+    LocalWork,
+    ServerUpdate,
+    gather_inputs,
+)
 from fedjax_diffusion.host.version import __version__ as __version__
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 from fedjax_diffusion.quantization import (
@@ -66,6 +73,8 @@ __all__ = [
     "AllocationProblem",
     "Batch",
     "ClientData",
+    "ClientInputs",
+    "ClientMapping",
     "Comparison",
     "Denoiser",
     "DeviceClass",
@@ -73,12 +82,14 @@ __all__ = [
     "Experiment",
     "ImageDataset",
     "Ledger",
+    "LocalTraining",
     "LocalWork",
     "NoiseSchedule",
     "PartitionConfig",
     "QuantizationConfig",
     "RoundInfo",
     "RunResult",
+    "ServerUpdate",
     "SimulationState",
     "Simulator",
     "Status",
@@ -95,6 +106,7 @@ __all__ = [
     "encode_update",
     "evaluate",
     "evaluate_folder",
+    "gather_inputs",
     "guide",
     "load_config",
     "load_images",

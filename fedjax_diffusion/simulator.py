@@ -1,4 +1,4 @@
-"""The simulator: ``init`` makes the state of a federation, ``step`` plays one round on it."""
+"""The simulator: a state, and the round that leads to the next one."""
 
 import dataclasses
 import functools
@@ -11,30 +11,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.federated import (
+    NOT_MEASURED,
     ClientInputs,
+    ClientMapping,
     ClientReport,
+    LocalTraining,
     LocalWork,
     RoundOutcome,
+    ServerUpdate,
     SharedInputs,
+    UploadStatistics,
     empty_client_memory,
+    gather_inputs,
     make_client_map,
-    make_local_training,
     make_round,
     make_server_update,
+    make_train,
 )
 from fedjax_diffusion.federated.aggregation import select
 from fedjax_diffusion.federated.round import RoundFn
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, place_key, stream_key
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
-
-NOT_MEASURED = -1.0
-"""``bit_width_error`` and ``update_squared_norm`` before there was anything to measure."""
+from fedjax_diffusion.types import Array, Key, Params, PyTree
 
 
 @flax.struct.dataclass
@@ -68,6 +72,11 @@ class SimulationState:
         """Bound at one bit, float32 [K], squared parameter units: V_k of the paper's quantizer."""
         return self.bit_width_error[:, 0]
 
+    @property
+    def upload_statistics(self) -> UploadStatistics:
+        """The part from which the next round is planned; nothing is copied."""
+        return UploadStatistics(self.round, self.bit_width_error, self.update_squared_norm)
+
 
 @flax.struct.dataclass
 class RoundInfo:
@@ -97,39 +106,43 @@ class HasNumBits(Protocol):
         """Bits of each client, int [M]: 1..16 or 32; 0 for a client that does not participate."""
 
 
+PureStep = Callable[[Key, SimulationState, ClientInputs, Any], tuple[SimulationState, RoundInfo]]
+"""``pure_step(key, state, inputs [M], data) -> (state, info)``."""
+
+
 class Simulator(NamedTuple):
     """The simulator.
 
     Attributes:
-      init: ``init(key, data) -> SimulationState``; of the data it reads ``num_examples`` [K].
+      init: ``init(key, data) -> SimulationState``; of the data it reads the length K of
+        ``num_examples``. It can be vmapped over keys.
       step: ``step(key, state, allocation, cohort, data, rows=None, num_steps=None) ->
-        (SimulationState, RoundInfo)``; one compilation serves all rounds, bits, channels, steps and
-        keys. ``key`` is the run's key in every call: what a round draws is derived from it and
-        ``state.round``. ``cohort`` int32 [M] are client ids, ``allocation.num_bits`` [M] their
-        bits, ``rows`` int32 [M] where the data hold them; None: at their ids. ``num_steps`` int [M]
-        are their local steps; None: as ``local_work`` says. It gathers these on the host, so it can
-        be neither jitted nor mapped, and returns as soon as the devices have their work.
+        (SimulationState, RoundInfo)``; gathers the round's inputs on the host, see
+        ``gather_inputs``, and calls ``pure_step``, compiled: one compilation serves all rounds,
+        bits, channels, steps and keys. ``key`` is the run's key in every call: what a round draws
+        is derived from it and ``state.round``. ``cohort`` int32 [M] are client ids,
+        ``allocation.num_bits`` [M] their bits, ``rows`` int32 [M] where the data hold them; None:
+        at their ids. ``num_steps`` int [M] are their local steps; None: as ``LocalTraining.work``
+        says. It returns as soon as the devices have their work, and brings nothing back from them.
+      pure_step: ``pure_step(key, state, inputs, data) -> (SimulationState, RoundInfo)``, a pure
+        function of arrays that is not compiled by itself: jit it, or vmap it over the S runs of a
+        sweep. ``key`` [] is the run's key, ``inputs`` the cohort's ``ClientInputs`` [M], whose
+        ``client_memory`` is not read: the state has it. Over S runs ``key`` is [S] and every array
+        of ``state`` has a leading [S]; ``inputs`` have one where the runs differ in them.
     """
 
     init: Callable[[Key, Any], SimulationState]
     step: Callable[..., tuple[SimulationState, RoundInfo]]
+    pure_step: PureStep
 
 
 def make_simulator(
     init_params: Callable[[Key], Params],
-    loss_fn: LossFn,
-    batch_fn: BatchFn,
+    training: LocalTraining,
     *,
-    local_work: LocalWork,
-    client_optimizer: optax.GradientTransformation,
-    server_optimizer: optax.GradientTransformation | None = None,
-    client_map: str = "map",
-    chunk_size: int | None = None,
-    mesh: Mesh | None = None,
+    mapping: ClientMapping | None = None,
+    server: ServerUpdate | None = None,
     mode: str = "update",
-    proximal_weight: float = 0.0,
-    round_schedule: optax.Schedule | None = None,
-    ema_decay: float = 0.0,
     quantization: QuantizationConfig | None = None,
     donate_state: bool = False,
 ) -> Simulator:
@@ -137,51 +150,46 @@ def make_simulator(
 
     Args:
       init_params: ``key -> params``.
-      loss_fn: ``(params, batch, key) -> float32 []``.
-      batch_fn: ``(key, data, row, step) -> Batch`` of ``local_work.batch_size`` examples of a row.
-      local_work: how much a client trains in a round.
-      client_optimizer: optax, fresh in every round.
-      server_optimizer: optax; None is ``sgd(1.0)``, federated averaging.
-      client_map: ``loop`` (not jitted), ``map``, ``vmap`` or ``chunked``, see ``make_client_map``.
-      chunk_size: clients at once, for ``chunked``.
-      mesh: 1-D mesh with axis ``"clients"``; the state is kept on all its devices.
+      training: loss, batches, optimizer and amount of work of the clients.
+      mapping: how clients are laid on the hardware; None: one after the other. The state is kept on
+        all devices of its mesh. Under ``loop`` nothing is jitted.
+      server: how the server takes the mean update; None: federated averaging.
       mode: ``"update"`` or ``"model"``: what is quantized.
-      proximal_weight: mu >= 0 of FedProx.
-      round_schedule: of the round, multiplies the clients' learning rate; None: 1.
-      ema_decay: in [0, 1), per round; 0 keeps no average (``ema_params == params``).
       quantization: quantizer and options; None: the paper's quantizer without any.
       donate_state: let ``step`` write the next state over the one it is given, which is then gone.
 
     Raises:
-      ValueError: ``ema_decay`` or ``proximal_weight`` out of range, unknown ``mode`` or map, or
-        error feedback in another mode than ``"update"``.
+      ValueError: unknown ``mode``, or error feedback in another mode than ``"update"``.
 
-    Guarantees: what ``init`` and ``step`` return depends on their arguments alone; 32 bits, plain
-    SGD and one local step are centralized SGD.
+    Guarantees: 32 bits, plain SGD and one local step are centralized SGD.
     """
-    if not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-    server_optimizer = optax.sgd(1.0) if server_optimizer is None else server_optimizer
-    train = functools.partial(make_local_training, loss_fn, client_optimizer, batch_fn)(
-        proximal_weight=proximal_weight, round_schedule=round_schedule
-    )
-    mapping = make_client_map(client_map, chunk_size=chunk_size, mesh=mesh)
+    mapping = ClientMapping() if mapping is None else mapping
+    server = ServerUpdate() if server is None else server
     quantization = QuantizationConfig() if quantization is None else quantization
-    server_update = make_server_update(server_optimizer)
-    round_fn = make_round(train, mapping, server_update, mode=mode, quantization=quantization)
-    advance = functools.partial(_advance, ema_decay, quantization)
-    init = _make_init(init_params, server_optimizer, quantization, mesh)
-    options = {} if mesh is None else {"out_shardings": NamedSharding(mesh, PartitionSpec())}
-    jit = functools.partial(jax.jit, donate_argnums=(1,) if donate_state else (), **options)
-    compile_step = _identity if client_map == "loop" else jit
-    return Simulator(init, _make_step(round_fn, advance, local_work, compile_step, mesh))
+    round_fn = make_round(
+        make_train(training),
+        make_client_map(mapping),
+        make_server_update(server.optimizer),
+        mode=mode,
+        quantization=quantization,
+    )
+    # All inputs lie where the state does: no transfer is left to the program.
+    placement = None if mapping.mesh is None else NamedSharding(mapping.mesh, PartitionSpec())
+    init = _make_init(init_params, server.optimizer, quantization, placement)
+    advance = functools.partial(_advance, server.ema_decay, quantization)
+    pure_step = _make_pure_step(round_fn, advance)
+    compiled_step = pure_step
+    if mapping.name != "loop":
+        donated = (1,) if donate_state else ()
+        compiled_step = jax.jit(pure_step, donate_argnums=donated, out_shardings=placement)
+    return Simulator(init, _make_step(compiled_step, training.work, placement), pure_step)
 
 
 def _make_init(
     init_params: Callable[[Key], Params],
     server_optimizer: optax.GradientTransformation,
     quantization: QuantizationConfig,
-    mesh: Mesh | None,
+    placement: Sharding | None,
 ) -> Callable[[Key, Any], SimulationState]:
     def make_state(key: Key, num_clients: int) -> SimulationState:
         params = init_params(stream_key(key, Stream.INIT))
@@ -196,39 +204,37 @@ def _make_init(
         )
 
     # One program instead of one per operation; the arrays of a state share no memory.
-    sharding = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    compiled = jax.jit(make_state, static_argnums=1, out_shardings=sharding)
-    if jax.default_backend() == "cpu":
-        return lambda key, data: compiled(key, len(data.num_examples))
+    compiled = jax.jit(make_state, static_argnums=1, out_shardings=placement)
     # Hundreds of small random arrays take an accelerator's compiler ten times as long as the CPU's.
     on_cpu = jax.jit(make_state, static_argnums=1)
 
     def init(key: Key, data: Any) -> SimulationState:
-        state = on_cpu(place_key(key, SingleDeviceSharding(cpu_device())), len(data.num_examples))
-        return jax.device_put(jax.device_get(state), sharding)
+        num_clients = len(data.num_examples)
+        if jax.default_backend() == "cpu" or isinstance(key, Tracer):
+            return compiled(key, num_clients)
+        state = on_cpu(place_key(key, SingleDeviceSharding(cpu_device())), num_clients)
+        return jax.device_put(jax.device_get(state), placement)
 
     return init
 
 
+def _make_pure_step(
+    round_fn: RoundFn, advance: Callable[..., tuple[SimulationState, RoundInfo]]
+) -> PureStep:
+    def pure_step(key: Key, state: SimulationState, inputs: ClientInputs, data: Any):
+        chex.assert_rank([inputs.client, inputs.num_bits, state.bit_width_error], [1, 1, 2])
+        shared = SharedInputs(key, state.round, state.params, data)
+        client_memory = jax.tree.map(lambda x: x[inputs.client], state.client_memory)
+        inputs = dataclasses.replace(inputs, client_memory=client_memory)
+        outcome = round_fn(shared, inputs, state.opt_state)
+        return advance(state, inputs.client, outcome)
+
+    return pure_step
+
+
 def _make_step(
-    round_fn: RoundFn,
-    advance: Callable[..., tuple[SimulationState, RoundInfo]],
-    local_work: LocalWork,
-    compile_step: Callable[[Callable], Callable],
-    mesh: Mesh | None,
+    compiled_step: PureStep, work: LocalWork, placement: Sharding | None
 ) -> Callable[..., tuple[SimulationState, RoundInfo]]:
-    def pure_step(key: Key, state: SimulationState, cohort: ClientInputs, data: Any):
-        chex.assert_rank([cohort.client, cohort.num_bits, state.bit_width_error], [1, 1, 2])
-        broadcast = SharedInputs(key, state.round, state.params, data)
-        memory = jax.tree.map(lambda x: x[cohort.client], state.client_memory)
-        cohort = dataclasses.replace(cohort, memory=memory)
-        outcome = round_fn(broadcast, cohort, state.opt_state)
-        return advance(state, cohort.client, outcome)
-
-    compiled_step = compile_step(pure_step)
-    # All inputs lie where the state does: no transfer is left to the program.
-    placement = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-
     def step(
         key: Key,
         state: SimulationState,
@@ -238,19 +244,16 @@ def _make_step(
         rows: Array | None = None,
         num_steps: np.ndarray | None = None,
     ):
-        rows = cohort if rows is None else rows
-        num_examples = jax.device_get(data.num_examples)[jax.device_get(rows)]
-        num_bits = np.asarray(jax.device_get(allocation.num_bits))
-        steps = local_work.num_steps(num_examples) if num_steps is None else num_steps
-        fields = (  # of ClientInputs, in its order
-            np.asarray(jax.device_get(cohort), np.int32),
-            np.asarray(jax.device_get(rows), np.int32),
-            num_examples.astype(np.float32),
-            num_bits.astype(np.int32),
-            np.where(num_bits > 0, steps, 0).astype(np.int32),
+        inputs = gather_inputs(
+            cohort,
+            allocation.num_bits,
+            data.num_examples,
+            work,
+            rows=rows,
+            num_steps=num_steps,
+            placement=placement,
         )
-        fields, data = jax.device_put((fields, data), placement)
-        inputs = ClientInputs(*fields)
+        data = jax.device_put(data, placement)
         return compiled_step(place_key(key, placement), state, inputs, data)
 
     return step
@@ -276,7 +279,7 @@ def _advance(
         bit_width_error=state.bit_width_error.at[cohort].set(bit_width_error),
         update_squared_norm=select(is_any, outcome.update_squared_norm, state.update_squared_norm),
         client_memory=jax.tree.map(
-            lambda x, new: x.at[cohort].set(new), state.client_memory, outcome.memory
+            lambda x, new: x.at[cohort].set(new), state.client_memory, outcome.client_memory
         ),
     )
     aggregation_factor = quantization.aggregation_factor(clients.weight)
@@ -288,10 +291,6 @@ def _advance(
         update_squared_norm=outcome.update_squared_norm,
     )
     return next_state, info
-
-
-def _identity(function: Callable) -> Callable:
-    return function
 
 
 def _weighted_sum(weight: Array, value: Array) -> Array:

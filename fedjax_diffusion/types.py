@@ -3,6 +3,7 @@
 ======  ==========================================================================
 letter  axis
 ======  ==========================================================================
+S       runs of a sweep: ``jax.vmap`` of ``Simulator.pure_step`` over keys and states
 K       clients (edge devices) of the federation
 M       cohort: the clients picked for one round, ``M <= K``
 N       examples; ``N_max`` is the largest number that one client has

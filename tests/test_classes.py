@@ -15,7 +15,7 @@ def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     before = np.array(state.params["label_embedding"]["kernel"])
     conditions = experiment.draw_conditions(experiment.run_key, 0)
-    plan = experiment.plan(experiment.run_key, state, conditions)
+    plan = experiment.plan(experiment.run_key, state.upload_statistics, state.params, conditions)
     cohort_data = experiment.load_cohort(conditions.cohort)
     state, info = experiment.simulator.step(
         experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data

@@ -6,23 +6,15 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
-import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.experiment.compute import make_mesh
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.federated import ClientMapping
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.simulator import make_simulator
-from tests.federated.problems import (
-    BATCH_SIZE,
-    NUM_CLIENTS,
-    batch_fn,
-    init_params,
-    loss_fn,
-    make_data,
-)
+from tests.federated.problems import NUM_CLIENTS, TRAINING, init_params, make_data
 
 KEY = seed_to_key(0)
 COHORT = np.arange(NUM_CLIENTS, dtype=np.int32)
@@ -33,15 +25,8 @@ WIDTHS = {"pred": 1, "u8": 1, "s32": 4, "u32": 4, "f32": 4}
 
 
 def simulator_of(num_devices, donate_state=False):
-    return make_simulator(
-        init_params,
-        loss_fn,
-        batch_fn,
-        local_work=LocalWork(BATCH_SIZE, local_steps=2),
-        client_optimizer=optax.sgd(0.1),
-        mesh=make_mesh(num_devices),
-        donate_state=donate_state,
-    )
+    mapping = ClientMapping(mesh=make_mesh(num_devices))
+    return make_simulator(init_params, TRAINING, mapping=mapping, donate_state=donate_state)
 
 
 def data_on(num_devices):

@@ -20,7 +20,13 @@ def main(
     import numpy as np
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from fedjax_diffusion import LocalWork, make_simulator, seed_to_key
+    from fedjax_diffusion import (
+        ClientMapping,
+        LocalTraining,
+        LocalWork,
+        make_simulator,
+        seed_to_key,
+    )
     from fedjax_diffusion.experiment.compute import ComputeConfig, make_mesh, resolve, start_backend
 
     client_map, _, chunk = client_map.partition(":")
@@ -34,15 +40,11 @@ def main(
     data, loss_fn, batch_fn, optimizer, init = make_ingredients(name, int(num_clients), lowering)
     if mesh is not None:
         data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+    work = LocalWork(batch_size=MODELS[name].batch_size, local_steps=int(num_steps))
     simulator = make_simulator(
         init,
-        loss_fn,
-        batch_fn,
-        local_work=LocalWork(batch_size=MODELS[name].batch_size, local_steps=int(num_steps)),
-        client_optimizer=optimizer,
-        client_map=client_map,
-        chunk_size=compute.chunk_size,
-        mesh=mesh,
+        LocalTraining(loss_fn, batch_fn, optimizer, work),
+        mapping=ClientMapping(client_map, compute.chunk_size, mesh),
     )
     key = seed_to_key(0)
     state = simulator.init(key, data)

@@ -61,10 +61,10 @@ class Experiment(NamedTuple):
       devices: the fleet.
       workload: cycles and payload of a round.
       learner: the model and its training, for any way to use the machine.
-      simulator: ``Simulator(init, step)``; a step takes its state's memory.
+      simulator: ``Simulator(init, step, pure_step)``; a step takes its state's memory.
       draw_conditions: ``draw(run_key, round) -> RoundConditions``.
       load_cohort: ``load(cohort) -> CohortData``.
-      plan: ``plan(run_key, state, conditions) -> RoundPlan``.
+      plan: ``plan(run_key, statistics, params, conditions) -> RoundPlan``.
       draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
       count_traffic: ``count(num_bits, clients) -> Traffic``.
     """

@@ -36,7 +36,7 @@ from fedjax_diffusion.experiment.sampling import (
     SamplingConfig,
     make_draw_samples,
 )
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.federated import ClientMapping, LocalTraining, LocalWork, ServerUpdate
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import QuantizationConfig
@@ -109,25 +109,28 @@ class Learner:
         """
         local_work = local_work or LocalWork(**self.config.local_work)
         denoiser = self.make_denoiser(compute)
-        return make_simulator(
-            denoiser.init,
+        training = LocalTraining(
             self._make_loss(denoiser),
             functools.partial(
                 draw_batch, batch_size=local_work.batch_size, **self.config.augmentation
             ),
-            local_work=local_work,
-            client_optimizer=make_optimizer(
+            make_optimizer(
                 OptimizerConfig(**self.config.client_optimizer),
                 is_flat=jax.default_backend() != "cpu",
             ),
-            round_schedule=make_round_schedule(self.config.round_schedule, self.config.num_rounds),
-            server_optimizer=make_optimizer(OptimizerConfig(**self.config.server_optimizer)),
-            client_map=compute.client_map,
-            chunk_size=compute.chunk_size,
-            mesh=self.mesh,
+            local_work,
+            self.config.federated.proximal_weight,
+            make_round_schedule(self.config.round_schedule, self.config.num_rounds),
+        )
+        server_optimizer = make_optimizer(OptimizerConfig(**self.config.server_optimizer))
+        return make_simulator(
+            denoiser.init,
+            training,
+            mapping=ClientMapping(compute.client_map, compute.chunk_size, self.mesh),
+            server=ServerUpdate(server_optimizer, self.config.federated.ema_decay),
+            mode=self.config.federated.mode,
             quantization=self.quantization,
             donate_state=True,
-            **self.config.federated,
         )
 
     def count_client_bytes(self, compute: ComputeConfig) -> int:

@@ -1,31 +1,46 @@
 """Federated training of any model: one client, many clients, one round."""
 
-from fedjax_diffusion.federated.aggregation import make_server_update
+from fedjax_diffusion.federated.aggregation import ServerUpdate, make_server_update
 from fedjax_diffusion.federated.client import (
     ClientInputs,
+    LocalTraining,
     LocalWork,
     SharedInputs,
-    make_local_training,
+    gather_inputs,
+    make_train,
 )
-from fedjax_diffusion.federated.client_map import AXIS, CLIENT_MAPS, ClientError, make_client_map
+from fedjax_diffusion.federated.client_map import (
+    AXIS,
+    CLIENT_MAPS,
+    ClientError,
+    ClientMapping,
+    make_client_map,
+)
 from fedjax_diffusion.federated.round import ClientReport, RoundOutcome, make_round
 from fedjax_diffusion.federated.uplink import MODES, Upload, empty_client_memory, make_send
+from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED, UploadStatistics
 
 __all__ = [
     "AXIS",
     "CLIENT_MAPS",
     "MODES",
+    "NOT_MEASURED",
     "ClientError",
     "ClientInputs",
+    "ClientMapping",
     "ClientReport",
+    "LocalTraining",
     "LocalWork",
     "RoundOutcome",
+    "ServerUpdate",
     "SharedInputs",
     "Upload",
+    "UploadStatistics",
     "empty_client_memory",
+    "gather_inputs",
     "make_client_map",
-    "make_local_training",
     "make_round",
     "make_send",
     "make_server_update",
+    "make_train",
 ]

@@ -1,6 +1,7 @@
 """The server: the weighted mean of the updates, and the server optimizer that takes it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,33 @@ import optax
 
 from fedjax_diffusion.types import Array, Params, PyTree
 
-ServerUpdate = Callable[[Params, PyTree, Params], tuple[Params, PyTree]]
+
+@dataclass(frozen=True)
+class ServerUpdate:
+    """How the server takes the mean update; by default as federated averaging does.
+
+    Attributes:
+      optimizer: any optax optimizer, see ``make_server_update``.
+      ema_decay: in [0, 1), per round, of the average that ``ema_params`` keeps; 0 keeps none:
+        ``ema_params == params``.
+
+    Raises:
+      ValueError: ``ema_decay`` is out of range.
+    """
+
+    optimizer: optax.GradientTransformation = field(default_factory=lambda: optax.sgd(1.0))
+    ema_decay: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+
+
+ServerUpdateFn = Callable[[Params, PyTree, Params], tuple[Params, PyTree]]
 """``update(params, opt_state, mean_update) -> (params, opt_state)``."""
 
 
-def make_server_update(optimizer: optax.GradientTransformation) -> ServerUpdate:
+def make_server_update(optimizer: optax.GradientTransformation) -> ServerUpdateFn:
     """Returns the server's step: the mean update taken as a negative gradient.
 
     With ``optax.sgd(1.0)`` this is federated averaging (McMahan et al. 2017), with Adam or momentum

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Sharding
 
 from fedjax_diffusion.keys import Stream, step_key, stream_key
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
@@ -45,7 +46,7 @@ class ClientInputs:
       weight: float32 [], its aggregation weight before normalization (its number of examples).
       num_bits: int32 [], 1..16 or 32; 0: it does not participate.
       num_steps: int32 [], local steps to take.
-      memory: what it kept of its last upload, float32 [R, 128]; () for stateless clients.
+      client_memory: what it kept of its last upload, float32 [R, 128]; () for stateless clients.
     """
 
     client: Array
@@ -53,7 +54,7 @@ class ClientInputs:
     weight: Array
     num_bits: Array
     num_steps: Array
-    memory: PyTree = ()
+    client_memory: PyTree = ()
 
 
 @dataclass(frozen=True)
@@ -96,63 +97,103 @@ class LocalWork:
         return np.ceil(num_examples * self.local_epochs / self.batch_size).astype(np.int32)
 
 
-LocalTraining = Callable[[SharedInputs, ClientInputs], tuple[Params, Array]]
-"""``train(broadcast, inputs) -> (params, loss float32 [])`` of one client."""
-
-
-def make_local_training(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    batch_fn: BatchFn,
+def gather_inputs(
+    cohort: Array | np.ndarray,
+    num_bits: Array | np.ndarray,
+    num_examples: Array | np.ndarray,
+    work: LocalWork,
     *,
-    proximal_weight: float = 0.0,
-    round_schedule: optax.Schedule | None = None,
-) -> LocalTraining:
-    """Returns the local training of one client, a pure function to be mapped over clients.
-
-        w <- w - s_n optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
-
-    The number of steps is traced: clients with fewer steps stop earlier and do not recompile.
-    The optimizer's state starts afresh in each round.
+    rows: Array | np.ndarray | None = None,
+    num_steps: np.ndarray | None = None,
+    placement: Sharding | None = None,
+) -> ClientInputs:
+    """Returns the inputs of a cohort, [M]; gathered on the host, then put on the devices.
 
     Args:
-      loss_fn: ``(params, batch, key) -> []``, the mean over the batch.
-      optimizer: any optax optimizer.
-      batch_fn: ``(key, data, row, step) -> Batch``.
+      cohort: int [M], client ids.
+      num_bits: int [M], 1..16 or 32; 0 for a client that does not participate: it takes no step.
+      num_examples: int [K], or as many as the data have rows.
+      work: sets the local steps where ``num_steps`` does not.
+      rows: int [M], where the data hold the clients; None: at their ids.
+      num_steps: int [M], local steps; None: as ``work`` says.
+      placement: the devices; None: the default one.
+    """
+    cohort, num_bits = (np.asarray(jax.device_get(x), np.int32) for x in (cohort, num_bits))
+    rows = cohort if rows is None else np.asarray(jax.device_get(rows), np.int32)
+    num_examples = np.asarray(jax.device_get(num_examples))[rows]
+    num_steps = work.num_steps(num_examples) if num_steps is None else num_steps
+    num_steps = np.where(num_bits > 0, num_steps, 0).astype(np.int32)
+    fields = (cohort, rows, num_examples.astype(np.float32), num_bits, num_steps)
+    return ClientInputs(*jax.device_put(fields, placement))
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """How the clients train.
+
+    Attributes:
+      loss_fn: ``(params, batch, key) -> float32 []``, the mean over the batch.
+      batch_fn: ``(key, data, row, step) -> Batch``; reads ``work.batch_size`` examples.
+      optimizer: any optax optimizer; its state starts afresh in each round.
+      work: how much a client trains in a round.
       proximal_weight: mu >= 0 of FedProx (Li et al. 2020, eq. 2); 0 is FedAvg (McMahan et al.
         2017, Alg. 1).
-      round_schedule: ``n -> s_n``, what the learning rate is multiplied by in round n; None: 1.
-
-    Returns:
-      ``train(broadcast, inputs) -> (params, loss)``, loss float32 [] the mean over the steps.
+      round_schedule: ``n -> s_n``, multiplies the learning rate in round n; None: 1.
 
     Raises:
       ValueError: ``proximal_weight`` is negative.
     """
-    if proximal_weight < 0:
-        raise ValueError(f"proximal_weight must be at least 0, got {proximal_weight}")
 
-    def train(broadcast: SharedInputs, inputs: ClientInputs) -> tuple[Params, Array]:
-        key_batch = stream_key(broadcast.run_key, Stream.BATCH, broadcast.round, inputs.client)
-        key_loss = stream_key(broadcast.run_key, Stream.LOSS, broadcast.round, inputs.client)
+    loss_fn: LossFn
+    batch_fn: BatchFn
+    optimizer: optax.GradientTransformation
+    work: LocalWork
+    proximal_weight: float = 0.0
+    round_schedule: optax.Schedule | None = None
+
+    def __post_init__(self):
+        if self.proximal_weight < 0:
+            raise ValueError(f"proximal_weight must be at least 0, got {self.proximal_weight}")
+
+
+TrainFn = Callable[[SharedInputs, ClientInputs], tuple[Params, Array]]
+"""``train(shared, inputs) -> (params, loss float32 [])`` of one client."""
+
+
+def make_train(training: LocalTraining) -> TrainFn:
+    """Returns the training of one client, a pure function to be mapped over clients.
+
+        w <- w - s_n optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
+
+    The number of steps is traced: clients with fewer steps stop earlier and do not recompile.
+
+    Args:
+      training: all but its ``work``, which ``ClientInputs.num_steps`` stands for.
+
+    Returns:
+      ``train(shared, inputs) -> (params, loss)``, loss float32 [] the mean over the steps.
+    """
+    loss_fn, batch_fn, optimizer = training.loss_fn, training.batch_fn, training.optimizer
+    proximal_weight, round_schedule = training.proximal_weight, training.round_schedule
+
+    def train(shared: SharedInputs, inputs: ClientInputs) -> tuple[Params, Array]:
+        key_batch = stream_key(shared.run_key, Stream.BATCH, shared.round, inputs.client)
+        key_loss = stream_key(shared.run_key, Stream.LOSS, shared.round, inputs.client)
 
         def local_step(step, carry):
             params, opt_state, loss_sum = carry
-            batch = batch_fn(key_batch, broadcast.data, inputs.row, step)
+            batch = batch_fn(key_batch, shared.data, inputs.row, step)
             loss, grads = jax.value_and_grad(loss_fn)(params, batch, step_key(key_loss, step))
             if proximal_weight:
                 grads = jax.tree.map(
-                    lambda g, w, w0: g + proximal_weight * (w - w0),
-                    grads,
-                    params,
-                    broadcast.params,
+                    lambda g, w, w0: g + proximal_weight * (w - w0), grads, params, shared.params
                 )
             updates, opt_state = optimizer.update(grads, opt_state, params)
             if round_schedule is not None:
-                updates = optax.tree.scale(round_schedule(broadcast.round), updates)
+                updates = optax.tree.scale(round_schedule(shared.round), updates)
             return optax.apply_updates(params, updates), opt_state, loss_sum + loss
 
-        carry = (broadcast.params, optimizer.init(broadcast.params), jnp.float32(0))
+        carry = (shared.params, optimizer.init(shared.params), jnp.float32(0))
         params, _, loss_sum = jax.lax.fori_loop(0, inputs.num_steps, local_step, carry)
         return params, loss_sum / jnp.maximum(inputs.num_steps, 1)
 

@@ -6,6 +6,7 @@ not with M.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import jax
@@ -30,14 +31,11 @@ class ClientError(RuntimeError):
     """A client function failed in ``loop``; the message names the client."""
 
 
-def make_client_map(
-    name: str, *, chunk_size: int | None = None, mesh: Mesh | None = None
-) -> ClientMap:
-    """Returns the mapping of clients onto the hardware.
+@dataclass(frozen=True)
+class ClientMapping:
+    """How the clients of a cohort are laid on the hardware.
 
-    All agree up to the order of float32 sums (and codes as ``stochastic_quantize`` promises).
-
-    Args:
+    Attributes:
       name: one of
 
         - ``loop``: a Python loop without ``jit``, the oracle for debugging. Where a client fails,
@@ -53,17 +51,33 @@ def make_client_map(
       ValueError: an unknown name, a chunk size that is missing or out of place, or ``loop`` with
         a mesh.
     """
-    if name not in CLIENT_MAPS:
-        raise ValueError(f"client_map must be one of {', '.join(CLIENT_MAPS)}, got {name!r}")
-    if (name == "chunked") != (chunk_size is not None):
-        raise ValueError(f"chunk_size goes with client_map 'chunked', got {name!r}, {chunk_size}")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-    if name == "loop" and mesh is not None:
-        raise ValueError("client_map 'loop' runs on one device; give no mesh")
-    if name == "chunked":
-        return _shard(_make_chunked(chunk_size or 1), mesh)
-    return _shard(CLIENT_MAPS[name], mesh)
+
+    name: str = "map"
+    chunk_size: int | None = None
+    mesh: Mesh | None = None
+
+    def __post_init__(self):
+        name, chunk_size = self.name, self.chunk_size
+        if name not in CLIENT_MAPS:
+            raise ValueError(f"client_map must be one of {', '.join(CLIENT_MAPS)}, got {name!r}")
+        if (name == "chunked") != (chunk_size is not None):
+            raise ValueError(
+                f"chunk_size goes with client_map 'chunked', got {name!r}, {chunk_size}"
+            )
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+        if name == "loop" and self.mesh is not None:
+            raise ValueError("client_map 'loop' runs on one device; give no mesh")
+
+
+def make_client_map(mapping: ClientMapping) -> ClientMap:
+    """Returns the mapping as a function.
+
+    All agree up to the order of float32 sums (and codes as ``stochastic_quantize`` promises).
+    """
+    if mapping.name == "chunked":
+        return _shard(_make_chunked(mapping.chunk_size or 1), mapping.mesh)
+    return _shard(CLIENT_MAPS[mapping.name], mapping.mesh)
 
 
 def _loop(client_fn: ClientFn, shared: SharedInputs, cohort: ClientInputs) -> tuple[PyTree, PyTree]:

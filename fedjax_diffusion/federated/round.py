@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
-from fedjax_diffusion.federated.aggregation import ServerUpdate, normalize_weights, select
-from fedjax_diffusion.federated.client import ClientInputs, LocalTraining, SharedInputs
+from fedjax_diffusion.federated.aggregation import ServerUpdateFn, normalize_weights, select
+from fedjax_diffusion.federated.client import ClientInputs, SharedInputs, TrainFn
 from fedjax_diffusion.federated.client_map import ClientFn, ClientMap
 from fedjax_diffusion.federated.uplink import SendFn, Upload, make_send
 from fedjax_diffusion.keys import Stream, stream_key
@@ -56,7 +56,7 @@ class RoundOutcome:
       clients: ``ClientReport``.
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, measured.
       update_squared_norm: float32 [], squared norm of the mean update; 0 if nobody was included.
-      memory: what the cohort's clients keep, [M]; as it was where not included.
+      client_memory: what the cohort's clients keep, [M]; as it was where not included.
     """
 
     params: Params
@@ -64,17 +64,17 @@ class RoundOutcome:
     clients: ClientReport
     quantization_error: Array
     update_squared_norm: Array
-    memory: PyTree
+    client_memory: PyTree
 
 
 RoundFn = Callable[[Any, ClientInputs, PyTree], RoundOutcome]
-"""``round_fn(broadcast, cohort [M], opt_state) -> RoundOutcome``."""
+"""``round_fn(shared, cohort [M], opt_state) -> RoundOutcome``."""
 
 
 def make_round(
-    train: LocalTraining,
+    train: TrainFn,
     client_map: ClientMap,
-    server_update: ServerUpdate,
+    server_update: ServerUpdateFn,
     *,
     mode: str,
     quantization: QuantizationConfig | None = None,
@@ -86,7 +86,7 @@ def make_round(
     the model stays as it is.
 
     Args:
-      train: local training of one client, from ``make_local_training``.
+      train: local training of one client, from ``make_train``.
       client_map: from ``make_client_map``.
       server_update: from ``make_server_update``.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
@@ -98,12 +98,12 @@ def make_round(
     quantization = QuantizationConfig() if quantization is None else quantization
     client_round = _make_client_round(train, make_send(quantization, mode))
 
-    def round_fn(broadcast: SharedInputs, cohort: ClientInputs, opt_state: PyTree) -> RoundOutcome:
-        params = broadcast.params
-        received = _receive(broadcast, quantization.downlink_bits)
-        shared = dataclasses.replace(broadcast, params=received)
+    def round_fn(shared: SharedInputs, cohort: ClientInputs, opt_state: PyTree) -> RoundOutcome:
+        params = shared.params
+        received = _receive(shared, quantization.downlink_bits)
+        shared = dataclasses.replace(shared, params=received)
         (update, error), reports = client_map(client_round, shared, cohort)
-        is_included, loss, error_bound, bit_width_error, upload, memory = reports
+        is_included, loss, error_bound, bit_width_error, upload, client_memory = reports
         weight = normalize_weights(cohort.weight, is_included)
         total_weight = jnp.where(is_included, cohort.weight, 0.0).sum()
         scale = 1.0 / jnp.maximum(total_weight, jnp.finfo(jnp.float32).tiny)
@@ -121,33 +121,33 @@ def make_round(
             clients=ClientReport(is_included, weight, loss, error_bound, bit_width_error, upload),
             quantization_error=blocks_squared_norm(error, params),
             update_squared_norm=update_squared_norm,
-            memory=memory,
+            client_memory=client_memory,
         )
 
     return round_fn
 
 
-def _receive(broadcast: SharedInputs, downlink_bits: int) -> Params:
+def _receive(shared: SharedInputs, downlink_bits: int) -> Params:
     """Returns what the clients receive of the global model."""
     if downlink_bits == FULL_PRECISION_BITS:
-        return broadcast.params
-    key = stream_key(broadcast.run_key, Stream.DOWNLINK, broadcast.round)
-    return stochastic_quantize(key, broadcast.params, downlink_bits)
+        return shared.params
+    key = stream_key(shared.run_key, Stream.DOWNLINK, shared.round)
+    return stochastic_quantize(key, shared.params, downlink_bits)
 
 
-def _make_client_round(train: LocalTraining, send: SendFn) -> ClientFn:
+def _make_client_round(train: TrainFn, send: SendFn) -> ClientFn:
     """Returns what ONE client does: train, quantize, send."""
 
-    def client_round(broadcast: SharedInputs, inputs: ClientInputs):
-        trained, loss = train(broadcast, inputs)
-        key = stream_key(broadcast.run_key, Stream.QUANTIZE, broadcast.round, inputs.client)
+    def client_round(shared: SharedInputs, inputs: ClientInputs):
+        trained, loss = train(shared, inputs)
+        key = stream_key(shared.run_key, Stream.QUANTIZE, shared.round, inputs.client)
         num_bits = jnp.maximum(inputs.num_bits, 1)
-        sent = send(key, trained, broadcast.params, num_bits, inputs.memory)
+        sent = send(key, trained, shared.params, num_bits, inputs.client_memory)
         is_included = (inputs.num_bits > 0) & jnp.isfinite(loss) & sent.is_sendable
         weighed = (inputs.weight * sent.update, inputs.weight * sent.error)
         told = (weighed, sent.error_bound, sent.bit_width_error, sent.upload)
         contribution, *measured = select(is_included, told, jax.tree.map(jnp.zeros_like, told))
-        memory = select(is_included, sent.memory, inputs.memory)
-        return contribution, (is_included, loss, *measured, memory)
+        client_memory = select(is_included, sent.client_memory, inputs.client_memory)
+        return contribution, (is_included, loss, *measured, client_memory)
 
     return client_round

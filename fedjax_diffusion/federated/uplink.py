@@ -50,7 +50,8 @@ class SentUpdate(NamedTuple):
       error_bound: float32 [], bound on the mean of ``||error||^2``.
       bit_width_error: float32 [17], that bound at each of ``BIT_WIDTHS``.
       upload: the message.
-      memory: float32 [R, 128], what the client keeps for its next upload; () without feedback.
+      client_memory: float32 [R, 128], what the client keeps for its next upload; () without
+        feedback.
       is_sendable: bool [], every entry is finite and every range fits float32.
     """
 
@@ -59,12 +60,12 @@ class SentUpdate(NamedTuple):
     error_bound: Array
     bit_width_error: Array
     upload: Upload
-    memory: PyTree
+    client_memory: PyTree
     is_sendable: Array
 
 
 SendFn = Callable[[Key, Params, Params, Array, PyTree], SentUpdate]
-"""``send(key, trained, received, num_bits int32 [], memory) -> SentUpdate``."""
+"""``send(key, trained, received, num_bits int32 [], client_memory) -> SentUpdate``."""
 
 
 def make_send(config: QuantizationConfig, mode: str) -> SendFn:
@@ -75,8 +76,8 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
 
     Returns:
-      ``send(key, trained, received, num_bits, memory)``: the client's key, its model, the broadcast
-      that it started from, its bits (1..16 or 32) and what it kept of its last upload.
+      ``send(key, trained, received, num_bits, client_memory)``: the client's key, its model, the
+      broadcast that it started from, its bits (1..16 or 32) and what it kept of its last upload.
 
     Raises:
       ValueError: an unknown mode, or error feedback of whole models.
@@ -87,12 +88,12 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
         raise ValueError(f"quantization.error_feedback needs mode 'update', got {mode!r}")
 
     def send(
-        key: Key, trained: Params, received: Params, num_bits: Array, memory: PyTree
+        key: Key, trained: Params, received: Params, num_bits: Array, client_memory: PyTree
     ) -> SentUpdate:
         local, start = tree_to_blocks(trained), tree_to_blocks(received)
         payload = local if mode == "model" else local - start
         if config.error_feedback:
-            payload = refill(payload + memory, trained)
+            payload = refill(payload + client_memory, trained)
         sent = quantize(
             config.quantizer, key, payload, trained, num_bits, bits_per_tensor=config.per_tensor
         )
@@ -113,7 +114,7 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
                 seed=sent.seed,
                 codes=codes if config.entropy_coding else None,
             ),
-            memory=-error if config.error_feedback else (),
+            client_memory=-error if config.error_feedback else (),
             is_sendable=is_quantizable(sent.grid),
         )
 

@@ -2,12 +2,16 @@
 
 import numpy as np
 
+from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
 from fedjax_diffusion.quantization import QuantizationConfig, predict_bit_width_error
-from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
+from fedjax_diffusion.types import Params
 
 
 def predict_errors(
-    state: SimulationState, mode: str, quantization: QuantizationConfig
+    statistics: UploadStatistics,
+    params: Params | None,
+    mode: str,
+    quantization: QuantizationConfig,
 ) -> np.ndarray | None:
     """Returns the bound on each client's squared error at each bit width, as far as it is known.
 
@@ -16,21 +20,27 @@ def predict_errors(
     to depend on the accelerator.
 
     Args:
-      state: before the round.
+      statistics: of the last uploads.
+      params: the broadcast model; needed in mode ``"model"`` when none was measured yet.
       mode: ``"model"`` or ``"update"``.
       quantization: quantizer and options.
 
     Returns:
       float64 [K, 17], in squared parameter units; None where nothing is known.
+
+    Raises:
+      ValueError: ``params`` are needed and not given.
     """
-    measured = np.asarray(state.bit_width_error, np.float64)
+    measured = np.asarray(statistics.bit_width_error, np.float64)
     is_measured = measured[:, 0] != NOT_MEASURED
     if is_measured.any():
         mean = measured[is_measured].mean(axis=0)
         return np.where(is_measured[:, None], measured, mean)
     if mode != "model":
         return None
+    if params is None:
+        raise ValueError("params must be given in mode 'model' before the first upload, got None")
     error = predict_bit_width_error(
-        quantization.quantizer, state.params, bits_per_tensor=quantization.per_tensor
+        quantization.quantizer, params, bits_per_tensor=quantization.per_tensor
     )
     return np.broadcast_to(np.asarray(error, np.float64), measured.shape)

@@ -20,14 +20,14 @@ from fedjax_diffusion.allocation import (
 from fedjax_diffusion.allocation.problem import uplink_bits
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
+from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
 from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.error_forecast import predict_errors
 from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
-from fedjax_diffusion.types import Key
+from fedjax_diffusion.types import Key, Params
 
 ON_INFEASIBLE = ("drop", "stop")
 _FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
@@ -105,12 +105,19 @@ class RoundPlan:
 
 
 class Planner(Protocol):
-    """``plan(run_key, state, conditions=None) -> RoundPlan`` for round ``state.round``."""
+    """``plan(run_key, statistics, params=None, conditions=None) -> RoundPlan``.
+
+    ``params`` are the broadcast model, read in mode ``"model"`` before the first upload.
+    """
 
     def __call__(
-        self, run_key: Key, state: SimulationState, conditions: RoundConditions | None = None
+        self,
+        run_key: Key,
+        statistics: UploadStatistics,
+        params: Params | None = None,
+        conditions: RoundConditions | None = None,
     ) -> RoundPlan:
-        """Plans the round; ``conditions`` are those of the round, None: drawn here."""
+        """Plans round ``statistics.round``; ``conditions`` are those of it, None: drawn here."""
         ...
 
 
@@ -150,13 +157,15 @@ def make_planner(
     _check_anyone_can_take_part(devices, workload, config)
 
     def plan(
-        run_key: Key, state: SimulationState, conditions: RoundConditions | None = None
+        run_key: Key,
+        statistics: UploadStatistics,
+        params: Params | None = None,
+        conditions: RoundConditions | None = None,
     ) -> RoundPlan:
-        cohort, channel = conditions or draw_conditions(run_key, int(state.round))
-        predicted = predict_errors(state, mode, quantization)
-        update_squared_norm = (
-            None if state.update_squared_norm == NOT_MEASURED else float(state.update_squared_norm)
-        )
+        cohort, channel = conditions or draw_conditions(run_key, int(statistics.round))
+        predicted = predict_errors(statistics, params, mode, quantization)
+        last_norm = statistics.update_squared_norm
+        update_squared_norm = None if last_norm == NOT_MEASURED else float(last_norm)
         is_unknown = predicted is None or (
             config.error_budget.relative and update_squared_norm is None
         )

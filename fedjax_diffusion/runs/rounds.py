@@ -48,7 +48,7 @@ def play_round(
     """Plays a round and prepares the next one while the devices work."""
     start, round = time.perf_counter(), int(state.round)
     conditions, cohort_data = prepared or _prepare(experiment, round)
-    plan = experiment.plan(experiment.run_key, state, conditions)
+    plan = experiment.plan(experiment.run_key, state.upload_statistics, state.params, conditions)
     with compiling():
         next_state, info = experiment.simulator.step(
             experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data

@@ -1,17 +1,15 @@
 """What every method costs the same clients over the same channels: averages over many rounds."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.experiment.scenario import Scenario
+from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES, Baseline
 from fedjax_diffusion.planning.planner import InfeasibleFleetError, RoundPlan
 from fedjax_diffusion.runs.ledger import percent_saved
-from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 
 
 class StudyRow(NamedTuple):
@@ -124,16 +122,10 @@ def _plan_rounds(scenario: Scenario, num_rounds: int) -> list[RoundPlan]:
         return []
     sizes = np.array([scenario.workload.num_parameters])
     error_curve = scenario.quantization.quantizer.error_curve(sizes)[:, 0]
-    state = SimulationState(
-        round=jnp.int32(0),
-        params=(),
-        opt_state=(),
-        ema_params=(),
-        bit_width_error=jnp.tile(error_curve, (len(scenario.num_examples), 1)),
-        update_squared_norm=jnp.float32(NOT_MEASURED),
-    )
-    states = (dataclasses.replace(state, round=jnp.int32(n)) for n in range(num_rounds))
-    return [plan(scenario.run_key, state) for state in states]
+    error_curve = error_curve.astype(np.float32)  # as a run measures it
+    bit_width_error = np.tile(error_curve, (len(scenario.num_examples), 1))
+    rounds = (UploadStatistics(n, bit_width_error, NOT_MEASURED) for n in range(num_rounds))
+    return [plan(scenario.run_key, statistics) for statistics in rounds]
 
 
 def _own_bill(plan: RoundPlan) -> Baseline:

@@ -11,7 +11,7 @@ import optax
 from fedjax_diffusion.data import ImageDataset, draw_batch, make_client_data
 from fedjax_diffusion.diffusion import UNetConfig, ddpm_loss, make_denoiser, make_schedule
 from fedjax_diffusion.experiment.compute import make_mesh
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.federated import ClientMapping, LocalTraining, LocalWork
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.simulator import make_simulator
 
@@ -43,17 +43,24 @@ def loss_of(denoiser):
     return functools.partial(ddpm_loss, denoiser.apply, SCHEDULE, label_dropout=label_dropout)
 
 
-def simulator_of(denoiser, *, num_devices=1, client_optimizer=None, **options):
+def simulator_of(
+    denoiser,
+    *,
+    num_devices=1,
+    client_optimizer=None,
+    client_map="map",
+    chunk_size=None,
+    **options,
+):
     """Returns a simulator whose clients take two local steps."""
-    return make_simulator(
-        denoiser.init,
+    training = LocalTraining(
         loss_of(denoiser),
         functools.partial(draw_batch, batch_size=BATCH_SIZE),
-        local_work=LocalWork(BATCH_SIZE, local_steps=2),
-        client_optimizer=client_optimizer or optax.flatten(optax.adam(1e-3)),  # as a run has it
-        mesh=make_mesh(num_devices),
-        **options,
+        client_optimizer or optax.flatten(optax.adam(1e-3)),  # as a run has it
+        LocalWork(BATCH_SIZE, local_steps=2),
     )
+    mapping = ClientMapping(client_map, chunk_size, make_mesh(num_devices))
+    return make_simulator(denoiser.init, training, mapping=mapping, **options)
 
 
 @functools.cache

@@ -16,7 +16,6 @@ import optax
 import pytest
 
 from fedjax_diffusion import decode_update, encode_update, load_run, run, stochastic_quantize
-from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import QUANTIZERS, QuantizationConfig, quantize, tree_to_blocks
 from fedjax_diffusion.quantization.blocks import row_tensors
@@ -246,13 +245,7 @@ def test_default_precision_changes_losses_by_noise_only(accelerator, capsys):
 def test_the_model_lives_on_the_default_device(accelerator):
     """From the first state on, where nobody asks for a device."""
     data = problems.make_data()
-    simulator = make_simulator(
-        problems.init_params,
-        problems.loss_fn,
-        problems.batch_fn,
-        local_work=LocalWork(problems.BATCH_SIZE, local_steps=2),
-        client_optimizer=optax.sgd(0.1),
-    )
+    simulator = make_simulator(problems.init_params, problems.TRAINING)
     state = simulator.init(seed_to_key(0), data)
     allocation = SimpleNamespace(num_bits=np.full(problems.NUM_CLIENTS, 8))
     cohort = np.arange(problems.NUM_CLIENTS)

@@ -19,7 +19,13 @@ from fedjax_diffusion.evaluation.inception.network import Inception
 from fedjax_diffusion.experiment import sampling
 from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.experiment.sampling import SamplingConfig
-from fedjax_diffusion.federated import CLIENT_MAPS, ClientInputs, SharedInputs, make_client_map
+from fedjax_diffusion.federated import (
+    CLIENT_MAPS,
+    ClientInputs,
+    ClientMapping,
+    SharedInputs,
+    make_client_map,
+)
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
@@ -164,13 +170,13 @@ def test_gradients_of_clients_with_kernels_of_their_own_are_lowered(client_map, 
         return jnp.square(convolve(hidden, small)).mean().astype(jnp.float32)
 
     def client_fn(shared, one):
-        loss, gradients = jax.value_and_grad(loss_fn)(one.memory, shared.data)
+        loss, gradients = jax.value_and_grad(loss_fn)(one.client_memory, shared.data)
         return gradients, loss
 
     def of_cohort(kernels, images):
         zeros = jnp.zeros(NUM_CLIENTS, jnp.int32)
         cohort = ClientInputs(zeros, zeros, zeros, zeros, zeros, kernels)
-        mapping = make_client_map(client_map, chunk_size=chunk_size_of(client_map))
+        mapping = make_client_map(ClientMapping(client_map, chunk_size_of(client_map)))
         return mapping(client_fn, SharedInputs(KEY, jnp.int32(0), (), images), cohort)
 
     sizes = (NUM_CLIENTS, 1, 1, 4, 1), (NUM_CLIENTS, 3, 3, 1, 4)

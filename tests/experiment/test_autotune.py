@@ -105,7 +105,9 @@ def race_of(step, seconds=math.inf, has_table=False):
     learner = FakeLearner({})
     scenario = SimpleNamespace(run_key=None, cohort_size=None, num_examples=np.full(5, 8))
     made = Trials(learner, scenario, None, lambda: CohortData(None, np.arange(5)))
-    return autotune._Race(made, seconds, has_table)._time(Simulator(lambda key, data: 7, step))
+    return autotune._Race(made, seconds, has_table)._time(
+        Simulator(lambda key, data: 7, step, step)
+    )
 
 
 def test_a_round_that_does_not_fit_takes_forever_and_other_failures_are_not_hidden():

@@ -25,8 +25,8 @@ def test_fleet_workload_and_plans_are_those_of_the_experiment(cycles_per_example
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     state = state.replace(bit_width_error=np.outer([1.0, 2.0, 3.0], UNIFORM_ERROR_CURVE))
-    ours = scenario.make_planner()(scenario.run_key, state)
-    theirs = experiment.plan(experiment.run_key, state)
+    ours = scenario.make_planner()(scenario.run_key, state.upload_statistics)
+    theirs = experiment.plan(experiment.run_key, state.upload_statistics)
     assert ours.baselines.keys() == theirs.baselines.keys() == set(config.allocator.baselines)
     for a, b in ((ours.allocation, theirs.allocation), (ours.problem, theirs.problem)):
         jax.tree.map(np.testing.assert_array_equal, a, b)

@@ -5,8 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from fedjax_diffusion.data import ImageDataset, draw_batch, make_client_data
+from fedjax_diffusion.federated import LocalTraining, LocalWork
 
 NUM_CLIENTS = 5
 BATCH_SIZE = 4
@@ -26,6 +28,8 @@ def loss_fn(params, batch, key):
 
 
 batch_fn = functools.partial(draw_batch, batch_size=BATCH_SIZE)
+WORK = LocalWork(BATCH_SIZE, local_steps=2)
+TRAINING = LocalTraining(loss_fn, batch_fn, optax.sgd(0.1), WORK)
 
 
 @functools.cache

@@ -1,14 +1,22 @@
 """Local training of one client against a loop written out by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from fedjax_diffusion.federated import ClientInputs, LocalWork, SharedInputs, make_local_training
+from fedjax_diffusion.federated import (
+    ClientInputs,
+    LocalWork,
+    SharedInputs,
+    gather_inputs,
+    make_train,
+)
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
-from tests.federated.problems import batch_fn, init_params, loss_fn, make_data
+from tests.federated.problems import TRAINING, batch_fn, init_params, loss_fn, make_data
 
 KEY = seed_to_key(0)
 PARAMS = init_params(jax.random.key(1))
@@ -40,12 +48,11 @@ def train_by_hand(client, num_steps, optimizer, proximal_weight, round=2):
 @pytest.mark.parametrize("proximal_weight", [0.0, 0.7])
 @pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adam(0.01)], ids=["sgd", "adam"])
 def test_matches_a_loop_by_hand(optimizer, proximal_weight):
-    train = jax.jit(
-        make_local_training(loss_fn, optimizer, batch_fn, proximal_weight=proximal_weight)
-    )
-    broadcast = SharedInputs(KEY, jnp.int32(2), PARAMS, make_data())
+    training = dataclasses.replace(TRAINING, optimizer=optimizer, proximal_weight=proximal_weight)
+    train = jax.jit(make_train(training))
+    shared = SharedInputs(KEY, jnp.int32(2), PARAMS, make_data())
     for client, num_steps in [(0, 1), (3, 4)]:
-        params, loss = train(broadcast, inputs_of(client, num_steps))
+        params, loss = train(shared, inputs_of(client, num_steps))
         expected, expected_loss = train_by_hand(client, num_steps, optimizer, proximal_weight)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), params, expected
@@ -54,7 +61,7 @@ def test_matches_a_loop_by_hand(optimizer, proximal_weight):
 
 
 def test_no_steps_leave_the_model_as_it_is():
-    train = jax.jit(make_local_training(loss_fn, optax.sgd(0.1), batch_fn))
+    train = jax.jit(make_train(TRAINING))
     params, loss = train(SharedInputs(KEY, jnp.int32(0), PARAMS, make_data()), inputs_of(0, 0))
     jax.tree.map(np.testing.assert_array_equal, params, PARAMS)
     assert loss == 0
@@ -64,6 +71,27 @@ def test_local_epochs_are_rounded_up_to_whole_batches():
     work = LocalWork(batch_size=4, local_epochs=2)
     assert work.num_steps(np.array([1, 2, 3, 8, 9])).tolist() == [1, 1, 2, 4, 5]
     assert LocalWork(batch_size=4, local_steps=3).num_steps(np.array([1, 9])).tolist() == [3, 3]
+
+
+def test_gathered_inputs_follow_the_cohort_and_its_rows():
+    cohort, num_bits, rows = (np.array(x) for x in ([5, 8, 9], [8, 0, 32], [2, 0, 3]))
+    work = LocalWork(batch_size=4, local_epochs=2)
+    inputs = gather_inputs(cohort, num_bits, np.array([3, 5, 7, 9]), work, rows=rows)
+    assert inputs.client.tolist() == [5, 8, 9]
+    assert inputs.row.tolist() == [2, 0, 3]
+    assert inputs.weight.tolist() == [7.0, 3.0, 9.0]
+    assert inputs.num_bits.tolist() == [8, 0, 32]
+    assert inputs.num_steps.tolist() == [4, 0, 5], "without bits no steps"
+    assert inputs.client_memory == ()
+
+
+def test_gathered_inputs_have_the_steps_given_and_ids_for_rows():
+    cohort, num_bits, num_examples = (jnp.array(x) for x in ([1, 0], [4, 0], [3, 5]))
+    work = LocalWork(batch_size=4, local_epochs=2)
+    inputs = gather_inputs(cohort, num_bits, num_examples, work, num_steps=np.array([6, 7]))
+    assert inputs.row.tolist() == [1, 0]
+    assert inputs.weight.tolist() == [5.0, 3.0]
+    assert inputs.num_steps.tolist() == [6, 0]
 
 
 @pytest.mark.parametrize(
@@ -83,4 +111,4 @@ def test_bad_work_is_refused(fields, message):
 
 def test_negative_proximal_weight_is_refused():
     with pytest.raises(ValueError, match="proximal_weight"):
-        make_local_training(loss_fn, optax.sgd(0.1), batch_fn, proximal_weight=-1.0)
+        dataclasses.replace(TRAINING, proximal_weight=-1.0)

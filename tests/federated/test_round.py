@@ -11,20 +11,28 @@ import pytest
 from fedjax_diffusion.federated import (
     ClientError,
     ClientInputs,
+    ClientMapping,
     SharedInputs,
     make_client_map,
-    make_local_training,
     make_round,
     make_server_update,
+    make_train,
 )
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
 from fedjax_diffusion.quantization import decode_update, encode_update, quantization_error_bound
-from tests.federated.problems import NUM_CLIENTS, batch_fn, init_params, loss_fn, make_data
+from tests.federated.problems import (
+    NUM_CLIENTS,
+    TRAINING,
+    batch_fn,
+    init_params,
+    loss_fn,
+    make_data,
+)
 
 KEY = seed_to_key(0)
 PARAMS = init_params(jax.random.key(1))
 SERVER = optax.sgd(1.0)
-TRAIN = make_local_training(loss_fn, optax.sgd(0.1), batch_fn)
+TRAIN = make_train(TRAINING)
 
 
 def mesh_of(num_devices):
@@ -34,14 +42,14 @@ def mesh_of(num_devices):
 
 
 MAPS = {
-    "loop": lambda: make_client_map("loop"),
-    "map": lambda: make_client_map("map"),
-    "vmap": lambda: make_client_map("vmap"),
-    "chunked:2": lambda: make_client_map("chunked", chunk_size=2),
-    "chunked:8": lambda: make_client_map("chunked", chunk_size=8),
-    "map on 3 devices": lambda: make_client_map("map", mesh=mesh_of(3)),
-    "vmap on 8 devices": lambda: make_client_map("vmap", mesh=mesh_of(8)),
-    "chunked:2 on 2 devices": lambda: make_client_map("chunked", chunk_size=2, mesh=mesh_of(2)),
+    "loop": ClientMapping("loop"),
+    "map": ClientMapping("map"),
+    "vmap": ClientMapping("vmap"),
+    "chunked:2": ClientMapping("chunked", chunk_size=2),
+    "chunked:8": ClientMapping("chunked", chunk_size=8),
+    "map on 3 devices": ClientMapping("map", mesh=mesh_of(3)),
+    "vmap on 8 devices": ClientMapping("vmap", mesh=mesh_of(8)),
+    "chunked:2 on 2 devices": ClientMapping("chunked", chunk_size=2, mesh=mesh_of(2)),
 }
 
 
@@ -57,13 +65,13 @@ def cohort_of(num_bits, num_steps=3):
 
 @functools.cache
 def round_fn_of(name, mode="update", train=TRAIN):
-    round_fn = make_round(train, MAPS[name](), make_server_update(SERVER), mode=mode)
+    round_fn = make_round(train, make_client_map(MAPS[name]), make_server_update(SERVER), mode=mode)
     return round_fn if name == "loop" else jax.jit(round_fn)
 
 
 def play(name, cohort, mode="update", train=TRAIN, params=PARAMS, key=KEY):
-    broadcast = SharedInputs(key, jnp.int32(4), params, make_data())
-    return round_fn_of(name, mode, train)(broadcast, cohort, SERVER.init(params))
+    shared = SharedInputs(key, jnp.int32(4), params, make_data())
+    return round_fn_of(name, mode, train)(shared, cohort, SERVER.init(params))
 
 
 MIXED = cohort_of([4, 32, 0, 8, 16])
@@ -172,8 +180,8 @@ def test_a_client_without_bits_takes_no_part():
 
 @functools.cache
 def make_failing_train(client):
-    def train(broadcast, inputs):
-        params, loss = TRAIN(broadcast, inputs)
+    def train(shared, inputs):
+        params, loss = TRAIN(shared, inputs)
         is_bad = inputs.client == client
         return params, jnp.where(is_bad, jnp.nan, loss)
 
@@ -198,10 +206,10 @@ def test_when_all_fail_the_model_stays():
 
 
 def test_loop_names_the_client_that_fails():
-    def train(broadcast, inputs):
+    def train(shared, inputs):
         if int(inputs.client) == 3:
             raise RuntimeError("broken sensor")
-        return TRAIN(broadcast, inputs)
+        return TRAIN(shared, inputs)
 
     with pytest.raises(ClientError, match="client 3: broken sensor"):
         play("loop", cohort_of([8] * NUM_CLIENTS), train=train)
@@ -218,9 +226,11 @@ def test_loop_names_the_client_that_fails():
 )
 def test_bad_mappings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        make_client_map(**arguments)
+        ClientMapping(**arguments)
 
 
 def test_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="mode must be one of model, update"):
-        make_round(TRAIN, MAPS["map"](), make_server_update(SERVER), mode="weights")
+        make_round(
+            TRAIN, make_client_map(ClientMapping()), make_server_update(SERVER), mode="weights"
+        )

@@ -10,12 +10,13 @@ import pytest
 
 from fedjax_diffusion.federated import (
     ClientInputs,
+    ClientMapping,
     SharedInputs,
     empty_client_memory,
     make_client_map,
-    make_local_training,
     make_round,
     make_server_update,
+    make_train,
 )
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 from fedjax_diffusion.quantization import (
@@ -29,12 +30,12 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
     write_upload,
 )
-from tests.federated.problems import NUM_CLIENTS, batch_fn, init_params, loss_fn, make_data
+from tests.federated.problems import NUM_CLIENTS, TRAINING, init_params, make_data
 
 KEY, ROUND = seed_to_key(0), 4
 PARAMS = init_params(jax.random.key(1))
 SERVER = optax.sgd(1.0)
-TRAIN = make_local_training(loss_fn, optax.sgd(0.1), batch_fn)
+TRAIN = make_train(TRAINING)
 SIZES = np.asarray(make_data().num_examples, np.float32)
 PLAIN = QuantizationConfig()
 FEEDBACK = QuantizationConfig(error_feedback=True)
@@ -42,14 +43,14 @@ FEEDBACK = QuantizationConfig(error_feedback=True)
 
 @functools.cache
 def round_fn_of(config, mode="update", name="map"):
-    client_map = make_client_map(name)
+    client_map = make_client_map(ClientMapping(name))
     server_update = make_server_update(SERVER)
     return jax.jit(make_round(TRAIN, client_map, server_update, mode=mode, quantization=config))
 
 
-def play(config, num_bits, mode="update", num_steps=3, memory=None, name="map"):
-    if memory is None:
-        memory = empty_client_memory(config, PARAMS, NUM_CLIENTS)
+def play(config, num_bits, mode="update", num_steps=3, client_memory=None, name="map"):
+    if client_memory is None:
+        client_memory = empty_client_memory(config, PARAMS, NUM_CLIENTS)
     num_bits = jnp.asarray(num_bits, jnp.int32)
     cohort = ClientInputs(
         client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
@@ -57,10 +58,10 @@ def play(config, num_bits, mode="update", num_steps=3, memory=None, name="map"):
         weight=jnp.asarray(SIZES),
         num_bits=num_bits,
         num_steps=jnp.where(num_bits > 0, num_steps, 0).astype(jnp.int32),
-        memory=memory,
+        client_memory=client_memory,
     )
-    broadcast = SharedInputs(KEY, jnp.int32(ROUND), PARAMS, make_data())
-    return round_fn_of(config, mode, name)(broadcast, cohort, SERVER.init(PARAMS))
+    shared = SharedInputs(KEY, jnp.int32(ROUND), PARAMS, make_data())
+    return round_fn_of(config, mode, name)(shared, cohort, SERVER.init(PARAMS))
 
 
 @functools.cache
@@ -135,21 +136,25 @@ def test_codes_are_kept_for_entropy_coding_alone():
 def test_feedback_sends_next_time_what_was_lost(name):
     """v = u + e is split into what the server gets and what the client keeps, nothing is lost."""
     rng = np.random.default_rng(0)
-    memory = [jax.tree.map(lambda w: 0.01 * rng.standard_normal(w.shape), PARAMS) for _ in SIZES]
-    blocks = jnp.stack([tree_to_blocks(tree) for tree in memory])
-    outcome = play(FEEDBACK, [1, 2, 0, 8, 32], memory=blocks, name=name)
+    client_memory = [
+        jax.tree.map(lambda w: 0.01 * rng.standard_normal(w.shape), PARAMS) for _ in SIZES
+    ]
+    blocks = jnp.stack([tree_to_blocks(tree) for tree in client_memory])
+    outcome = play(FEEDBACK, [1, 2, 0, 8, 32], client_memory=blocks, name=name)
     assert outcome.clients.is_included.tolist() == [True, True, False, True, True]
-    np.testing.assert_array_equal(outcome.memory[2], blocks[2], err_msg="took no part: keeps it")
-    np.testing.assert_array_equal(outcome.memory[4], 0, err_msg="float32 loses nothing")
+    np.testing.assert_array_equal(
+        outcome.client_memory[2], blocks[2], err_msg="took no part: keeps it"
+    )
+    np.testing.assert_array_equal(outcome.client_memory[4], 0, err_msg="float32 loses nothing")
     share = SIZES * np.array([1, 1, 0, 1, 1]) / (SIZES.sum() - SIZES[2])
     expected = jax.tree.map(jnp.zeros_like, PARAMS)
     for client, a in enumerate(share):
-        kept = blocks_to_tree(outcome.memory[client], PARAMS)
+        kept = blocks_to_tree(outcome.client_memory[client], PARAMS)
         expected = jax.tree.map(
             lambda total, u, e, k, a=a: total + a * (u + e - k),
             expected,
             updates()[client],
-            memory[client],
+            client_memory[client],
             kept,
         )
     assert_close(outcome.params, jax.tree.map(jnp.add, PARAMS, expected), atol=3e-6)

@@ -8,12 +8,12 @@ import numpy as np
 from fedjax_diffusion.allocation import AllocationProblem
 from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
 from fedjax_diffusion.edge import draw_channel, make_fleet
+from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import make_draw_conditions
 from fedjax_diffusion.planning.planner import AllocatorConfig, make_planner
 from fedjax_diffusion.planning.workload import Workload
-from fedjax_diffusion.simulator import NOT_MEASURED, SimulationState
 
 KEY = seed_to_key(0)
 K = 6
@@ -45,12 +45,9 @@ def bit_width_error_of(measured):
     return np.where(energies < 0, NOT_MEASURED, energies * UNIFORM_ERROR_CURVE[:, 0])
 
 
-def state_of(measured=None, update_squared_norm=NOT_MEASURED, round=3):
-    return SimulationState(
+def statistics_of(measured=None, update_squared_norm=NOT_MEASURED, round=3):
+    return UploadStatistics(
         round=jnp.int32(round),
-        params=PARAMS,
-        opt_state=(),
-        ema_params=PARAMS,
         bit_width_error=jnp.asarray(bit_width_error_of(measured), jnp.float32),
         update_squared_norm=jnp.float32(update_squared_norm),
     )

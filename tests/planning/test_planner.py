@@ -27,7 +27,7 @@ from tests.planning.plans import (
     K,
     planner_of,
     problem_by_hand,
-    state_of,
+    statistics_of,
 )
 
 
@@ -45,7 +45,7 @@ def test_cohorts_are_drawn_uniformly_without_replacement():
 
 
 def test_a_plan_speaks_of_its_cohort():
-    plan = planner_of(cohort_size=5)(KEY, state_of(MEASURED))
+    plan = planner_of(cohort_size=5)(KEY, statistics_of(MEASURED))
     np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 5))
     by_hand = problem_by_hand(plan.cohort, MEASURED, plan.problem.error_budget)
     terms = np.outer(by_hand.error_weight, UNIFORM_ERROR_CURVE)
@@ -72,7 +72,7 @@ def test_a_plan_speaks_of_its_cohort():
     ],
 )
 def test_ranges_are_the_last_measured_else_their_mean_else_the_models(measured, mode, expected):
-    plan = planner_of(mode=mode)(KEY, state_of(measured))
+    plan = planner_of(mode=mode)(KEY, statistics_of(measured), PARAMS)
     weight = SIZES / SIZES.sum()
     np.testing.assert_allclose(plan.problem.error_weight / weight**2, expected, rtol=1e-6)
     assert plan.allocation.num_bits.tolist() == allocate(plan.problem).num_bits.tolist()
@@ -85,7 +85,7 @@ def test_ranges_are_the_last_measured_else_their_mean_else_the_models(measured, 
     ids=["ranges", "last update"],
 )
 def test_before_anything_is_known_everybody_gets_its_largest_bit_width(budget, mode, suffix):
-    plan = planner_of("on_demand" + suffix, budget=budget, mode=mode)(KEY, state_of())
+    plan = planner_of("on_demand" + suffix, budget=budget, mode=mode)(KEY, statistics_of(), PARAMS)
     assert plan.problem.error_budget == np.inf
     assert (plan.predicted_error is None) == (mode == "update"), "without ranges no prediction"
     assert plan.allocation.num_bits.tolist() == FLEET.max_bits.tolist()
@@ -106,7 +106,7 @@ def test_before_anything_is_known_everybody_gets_its_largest_bit_width(budget, m
     ids=["as_fixed_bits", "relative", "absolute", "none"],
 )
 def test_the_round_meets_the_budget_that_was_asked_for(budget, eps):
-    plan = planner_of(budget=budget)(KEY, state_of(MEASURED, update_squared_norm=0.75))
+    plan = planner_of(budget=budget)(KEY, statistics_of(MEASURED, update_squared_norm=0.75))
     error_weight = (SIZES / SIZES.sum()) ** 2 * MEASURED
     assert budget.to_eps(np.outer(error_weight, UNIFORM_ERROR_CURVE), 0.75) == pytest.approx(
         eps, rel=1e-12
@@ -133,7 +133,9 @@ def test_the_seed_and_the_round_draw_the_channel():
     gains = {}
     for seed in (0, 1):
         for round in (3, 4):
-            plans = [planner(seed_to_key(seed), state_of(MEASURED, round=round)) for _ in range(2)]
+            plans = [
+                planner(seed_to_key(seed), statistics_of(MEASURED, round=round)) for _ in range(2)
+            ]
             np.testing.assert_array_equal(
                 plans[0].allocation.compute_joules, plans[1].allocation.compute_joules
             )
@@ -146,6 +148,7 @@ def test_the_seed_and_the_round_draw_the_channel():
     ("make", "message"),
     [
         (lambda: planner_of(on_infeasible="ignore"), "on_infeasible must be one of drop, stop"),
+        (lambda: planner_of(mode="model")(KEY, statistics_of()), "params must be given in mode"),
         (lambda: planner_of(seconds=0.0), "time_budget_seconds must be above 0, got 0.0"),
         (lambda: planner_of("relaxed"), "method 'relaxed'"),
         (lambda: planner_of(baselines=("relaxed",)), "method 'relaxed'"),
@@ -166,7 +169,7 @@ def test_what_does_not_fit_is_refused(make, message):
 
 
 def test_no_client_is_given_fewer_bits_than_the_method_has():
-    float32 = planner_of(quantization=QuantizationConfig("none"))(KEY, state_of(MEASURED))
+    float32 = planner_of(quantization=QuantizationConfig("none"))(KEY, statistics_of(MEASURED))
     assert float32.allocation.num_bits.tolist() == [32] * K
     assert float32.predicted_error == 0
     budget = ErrorBudget(absolute=1e9)
@@ -175,7 +178,7 @@ def test_no_client_is_given_fewer_bits_than_the_method_has():
         planner = planner_of(
             budget=budget, devices=devices, quantization=QuantizationConfig(method)
         )
-        assert planner(KEY, state_of(MEASURED)).allocation.num_bits.tolist() == [least] * K
+        assert planner(KEY, statistics_of(MEASURED)).allocation.num_bits.tolist() == [least] * K
     with pytest.raises(ValueError, match="'fixed_bits:1' sends fewer bits"):
         planner_of("fixed_bits:1", quantization=QuantizationConfig("qsgd"))
 
@@ -189,7 +192,7 @@ def test_no_client_is_given_fewer_bits_than_the_method_has():
     ],
 )
 def test_errors_that_do_not_average_out_count_by_their_weight(config, power):
-    plan = planner_of(quantization=config)(KEY, state_of(MEASURED))
+    plan = planner_of(quantization=config)(KEY, statistics_of(MEASURED))
     expected = np.outer((SIZES / SIZES.sum()) ** power * MEASURED, UNIFORM_ERROR_CURVE)
     np.testing.assert_allclose(plan.problem.bit_width_error, expected, rtol=2.0**-24)
 
@@ -198,7 +201,7 @@ def test_errors_that_do_not_average_out_count_by_their_weight(config, power):
     "config", [QuantizationConfig("qsgd"), QuantizationConfig("rotated", per_tensor=True)]
 )
 def test_before_the_first_upload_mode_model_takes_the_curve_of_the_broadcast(config):
-    plan = planner_of(mode="model", quantization=config)(KEY, state_of())
+    plan = planner_of(mode="model", quantization=config)(KEY, statistics_of(), PARAMS)
     curve = predict_bit_width_error(config.quantizer, PARAMS, bits_per_tensor=config.per_tensor)
     expected = np.outer((SIZES / SIZES.sum()) ** 2, np.asarray(curve, float))
     np.testing.assert_allclose(plan.problem.bit_width_error, expected, rtol=1e-12)

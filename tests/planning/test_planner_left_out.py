@@ -21,7 +21,7 @@ from tests.planning.plans import (
     far_away,
     planner_of,
     problem_by_hand,
-    state_of,
+    statistics_of,
 )
 
 
@@ -38,7 +38,7 @@ def assert_same_allocation(plan, clients, expected):
 
 
 def test_who_is_too_late_is_left_out_and_the_others_share_its_weight():
-    plan = planner_of(devices=far_away(1))(KEY, state_of(MEASURED))
+    plan = planner_of(devices=far_away(1))(KEY, statistics_of(MEASURED))
     kept = np.array([0, 2, 3, 4, 5])
     assert plan.allocation.status.tolist() == [0, Status.INFEASIBLE_TIME, 0, 0, 0, 0]
     weight = SIZES[kept] / SIZES[kept].sum()
@@ -49,7 +49,7 @@ def test_who_is_too_late_is_left_out_and_the_others_share_its_weight():
 
 def test_out_of_reach_of_the_budget_the_worst_client_is_left_out():
     wild = (*MEASURED[:3], 1e6, *MEASURED[4:])
-    plan = planner_of(budget=ErrorBudget(absolute=1e-4))(KEY, state_of(wild))
+    plan = planner_of(budget=ErrorBudget(absolute=1e-4))(KEY, statistics_of(wild))
     kept = np.array([0, 1, 2, 4, 5])
     assert plan.allocation.status.tolist() == [0, 0, 0, Status.INFEASIBLE_ERROR, 0, 0]
     assert float(plan.allocation.error) <= 1e-4
@@ -59,7 +59,7 @@ def test_out_of_reach_of_the_budget_the_worst_client_is_left_out():
 def test_on_a_band_too_small_for_all_the_hungriest_client_is_left_out():
     method, bandwidth_hz = "full_precision:joint_bandwidth", 4e3
     narrow = FLEET.replace(bandwidth_hz=np.full(K, bandwidth_hz))
-    plan = planner_of(method, devices=narrow)(KEY, state_of(MEASURED))
+    plan = planner_of(method, devices=narrow)(KEY, statistics_of(MEASURED))
     everybody = problem_by_hand(np.arange(K), MEASURED, np.inf).replace(bandwidth_hz=bandwidth_hz)
     crowded = allocate(everybody, method)
     assert (crowded.status == Status.INFEASIBLE_BANDWIDTH).all()
@@ -74,7 +74,7 @@ def test_on_a_band_too_small_for_all_the_hungriest_client_is_left_out():
 def test_late_and_wild_clients_are_left_out_together():
     wild = (*MEASURED[:3], 1e6, *MEASURED[4:])
     devices = far_away(1).replace(min_bits=np.where(np.arange(K) == 5, 32, FLEET.min_bits))
-    plan = planner_of(budget=ErrorBudget(absolute=1e-4), devices=devices)(KEY, state_of(wild))
+    plan = planner_of(budget=ErrorBudget(absolute=1e-4), devices=devices)(KEY, statistics_of(wild))
     status = np.zeros(K, int)
     status[[1, 3, 5]] = Status.INFEASIBLE_TIME, Status.INFEASIBLE_ERROR, Status.INFEASIBLE_DEMAND
     assert plan.allocation.status.tolist() == status.tolist()
@@ -88,7 +88,7 @@ def test_with_nobody_feasible_the_plan_is_empty(method):
 
     baselines = ("full_precision", "demand")
     planner = planner_of(method, draw_channel=dead_channel, baselines=baselines)
-    plan = planner(KEY, state_of(MEASURED))
+    plan = planner(KEY, statistics_of(MEASURED))
     assert (plan.allocation.status == Status.INFEASIBLE_TIME).all()
     assert not plan.allocation.num_bits.any()
     assert plan.allocation.total_joules == 0
@@ -100,22 +100,22 @@ def test_with_nobody_feasible_the_plan_is_empty(method):
 def test_stop_says_who_and_why():
     planner = planner_of(devices=far_away(1, 4), on_infeasible="stop")
     with pytest.raises(InfeasibleRoundError, match=r"clients \[1, 4\]: time: .*seconds.*works is"):
-        planner(KEY, state_of(MEASURED))
-    assert planner_of(on_infeasible="stop")(KEY, state_of(MEASURED)).allocation.num_bits.all()
+        planner(KEY, statistics_of(MEASURED))
+    assert planner_of(on_infeasible="stop")(KEY, statistics_of(MEASURED)).allocation.num_bits.all()
 
 
 def test_stop_names_clients_by_their_id_in_a_cohort():
     far = draw_cohort(KEY, 3, K, 2)[1]
     planner = planner_of(devices=far_away(far), cohort_size=2, on_infeasible="stop")
     with pytest.raises(InfeasibleRoundError, match=rf"clients \[{far}\]"):
-        planner(KEY, state_of(MEASURED))
+        planner(KEY, statistics_of(MEASURED))
 
 
 def test_baselines_are_charged_for_the_participants_alone():
     """Against a separate solution of the whole cohort, and the closed form of a late client."""
     methods = ("demand", "full_precision")
     planner = planner_of(seconds=3.4, devices=far_away(1), baselines=methods)
-    plan = planner(KEY, state_of(MEASURED))
+    plan = planner(KEY, statistics_of(MEASURED))
     is_participating = plan.allocation.num_bits > 0
     assert is_participating.tolist() == [True, False, True, True, True, True]
 
