@@ -14,9 +14,9 @@ import numpy as np
 
 from fedjax_diffusion import ImageDataset, load_config, make_client_data, seed_to_key
 from fedjax_diffusion.experiment.compute import ComputeConfig
-from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.experiment.optimizers import make_optimizer
 from fedjax_diffusion.experiment.training import Learner
-from fedjax_diffusion.quantization import QuantizationConfig
 
 NUM_CLIENTS, NUM_EXAMPLES, IMAGE_SHAPE = 10, 640, (32, 32, 3)
 OPTIMIZERS = {"tensor by tensor": "cpu", "one vector": "gpu"}
@@ -36,9 +36,8 @@ def count(text: str, operation: str) -> str:
 
 def make_learner() -> Learner:
     """Returns the model of ``configs/cifar10.py`` on one device."""
-    config = load_config("cifar10")
-    config.partition.num_clients, config.cohort_size = NUM_CLIENTS, None
-    return Learner(config, IMAGE_SHAPE, QuantizationConfig(), None)
+    config = load_config("cifar10", {"partition.num_clients": NUM_CLIENTS, "cohort_size": None})
+    return Learner(to_run_config(config), IMAGE_SHAPE, None)
 
 
 def lower_round(learner: Learner, compute: ComputeConfig) -> str:
@@ -67,7 +66,7 @@ def main() -> None:
     step = learner._make_step(ComputeConfig("map", None, "stock", 1, "resident", "bfloat16"))
     text = lower(jax.value_and_grad(step.loss_fn), step.params, step.batch, step.key)
     print(f"loss and gradient: {len(text.splitlines())} lines")
-    config = OptimizerConfig(**learner.config.client_optimizer)
+    config = learner.config.client_optimizer
     for name, is_flat in (("tensor by tensor", False), ("one vector", True)):
         optimizer = make_optimizer(config, is_flat=is_flat)
         state = jax.eval_shape(optimizer.init, step.params)

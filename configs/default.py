@@ -1,7 +1,7 @@
 """The one full list of settings, each with its meaning and unit. Other configs change a few.
 
-Every group equals the fields of one dataclass or builder (named beside it), which checks the
-values. `optional(...)` marks what may be None.
+The settings are the fields of `RunConfig`, every group those of one dataclass (named beside it),
+which checks the values. `optional(...)` marks what may be None.
 """
 
 from ml_collections import ConfigDict
@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.cohort_size = optional(int)  # clients picked per round; None: all of them
 
     config.data = ConfigDict(
-        {  # load_images
+        {  # DataConfig
             "name": "digits",  # "digits" is embedded; other names are TFDS data sets, "cifar10"
             "split": "train",
             "data_dir": optional(str),  # folder of prepared TFDS data sets; None: TFDS's default
@@ -37,18 +37,18 @@ def get_config() -> ConfigDict:
         }
     )
     config.augmentation = ConfigDict(
-        {  # draw_batch
+        {  # AugmentationConfig
             "random_flip": False,  # mirror half of the images (not for digits: they have a hand)
         }
     )
     config.diffusion = ConfigDict(
-        {  # make_schedule
+        {  # DiffusionConfig
             "name": "linear",  # linear | cosine
             "num_steps": 200,  # T, diffusion steps
         }
     )
     config.model = ConfigDict(
-        {  # UNetConfig
+        {  # UNetConfig, or another model of MODELS
             "channels": 32,  # at full resolution
             "channel_multipliers": (1, 1),  # one entry per resolution, each halves the image
             "num_res_blocks": 1,  # per resolution
@@ -89,7 +89,7 @@ def get_config() -> ConfigDict:
         }
     )
     config.federated = ConfigDict(
-        {  # make_simulator
+        {  # FederatedConfig
             "mode": "update",  # what is quantized: "update" (w_k - w) or "model" (w_k, the paper)
             "proximal_weight": 0.0,  # mu of FedProx
             "ema_decay": 0.7,  # per round, of the model that samples come from
@@ -105,7 +105,7 @@ def get_config() -> ConfigDict:
         }
     )
     config.devices = ConfigDict(
-        {  # make_fleet
+        {  # FleetConfig
             "fleet": "mixed",  # classes of devices: see FLEETS
             "min_distance_meters": 50.0,
             "max_distance_meters": 500.0,
@@ -115,13 +115,13 @@ def get_config() -> ConfigDict:
         }
     )
     config.channel = ConfigDict(
-        {  # draw_channel
+        {  # ChannelConfig
             "fading": "rayleigh",  # rayleigh (redrawn each round) | none
             "shadowing_db": 0.0,  # standard deviation, drawn once per client
         }
     )
     config.workload = ConfigDict(
-        {  # make_workload
+        {  # WorkloadConfig
             "cycles_per_example": optional(float),  # CPU cycles; None: counted FLOPs of the model
             "noise_density_dbm_per_hz": -174.0,
         }
@@ -131,7 +131,7 @@ def get_config() -> ConfigDict:
             "method": "on_demand",  # on_demand | demand | fixed_bits:B | full_precision
             "time_budget_seconds": 20.0,  # T: deadline of a round, computing and uploading
             "error_budget": ConfigDict(
-                {  # at most one of them; none: everybody sends what it demands
+                {  # ErrorBudget: at most one of them; none: everybody sends what it demands
                     "as_fixed_bits": optional(
                         int, 6
                     ),  # what this many bits for everybody would give

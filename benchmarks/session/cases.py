@@ -11,10 +11,10 @@ from benchmarks.engines.models import SESSION_MODELS
 from fedjax_diffusion import load_config
 from fedjax_diffusion.data import ImageDataset, make_client_data
 from fedjax_diffusion.experiment.compute import ComputeConfig
-from fedjax_diffusion.experiment.config import Config
+from fedjax_diffusion.experiment.config import to_run_config, with_overrides
+from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
 from fedjax_diffusion.experiment.training import Learner
-from fedjax_diffusion.quantization import QuantizationConfig
 
 EXAMPLES_PER_CLIENT = 256
 NUM_SHARES = 8
@@ -31,7 +31,7 @@ class Case:
     """A model and a number of clients, of ``num_steps`` local steps a round."""
 
     model: str
-    config: Config
+    config: RunConfig
     num_clients: int
     num_steps: int
     data: Any
@@ -55,7 +55,7 @@ class Case:
     @functools.cached_property
     def learner(self) -> Learner:
         """On one device."""
-        return Learner(self.config, self.image_shape, QuantizationConfig(), None)
+        return Learner(self.config, self.image_shape, None)
 
     def count_parameters(self) -> int:
         """Returns the size of the model."""
@@ -76,7 +76,7 @@ class Case:
         return self.count_step_flops() / (1e-3 * milliseconds) / (1e12 * peaks[dtype])
 
 
-def make_config(model: str) -> Config:
+def make_config(model: str) -> RunConfig:
     """Returns a model's config, without dropout: CIFAR-10's for the largest, else the digits'."""
     spec = SESSION_MODELS[model]
     config = load_config("cifar10" if model.startswith("35.7M") else "digits")
@@ -88,14 +88,14 @@ def make_config(model: str) -> Config:
         dropout=0.0,
     )
     config.local_work.batch_size = spec.batch_size
-    return config
+    return to_run_config(config)
 
 
 def make_case(model: str, num_clients: int, num_steps: int) -> Case:
     """Returns a case on images of noise that all clients draw from."""
-    config = make_config(model)
-    config.partition.num_clients, config.cohort_size = num_clients, None
-    config.local_work.local_steps = num_steps
+    changed = {"partition.num_clients": num_clients, "cohort_size": None}
+    changed["local_work.local_steps"] = num_steps
+    config = with_overrides(make_config(model), changed)
     num_shares = min(num_clients, NUM_SHARES)
     num_examples, shape = EXAMPLES_PER_CLIENT * num_shares, SESSION_MODELS[model].image_shape
     images = np.random.default_rng(0).integers(0, 256, (num_examples, *shape), dtype=np.uint8)

@@ -19,7 +19,7 @@ from benchmarks.session.cases import Case, make_case, make_config, make_way
 from benchmarks.session.child import end_on_request, run_child
 from benchmarks.session.record import Part, Values
 from fedjax_diffusion import seed_to_key
-from fedjax_diffusion.diffusion import UNetConfig, make_denoiser
+from fedjax_diffusion.diffusion import make_denoiser
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.platforms import prepare_platforms
 from fedjax_diffusion.quantization import encode_update, stochastic_quantize
@@ -36,9 +36,9 @@ Player = Callable[[int, int], tuple[float, np.ndarray]]
 
 def make_tree(model: str) -> PyTree:
     """Returns parameters of a model, normal numbers, on the host."""
-    config = make_config(model)
+    unet = make_config(model).model
     shape = (8, 8, 1) if model.endswith("8x8") else (32, 32, 3)
-    shapes = jax.eval_shape(make_denoiser(UNetConfig(**config.model), shape).init, seed_to_key(0))
+    shapes = jax.eval_shape(make_denoiser(unet, shape).init, seed_to_key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(np.float32), shapes)
 

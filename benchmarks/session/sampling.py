@@ -3,6 +3,7 @@
 python -m benchmarks.session.sampling --output=FOLDER [--tiny]
 """
 
+import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -16,7 +17,6 @@ from benchmarks.session.turns import count_compile_seconds, count_peak_bytes
 from fedjax_diffusion import seed_to_key
 from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.host.platforms import prepare_platforms
-from fedjax_diffusion.quantization import QuantizationConfig
 
 CASES = (
     ("digits, 5,000", "0.27M-8x8", 5_000, "float32"),
@@ -33,11 +33,14 @@ NUM_STEPS, TINY_STEPS = 50, 2
 def draw(model: str, num_samples: int, dtype: str, num_steps: int) -> Values:
     """Returns what drawing takes the first time, which compiles, and the second time."""
     config = make_config(model)
-    config.sampling.update(num_samples=num_samples, num_steps=num_steps, sampler="ddim")
-    learner = Learner(config, SESSION_MODELS[model].image_shape, QuantizationConfig(), None)
+    sampling = dataclasses.replace(
+        config.sampling, num_samples=num_samples, num_steps=num_steps, sampler="ddim"
+    )
+    config = dataclasses.replace(config, sampling=sampling)
+    learner = Learner(config, SESSION_MODELS[model].image_shape, None)
     compute = make_way("map/stock", dtype)
     draw_samples = learner.make_draw_samples(compute)
-    params = learner.make_denoiser(compute).init(seed_to_key(0))
+    params = learner.make_task(compute).denoiser.init(seed_to_key(0))
     seconds, compiled, calls = [], count_compile_seconds(), []
     for counter in range(2):
         calls = []

@@ -17,9 +17,8 @@ from benchmarks.session.cases import Case
 from benchmarks.session.record import Values
 from fedjax_diffusion import seed_to_key
 from fedjax_diffusion.data import ClientData, draw_batch
-from fedjax_diffusion.diffusion import ddpm_loss
 from fedjax_diffusion.experiment.compute import ComputeConfig
-from fedjax_diffusion.experiment.optimizers import OptimizerConfig, make_optimizer
+from fedjax_diffusion.experiment.optimizers import make_optimizer
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import step_key
 from fedjax_diffusion.simulator import Simulator
@@ -64,20 +63,19 @@ def make_round(case: Case, compute: ComputeConfig, simulator: Simulator | None =
 
 def make_step(case: Case, compute: ComputeConfig) -> tuple[Callable, Callable]:
     """Returns ``start(key)`` and ``step(carry, data, row, i)`` of one model, without federation."""
-    denoiser = case.learner.make_denoiser(compute)
-    loss_fn = functools.partial(ddpm_loss, denoiser.apply, case.learner.schedule)
+    task = case.learner.make_task(compute)
     is_flat = jax.default_backend() != "cpu"  # as in a run
-    optimizer = make_optimizer(OptimizerConfig(**case.config.client_optimizer), is_flat=is_flat)
+    optimizer = make_optimizer(case.config.client_optimizer, is_flat=is_flat)
     key = seed_to_key(0)
 
     def start(key: Array) -> tuple[Any, Any]:
-        params = denoiser.init(key)
+        params = task.denoiser.init(key)
         return params, optimizer.init(params)
 
     def step(carry: tuple[Any, Any], data: ClientData, row: Array, i: Array):
         params, opt_state = carry
         batch = draw_batch(key, data, row, i, batch_size=case.batch_size)
-        loss, grads = jax.value_and_grad(loss_fn)(params, batch, step_key(key, i))
+        loss, grads = jax.value_and_grad(task.loss_fn)(params, batch, step_key(key, i))
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 

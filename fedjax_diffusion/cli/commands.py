@@ -130,7 +130,7 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
     """Checks and describes a data set, and draws what each client gets of it."""
     from pathlib import Path
 
-    from fedjax_diffusion.data import PartitionConfig, describe_partition, load_images, partition
+    from fedjax_diffusion.data import describe_partition, load_images, partition
     from fedjax_diffusion.data.image_cache import to_file_name
     from fedjax_diffusion.data.report import (
         describe,
@@ -138,13 +138,13 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         draw_partition,
         format_description,
     )
-    from fedjax_diffusion.experiment.config import load_config
+    from fedjax_diffusion.experiment.config import load_config, to_run_config
 
     given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
     changed = {f"data.{name}": value for name, value in given.items() if value is not None}
-    config = load_config(arguments.config, {**overrides, **changed})
-    dataset = load_images(**config.data, verify=True)
-    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    config = to_run_config(load_config(arguments.config, {**overrides, **changed}))
+    dataset = load_images(**vars(config.data), verify=True)
+    parts = partition(dataset.labels, config.partition, seed=config.seed)
     title = to_file_name(f"{dataset.name}-{config.data.split}")
     folder = Path(arguments.output or f"data_reports/{title}")
     examples, clients = folder / "examples.png", folder / "clients.png"

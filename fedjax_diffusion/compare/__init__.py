@@ -10,13 +10,8 @@ from fedjax_diffusion.compare.pairs import (
 from fedjax_diffusion.compare.rows import RunRow, VariantRow, read_run, summarize_variants
 from fedjax_diffusion.compare.runs_csv import read_runs, write_runs
 from fedjax_diffusion.compare.table import format_comparison, verdict
-from fedjax_diffusion.compare.variants import (
-    CompareConfig,
-    Play,
-    Variant,
-    list_plays,
-    parse_variant,
-)
+from fedjax_diffusion.compare.variants import Play, list_plays
+from fedjax_diffusion.experiment.compare_config import CompareConfig, Variant, parse_variant
 
 __all__ = [
     "CompareConfig",

@@ -1,6 +1,5 @@
 """The folder of a comparison: a run folder per variant and seed, and what they say together."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,8 @@ from fedjax_diffusion.compare.rows import RunRow, VariantRow, read_run, summariz
 from fedjax_diffusion.compare.runs_csv import write_runs
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings, list_plays
 from fedjax_diffusion.experiment.build import check_config
-from fedjax_diffusion.experiment.config import Config, check_types
+from fedjax_diffusion.experiment.compare_config import CompareConfig
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.evaluate import check_evaluation, evaluate
@@ -45,7 +45,7 @@ class Comparison(NamedTuple):
 
 
 def run_comparison(
-    config: Config,
+    config: GivenConfig,
     workdir: str | Path,
     *,
     earlier: Sequence[RunRow] = (),
@@ -61,7 +61,7 @@ def run_comparison(
     than before. Leaves ``runs.csv``, ``summary.json`` and a figure, new after every seed.
 
     Args:
-      config: from ``load_config``; its group ``compare`` says what is played.
+      config: from ``load_config``, or a ``RunConfig``; its group ``compare`` says what is played.
       workdir: made if needed.
       earlier: runs of other folders or machines, from ``read_runs``: those of a seed that is
         asked for are taken as they are.
@@ -74,14 +74,13 @@ def run_comparison(
       ValueError: a setting does not fit, a folder holds a run of another config, an earlier run
         was played with other settings, or runs of a seed were measured by different features.
     """
-    workdir = Path(workdir)
-    check_types(config)
+    config, workdir = to_run_config(config), Path(workdir)
     plays = list_plays(config)
     known = _match(plays, earlier)
     _check_folder(workdir)
     _check_plays([play for play in plays if play[:2] not in known], workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / CONFIG, json.loads(json.dumps(config.to_dict())))
+    write_json(workdir / CONFIG, config.to_dict())
     num_variants = len(config.compare.variants)
     rows: list[RunRow] = []
     for play in track(plays):
@@ -91,7 +90,7 @@ def run_comparison(
         if on_play is not None:
             on_play(play, row)
         if len(rows) % num_variants == 0 and len(rows) >= 2 * num_variants:
-            _write(workdir, rows, config)
+            _write(workdir, rows, config.compare)
     return Comparison(workdir, rows, summarize_variants(rows, config.compare.reference))
 
 
@@ -183,9 +182,9 @@ def _check_folder(workdir: Path) -> None:
         raise ValueError(f"{workdir} is the folder of a single run; choose another --workdir")
 
 
-def _write(workdir: Path, runs: Sequence[RunRow], config: Config) -> None:
-    variants = summarize_variants(runs, config.compare.reference)
-    tolerance_percent = config.compare.tolerance_percent
+def _write(workdir: Path, runs: Sequence[RunRow], settings: CompareConfig) -> None:
+    variants = summarize_variants(runs, settings.reference)
+    tolerance_percent = settings.tolerance_percent
     write_runs(workdir / TABLE, runs)
     summary = {
         "reference": variants[0].variant,

@@ -1,6 +1,7 @@
 """Data: named image data sets, their partition over clients, and the batch of one client."""
 
 from fedjax_diffusion.data.clients import (
+    AugmentationConfig,
     ClientData,
     draw_batch,
     images_to_uint8,
@@ -18,14 +19,16 @@ from fedjax_diffusion.data.partition import (
     partition_quantity_skew,
     partition_shards,
 )
-from fedjax_diffusion.data.sources import LOADERS, ImageDataset, load_images
+from fedjax_diffusion.data.sources import LOADERS, DataConfig, ImageDataset, load_images
 from fedjax_diffusion.data.stream import CohortData, LoadCohort, StreamedClients, make_load_resident
 
 __all__ = [
     "LOADERS",
     "PARTITIONS",
+    "AugmentationConfig",
     "ClientData",
     "CohortData",
+    "DataConfig",
     "ImageDataset",
     "LoadCohort",
     "Partition",

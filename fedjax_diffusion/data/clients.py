@@ -6,6 +6,7 @@ may be traced, so any mapping over clients and any loop over steps draws the sam
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import chex
 import flax.struct
@@ -76,6 +77,17 @@ def check_parts(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> np.ndarra
             f"indices must lie in 0..{len(dataset.labels) - 1}, got {smallest}..{largest}"
         )
     return num_examples
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How a drawn image is changed before it is trained on.
+
+    Attributes:
+      random_flip: mirror it left to right with probability 1/2.
+    """
+
+    random_flip: bool
 
 
 def draw_batch(

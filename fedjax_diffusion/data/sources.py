@@ -69,6 +69,21 @@ Loader: TypeAlias = Callable[[str, str, DataDir], ImageDataset]
 """``loader(name, split, data_dir) -> ImageDataset``."""
 
 
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The images of a run; ``load_images`` reads them and says what does not fit.
+
+    Attributes:
+      name: of the data set.
+      split: of the data set.
+      data_dir: the folder of prepared TFDS data sets; None: the usual one.
+    """
+
+    name: str
+    split: str
+    data_dir: str | None
+
+
 def load_images(
     name: str, split: str, *, data_dir: DataDir = None, verify: bool = False
 ) -> ImageDataset:

@@ -21,6 +21,7 @@ from fedjax_diffusion.diffusion.samplers import (
 )
 from fedjax_diffusion.diffusion.schedule import (
     SCHEDULES,
+    DiffusionConfig,
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
@@ -37,6 +38,7 @@ __all__ = [
     "DenoiseFn",
     "Denoiser",
     "DenoiserApply",
+    "DiffusionConfig",
     "GuidanceConfig",
     "NoiseSchedule",
     "Sampler",

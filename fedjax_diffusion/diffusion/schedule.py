@@ -1,6 +1,7 @@
 """How much noise there is at each diffusion step: linear and cosine schedules."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import flax.struct
@@ -8,6 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.types import Array
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The forward process; ``make_schedule`` builds it and says what does not fit.
+
+    Attributes:
+      name: a key of ``SCHEDULES``.
+      num_steps: T >= 1.
+    """
+
+    name: str
+    num_steps: int
 
 
 @flax.struct.dataclass

@@ -1,10 +1,11 @@
 """The edge devices, their channels, and what computing and sending costs them."""
 
-from fedjax_diffusion.edge.channel import ChannelState, draw_channel, path_loss_db
+from fedjax_diffusion.edge.channel import ChannelConfig, ChannelState, draw_channel, path_loss_db
 from fedjax_diffusion.edge.devices import (
     FLEETS,
     DeviceClass,
     DeviceParams,
+    FleetConfig,
     FleetRow,
     describe_fleet,
     make_fleet,
@@ -12,9 +13,11 @@ from fedjax_diffusion.edge.devices import (
 
 __all__ = [
     "FLEETS",
+    "ChannelConfig",
     "ChannelState",
     "DeviceClass",
     "DeviceParams",
+    "FleetConfig",
     "FleetRow",
     "describe_fleet",
     "draw_channel",

@@ -1,5 +1,6 @@
 """The uplink channel: path loss, log-normal shadowing, Rayleigh block fading."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import flax.struct
@@ -16,6 +17,19 @@ from fedjax_diffusion.types import Array, Key
 FADINGS = ("rayleigh", "none")
 MIN_FADING_POWER = 1e-6
 """Floor of the fading power. It is hit with probability 1e-6 and keeps every rate above zero."""
+
+
+@dataclass(frozen=True)
+class ChannelConfig:
+    """The uplink channel of a run; ``draw_channel`` draws it and says what does not fit.
+
+    Attributes:
+      fading: of ``FADINGS``.
+      shadowing_db: standard deviation of the shadowing, >= 0, dB.
+    """
+
+    fading: str
+    shadowing_db: float
 
 
 @flax.struct.dataclass

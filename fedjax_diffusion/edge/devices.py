@@ -89,6 +89,27 @@ class FleetRow(NamedTuple):
     distance_meters: tuple[float, float]
 
 
+@dataclasses.dataclass(frozen=True)
+class FleetConfig:
+    """The fleet of a run; ``make_fleet`` draws it and says what does not fit.
+
+    Attributes:
+      fleet: a key of ``FLEETS``.
+      min_distance_meters: nearest place, > 0.
+      max_distance_meters: farthest place.
+      bandwidth_hz: W of every client, > 0.
+      min_bits: what every client demands, 1..16 or 32; None for what its class demands.
+      max_bits: the most that every client handles, 1..16 or 32; None for its class's.
+    """
+
+    fleet: str
+    min_distance_meters: float
+    max_distance_meters: float
+    bandwidth_hz: float
+    min_bits: int | None
+    max_bits: int | None
+
+
 def make_fleet(
     num_clients: int,
     *,

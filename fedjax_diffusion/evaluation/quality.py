@@ -48,7 +48,7 @@ class EvaluationConfig:
 
     num_samples: int
     inception_weights: str | None = None
-    held_out_split: str | None = None
+    held_out_split: str | None = "test"
 
     def __post_init__(self):
         if self.num_samples < MIN_SAMPLES:

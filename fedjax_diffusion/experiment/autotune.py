@@ -19,7 +19,6 @@ from fedjax_diffusion.experiment.guesses import AT_ONCE, HEAVY, ClientLoad
 from fedjax_diffusion.experiment.scenario import Scenario
 from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.experiment.trial_budget import list_candidates, share_of_run
-from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.processes import agree
 from fedjax_diffusion.host.progress import SILENT, Progress
@@ -77,7 +76,7 @@ class Trials:
     @property
     def num_steps(self) -> int:
         """Local steps of a client in a round, the mean over clients, at least 1."""
-        work = LocalWork(**self.learner.config.local_work)
+        work = self.learner.config.local_work
         return max(1, round(float(work.num_steps(self.scenario.num_examples).mean())))
 
     def share_of_run(self, asked: ComputeConfig) -> float:

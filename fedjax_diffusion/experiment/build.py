@@ -1,4 +1,4 @@
-"""From a config to everything a run needs: the one place where ConfigDict ends."""
+"""From a config to everything a run needs."""
 
 import dataclasses
 import functools
@@ -13,7 +13,6 @@ from fedjax_diffusion.data import (
     ImageDataset,
     LoadCohort,
     Partition,
-    PartitionConfig,
     StreamedClients,
     load_images,
     make_client_data,
@@ -22,7 +21,6 @@ from fedjax_diffusion.data import (
 )
 from fedjax_diffusion.edge import DeviceParams
 from fedjax_diffusion.experiment.autotune import Trials, count_load, tune
-from fedjax_diffusion.experiment.checkpoints import CheckpointConfig
 from fedjax_diffusion.experiment.compute import (
     AUTO,
     ComputeConfig,
@@ -31,10 +29,11 @@ from fedjax_diffusion.experiment.compute import (
     resolve,
     start_backend,
 )
-from fedjax_diffusion.experiment.config import Config, check_types
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
+from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sampling import DrawSamples
-from fedjax_diffusion.experiment.scenario import Scenario, build_scenario, check_scalars
+from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
 from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.federated import empty_client_memory
 from fedjax_diffusion.federated.traffic import CountTraffic, make_count_traffic
@@ -69,7 +68,7 @@ class Experiment(NamedTuple):
       count_traffic: ``count(num_bits, clients) -> Traffic``.
     """
 
-    config: Config
+    config: RunConfig
     compute: ComputeConfig
     run_key: Key
     dataset: ImageDataset
@@ -95,12 +94,12 @@ class Experiment(NamedTuple):
 
 
 def build(
-    config: Config, compute: ComputeConfig | None = None, progress: Progress = SILENT
+    config: GivenConfig, compute: ComputeConfig | None = None, progress: Progress = SILENT
 ) -> Experiment:
     """Builds an experiment from a config.
 
     Args:
-      config: from ``load_config``.
+      config: from ``load_config``, or a ``RunConfig``.
       compute: how an earlier part of the run used the machine; None: as the config says.
       progress: shows trials, where ``auto`` is decided by them.
 
@@ -108,17 +107,18 @@ def build(
       ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
         clients than examples, a data set that is not there, a deadline that nobody can meet.
     """
-    asked = compute or ComputeConfig(**config.compute)
+    config = to_run_config(config)
+    asked = compute or config.compute
     dataset, parts, cohort_size, scenario = _settle(config, asked)
     image_shape = dataset.images.shape[1:]
     draw_conditions = scenario.make_draw_conditions()
-    unplaced = Learner(config, image_shape, scenario.quantization, mesh=None)
+    unplaced = Learner(config, image_shape, mesh=None)
     guess_load = functools.partial(count_load, unplaced, scenario, asked)
     compute = resolve(asked, cohort_size, dataset.images.nbytes, count_load=guess_load)
     mesh = make_mesh(int(compute.cpu_devices))
     data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
     learner = dataclasses.replace(unplaced, mesh=mesh)
-    params = jax.eval_shape(learner.make_denoiser(compute).init, scenario.run_key)
+    params = jax.eval_shape(learner.make_task(compute).denoiser.init, scenario.run_key)
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
@@ -149,7 +149,7 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
       DeviceMemoryError: the config asks for this way, there is no lighter one, or other processes
         would have to change theirs, too.
     """
-    asked = ComputeConfig(**experiment.config.compute)
+    asked = experiment.config.compute
     compute, mesh = experiment.compute, experiment.learner.mesh
     cohort_size = experiment.config.cohort_size or len(experiment.parts)
     lighter = lighten(
@@ -171,16 +171,14 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
     return experiment.use(lighter)
 
 
-def check_config(config: Config) -> None:
+def check_config(config: RunConfig) -> None:
     """Raises the ValueError that ``build`` would, for what can be known without compiling."""
-    asked = ComputeConfig(**config.compute)
-    dataset, _, cohort_size, scenario = _settle(config, asked)
+    dataset, _, cohort_size, scenario = _settle(config, config.compute)
     scenario.make_planner()
-    compute = dataclasses.replace(resolve(asked, cohort_size), conv="stock")
-    learner = Learner(config, dataset.images.shape[1:], scenario.quantization, mesh=None)
+    compute = dataclasses.replace(resolve(config.compute, cohort_size), conv="stock")
+    learner = Learner(config, dataset.images.shape[1:], mesh=None)
     learner.make_simulator(compute)
     learner.make_draw_samples(compute)
-    CheckpointConfig(**config.checkpoint)
 
 
 class _Settled(NamedTuple):
@@ -192,14 +190,12 @@ class _Settled(NamedTuple):
     scenario: Scenario
 
 
-def _settle(config: Config, asked: ComputeConfig) -> _Settled:
-    check_types(config)
-    check_scalars(config)
-    dataset = load_images(**config.data)
+def _settle(config: RunConfig, asked: ComputeConfig) -> _Settled:
+    dataset = load_images(**vars(config.data))
     if config.model.num_classes not in (None, dataset.num_classes):
         number, there = config.model.num_classes, f"{dataset.num_classes} classes of {dataset.name}"
         raise ValueError(f"model.num_classes must be None or the {there}, got {number}")
-    parts = partition(dataset.labels, PartitionConfig(**config.partition), seed=config.seed)
+    parts = partition(dataset.labels, config.partition, seed=config.seed)
     cohort_size = len(parts) if config.cohort_size is None else config.cohort_size
     start_backend(asked, cohort_size)
     use_compile_cache()

@@ -1,25 +1,30 @@
-"""Config files: finding them, loading them, overriding and checking single keys."""
+"""Config files: finding, loading, overriding and checking them, and the one way out of them."""
 
 import ast
-import copy
+import dataclasses
 import difflib
 import importlib.resources
 import importlib.util
 import inspect
+import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 
 from ml_collections import ConfigDict, FieldReference
 
-Config: TypeAlias = Any
-"""A ``ml_collections.ConfigDict``, whose values are typed by the dataclasses they fill."""
+from fedjax_diffusion.experiment.run_config import RunConfig, flatten
+from fedjax_diffusion.experiment.task import find_model
+
+GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
+"""A config as it is given: from ``load_config``, converted already, or read from config.json."""
 _DEFAULT = "configs/default.py"
 
 
 def load_config(
     path_or_name: str, overrides: Mapping[str, str | int | float | bool | None] | None = None
-) -> Config:
+) -> Any:
     """Loads a config file, as ml_collections users write them.
 
     Args:
@@ -37,8 +42,9 @@ def load_config(
     """
     name, _, argument = path_or_name.partition(":")
     config = _load_file(find_config(name), argument)
+    kinds = {key: kind for key, _, kind in _items(config)}
     for key, value in (overrides or {}).items():
-        _override(config, key, value)
+        _set(config, key, _read(key, value, kinds))
     check_types(config)
     return config.lock()
 
@@ -57,19 +63,33 @@ def find_config(name: str) -> Path:
     )
 
 
-def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """Returns a copy of a config with other values, by dotted key.
+def to_run_config(config: GivenConfig) -> RunConfig:
+    """Returns the frozen dataclasses that a config describes.
 
     Raises:
-      ValueError: an unknown key or a value of a wrong type.
+      ValueError: an unknown or missing key, a value of the wrong type or out of range.
     """
-    changed = copy.deepcopy(config)
+    if isinstance(config, RunConfig):
+        return config
+    settings = ConfigDict(config) if isinstance(config, dict) else config
+    check_types(settings)
+    return RunConfig.from_dict(settings.to_dict())
+
+
+def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
+    """Returns a config with other values, by dotted key.
+
+    Raises:
+      ValueError: an unknown key, a value of a wrong type or out of range.
+    """
+    settings = config.to_dict()
+    kinds = _known_kinds(flatten(settings))
     for key, value in overrides.items():
-        _override(changed, key, value)
-    return changed
+        _set(settings, key, _read(key, value, kinds))
+    return RunConfig.from_dict(settings)
 
 
-def fill_missing(settings: Mapping[str, Any]) -> Config:
+def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings as they were saved, with the default for keys that did not exist then.
 
     A key is added to the default with the value that changes nothing.
@@ -82,7 +102,10 @@ def fill_missing(settings: Mapping[str, Any]) -> Config:
             for key, value in given.items()
         }
 
-    return ConfigDict(fill(settings, _load_file(find_config(_DEFAULT), "").to_dict()))
+    default = _load_default().to_dict()
+    of_model = {field.name for field in dataclasses.fields(find_model(settings["model"]))}
+    default["model"] = {key: value for key, value in default["model"].items() if key in of_model}
+    return fill(settings, default)
 
 
 def name_config(name: str) -> str:
@@ -90,46 +113,68 @@ def name_config(name: str) -> str:
     return find_config(name.partition(":")[0]).stem
 
 
-def check_types(config: Config) -> None:
+def check_types(config: ConfigDict) -> None:
     """Raises ValueError unless ``config`` has the keys of the default and values of their types.
 
     ConfigDict alone takes a bool for an int and None for anything: here None is for the keys that
-    the default leaves open, an int may stand for a float, and nothing else is converted.
+    the default leaves open, an int may stand for a float, and nothing else is converted. The keys
+    of group ``model`` are those of any dataclass in ``MODELS``.
     """
-    default = dict(_fields(_load_file(find_config(_DEFAULT), "")))
-    given = dict(_fields(config))
+    given = {key: value for key, value, _ in _items(config)}
+    known = _known_kinds(given)
     for key in given:
-        if key not in default:
-            raise ValueError(f"config.{key}: unknown key{_suggestion(key, default)}")
-    for key, field in default.items():
+        if key not in known:
+            raise ValueError(f"config.{key}: unknown key{_suggestion(key, known)}")
+    for key, kind in known.items():
         if key not in given:
             raise ValueError(f"config.{key}: missing; every key of {_DEFAULT} is needed")
-        _check_type(key, given[key].value, field)
+        _check_type(key, given[key], kind)
 
 
-def flatten(config: Config) -> dict[str, Any]:
-    """Returns every value by its dotted key."""
-    return {key: field.value for key, field in _fields(config)}
-
-
-class _Field(NamedTuple):
-    value: Any
-    kind: type
+class _Kind(NamedTuple):
+    type: type
     is_optional: bool
 
 
-def _fields(config: Config, prefix: str = "") -> Iterator[tuple[str, _Field]]:
-    """Yields every value by dotted key; what stands as a FieldReference may be None."""
+def _items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, _Kind]]:
+    """Yields dotted key, value and kind; what stands as a FieldReference may be None."""
     for key, item in config.items(preserve_field_references=True):
         if isinstance(item, ConfigDict):
-            yield from _fields(item, f"{prefix}{key}.")
+            yield from _items(item, f"{prefix}{key}.")
         elif isinstance(item, FieldReference):
-            yield prefix + key, _Field(item.get(), item.get_type(), True)
+            yield prefix + key, item.get(), _Kind(item.get_type(), True)
         else:
-            yield prefix + key, _Field(item, type(item), False)
+            yield prefix + key, item, _Kind(type(item), False)
 
 
-def _load_file(path: Path, argument: str) -> Config:
+def _known_kinds(given: Iterable[str]) -> dict[str, _Kind]:
+    """Returns the kinds of the default's keys, but in group ``model`` of the model's that is given.
+
+    Args:
+      given: dotted keys of a config.
+    """
+    model = find_model({key.removeprefix("model.") for key in given if key.startswith("model.")})
+    known = {key: kind for key, _, kind in _items(_load_default()) if key[:6] != "model."}
+    hints = typing.get_type_hints(model)
+    return known | {f"model.{name}": _hint_to_kind(hint) for name, hint in hints.items()}
+
+
+def _hint_to_kind(hint: Any) -> _Kind:
+    """Returns the kind of a field that is annotated so.
+
+    >>> _hint_to_kind(tuple[int, ...] | None)
+    _Kind(type=<class 'tuple'>, is_optional=True)
+    """
+    is_optional = NoneType in typing.get_args(hint)
+    kind = typing.get_args(hint)[0] if is_optional else hint
+    return _Kind(typing.get_origin(kind) or kind, is_optional)
+
+
+def _load_default() -> ConfigDict:
+    return _load_file(find_config(_DEFAULT), "")
+
+
+def _load_file(path: Path, argument: str) -> ConfigDict:
     spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"config: {path} is not a Python file")
@@ -140,30 +185,33 @@ def _load_file(path: Path, argument: str) -> Config:
     return module.get_config(argument) if argument else module.get_config()
 
 
-def _override(config: Config, key: str, value: Any) -> None:
-    fields = dict(_fields(config))
-    if key not in fields:
-        group = [known for known in fields if known.startswith(f"{key}.")]
+def _read(key: str, value: Any, kinds: Mapping[str, _Kind]) -> Any:
+    """Returns the value that a key is set to, of the key's kind."""
+    if key not in kinds:
+        group = [known for known in kinds if known.startswith(f"{key}.")]
         if group:
             raise ValueError(f"config.{key} is a group; set one of {', '.join(group)}")
-        raise ValueError(f"config.{key}: unknown key{_suggestion(key, fields)}")
-    field = fields[key]
+        raise ValueError(f"config.{key}: unknown key{_suggestion(key, kinds)}")
+    kind = kinds[key]
     if isinstance(value, str):
-        value = _parse(value, field)
-    elif field.kind is str and type(value) is int:
+        value = _parse(value, kind)
+    elif kind.type is str and type(value) is int:
         value = str(value)  # "auto" or a number
-    _check_type(key, value, field)
+    _check_type(key, value, kind)
+    return float(value) if kind.type is float and value is not None else value
+
+
+def _set(settings: Any, key: str, value: Any) -> None:
     *groups, name = key.split(".")
-    target = config
     for group in groups:
-        target = target[group]
-    target[name] = float(value) if field.kind is float and value is not None else value
+        settings = settings[group]
+    settings[name] = value
 
 
-def _parse(text: str, field: _Field) -> Any:
-    if text.lower() in ("none", "null") and field.is_optional:
+def _parse(text: str, kind: _Kind) -> Any:
+    if text.lower() in ("none", "null") and kind.is_optional:
         return None
-    if field.kind is str:
+    if kind.type is str:
         return text
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
@@ -177,13 +225,13 @@ _TAKEN_FOR = {float: int, tuple: list}
 """What a value may be, by kind, besides of that kind."""
 
 
-def _check_type(key: str, value: Any, field: _Field) -> None:
-    if value is None and field.is_optional:
+def _check_type(key: str, value: Any, kind: _Kind) -> None:
+    if value is None and kind.is_optional:
         return
-    kinds = (field.kind, _TAKEN_FOR[field.kind]) if field.kind in _TAKEN_FOR else field.kind
-    if not isinstance(value, kinds) or (isinstance(value, bool) and field.kind is not bool):
-        kind = field.kind.__name__ + (" or None" if field.is_optional else "")
-        raise ValueError(f"config.{key} must be {kind}, got {value!r}")
+    types = (kind.type, _TAKEN_FOR[kind.type]) if kind.type in _TAKEN_FOR else kind.type
+    if not isinstance(value, types) or (isinstance(value, bool) and kind.type is not bool):
+        name = kind.type.__name__ + (" or None" if kind.is_optional else "")
+        raise ValueError(f"config.{key} must be {name}, got {value!r}")
 
 
 def _suggestion(key: str, known: Iterable[str]) -> str:

@@ -46,7 +46,7 @@ class SamplingConfig:
     every_rounds: int
     num_samples: int
     sampler: str
-    num_steps: int | None = None
+    num_steps: int | None = 50
     eta: float = 0.0
     guidance_scale: float = 1.0
 

@@ -8,23 +8,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fedjax_diffusion.diffusion import (
-    NoiseSchedule,
-    UNetConfig,
-    ddpm_loss,
-    make_denoiser,
-    make_schedule,
-)
 from fedjax_diffusion.edge import ChannelState, DeviceParams, draw_channel, make_fleet
-from fedjax_diffusion.experiment.config import Config
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import DrawConditions, make_draw_conditions
 from fedjax_diffusion.planning.planner import AllocatorConfig, Planner, make_planner
-from fedjax_diffusion.planning.workload import Workload, count_training_flops, make_workload
+from fedjax_diffusion.planning.workload import Workload, make_workload
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.types import Key, LossFn
+from fedjax_diffusion.types import Key
 
 
 class Scenario(NamedTuple):
@@ -77,61 +69,38 @@ class Scenario(NamedTuple):
         )
 
 
-def check_scalars(config: Config) -> None:
-    """Raises ValueError unless the seed and the number of rounds are in range."""
-    for name, smallest in (("seed", 0), ("num_rounds", 1)):
-        if config[name] < smallest:
-            raise ValueError(f"{name} must be at least {smallest}, got {config[name]}")
-
-
 def build_scenario(
-    config: Config, num_examples: np.ndarray, image_shape: tuple[int, int, int]
+    config: RunConfig, num_examples: np.ndarray, image_shape: tuple[int, int, int]
 ) -> Scenario:
     """Builds a scenario from a config; no image is needed, only how many and how large.
 
     Args:
-      config: from ``load_config``.
+      config: its groups of the model, the fleet, the channel and the allocator matter.
       num_examples: int [K] >= 1.
       image_shape: (H, W, C).
 
     Raises:
       ValueError: a setting of the model, the fleet or the allocator is out of range.
     """
-    model = UNetConfig(**config.model)
-    schedule = make_schedule(**config.diffusion)
-    devices = make_fleet(len(num_examples), seed=config.seed, **config.devices)
-    quantization = QuantizationConfig(**config.quantization)
-    count_flops = functools.cache(functools.partial(_count_flops, model, schedule, image_shape))
-    group = dict(config.allocator)
-    group["error_budget"] = ErrorBudget(**group["error_budget"])
-    group["baselines"] = tuple(group["baselines"])
+    task = make_task(config.model, config.diffusion, config.guidance, image_shape)
+    devices = make_fleet(len(num_examples), seed=config.seed, **vars(config.devices))
     return Scenario(
         run_key=seed_to_key(config.seed),
         num_examples=num_examples,
         devices=devices,
         workload=make_workload(
-            jax.eval_shape(make_denoiser(model, image_shape).init, seed_to_key(0)),
+            jax.eval_shape(task.denoiser.init, seed_to_key(0)),
             devices,
-            LocalWork(**config.local_work),
+            config.local_work,
             num_examples,
-            count_flops,
-            quantizer=quantization.name,
-            **config.workload,
+            task.count_flops,
+            quantizer=config.quantization.name,
+            **vars(config.workload),
         ),
-        allocator=AllocatorConfig(**group),
-        draw_channel=functools.partial(draw_channel, **config.channel),
+        allocator=config.allocator,
+        draw_channel=functools.partial(draw_channel, **vars(config.channel)),
         mode=config.federated.mode,
         cohort_size=config.cohort_size,
-        count_flops=count_flops,
-        quantization=quantization,
+        count_flops=task.count_flops,
+        quantization=config.quantization,
     )
-
-
-def _count_flops(
-    model: UNetConfig, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
-) -> float:
-    """Counts on the stock convolutions, whatever lowering the run itself uses."""
-    denoiser = make_denoiser(model, image_shape, conv="stock")
-    loss_fn: LossFn = functools.partial(ddpm_loss, denoiser.apply, schedule)
-    params = jax.eval_shape(denoiser.init, seed_to_key(0))
-    return count_training_flops(loss_fn, params, image_shape)

@@ -13,33 +13,17 @@ from jax.sharding import Mesh
 from fedjax_diffusion.data import draw_batch
 from fedjax_diffusion.diffusion import (
     ConvTable,
-    Denoiser,
-    GuidanceConfig,
-    NoiseSchedule,
-    UNetConfig,
-    ddpm_loss,
     list_convs,
-    make_denoiser,
-    make_schedule,
     measure_convs,
 )
 from fedjax_diffusion.experiment.compute import ComputeConfig, count_memory_bytes, make_local_mesh
-from fedjax_diffusion.experiment.config import Config
-from fedjax_diffusion.experiment.optimizers import (
-    OptimizerConfig,
-    make_optimizer,
-    make_round_schedule,
-)
-from fedjax_diffusion.experiment.sampling import (
-    SAMPLING_BATCH,
-    DrawSamples,
-    SamplingConfig,
-    make_draw_samples,
-)
+from fedjax_diffusion.experiment.optimizers import make_optimizer, make_round_schedule
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.sampling import SAMPLING_BATCH, DrawSamples, make_draw_samples
+from fedjax_diffusion.experiment.task import Task, make_task
 from fedjax_diffusion.federated import ClientMapping, LocalTraining, LocalWork, ServerUpdate
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.simulator import Simulator, make_simulator
 from fedjax_diffusion.types import Batch, LossFn, Params
 
@@ -64,38 +48,23 @@ class Learner:
     Attributes:
       config: the whole config.
       image_shape: (H, W, C).
-      quantization: quantizer and options.
       mesh: 1-D, or None for a single device.
     """
 
-    config: Config
+    config: RunConfig
     image_shape: tuple[int, int, int]
-    quantization: QuantizationConfig
     mesh: Mesh | None
 
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The noise schedule."""
-        return make_schedule(**self.config.diffusion)
-
-    def make_denoiser(self, compute: ComputeConfig) -> Denoiser:
-        """Returns the network."""
-        return make_denoiser(
-            UNetConfig(**self.config.model),
+    def make_task(self, compute: ComputeConfig) -> Task:
+        """Returns what is learned, the network computed as ``compute`` says."""
+        return make_task(
+            self.config.model,
+            self.config.diffusion,
+            self.config.guidance,
             self.image_shape,
             conv=compute.conv,
             dtype=jnp.dtype(compute.dtype),
             remat=compute.remat,
-        )
-
-    def _make_loss(self, denoiser: Denoiser) -> LossFn:
-        """Returns the loss, with labels if the network takes any."""
-        rate = GuidanceConfig(**self.config.guidance).label_dropout
-        return functools.partial(
-            ddpm_loss,
-            denoiser.apply,
-            self.schedule,
-            label_dropout=None if denoiser.num_classes is None else rate,
         )
 
     def make_simulator(
@@ -107,29 +76,26 @@ class Learner:
           compute: resolved.
           local_work: None: as the config says.
         """
-        local_work = local_work or LocalWork(**self.config.local_work)
-        denoiser = self.make_denoiser(compute)
+        config, task = self.config, self.make_task(compute)
+        local_work = local_work or config.local_work
         training = LocalTraining(
-            self._make_loss(denoiser),
+            task.loss_fn,
             functools.partial(
-                draw_batch, batch_size=local_work.batch_size, **self.config.augmentation
+                draw_batch, batch_size=local_work.batch_size, **vars(config.augmentation)
             ),
-            make_optimizer(
-                OptimizerConfig(**self.config.client_optimizer),
-                is_flat=jax.default_backend() != "cpu",
-            ),
+            make_optimizer(config.client_optimizer, is_flat=jax.default_backend() != "cpu"),
             local_work,
-            self.config.federated.proximal_weight,
-            make_round_schedule(self.config.round_schedule, self.config.num_rounds),
+            config.federated.proximal_weight,
+            make_round_schedule(config.round_schedule, config.num_rounds),
         )
-        server_optimizer = make_optimizer(OptimizerConfig(**self.config.server_optimizer))
+        server = ServerUpdate(make_optimizer(config.server_optimizer), config.federated.ema_decay)
         return make_simulator(
-            denoiser.init,
+            task.denoiser.init,
             training,
             mapping=ClientMapping(compute.client_map, compute.chunk_size, self.mesh),
-            server=ServerUpdate(server_optimizer, self.config.federated.ema_decay),
-            mode=self.config.federated.mode,
-            quantization=self.quantization,
+            server=server,
+            mode=config.federated.mode,
+            quantization=config.quantization,
             donate_state=True,
         )
 
@@ -184,23 +150,23 @@ class Learner:
 
     def _make_step(self, compute: ComputeConfig) -> "_Step":
         """Returns the loss of a local step, and the shapes of what it takes."""
-        denoiser = self.make_denoiser(compute)
+        task = self.make_task(compute)
         B = self.config.local_work.batch_size
         batch = jax.eval_shape(
             lambda: Batch(jnp.zeros((B, *self.image_shape)), jnp.zeros(B, jnp.int32))
         )
         key = jax.eval_shape(lambda: seed_to_key(0))
-        return _Step(self._make_loss(denoiser), jax.eval_shape(denoiser.init, key), batch, key)
+        return _Step(task.loss_fn, jax.eval_shape(task.denoiser.init, key), batch, key)
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
         """Returns what draws images from a trained model."""
-        sampling = SamplingConfig(**self.config.sampling)
-        if self.config.model.num_classes is not None:
-            GuidanceConfig(**self.config.guidance).check_scale(sampling.guidance_scale)
+        sampling, task = self.config.sampling, self.make_task(compute)
+        if task.denoiser.num_classes is not None:
+            self.config.guidance.check_scale(sampling.guidance_scale)
         return make_draw_samples(
             sampling,
-            self.make_denoiser(compute),
-            self.schedule,
+            task.denoiser,
+            task.schedule,
             self.image_shape,
             make_local_mesh(self.mesh),
             functools.cache(functools.partial(self._count_sampling_batches, compute)),

@@ -59,8 +59,8 @@ class AllocatorConfig:
     method: str
     time_budget_seconds: float
     error_budget: ErrorBudget
-    on_infeasible: str = "drop"
-    baselines: tuple[str, ...] = ()
+    on_infeasible: str
+    baselines: tuple[str, ...]
 
     def __post_init__(self):
         if self.on_infeasible not in ON_INFEASIBLE:

@@ -20,6 +20,20 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class WorkloadConfig:
+    """The constants of a round's cost.
+
+    Attributes:
+      cycles_per_example: CPU cycles of training on one example, > 0; None: counted FLOPs of the
+        model.
+      noise_density_dbm_per_hz: N0 in dBm/Hz.
+    """
+
+    cycles_per_example: float | None
+    noise_density_dbm_per_hz: float
+
+
+@dataclass(frozen=True)
 class Workload:
     """What a round costs before anything is allocated.
 

@@ -14,12 +14,12 @@ from fedjax_diffusion.data.report import identify
 from fedjax_diffusion.evaluation import MIN_SAMPLES
 from fedjax_diffusion.evaluation.quality import (
     MEASURE_VERSION,
-    EvaluationConfig,
     make_extractor,
     measure_quality,
     spread,
 )
-from fedjax_diffusion.experiment.config import Config
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
+from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.runs.records import EVALUATION, write_json
 from fedjax_diffusion.runs.runner import load_run, read_config
@@ -52,9 +52,10 @@ def evaluate(
     **Guarantees**: the same run, settings and machine give the same numbers.
     """
     workdir = Path(workdir)
-    config = read_config(workdir)
-    settings = EvaluationConfig(**{**config.evaluation, **(evaluation or {})})
-    held_out = load_held_out(config, settings)
+    changed = {f"evaluation.{name}": value for name, value in (evaluation or {}).items()}
+    config = with_overrides(read_config(workdir), changed)
+    settings = config.evaluation
+    held_out = load_held_out(config)
     experiment, state = load_run(workdir, {"num_samples": settings.num_samples})
     asked = {"round": int(state.round), **_describe_sampling(experiment.config)}
     extractor = make_extractor(settings, experiment.dataset)
@@ -81,22 +82,22 @@ def evaluate(
     return quality
 
 
-def evaluate_folder(folder: str | Path, config: Config) -> dict[str, Any]:
+def evaluate_folder(folder: str | Path, config: GivenConfig) -> dict[str, Any]:
     """Returns the quality of the PNGs of a folder against the data of a config.
 
     Args:
       folder: holds ``*.png``, an image each, of the size of the data set's.
-      config: from ``load_config``; its groups ``data`` and ``evaluation`` matter.
+      config: from ``load_config``, or a ``RunConfig``; its groups ``data`` and ``evaluation`` matter.
 
     Raises:
       ValueError: there are too few PNGs, or one is not as the data set's images.
     """
     cpu_device()  # a platform that is not there is named first
-    settings = EvaluationConfig(**config.evaluation)
-    dataset = load_images(**config.data)
+    config = to_run_config(config)
+    dataset = load_images(**vars(config.data))
     images = read_pngs(Path(folder), dataset.images.shape[1:])
-    extractor = make_extractor(settings, dataset)
-    return measure_quality(images, dataset, load_held_out(config, settings), extractor)
+    extractor = make_extractor(config.evaluation, dataset)
+    return measure_quality(images, dataset, load_held_out(config), extractor)
 
 
 def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
@@ -135,21 +136,22 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def check_evaluation(config: Config) -> None:
+def check_evaluation(config: RunConfig) -> None:
     """Raises the ValueError that ``evaluate`` of a run of this config would end in, before it."""
-    settings = EvaluationConfig(**config.evaluation)
-    load_held_out(config, settings)
-    make_extractor(settings, load_images(**config.data))
+    load_held_out(config)
+    make_extractor(config.evaluation, load_images(**vars(config.data)))
 
 
-def load_held_out(config: Config, settings: EvaluationConfig) -> ImageDataset | None:
+def load_held_out(config: RunConfig) -> ImageDataset | None:
     """Returns the real images of the floor, None where none are asked for."""
-    if settings.held_out_split is None:
+    split = config.evaluation.held_out_split
+    if split is None:
         return None
-    return load_images(**{**config.data, "split": settings.held_out_split})
+    return load_images(**vars(dataclasses.replace(config.data, split=split)))
 
 
-def _describe_sampling(config: Config) -> dict[str, Any]:
+def _describe_sampling(config: RunConfig) -> dict[str, Any]:
     """Returns how images are drawn, whatever their number."""
     apart = ("every_rounds", "num_samples")
-    return {name: value for name, value in config.sampling.items() if name not in apart}
+    sampling = config.to_dict()["sampling"]
+    return {name: value for name, value in sampling.items() if name not in apart}

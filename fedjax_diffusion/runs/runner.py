@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from fedjax_diffusion.experiment.build import Experiment, build
-from fedjax_diffusion.experiment.checkpoints import CheckpointConfig, Checkpoints
-from fedjax_diffusion.experiment.config import Config, fill_missing, flatten
+from fedjax_diffusion.experiment.checkpoints import Checkpoints
+from fedjax_diffusion.experiment.config import (
+    GivenConfig,
+    fill_missing,
+    to_run_config,
+    with_overrides,
+)
+from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.images import save_grid, save_images
 from fedjax_diffusion.host.processes import is_primary, wait_for_all
 from fedjax_diffusion.host.progress import SILENT, Progress
@@ -41,7 +45,7 @@ class RunResult(NamedTuple):
 
 
 def run(
-    config: Config,
+    config: GivenConfig,
     workdir: str | Path,
     *,
     on_start: OnStart | None = None,
@@ -51,7 +55,7 @@ def run(
     """Trains to the last round and leaves a run folder; called again, it goes on where it stopped.
 
     Args:
-      config: from ``load_config``.
+      config: from ``load_config``, or a ``RunConfig``.
       workdir: the run folder, made if needed. It may hold an earlier part of the same run.
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
@@ -68,12 +72,11 @@ def run(
 
     **Guarantees**: the same config gives the same numbers, also when interrupted and resumed.
     """
-    workdir = Path(workdir)
+    config, workdir = to_run_config(config), Path(workdir)
     check_same_config(config, workdir)
     if (workdir / records.SUMMARY).exists():
         summary = records.read_summary(workdir)
         return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
-    CheckpointConfig(**config.checkpoint)  # refused before anything is built
     earlier = environment.read(workdir)
     experiment = build(config, environment.read_compute(earlier), progress)
     environment.check_data(workdir, earlier, experiment.dataset)
@@ -99,8 +102,7 @@ def _train(
 ) -> list[dict]:
     """Plays all rounds that are left, and returns the records of all."""
     config = experiment.config
-    checkpoint = CheckpointConfig(**config.checkpoint)
-    with Checkpoints(workdir / "checkpoints", checkpoint.keep) as checkpoints:
+    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         first = checkpoints.latest_round or 0
         if on_start is not None:
             on_start(experiment, first)
@@ -117,30 +119,29 @@ def _train(
                 is_last = round + 1 == config.num_rounds
                 if is_last or (round + 1) % config.sampling.every_rounds == 0:
                     _draw(experiment, state, workdir, progress)
-                if is_last or (round + 1) % checkpoint.every_rounds == 0:
+                if is_last or (round + 1) % config.checkpoint.every_rounds == 0:
                     checkpoints.save(state)
     return log.records
 
 
-def _to_settings(config: Config) -> ConfigDict:
-    """Returns a config as it is read from a file: tuples are lists there."""
-    return ConfigDict(json.loads(json.dumps(config.to_dict())))
-
-
 def _begin_folder(workdir: Path, experiment: Experiment) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
-    records.write_json(workdir / records.CONFIG, _to_settings(experiment.config).to_dict())
+    records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
     if not environment.read(workdir):
         described = environment.describe(experiment.dataset, experiment.compute)
         records.write_json(workdir / records.ENVIRONMENT, described)
 
 
-def read_config(workdir: Path) -> Config:
+def read_config(workdir: Path) -> RunConfig:
     """Returns the config of a run folder.
 
     Raises:
-      ValueError: the folder holds no run.
+      ValueError: the folder holds no run, or one whose config is none any more.
     """
+    return to_run_config(_read_settings(workdir))
+
+
+def _read_settings(workdir: Path) -> dict[str, Any]:
     path = workdir / records.CONFIG
     if not path.exists():
         raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
@@ -161,8 +162,8 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
       ValueError: the folder holds no run, or no checkpoint yet.
     """
     workdir = Path(workdir)
-    config = read_config(workdir)
-    config.sampling.update(sampling or {})
+    changed = {f"sampling.{name}": value for name, value in (sampling or {}).items()}
+    config = with_overrides(read_config(workdir), changed)
     earlier = environment.read(workdir)
     experiment = build(config, environment.read_compute(earlier))
     environment.check_data(workdir, earlier, experiment.dataset)
@@ -229,14 +230,14 @@ def _draw(
     save_grid(records.sample_path(workdir, counter), images)
 
 
-def check_same_config(config: Config, workdir: Path) -> None:
+def check_same_config(config: RunConfig, workdir: Path) -> None:
     """Raises ValueError if a folder holds anything but a run of this config."""
     path = workdir / records.CONFIG
     if not path.exists():
         if workdir.exists() and any(workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
-    earlier, new = flatten(read_config(workdir)), flatten(_to_settings(config))
+    earlier, new = flatten(_read_settings(workdir)), config.flatten()
     for key in {**earlier, **new}:
         if earlier.get(key) != new.get(key):
             raise ValueError(

@@ -1,5 +1,6 @@
 """The paper's study without training: the energy of methods over deadlines and distances."""
 
+from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.study.energy import StudyRow, compare
 from fedjax_diffusion.study.folder import (
     FIGURES,
@@ -9,7 +10,7 @@ from fedjax_diffusion.study.folder import (
     format_paths,
     run_study,
 )
-from fedjax_diffusion.study.points import FLOOR, Point, StudyConfig, play_points
+from fedjax_diffusion.study.points import FLOOR, Point, play_points
 from fedjax_diffusion.study.region import Cell, Goal, find_goal, to_cells
 from fedjax_diffusion.study.report import format_study
 

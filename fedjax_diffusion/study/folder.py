@@ -2,22 +2,23 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedjax_diffusion.data import PartitionConfig, partition
-from fedjax_diffusion.experiment.config import Config, check_types
-from fedjax_diffusion.experiment.scenario import Scenario, build_scenario, check_scalars
+from fedjax_diffusion.data import partition
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
+from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep, save_figure
-from fedjax_diffusion.study.points import Point, StudyConfig, Track, play_points
+from fedjax_diffusion.study.points import Point, Track, play_points
 from fedjax_diffusion.study.region import to_cells
 from fedjax_diffusion.study.report import describe_setting, summarize
 
@@ -43,14 +44,14 @@ class Study(NamedTuple):
     summary: dict[str, Any]
 
 
-def run_study(config: Config, workdir: str | Path, *, track: Track = iter) -> Study:
+def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) -> Study:
     """Compares the energy of methods over deadlines and distances; trains nothing, reads no images.
 
     Leaves ``study.csv`` (a line per setting and method), three figures, ``summary.json`` and
     ``config.json``. An earlier study in the folder is replaced.
 
     Args:
-      config: from ``load_config``; its group ``study`` says what is varied.
+      config: from ``load_config``, or a ``RunConfig``; its group ``study`` says what is varied.
       workdir: the study folder, made if needed.
       track: wraps the settings as they are played, as ``tqdm`` does.
 
@@ -60,7 +61,7 @@ def run_study(config: Config, workdir: str | Path, *, track: Track = iter) -> St
 
     **Guarantees**: the same config gives the same numbers.
     """
-    workdir = Path(workdir)
+    config, workdir = to_run_config(config), Path(workdir)
     _check_folder(workdir)
     scenario, study = build_study(config)
     points = play_points(scenario, study, track)
@@ -78,7 +79,7 @@ def format_paths(workdir: Path) -> str:
     return "\n".join(["", *(f"{workdir / name}" for name in names)])
 
 
-def build_study(config: Config) -> tuple[Scenario, StudyConfig]:
+def build_study(config: GivenConfig) -> tuple[Scenario, StudyConfig]:
     """Returns what a config's study plays, and how.
 
     The examples of each client are counted by partitioning labels as even as ``num_classes``
@@ -88,11 +89,10 @@ def build_study(config: Config) -> tuple[Scenario, StudyConfig]:
       ValueError: a setting does not fit.
     """
     cpu_device()  # a platform that is not there is named first
-    check_types(config)
-    check_scalars(config)
-    study = StudyConfig(**config.study)
+    config = to_run_config(config)
+    study = config.study
     labels = np.arange(study.num_examples) % study.num_classes
-    parts = partition(labels, PartitionConfig(**config.partition), seed=config.seed)
+    parts = partition(labels, config.partition, seed=config.seed)
     num_examples = np.array([len(part) for part in parts])
     height, width, channels = study.image_shape
     scenario = build_scenario(config, num_examples, (height, width, channels))
@@ -112,11 +112,11 @@ def _check_folder(workdir: Path) -> None:
         raise ValueError(f"{workdir} is not empty and no study folder; choose another --workdir")
 
 
-def _write(study: Study, config: Config) -> None:
+def _write(study: Study, config: RunConfig) -> None:
     workdir, points, summary = study
     workdir.mkdir(parents=True, exist_ok=True)
     write_text(workdir / TABLE, to_csv(points))
-    write_json(workdir / CONFIG, json.loads(json.dumps(config.to_dict())))
+    write_json(workdir / CONFIG, config.to_dict())
     write_json(workdir / SUMMARY, summary)
     title = describe_setting(summary)
     for sweep in ("time_budget", "distance"):

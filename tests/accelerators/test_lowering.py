@@ -200,7 +200,7 @@ def test_gradients_of_clients_with_kernels_of_their_own_are_lowered(client_map, 
 def test_a_sampler_is_lowered(sampler, scale, dtype, num_devices):
     """With guidance where the scale is not 1."""
     denoiser = network(dtype=dtype, num_classes=None if scale == 1 else 2)
-    config = SamplingConfig(1, BATCH_SIZE, sampler, guidance_scale=scale)
+    config = SamplingConfig(1, BATCH_SIZE, sampler, None, guidance_scale=scale)
     draw_images = sampling._make_draw_images(config, SCHEDULE, (BATCH_SIZE, *IMAGE_SHAPE))
     draw = sampling._make_draw_batches(draw_images, denoiser, scale, make_mesh(num_devices))
     num_batches = num_devices * (2 if dtype == "bfloat16" else 1)  # two at once on a device, or one

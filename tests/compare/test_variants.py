@@ -4,6 +4,7 @@ import pytest
 
 from fedjax_diffusion.compare import list_plays, parse_variant
 from fedjax_diffusion.compare.variants import fingerprint_settings
+from fedjax_diffusion.experiment.config import to_run_config
 from tests.tiny import tiny_config
 
 
@@ -34,7 +35,9 @@ def test_a_variant_is_a_name_and_settings():
     ],
 )
 def test_runs_of_another_machine_are_of_the_same_variant(changed, is_another):
-    fingerprints = [fingerprint_settings(tiny_config(**fields)) for fields in ({}, changed)]
+    fingerprints = [
+        fingerprint_settings(to_run_config(tiny_config(**fields))) for fields in ({}, changed)
+    ]
     assert (fingerprints[0] != fingerprints[1]) is is_another
 
 
@@ -48,7 +51,7 @@ def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
     more = list_plays(
         tiny_config(compare__variants=(*variants, "x:"), compare__num_seeds=5, seed=3)
     )
-    assert more[0].config.to_dict() == few[0].config.to_dict()
+    assert more[0].config == few[0].config
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from fedjax_diffusion import load_run, run
 from fedjax_diffusion.data import CohortData
@@ -17,6 +16,7 @@ from fedjax_diffusion.experiment import autotune, trial_budget
 from fedjax_diffusion.experiment.autotune import Trials, tune
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.guesses import HEAVY
+from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.simulator import Simulator
 from tests.tiny import tiny_config
@@ -39,12 +39,7 @@ class FakeLearner:
     """Makes simulators whose rounds take what a table says, by map and convolution."""
 
     mesh = None
-    config = ConfigDict(
-        {
-            "num_rounds": 10,
-            "local_work": {"batch_size": 4, "local_steps": 1, "local_epochs": None},
-        }
-    )
+    config = SimpleNamespace(num_rounds=10, local_work=LocalWork(4, local_steps=1))
 
     def __init__(self, seconds):
         self.seconds, self.made = seconds, []

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from fedjax_diffusion import load_config
 from fedjax_diffusion.experiment.config import check_types, find_config
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)

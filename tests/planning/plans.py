@@ -56,11 +56,11 @@ def statistics_of(measured=None, update_squared_norm=NOT_MEASURED, round=3):
 def planner_of(
     method="on_demand", seconds=20.0, budget=SIX_BITS, devices=FLEET, draw_channel=STEADY, **options
 ):
-    config = {name: options.pop(name) for name in ("on_infeasible", "baselines") if name in options}
+    on_infeasible, baselines = options.pop("on_infeasible", "drop"), options.pop("baselines", ())
     return make_planner(
         devices,
         WORKLOAD,
-        AllocatorConfig(method, seconds, budget, **config),
+        AllocatorConfig(method, seconds, budget, on_infeasible, baselines),
         num_examples=SIZES,
         draw_conditions=make_draw_conditions(
             devices, draw_channel, len(SIZES), options.pop("cohort_size", None)

@@ -1,0 +1,77 @@
+"""The settings of a comparison: which variants of a config, and how many runs of each."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What ``fedjax-diffusion compare`` plays.
+
+    Attributes:
+      variants: each ``"NAME: key=value, key=value"``, a name and what it changes in the config.
+      num_seeds: runs of each variant, >= 2: with the config's seed, the next one, and so on.
+      tolerance_percent: a variant keeps the quality if the 95 % interval of its paired relative
+        difference from the reference ends below this, > 0.
+      reference: the variant that the others are held against; None: the first.
+
+    Raises:
+      ValueError: a value outside of these, or a name that occurs twice.
+    """
+
+    variants: tuple[str, ...]
+    num_seeds: int
+    tolerance_percent: float
+    reference: str | None = None
+
+    def __post_init__(self):
+        if self.num_seeds < 2:
+            raise ValueError(f"compare.num_seeds must be at least 2, got {self.num_seeds}")
+        if not self.tolerance_percent > 0:
+            raise ValueError(
+                f"compare.tolerance_percent must be above 0, got {self.tolerance_percent}"
+            )
+        names = [variant.name for variant in map(parse_variant, self.variants)]
+        if len(names) < 2 or len({*names}) < len(names):
+            raise ValueError(f"compare.variants must be two or more, each named once, got {names}")
+        if self.reference not in (None, *names):
+            raise ValueError(
+                f"compare.reference must be one of {', '.join(names)}, got {self.reference!r}"
+            )
+
+
+class Variant(NamedTuple):
+    """A variant of a comparison.
+
+    Attributes:
+      name: also of its folder.
+      overrides: of the config, by dotted key.
+    """
+
+    name: str
+    overrides: dict[str, str]
+
+
+def parse_variant(text: str) -> Variant:
+    """Returns a variant from its line.
+
+    Raises:
+      ValueError: the line is no name with settings, or sets the seed.
+
+    >>> parse_variant("two_bits: allocator.method=fixed_bits:2, federated.mode=update").overrides
+    {'allocator.method': 'fixed_bits:2', 'federated.mode': 'update'}
+    """
+    name, colon, settings = (part.strip() for part in text.partition(":"))
+    parts = re.split(r",(?![^(]*\))", settings)  # not at a comma in parentheses
+    pairs = [setting.partition("=") for setting in parts if setting.strip()]
+    is_name = name.replace("_", "").isalnum()
+    if not colon or not is_name or not all(equals for _, equals, _ in pairs):
+        raise ValueError(
+            f"compare.variants: {text!r} must be 'NAME: key=value, key=value', "
+            "the name of letters, digits and underscores"
+        )
+    overrides = {key.strip(): value.strip() for key, _, value in pairs}
+    if "seed" in overrides:
+        raise ValueError(f"compare.variants: {name} must leave the seed alone, all have the same")
+    return Variant(name, overrides)

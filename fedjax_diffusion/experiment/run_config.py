@@ -1,0 +1,154 @@
+"""The settings of a run as one frozen dataclass of dataclasses, a field per key of a config."""
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedjax_diffusion.data import AugmentationConfig, DataConfig, PartitionConfig
+from fedjax_diffusion.diffusion import DiffusionConfig, GuidanceConfig
+from fedjax_diffusion.edge import ChannelConfig, FleetConfig
+from fedjax_diffusion.evaluation.quality import EvaluationConfig
+from fedjax_diffusion.experiment.checkpoints import CheckpointConfig
+from fedjax_diffusion.experiment.compare_config import CompareConfig
+from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.optimizers import OptimizerConfig
+from fedjax_diffusion.experiment.sampling import SamplingConfig
+from fedjax_diffusion.experiment.study_config import StudyConfig
+from fedjax_diffusion.experiment.task import ModelConfig, find_model
+from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.planning.planner import AllocatorConfig
+from fedjax_diffusion.planning.workload import WorkloadConfig
+from fedjax_diffusion.quantization import QuantizationConfig
+
+
+@dataclass(frozen=True)
+class FederatedConfig:
+    """The options of federated averaging; ``make_simulator`` says what does not fit.
+
+    Attributes:
+      mode: what is quantized, ``"update"`` or ``"model"``.
+      proximal_weight: mu >= 0 of FedProx.
+      ema_decay: in [0, 1), per round.
+    """
+
+    mode: str
+    proximal_weight: float
+    ema_decay: float
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every setting of a run. Groups check themselves when they are made.
+
+    Attributes:
+      seed: >= 0, everything random in a run follows from it.
+      num_rounds: >= 1.
+      round_schedule: a key of ``ROUND_SCHEDULES``.
+      cohort_size: M in 1..K, clients picked per round; None: all of them.
+      data: the images.
+      partition: which client has which.
+      augmentation: what is done to a drawn image.
+      diffusion: the forward process.
+      model: the network, of a class in ``MODELS``.
+      guidance: of a model with classes.
+      local_work: how much a client trains in a round.
+      client_optimizer: fresh in every round.
+      server_optimizer: applied to the mean update.
+      federated: options of federated averaging.
+      quantization: of uploads and broadcasts.
+      devices: the fleet.
+      channel: the uplink.
+      workload: constants of a round's cost.
+      allocator: of bits, times and powers.
+      study: what a study varies; a run does not read it.
+      compute: use of the machine.
+      sampling: of pictures.
+      evaluation: of their quality.
+      compare: what a comparison plays; a run does not read it.
+      checkpoint: when the state is saved.
+
+    Raises:
+      ValueError: ``seed`` or ``num_rounds`` is out of range.
+    """
+
+    seed: int
+    num_rounds: int
+    round_schedule: str
+    cohort_size: int | None
+    data: DataConfig
+    partition: PartitionConfig
+    augmentation: AugmentationConfig
+    diffusion: DiffusionConfig
+    model: ModelConfig
+    guidance: GuidanceConfig
+    local_work: LocalWork
+    client_optimizer: OptimizerConfig
+    server_optimizer: OptimizerConfig
+    federated: FederatedConfig
+    quantization: QuantizationConfig
+    devices: FleetConfig
+    channel: ChannelConfig
+    workload: WorkloadConfig
+    allocator: AllocatorConfig
+    study: StudyConfig
+    compute: ComputeConfig
+    sampling: SamplingConfig
+    evaluation: EvaluationConfig
+    compare: CompareConfig
+    checkpoint: CheckpointConfig
+
+    def __post_init__(self):
+        for name, smallest in (("seed", 0), ("num_rounds", 1)):
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> "RunConfig":
+        """Returns the config of nested plain settings, lists taken as tuples.
+
+        Args:
+          settings: with every key, of the right type: see ``config.to_run_config``.
+
+        Raises:
+          ValueError: a value is out of range.
+        """
+        model = settings["model"]
+        return _build(cls, {**settings, "model": _build(find_model(model), model)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the nested plain settings of config.json: keys sorted, tuples as lists."""
+        return json.loads(json.dumps(dataclasses.asdict(self), sort_keys=True))
+
+    def flatten(self) -> dict[str, Any]:
+        """Returns every plain setting by its dotted key."""
+        return flatten(self.to_dict())
+
+
+def _build(kind: type, settings: Mapping[str, Any]) -> Any:
+    """Returns a dataclass, and those in its fields, from nested plain settings."""
+    hints = typing.get_type_hints(kind)
+
+    def convert(hint: Any, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _build(hint, value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return kind(**{name: convert(hints[name], value) for name, value in settings.items()})
+
+
+def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested settings by dotted key.
+
+    >>> flatten({"seed": 0, "allocator": {"error_budget": {"relative": 0.5}}})
+    {'seed': 0, 'allocator.error_budget.relative': 0.5}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{name}": below for name, below in flatten(value).items()}
+        else:
+            flat[key] = value
+    return flat

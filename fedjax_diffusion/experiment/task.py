@@ -1,0 +1,115 @@
+"""The learning task of a run: model, noise schedule, loss, and the cost of an example."""
+
+import functools
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_diffusion.diffusion import (
+    ConvTable,
+    Denoiser,
+    DiffusionConfig,
+    GuidanceConfig,
+    NoiseSchedule,
+    UNetConfig,
+    ddpm_loss,
+    make_denoiser,
+    make_schedule,
+)
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.planning.workload import count_training_flops
+from fedjax_diffusion.types import LossFn
+
+
+class ModelConfig(Protocol):
+    """A frozen dataclass that describes a network; its fields are the keys of group ``model``."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of a network that is given labels; None: it is given none."""
+        ...
+
+
+MODELS: dict[type, Callable[..., Denoiser]] = {
+    UNetConfig: make_denoiser,
+}
+"""Builds a network, by the dataclass that describes it; called like ``make_denoiser``.
+
+No two of the dataclasses have the same fields: a config's group ``model`` is known by its keys.
+"""
+
+
+class Task(NamedTuple):
+    """What is learned.
+
+    Attributes:
+      denoiser: the network.
+      schedule: of T steps.
+      loss_fn: with labels if the network takes any.
+      count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
+    """
+
+    denoiser: Denoiser
+    schedule: NoiseSchedule
+    loss_fn: LossFn
+    count_flops: Callable[[], float]
+
+
+def find_model(keys: Collection[str]) -> type:
+    """Returns the dataclass of ``MODELS`` with these fields; the U-Net's where none has them.
+
+    >>> find_model(["channels", "depth"]).__name__
+    'UNetConfig'
+    """
+    known = {frozenset(field.name for field in fields(model)): model for model in MODELS}
+    return known.get(frozenset(keys), UNetConfig)
+
+
+def make_task(
+    model: ModelConfig,
+    diffusion: DiffusionConfig,
+    guidance: GuidanceConfig,
+    image_shape: tuple[int, int, int],
+    *,
+    conv: str | ConvTable = "stock",
+    dtype: Any = jnp.float32,
+    remat: bool = False,
+) -> Task:
+    """Returns the task of learning to denoise images of one shape.
+
+    Args:
+      model: of a class in ``MODELS``.
+      diffusion: the forward process.
+      guidance: of a model with classes.
+      image_shape: (H, W, C).
+      conv: lowering of the convolutions, see ``make_denoiser``.
+      dtype: of the network's computation.
+      remat: compute activations again for the gradient.
+
+    Raises:
+      ValueError: the model does not fit the images, or a setting is out of range.
+
+    Guarantees:
+      ``count_flops`` depends on neither ``conv``, ``dtype``, ``remat`` nor the machine: it counts
+      the plain loss, without labels, of stock convolutions in float32.
+    """
+    make = functools.partial(MODELS[type(model)], model, image_shape)
+    denoiser, schedule = make(conv=conv, dtype=dtype, remat=remat), make_schedule(**vars(diffusion))
+    rate = None if denoiser.num_classes is None else guidance.label_dropout
+
+    @functools.cache
+    def count_flops() -> float:
+        counted = make()
+        loss_fn: LossFn = functools.partial(ddpm_loss, counted.apply, schedule)
+        params = jax.eval_shape(counted.init, seed_to_key(0))
+        return count_training_flops(loss_fn, params, image_shape)
+
+    return Task(
+        denoiser,
+        schedule,
+        functools.partial(ddpm_loss, denoiser.apply, schedule, label_dropout=rate),
+        count_flops,
+    )

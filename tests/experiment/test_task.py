@@ -1,0 +1,103 @@
+"""The task: built in one place, from any registered model."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from fedjax_diffusion.diffusion import (
+    Denoiser,
+    DiffusionConfig,
+    GuidanceConfig,
+    UNetConfig,
+    ddpm_loss,
+    make_denoiser,
+    make_schedule,
+)
+from fedjax_diffusion.experiment.build import build
+from fedjax_diffusion.experiment.config import check_types, fill_missing, to_run_config
+from fedjax_diffusion.experiment.task import MODELS, find_model, make_task
+from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.types import Batch
+from tests.tiny import tiny_config
+
+SHAPE = (8, 8, 1)
+UNET, DIFFUSION, GUIDANCE = UNetConfig(4, (1,)), DiffusionConfig("linear", 10), GuidanceConfig(0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class GainConfig:
+    """A network of one number."""
+
+    gain: float = 0.5
+    num_classes: int | None = None
+
+
+def make_gain(config, image_shape, *, conv="stock", dtype=jnp.float32, remat=False):
+    """Predicts eps as a multiple of x_t."""
+
+    def apply(params, x_t, t, dropout_key=None, labels=None):
+        return params["gain"] * x_t
+
+    return Denoiser(lambda key: {"gain": jnp.full((1,), config.gain)}, apply, config.num_classes)
+
+
+@pytest.fixture
+def gain_model(monkeypatch):
+    monkeypatch.setitem(MODELS, GainConfig, make_gain)
+
+
+@pytest.mark.parametrize("num_classes", [None, 3])
+def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes):
+    model = dataclasses.replace(UNET, num_classes=num_classes)
+    task = make_task(model, DIFFUSION, GUIDANCE, SHAPE)
+    denoiser, key = make_denoiser(model, SHAPE), seed_to_key(0)
+    params = jax.tree.map(lambda x: jnp.full_like(x, 0.1), denoiser.init(key))
+    batch = Batch(jnp.zeros((2, *SHAPE)), jnp.array([0, 2]))
+    expected = ddpm_loss(
+        denoiser.apply,
+        make_schedule("linear", 10),
+        params,
+        batch,
+        key,
+        label_dropout=None if num_classes is None else 0.5,
+    )
+    np.testing.assert_array_equal(task.loss_fn(params, batch, key), expected)
+    assert task.denoiser.num_classes == num_classes
+    assert task.schedule.num_steps == 10
+
+
+def test_the_cost_of_an_example_depends_on_the_model_alone():
+    plain = make_task(UNET, DIFFUSION, GUIDANCE, SHAPE)
+    other = make_task(
+        UNET, DIFFUSION, GUIDANCE, SHAPE, conv="matmul", dtype=jnp.bfloat16, remat=True
+    )
+    assert plain.count_flops() == other.count_flops() > 1e5
+    larger = make_task(UNetConfig(8, (1,)), DIFFUSION, GUIDANCE, SHAPE)
+    assert larger.count_flops() > 2 * plain.count_flops()
+
+
+def test_models_are_told_apart_by_their_fields(gain_model):
+    assert find_model(["gain", "num_classes"]) is GainConfig
+    assert find_model([field.name for field in dataclasses.fields(UNetConfig)]) is UNetConfig
+    assert find_model(["gain"]) is UNetConfig, "whose keys a message then names"
+    fields = [{field.name for field in dataclasses.fields(model)} for model in MODELS]
+    assert len(fields) == len(set(map(frozenset, fields)))
+
+
+def test_a_registered_model_is_described_by_a_config_file_and_built(gain_model):
+    settings = tiny_config().to_dict() | {"model": {"gain": 2, "num_classes": None}}
+    check_types(ConfigDict(settings))
+    config = to_run_config(settings)
+    assert config.model == GainConfig(2)
+    assert to_run_config(fill_missing(json.loads(json.dumps(config.to_dict())))) == config
+    experiment = build(config)
+    assert experiment.workload.num_parameters == 1
+    state = experiment.simulator.init(experiment.run_key, experiment.data)
+    assert state.params["gain"].tolist() == [2.0]
+    with pytest.raises(ValueError, match=r"config\.model\.gain must be float, got 'x'"):
+        to_run_config(settings | {"model": {"gain": "x", "num_classes": None}})
