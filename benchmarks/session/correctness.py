@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.engines.models import SESSION_MODELS
 from benchmarks.session.cases import Case, make_case, make_config, make_way
 from benchmarks.session.child import end_on_request, run_child
 from benchmarks.session.record import Part, Values
 from fedjax_diffusion import seed_to_key
-from fedjax_diffusion.diffusion import make_denoiser
+from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.platforms import prepare_platforms
 from fedjax_diffusion.quantization import encode_update, stochastic_quantize
@@ -36,9 +37,9 @@ Player = Callable[[int, int], tuple[float, np.ndarray]]
 
 def make_tree(model: str) -> PyTree:
     """Returns parameters of a model, normal numbers, on the host."""
-    unet = make_config(model).model
-    shape = (8, 8, 1) if model.endswith("8x8") else (32, 32, 3)
-    shapes = jax.eval_shape(make_denoiser(unet, shape).init, seed_to_key(0))
+    config, shape = make_config(model), SESSION_MODELS[model].image_shape
+    task = make_task(config.model, config.diffusion, config.guidance, shape)
+    shapes = jax.eval_shape(task.denoiser.init, seed_to_key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(np.float32), shapes)
 

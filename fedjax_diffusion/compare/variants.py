@@ -12,6 +12,7 @@ from fedjax_diffusion.experiment.config import (
     with_overrides,
 )
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.old_names import to_old_name
 
 _OF_A_MACHINE = (
     "seed",
@@ -67,7 +68,7 @@ def _vary(base: RunConfig, variant: Variant, seed: int) -> RunConfig:
 def fingerprint_settings(config: RunConfig) -> str:
     """Returns what two runs have in common that differ in seed and machine alone, 16 hex digits."""
     settings = {
-        key: value
+        to_old_name("config", key): value  # the fingerprints of earlier versions hold
         for key, value in config.flatten().items()
         if key not in _OF_A_MACHINE and not key.startswith(_OF_NO_RUN)
     }

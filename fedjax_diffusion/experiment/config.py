@@ -1,6 +1,7 @@
 """Config files: finding, loading, overriding and checking them, and the one way out of them."""
 
 import ast
+import copy
 import dataclasses
 import difflib
 import importlib.resources
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict, FieldReference
 
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.task import find_model
+from fedjax_diffusion.host.old_names import OLD_NAMES
 
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config as it is given: from ``load_config``, converted already, or read from config.json."""
@@ -72,8 +74,22 @@ def to_run_config(config: GivenConfig) -> RunConfig:
     if isinstance(config, RunConfig):
         return config
     settings = ConfigDict(config) if isinstance(config, dict) else config
+    settings = _to_current_keys(settings)
     check_types(settings)
     return RunConfig.from_dict(settings.to_dict())
+
+
+def _to_current_keys(config: ConfigDict) -> ConfigDict:
+    """Returns a config of an earlier version with the keys of today."""
+    keys = [key for key, *_ in _items(config) if key in OLD_NAMES["config"]]
+    if not keys:
+        return config
+    renamed: Any = copy.deepcopy(config).unlock()
+    for key in keys:
+        group, name = key.split(".")
+        _set(renamed, OLD_NAMES["config"][key], renamed[group][name])
+        del renamed[group][name]
+    return renamed
 
 
 def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
@@ -102,6 +118,7 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in given.items()
         }
 
+    settings = _to_current_keys(ConfigDict(settings)).to_dict()
     default = _load_default().to_dict()
     of_model = {field.name for field in dataclasses.fields(find_model(settings["model"]))}
     default["model"] = {key: value for key, value in default["model"].items() if key in of_model}
@@ -124,7 +141,7 @@ def check_types(config: ConfigDict) -> None:
     known = _known_kinds(given)
     for key in given:
         if key not in known:
-            raise ValueError(f"config.{key}: unknown key{_suggestion(key, known)}")
+            raise _unknown_key(key, known)
     for key, kind in known.items():
         if key not in given:
             raise ValueError(f"config.{key}: missing; every key of {_DEFAULT} is needed")
@@ -182,7 +199,17 @@ def _load_file(path: Path, argument: str) -> ConfigDict:
     spec.loader.exec_module(module)
     if argument and not inspect.signature(module.get_config).parameters:
         raise ValueError(f"config: {path} has no variants, got {argument!r}")
-    return module.get_config(argument) if argument else module.get_config()
+    try:
+        return module.get_config(argument) if argument else module.get_config()
+    except (AttributeError, KeyError) as error:  # a locked ConfigDict has no key of this name
+        renamed = [
+            f"{old} is called {new} now"
+            for old, new in OLD_NAMES["config"].items()
+            if f'"{old.split(".")[-1]}"' in str(error)
+        ]
+        if not renamed:
+            raise
+        raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
 
 
 def _read(key: str, value: Any, kinds: Mapping[str, _Kind]) -> Any:
@@ -191,7 +218,7 @@ def _read(key: str, value: Any, kinds: Mapping[str, _Kind]) -> Any:
         group = [known for known in kinds if known.startswith(f"{key}.")]
         if group:
             raise ValueError(f"config.{key} is a group; set one of {', '.join(group)}")
-        raise ValueError(f"config.{key}: unknown key{_suggestion(key, kinds)}")
+        raise _unknown_key(key, kinds)
     kind = kinds[key]
     if isinstance(value, str):
         value = _parse(value, kind)
@@ -234,6 +261,10 @@ def _check_type(key: str, value: Any, kind: _Kind) -> None:
         raise ValueError(f"config.{key} must be {name}, got {value!r}")
 
 
-def _suggestion(key: str, known: Iterable[str]) -> str:
+def _unknown_key(key: str, known: Iterable[str]) -> ValueError:
+    """Returns the error of a key that is not there, with the one that is probably meant."""
+    if key in OLD_NAMES["config"]:
+        return ValueError(f"config.{key}: is called config.{OLD_NAMES['config'][key]} now")
     close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+    advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return ValueError(f"config.{key}: unknown key; {advice}")

@@ -154,7 +154,7 @@ def make_planner(
     quantization = quantization or QuantizationConfig()
     _check_fixed_bits(config.method_spec, quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
-    _check_anyone_can_take_part(devices, workload, config)
+    _check_anyone_can_participate(devices, workload, config)
 
     def plan(
         run_key: Key,
@@ -164,16 +164,14 @@ def make_planner(
     ) -> RoundPlan:
         cohort, channel = conditions or draw_conditions(run_key, int(statistics.round))
         predicted = predict_errors(statistics, params, mode, quantization)
-        last_norm = statistics.update_squared_norm
-        update_squared_norm = None if last_norm == NOT_MEASURED else float(last_norm)
-        is_unknown = predicted is None or (
-            config.error_budget.relative and update_squared_norm is None
-        )
+        last = statistics.update_squared_norm
+        squared_norm = None if last == NOT_MEASURED else float(last)
+        is_unknown = predicted is None or (config.error_budget.relative and squared_norm is None)
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
             examples = np.where(is_kept, num_examples[cohort], 0.0)
             error = _weigh(None if predicted is None else predicted[cohort], examples, quantization)
-            eps = np.inf if is_unknown else config.error_budget.to_eps(error, update_squared_norm)
+            eps = np.inf if is_unknown else config.error_budget.to_eps(error, squared_norm)
             return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
         method = config.method_spec.fallback if is_unknown else config.method_spec
@@ -211,7 +209,7 @@ def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:
     )
 
 
-def _check_anyone_can_take_part(
+def _check_anyone_can_participate(
     devices: DeviceParams, workload: Workload, config: AllocatorConfig
 ) -> None:
     """Raises if no client of the fleet meets the deadline over its average channel."""

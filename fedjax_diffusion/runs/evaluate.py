@@ -87,7 +87,7 @@ def evaluate_folder(folder: str | Path, config: GivenConfig) -> dict[str, Any]:
 
     Args:
       folder: holds ``*.png``, an image each, of the size of the data set's.
-      config: from ``load_config``, or a ``RunConfig``; its groups ``data`` and ``evaluation`` matter.
+      config: from ``load_config``, or a ``RunConfig``; only ``data`` and ``evaluation`` matter.
 
     Raises:
       ValueError: there are too few PNGs, or one is not as the data set's images.
