@@ -16,14 +16,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.experiment.compute import make_mesh
-from fedjax_diffusion.federated import NOT_MEASURED, ClientMapping, ServerUpdate, gather_inputs
+from fedjax_diffusion.federated import NOT_MEASURED, ClientMapping, ServerUpdate
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.simulator import make_simulator
-from tests.federated.problems import NUM_CLIENTS, TRAINING, WORK, init_params, loss_fn, make_data
+from tests.federated.problems import NUM_CLIENTS, TRAINING, init_params, loss_fn, make_data
 
 KEY = seed_to_key(0)
-SEEDS = [seed_to_key(seed) for seed in (0, 1, 2)]
 EMA_DECAY = 0.75
 ROUNDS = (
     ([0, 1, 2], [8, 8, 4]),
@@ -113,11 +111,6 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
-def pick_run(tree, s):
-    """Returns run s of a tree with a leading axis of runs [S]."""
-    return jax.tree.map(lambda x: x[s], tree)
-
-
 def is_equal(a, b):
     return jax.tree.all(jax.tree.map(np.array_equal, jax.device_get(a), jax.device_get(b)))
 
@@ -148,50 +141,6 @@ def test_a_step_leaves_its_state_alone_and_repeats_itself():
     assert_equal(state, before)
     assert not is_equal(first[0].params, before.params)
     assert int(first[0].round) == int(before.round) + 1
-
-
-def inputs_of(round):
-    cohort, num_bits = (np.array(values, np.int32) for values in round)
-    return gather_inputs(cohort, num_bits, make_data().num_examples, WORK)
-
-
-def test_a_step_is_the_pure_step_of_the_inputs_gathered():
-    simulator, state = simulator_of(1), trajectory(1).states[1]
-    pure_step = jax.jit(simulator.pure_step)
-    expected = play(simulator, state, ROUNDS[1])
-    assert_equal(pure_step(KEY, state, inputs_of(ROUNDS[1]), data_on(1)), expected)
-
-
-@pytest.mark.parametrize("platform", ["cpu", "gpu"])
-def test_init_vmapped_over_seeds_gives_the_state_of_each(platform, monkeypatch):
-    expected = [simulator_of(1).init(key, data_on(1)) for key in SEEDS]
-    monkeypatch.setattr("fedjax_diffusion.simulator.jax.default_backend", lambda: platform)
-    states = jax.vmap(simulator_of(1).init, in_axes=(0, None))(jnp.stack(SEEDS), data_on(1))
-    for s, state in enumerate(expected):
-        assert_equal(pick_run(states, s), state)
-
-
-@pytest.mark.parametrize("name", ["map", "vmap"])
-def test_a_pure_step_vmapped_over_seeds_plays_the_round_of_each(name):
-    """S runs in one program, to 1e-5; of the codes at most 1 in 1,000 differs, by one step."""
-    options = QuantizationConfig(error_feedback=True, entropy_coding=True)
-    mapping = ClientMapping(name)
-    simulator = make_simulator(init_params, TRAINING, mapping=mapping, quantization=options)
-    play_runs = jax.jit(jax.vmap(simulator.pure_step, in_axes=(0, 0, None, None)))
-    play_run = jax.jit(simulator.pure_step)
-    keys, data = jnp.stack(SEEDS), data_on(1)
-    states = jax.vmap(simulator.init, in_axes=(0, None))(keys, data)
-    for round in ROUNDS[:3]:
-        inputs, before = inputs_of(round), states
-        states, infos = play_runs(keys, before, inputs, data)
-        for s, key in enumerate(SEEDS):
-            state, info = play_run(key, pick_run(before, s), inputs, data)
-            run_state, run_info = pick_run((states, infos), s)
-            codes, expected = (np.asarray(x.clients.upload.codes, int) for x in (run_info, info))
-            assert np.abs(codes - expected).max() <= 1
-            assert np.mean(codes != expected) <= 1e-3
-            assert_close((run_state, run_info), (state, info))
-    assert not is_equal(pick_run(states.params, 0), pick_run(states.params, 1))
 
 
 @pytest.mark.parametrize("num_devices", [1, 8])

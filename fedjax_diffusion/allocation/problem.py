@@ -72,7 +72,8 @@ class AllocationProblem:
       bit_width_error: [K, B] >= 0 or None; replaces the client's term of the error, ``c_k / (2^b -
         1)^2``, so it holds the aggregation weight squared already.
       is_present: bool [K]; a client that is not present gets nothing, whatever it could do, and the
-        status INFEASIBLE_DEMAND. What it has of a band to be shared stays there for the others.
+        status INFEASIBLE_DEMAND, or INFEASIBLE_TIME from a method that ignores demands. What it has
+        of a band to be shared stays there for the others.
 
     Raises:
       ValueError: a field is out of range or its shape does not fit the others.

@@ -13,7 +13,7 @@ class Status(IntEnum):
     A client that cannot participate on its own account says so (DEMAND before TIME); where the
     others then cannot meet the error budget, each of them bears ERROR. Where the band is shared and
     each could deliver over the whole of it, but not all together, each of them bears BANDWIDTH. A
-    client that is not present bears DEMAND.
+    client that is not present bears DEMAND, or TIME where demands are ignored.
     """
 
     OPTIMAL = 0

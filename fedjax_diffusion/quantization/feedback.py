@@ -74,8 +74,8 @@ def _best_factor(decoded: Array, blocks: Array, lo: Array, spread: Array, like: 
     exponent = jnp.clip(exponent, -MAX_EXPONENT, MAX_EXPONENT)
     unit = jnp.ldexp(jnp.float32(1), -exponent)[row_tensors(like), None]
     sent, wanted = decoded * unit, blocks * unit
-    product, energy = tensor_sums(sent * wanted, like), tensor_sums(sent * sent, like)
-    is_useful = (product > 0) & (energy > 0)
-    ratio = jnp.where(is_useful, product, 1.0) / jnp.where(is_useful, 0.75 * energy, 1.0)
+    product, squared_norm = tensor_sums(sent * wanted, like), tensor_sums(sent * sent, like)
+    is_useful = (product > 0) & (squared_norm > 0)
+    ratio = jnp.where(is_useful, product, 1.0) / jnp.where(is_useful, 0.75 * squared_norm, 1.0)
     power = jnp.clip(jnp.frexp(ratio)[1] - 1, _LEAST_EXPONENT, 0)
     return jnp.where(is_useful, jnp.ldexp(jnp.float32(1), power), 0.0)

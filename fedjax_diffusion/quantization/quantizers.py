@@ -6,7 +6,7 @@ code per entry and at most a seed, so one wire format carries them all:
     value = inverse(seed, lo + step * code).
 
 ==============  ===================================================  ========  ===========
-name            bound on E||Q(x) - x||^2 per tensor                  unbiased  least bit width
+name            bound on E||Q(x) - x||^2 per tensor                  unbiased  least bits
 ==============  ===================================================  ========  ===========
 ``stochastic``  ``D (hi - lo)^2 / (4 (2^b - 1)^2)``, Theorem 1       yes       1
 ``nearest``     the same number, as a worst case                     no        1
@@ -169,9 +169,9 @@ def _bit_width_bits(quantizer: Quantizer, grid: Grid, like: PyTree, bits_per_ten
         return jnp.broadcast_to(bit_widths[:, None], (len(BIT_WIDTHS), len(sizes)))
     widest = grid.spread.max(initial=0.0)
     relative = grid.spread / jnp.where(widest > 0, widest, 1.0)
-    energies = jnp.asarray(sizes, jnp.float32) * jnp.square(relative)
+    variances = jnp.asarray(sizes, jnp.float32) * jnp.square(relative)
     error_curve, min_bits = quantizer.error_curve(sizes), quantizer.min_bits
-    return split_bit_widths(energies, sizes, error_curve=error_curve, min_bits=min_bits)[
+    return split_bit_widths(variances, sizes, error_curve=error_curve, min_bits=min_bits)[
         bit_width_index(bit_widths)
     ]
 
@@ -179,8 +179,8 @@ def _bit_width_bits(quantizer: Quantizer, grid: Grid, like: PyTree, bits_per_ten
 def _bit_width_error(quantizer: Quantizer, grid: Grid, like: PyTree, bits: Array) -> Array:
     """Returns the bound at each bit width, float32 [B], of bits [B, L]; reads the spread only."""
     sizes = tensor_sizes(like)
-    energies = jnp.asarray(sizes, jnp.float32) * jnp.square(grid.spread) / 4
-    return split_error(energies, bits, quantizer.error_curve(sizes))
+    variances = jnp.asarray(sizes, jnp.float32) * jnp.square(grid.spread) / 4
+    return split_error(variances, bits, quantizer.error_curve(sizes))
 
 
 def _raise_bit_width(bit_width: Any, min_bits: int) -> Any:

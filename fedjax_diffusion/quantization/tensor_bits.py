@@ -120,8 +120,8 @@ def _log_worth(
     saved = error_curve[min_bits - 1 : MAX_BITS - 1] - error_curve[min_bits:MAX_BITS]
     per_bit = np.log(np.where(saved > 0, saved, 1.0) / np.fmax(sizes, 1))
     is_saving = (saved > 0) & (range_variances > 0)[None, :]
-    energies = jnp.where(range_variances > 0, range_variances, 1.0)
-    worth = jnp.log(energies)[None, :] + jnp.asarray(per_bit, jnp.float32)
+    variances = jnp.where(range_variances > 0, range_variances, 1.0)
+    worth = jnp.log(variances)[None, :] + jnp.asarray(per_bit, jnp.float32)
     return jnp.where(is_saving, worth, -jnp.inf)
 
 

@@ -21,7 +21,7 @@ from fedjax_diffusion.runs.records import (
     write_json,
 )
 from fedjax_diffusion.simulator import RoundInfo
-from tests.planning.plans import KEY, MEASURED, K, far_away, planner_of, state_of
+from tests.planning.plans import KEY, MEASURED, K, far_away, planner_of, statistics_of
 
 BASELINES = ("full_precision", "demand")
 DIVERGED, FAR = 2, 1
@@ -61,7 +61,7 @@ FIELDS = [
 def plan_of(method="on_demand"):
     """A round in which client 1 is too far away and full precision is late for client 3."""
     planner = planner_of(method, seconds=3.4, devices=far_away(FAR), baselines=BASELINES)
-    return planner(KEY, state_of(MEASURED))
+    return planner(KEY, statistics_of(MEASURED))
 
 
 def info_of(is_included, loss=0.5):
@@ -118,7 +118,7 @@ def test_shorter_messages_are_charged_less_and_the_plan_is_kept_beside():
 
 
 def test_an_unbounded_budget_is_null():
-    plan = planner_of("demand")(KEY, state_of())
+    plan = planner_of("demand")(KEY, statistics_of())
     record = make_record(0, plan, info_of([True] * K), traffic_of(plan, [True] * K), 1.0)
     assert record["error_budget"] is None
     assert record["predicted_error"] is None

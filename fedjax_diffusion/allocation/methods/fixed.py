@@ -62,12 +62,14 @@ def largest(problem: AllocationProblem, split: SplitFn) -> Choice:
 
 def _fixed_bit_widths(problem: AllocationProblem, index: Array) -> Choice:
     payload = bit_width_payload(problem, index)
-    is_delivered = is_deliverable(problem, payload)
+    # Limits do not matter here: who is not present is as late as with endless bits to send. (A mask
+    # among the statuses would change the order in which the sums over the clients are rounded.)
+    is_delivered = is_deliverable(problem, jnp.where(problem.is_present, payload, jnp.inf))
     return Choice(
         num_bits=jnp.array(BIT_WIDTHS, jnp.int32)[index],
         payload=payload,
         error=bit_width_error(problem, index),
-        status=client_status(problem.is_present, is_delivered),
+        status=client_status(jnp.ones_like(is_delivered), is_delivered),
         smallest_error=jnp.zeros(()),
         multiplier=jnp.zeros(()),
         dual_bound=None,

@@ -98,11 +98,11 @@ def check_statuses(claim: Claim) -> None:
             "another, as limits of bits are no obstacle",
         ),
         (
-            (status != Status.INFEASIBLE_DEMAND) & is_absent,
-            "infeasible_demand, as the client is not present",
+            is_absent & ~np.isin(status, (Status.INFEASIBLE_TIME, Status.INFEASIBLE_DEMAND)),
+            "infeasible_time or infeasible_demand, as the client is not present",
         ),
         (is_late & is_demanding, "infeasible_demand, as min_bits is above max_bits"),
-        (is_late & _arrives(claim), "another, as the client delivers in time"),
+        (is_late & ~is_absent & _arrives(claim), "another, as the client delivers in time"),
         (claim.is_active & is_all, "infeasible like those of the others"),
         (_is_crowded(claim) & _fits(claim), "another, as the bands needed fit together"),
     ):
