@@ -49,7 +49,9 @@ class PartitionConfig:
     def __post_init__(self) -> None:
         """Holds the fields to their ranges."""
         if self.name not in PARTITIONS:
-            raise ValueError(f"name must be one of {sorted(PARTITIONS)}, got {self.name!r}")
+            raise ValueError(
+                f"partition.name must be one of {sorted(PARTITIONS)}, got {self.name!r}"
+            )
         _check_count("num_clients", self.num_clients)
         _check_alpha(self.alpha)
         _check_count("shards_per_client", self.shards_per_client)

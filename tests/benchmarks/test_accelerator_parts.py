@@ -26,7 +26,8 @@ from benchmarks.session import (
 from benchmarks.session.child import Ended
 from benchmarks.session.record import ROOT, read_session
 from fedjax_diffusion.data import sources
-from fedjax_diffusion.diffusion import Denoiser
+from fedjax_diffusion.diffusion import Denoiser, UNetConfig
+from fedjax_diffusion.experiment.task import MODELS
 from tests.data.prepared import write_cifar10
 
 REHEARSED = (start, correctness, small, medium, large, sampling, real, compile_)
@@ -92,12 +93,7 @@ def rehearsal(tmp_path_factory):
     first = subprocess.check_output([*command, "--parts=real,quantize"], cwd=ROOT, text=True)
     machine = read_session(output)["machine"]
     with pytest.MonkeyPatch.context() as patch:
-        for module in (
-            "fedjax_diffusion.experiment.training",
-            "fedjax_diffusion.experiment.scenario",
-            correctness.__name__,
-        ):
-            patch.setattr(f"{module}.make_denoiser", make_scale)
+        patch.setitem(MODELS, UNetConfig, make_scale)
         patch.setattr(runs, "run_child", run_here)
         patch.setattr(compile_, "run_child", functools.partial(run_here, cwd=ROOT))
         for part in REHEARSED:

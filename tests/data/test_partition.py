@@ -133,7 +133,7 @@ def test_counts_are_positive_integers(count):
 
 def test_unknown_partitioner_names_the_partitioners():
     with pytest.raises(
-        ValueError, match=r"partitioner must be one of \['dirichlet', 'iid'.*'random'"
+        ValueError, match=r"partition\.name must be one of \['dirichlet', 'iid'.*'random'"
     ):
         PartitionConfig("random", 3)
 

@@ -24,7 +24,7 @@ from fedjax_diffusion.quantization import (
 from fedjax_diffusion.quantization.bounds import grid_error_bound
 from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.quantization.wire.message import VersionError
-from tests.planning.plans import FLEET, KEY, MEASURED, planner_of, state_of
+from tests.planning.plans import FLEET, KEY, MEASURED, planner_of, statistics_of
 from tests.quantization.uploads import LIKE, make_tree
 
 LEAST, NUMBER = 3, 250
@@ -81,7 +81,7 @@ def test_planner_asks_no_client_for_fewer_bits_than_own_quantizer_has():
     quantization = QuantizationConfig("floor")
     for method in ("on_demand", "demand"):
         plan = planner_of(method, quantization=quantization, budget=ErrorBudget())(
-            KEY, state_of(MEASURED)
+            KEY, statistics_of(MEASURED)
         )
         assert (FLEET.min_bits < LEAST).any()
         np.testing.assert_array_equal(plan.problem.min_bits, np.fmax(FLEET.min_bits, LEAST))

@@ -12,8 +12,8 @@ import pytest
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.compare import folder
 from fedjax_diffusion.compare.rows import read_run
-from fedjax_diffusion.diffusion import UNetConfig, make_schedule
-from fedjax_diffusion.experiment.scenario import _count_flops
+from fedjax_diffusion.diffusion import DiffusionConfig, GuidanceConfig, UNetConfig
+from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.runs import evaluate as module
 from tests.runs.test_evaluate import pixels_as_features
 from tests.study.test_folder import OVERRIDES
@@ -41,13 +41,13 @@ def counts_nothing(request, monkeypatch):
 
 def test_flops_are_counted_from_shapes_within_a_percent(counts_nothing, monkeypatch, caplog):
     """Elementwise functions are what the two counts see differently."""
-    arguments = UNetConfig(), make_schedule("linear", 200), (8, 8, 1)
-    from_shapes = _count_flops(*arguments)
+    settings = UNetConfig(), DiffusionConfig("linear", 200), GuidanceConfig(0.1), (8, 8, 1)
+    from_shapes = make_task(*settings).count_flops()
     assert [record.getMessage() for record in caplog.records] == [
         "XLA counts no FLOPs here; they are counted from the shapes of the model"
     ]
     monkeypatch.undo()
-    assert from_shapes == pytest.approx(_count_flops(*arguments), rel=0.01)
+    assert from_shapes == pytest.approx(make_task(*settings).count_flops(), rel=0.01)
 
 
 @pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
@@ -55,8 +55,8 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
     caplog.set_level(logging.WARNING)
-    methods = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
-    compared = ["--config.compare.num_seeds=2", f"--config.compare.methods={methods}"]
+    variants = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
+    compared = ["--config.compare.num_seeds=2", f"--config.compare.variants={variants}"]
     # A comparison counts before it plays; its runs are as the one above.
     monkeypatch.setattr(folder, "_play", lambda play, *_: read_run(Path("runs/digits"), play))
     assert main(["run", *COUNTED]) == 0

@@ -12,7 +12,7 @@ from tests.tiny import tiny_config
 pytest.importorskip("constriction")
 
 EVERYTHING = {
-    "quantization__method": "rotated",
+    "quantization__name": "rotated",
     "quantization__per_tensor": True,
     "quantization__error_feedback": True,
     "quantization__entropy_coding": True,
@@ -60,15 +60,15 @@ def test_shorter_messages_and_the_broadcast_are_counted(finished):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"quantization__method": "magic"}, "quantization.method must be one of stochastic"),
+        ({"quantization__name": "magic"}, "quantization.name must be one of stochastic"),
         ({"quantization__downlink_bits": 17}, r"downlink_bits must be 1\.\.16 or 32, got 17"),
         (
             {"quantization__error_feedback": True, "federated__mode": "model"},
             "error_feedback needs mode 'update'",
         ),
         (
-            {"quantization__method": "none", "allocator__method": "fixed_bits:8"},
-            "sends fewer bits than quantization.method has, 32",
+            {"quantization__name": "none", "allocator__method": "fixed_bits:8"},
+            "sends fewer bits than quantization.name has, 32",
         ),
     ],
 )
