@@ -192,7 +192,7 @@ def is_held(upload):
 
     What is added before a normalization has no gradient but the rounding of zero.
     """
-    spreads = upload.step * (2.0**upload.levels - 1)
+    spreads = upload.step * (2.0**upload.bit_widths - 1)
     is_wide = spreads > 1e-4 * spreads.max(axis=1, keepdims=True)
     return is_wide[:, row_tensors(trained().params), None]
 
@@ -203,7 +203,7 @@ def test_a_quantized_round_sends_the_codes_of_the_cpu(accelerator, way):
     _, info = play_on(accelerator, way, trained(), ROUND_BITS)
     _, expected = on_cpu(ROUND_BITS)
     upload, other = info.clients.upload, expected.clients.upload
-    assert_equal(upload.levels, other.levels)
+    assert_equal(upload.bit_widths, other.bit_widths)
     differences = np.abs(upload.codes.astype(int) - other.codes) * is_held(other)
     assert is_held(other).mean() > 0.8
     assert differences.max() <= 1
