@@ -12,6 +12,7 @@ SOURCES = [
 ]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 QUESTION = r"(?:what|which|where|how|who|whom|whose|why|when)\b"
 VERB = re.compile(r"[A-Z][a-z]+s\b")
 NOT_SAID = {
@@ -35,10 +36,9 @@ def read_docstrings():
     """Yields (place, node, docstring) of each module, class and function that has one."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Module | ast.ClassDef | FUNCTIONS):
-                if text := ast.get_docstring(node):
-                    place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
-                    yield place, node, text
+            text = ast.get_docstring(node) if isinstance(node, DOCUMENTED) else None
+            if text:
+                yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", node, text
 
 
 DOCSTRINGS = list(read_docstrings())
