@@ -145,8 +145,9 @@ def _make_client_round(train: TrainFn, send: SendFn) -> ClientFn:
         sent = send(key, trained, shared.params, num_bits, inputs.client_memory)
         is_included = (inputs.num_bits > 0) & jnp.isfinite(loss) & sent.is_sendable
         weighed = (inputs.weight * sent.update, inputs.weight * sent.error)
-        told = (weighed, sent.error_bound, sent.bit_width_error, sent.upload)
-        contribution, *measured = select(is_included, told, jax.tree.map(jnp.zeros_like, told))
+        results = (weighed, sent.error_bound, sent.bit_width_error, sent.upload)
+        zeros = jax.tree.map(jnp.zeros_like, results)
+        contribution, *measured = select(is_included, results, zeros)
         client_memory = select(is_included, sent.client_memory, inputs.client_memory)
         return contribution, (is_included, loss, *measured, client_memory)
 
