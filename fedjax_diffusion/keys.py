@@ -1,8 +1,8 @@
 """Random keys: (run key, stream, round, client id) -> key. The only ``fold_in`` of the package.
 
-No key is ever stored. Every random draw depends only on the run's seed, the stream, the round and
-the client. So a resumed run draws the same numbers as an uninterrupted one, and a client draws the
-same numbers in a loop, under ``vmap`` and on another device.
+No key is ever stored. A random draw depends only on the run's seed, stream, round, client and step.
+So a resumed run draws the same numbers as an uninterrupted one, and a client draws the same numbers
+in a loop, under ``vmap`` and on another device.
 """
 
 from enum import IntEnum

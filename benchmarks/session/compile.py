@@ -30,7 +30,7 @@ VARIANTS = {
 
 
 def probe(model: str, program: str, conv: str, cache: Path, variables: Mapping[str, str]) -> Values:
-    """Returns the times and sizes of a compilation in a new process."""
+    """Returns seconds and operation counts of a compilation in a new process."""
     command = [sys.executable, "-m", "benchmarks.session.compile_probe", model, program, conv]
     environment = make_environment(cache, model == TINY_MODEL) | dict(variables)
     return find_json(run_child(command, LIMIT, env=environment))

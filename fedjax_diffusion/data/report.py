@@ -87,8 +87,7 @@ def draw_partition(
 ) -> None:
     """Draws the number of examples of each class and client: one stacked bar per client.
 
-    Too many clients for separate bars are ordered by their most frequent class, the largest client
-    first.
+    Clients without room for separate bars are ordered by their most frequent class, then by size.
 
     Args:
       labels: int [N].

@@ -30,7 +30,7 @@ def use_compile_cache() -> None:
 
 
 def cache_folder() -> Path | None:
-    """Returns the user's cache folder for this kind of processor, as ``user_folder`` does."""
+    """Returns the user's cache folder for this kind of processor; None if it cannot be made."""
     return user_folder(f"{_processor_fingerprint():08x}")
 
 
