@@ -1,11 +1,11 @@
 """Quality against bytes: the paper's quantizer, its options and other quantizers, on digits.
 
-Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with the same bits for everybody
-and every quantizer, with several seeds, and prints the denoising loss on the 300 held-out digits,
-of the averaged model, beside the bytes uploaded. Same seed: same clients, batches and noise. Draws
-the picture of docs/quantization.md when given a folder.
+Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with every quantizer, the same
+bits for all clients and several seeds. Prints the averaged model's denoising loss on the 300
+held-out digits and the uploaded bytes. Equal seeds have equal clients, batches and noise. Draws the
+picture of docs/quantization.md if a folder is given.
 
-    python benchmarks/baselines.py --figures=docs/images
+    python benchmarks/quantizers.py --figures=docs/images
 """
 
 import argparse
@@ -49,7 +49,7 @@ QUANTIZERS: dict[
     "qsgd": ({"quantizer": "qsgd"}, (2, 4, 8)),
 }
 NUM_DRAWS = 20
-"""Times and noises per held-out image; the same for every model."""
+"""Draws of time and noise per held-out image; the same for every model."""
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def train(
 
 
 def draw(results: dict[str, dict[str, dict]], path: Path) -> None:
-    """Draws the loss against the bytes; a bar is the spread of the seeds."""
+    """Draws the loss against the bytes; a bar is the range over the seeds."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     for name, by_bits in results.items():
