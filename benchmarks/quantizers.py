@@ -39,14 +39,14 @@ from fedjax_diffusion.types import Batch
 QUANTIZERS: dict[
     str, tuple[dict[str, Any], tuple[int, ...]]
 ] = {  # name: options of `config.quantization`, bits
-    "float32": ({"quantizer": "none"}, (32,)),
+    "float32": ({"name": "none"}, (32,)),
     "stochastic": ({}, (1, 2, 4, 8)),
     "stochastic, per tensor": ({"per_tensor": True}, (2,)),
     "stochastic, error feedback": ({"error_feedback": True}, (1, 2)),
-    "nearest": ({"quantizer": "nearest"}, (1, 2, 4)),
-    "nearest, error feedback": ({"quantizer": "nearest", "error_feedback": True}, (1, 2)),
-    "rotated": ({"quantizer": "rotated"}, (1, 2, 4)),
-    "qsgd": ({"quantizer": "qsgd"}, (2, 4, 8)),
+    "nearest": ({"name": "nearest"}, (1, 2, 4)),
+    "nearest, error feedback": ({"name": "nearest", "error_feedback": True}, (1, 2)),
+    "rotated": ({"name": "rotated"}, (1, 2, 4)),
+    "qsgd": ({"name": "qsgd"}, (2, 4, 8)),
 }
 NUM_DRAWS = 20
 """Draws of time and noise per held-out image; the same for every model."""
