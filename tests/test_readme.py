@@ -1,5 +1,6 @@
 """The commands of README and docs exist, their Python runs, links lead somewhere."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -13,6 +14,9 @@ from fedjax_diffusion.allocation import AllocationProblem, example_problem
 from fedjax_diffusion.cli.main import read_overrides
 from fedjax_diffusion.cli.parser import make_parser
 from fedjax_diffusion.experiment.config import load_config
+from fedjax_diffusion.runs import environment
+from fedjax_diffusion.runs.ledger import SavingsRow
+from fedjax_diffusion.runs.records import EVALUATION, read_metrics, read_summary
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = {
@@ -95,3 +99,26 @@ def test_citation_names_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0"
     assert citation["version"] == fedjax_diffusion.__version__
+
+
+def test_run_folder_page_names_every_field():
+    folder = ROOT / "tests/old_folders"
+    variant = folder / "comparison/on_demand/seed_0"
+    fields = {
+        *read_metrics(folder / "run")[0],
+        *read_summary(variant),
+        *SavingsRow._fields,
+        *environment.read(folder / "run"),
+        *json.loads((variant / EVALUATION).read_text())["quality"],
+    }
+    named = re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", PAGES["docs/run_folder.md"])))
+    assert fields - set(named) == set()
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/glossary.md"])
+def test_modules_that_a_page_names_exist(page):
+    modules = set(re.findall(r"`([\w/]+\.py)\b", PAGES[page]))
+    places = (ROOT, ROOT / "fedjax_diffusion")
+    missing = {name for name in modules if not any((place / name).exists() for place in places)}
+    assert modules
+    assert {name for name in missing if "NAME" not in name} == set()
