@@ -148,7 +148,7 @@ def _add_study(commands: Any) -> None:
         "study",
         allow_abbrev=False,
         help="compare the energy of methods over deadlines and distances, without training",
-        epilog="Change what is compared by --config.study.KEY=VALUE, see configs/default.py.",
+        epilog="Change any of it by --config.study.KEY=VALUE, see configs/default.py.",
     )
     _add_config(study, "configs/digits.py")
     study.add_argument(

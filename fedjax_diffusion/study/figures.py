@@ -27,8 +27,8 @@ _DASHES = {"": "-", "max_frequency": (0, (4, 2)), "joint_bandwidth": (0, (1, 1))
 _LABEL_GAP = 0.036
 """Least distance between two labels, as a share of the height of the axes."""
 _NOTE = (
-    "shaded: 10th to 90th percentile of the rounds; hollow: some upload is late and charged at full "
-    "frequency and full power"
+    "shaded: 10th to 90th percentile of the rounds; hollow: some upload is late and charged at "
+    "full frequency and full power"
 )
 _FRAMES = (1.2, 2.6, 4.0, 5.4)
 """Widths of the frames around the first goals."""
