@@ -1,4 +1,4 @@
-"""CIFAR-10 with the 35.7 M-parameter DDPM of Ho et al. (2020): 20 clients, 10 per round of a day.
+"""CIFAR-10 with the 35.7 M-parameter DDPM of Ho et al. (2020): 20 clients, 10 per daily round.
 
 Run:      fedjax-diffusion run --config=configs/cifar10.py --config.data.data_dir=TFDS_FOLDER
 Needs:    CIFAR-10 prepared for TFDS in TFDS_FOLDER, and a GPU or TPU. Not measured yet.

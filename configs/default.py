@@ -99,7 +99,7 @@ def get_config() -> ConfigDict:
         {  # QuantizationConfig
             "name": "stochastic",  # stochastic (the paper) | nearest | qsgd | rotated | none
             "per_tensor": False,  # bit widths per tensor; a client's num_bits is their average
-            "error_feedback": False,  # add the quantization error to the next upload; K models
+            "error_feedback": False,  # add the lost part to the next upload; stores K models
             "entropy_coding": False,  # compress the codes without loss; needs the extra `entropy`
             "downlink_bits": 32,  # bits per parameter of the broadcast: 1..16, or 32 for float32
         }
@@ -197,7 +197,7 @@ def get_config() -> ConfigDict:
         {  # EvaluationConfig, for `fedjax-diffusion evaluate` and `compare`
             "num_samples": 5000,  # images drawn from the run's model by the sampler above, >= 20
             "inception_weights": optional(str),  # .pth or .npz file for FID; None: fcd, see docs
-            "held_out_split": optional(str, "test"),  # real images for the reference distance
+            "held_out_split": optional(str, "test"),  # real images to compare with; None: none
         }
     )
     config.compare = ConfigDict(

@@ -56,7 +56,7 @@ def refine(
 
     Returns:
       An allocation as from ``allocate``. The search proves its ``dual_bound_joules``, which may
-      exceed the bound by ``multiplier``. An infeasible allocation is returned unchanged.
+      exceed the bound that ``multiplier`` proves. An infeasible one is returned unchanged.
 
     Raises:
       ValueError: an argument is out of range, or the allocation does not fit the problem.

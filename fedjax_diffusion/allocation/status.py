@@ -10,10 +10,10 @@ from fedjax_diffusion.types import Array
 class Status(IntEnum):
     """Status of one client: OPTIMAL if it participates, else the reason why it does not.
 
-    A client that cannot participate for a reason of its own has DEMAND, else TIME. If the others
-    then cannot meet the error budget, each of them has ERROR. If each could deliver over the whole
-    shared band, but not all together, each of them has BANDWIDTH. A client that is not present has
-    DEMAND, or TIME if demands are ignored.
+    A client that cannot participate for a reason of its own has DEMAND or TIME (DEMAND if both). If
+    the others then cannot meet the error budget, each of them has ERROR. If each could deliver over
+    the whole shared band, but not all together, each of them has BANDWIDTH. A client that is not
+    present has DEMAND, or TIME if demands are ignored.
     """
 
     OPTIMAL = 0

@@ -38,8 +38,8 @@ def evaluate(
 
     The images come from the averaged model (EMA), by the sampler of the run's config. A model with
     classes draws them in the proportions of the training images. Runs of one seed use the same
-    noise for any number of rounds. The result is kept in ``evaluation.json``, which answers the
-    same question about the same checkpoint again.
+    noise for any number of rounds. The result is kept in ``evaluation.json``; a call with the same
+    checkpoint and settings reads it from there.
 
     Args:
       workdir: a run folder.

@@ -112,8 +112,8 @@ def halley(
       lower: the brackets' lower ends, > 0.
       upper: the upper ends, equal shapes; where they are below ``lower``, they are the result.
       start: the initial x > 0; clipped to the bracket.
-      tolerance: of ``f``; the loop ends once no step changes ``f`` by more. The remaining ``|f|``
-        is about a twelfth of its cube.
+      tolerance: of ``f``; the loop ends once no step changes ``f`` by more. The remaining ``f`` is
+        then about a twelfth of the cube of that change.
       max_iterations: an upper limit.
 
     Returns:
