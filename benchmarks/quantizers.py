@@ -1,4 +1,4 @@
-"""Quality against bytes: the paper's quantizer, its options and other quantizers, on digits.
+"""Quality against bytes: stochastic quantization, its options and other quantizers, on digits.
 
 Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with every quantizer, the same
 bits for all clients and several seeds. Prints the averaged model's denoising loss on the 300

@@ -1,4 +1,4 @@
-"""The bit widths of updates, and the error of the paper's quantizer at each of them."""
+"""The bit widths of updates, and the error of uniform quantization at each of them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,7 @@ BIT_WIDTHS = (*range(1, MAX_BITS + 1), FULL_PRECISION_BITS)
 UNIFORM_ERROR_CURVE = np.array(
     [[1 / (2.0**b - 1) ** 2 if b < FULL_PRECISION_BITS else 0.0] for b in BIT_WIDTHS]
 )
-"""float64 [B, 1]: squared error per unit of range variance on the paper's grid, Theorem 1."""
+"""float64 [B, 1]: squared error per unit of range variance on a uniform grid."""
 
 
 def bit_width_index(num_bits: Array | np.ndarray | int) -> Array:

@@ -69,7 +69,7 @@ class SimulationState:
 
     @property
     def range_variance(self) -> Array:
-        """Bound at one bit, float32 [K], squared parameter units: V_k of the paper's quantizer."""
+        """Bound at one bit, float32 [K], squared parameter units: V_k."""
         return self.bit_width_error[:, 0]
 
     @property
@@ -86,8 +86,8 @@ class RoundInfo:
       loss: float32 [], mean local loss weighted by a_k; NaN if no client was included.
       clients: ``ClientReport``, [M].
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, squared parameter units.
-      quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, Theorem 1 with the ranges of
-        the sent updates; ``sum_k a_k bound_k`` if the errors do not have mean zero. Same unit.
+      quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, with the ranges of the sent
+        updates; ``sum_k a_k bound_k`` if the errors do not have mean zero. Same unit.
       update_squared_norm: float32 [], squared norm of the mean update. Same unit.
     """
 
@@ -155,7 +155,7 @@ def make_simulator(
         all devices of its mesh. Under ``loop`` nothing is jitted.
       server: use of the mean update by the server; None: federated averaging.
       mode: ``"update"`` or ``"model"``, the quantized quantity.
-      quantization: quantizer and options; None: the paper's quantizer without options.
+      quantization: quantizer and options; None: stochastic quantization without options.
       donate_state: let ``step`` overwrite the given state with the next; do not use it afterwards.
 
     Raises:

@@ -37,8 +37,8 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     >>> [int(b) for b in allocation.num_bits], bool(allocation.error <= problem.error_budget)
     ([7, 6, 6, 6, 5], True)
 
-    Source: arXiv 2403.04430 (KKT conditions and binary search); the details of the algorithm are
-    this project's own.
+    Source: arXiv 2403.04430 (KKT conditions and binary search), with a limit on the error as in
+    Bouzinis et al. (arXiv 2203.05878); the details of the algorithm are this project's own.
     """
     spec = parse_method(method)
     return _allocate(problem, spec.arguments, choose=spec.choose, split=spec.split)

@@ -6,7 +6,7 @@ from fedjax_diffusion.allocation.problem import AllocationProblem
 def example_problem() -> AllocationProblem:
     """Returns a problem of five clients; the farther a client, the more it computes.
 
-    README and ``allocate --help`` show it in full.
+    docs/allocator.md and ``allocate --help`` show it in full.
 
     >>> problem = example_problem()
     >>> problem.num_clients, float(problem.time_budget_seconds)

@@ -32,8 +32,8 @@ class ClientReport:
       is_included: bool [M], it participated and all its numbers were finite.
       weight: float32 [M], a_k over the included clients, 0 for the others.
       loss: float32 [M], mean over its local steps; undefined if it did not participate.
-      error_bound: float32 [M], bound on its upload's squared error, Theorem 1's for the paper's
-        quantizer; 0 if not included.
+      error_bound: float32 [M], bound on its upload's squared error, of the quantizer's table in
+        ``quantizers``; 0 if not included.
       bit_width_error: float32 [M, 17], that bound at each of ``BIT_WIDTHS``; 0 if not included.
       upload: its message, [M]; zeros if not included.
     """
@@ -90,7 +90,7 @@ def make_round(
       client_map: from ``make_client_map``.
       server_update: from ``make_server_update``.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
-      quantization: quantizer and options; None: the paper's quantizer without options.
+      quantization: quantizer and options; None: stochastic quantization without options.
 
     Raises:
       ValueError: an unknown mode, or a mode that does not support the options.

@@ -11,7 +11,7 @@ class ErrorBudget:
 
     Attributes:
       as_fixed_bits: b in 1..16: the error of b bits for every client, ``eps = sum_k c_k / (2^b -
-        1)^2`` with the paper's quantizer.
+        1)^2`` with stochastic quantization.
       relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
       absolute: eps itself, > 0, in squared parameter units.
 

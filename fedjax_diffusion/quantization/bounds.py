@@ -1,4 +1,4 @@
-"""Theorem 1: bounds on the quantization error of a tensor, a model and the aggregate.
+"""Bounds on the quantization error of a tensor, a model and the aggregate.
 
     E||Q(x) - x||^2 <= D (hi - lo)^2 / (4 (2^b - 1)^2)      (a Bernoulli variance f (1 - f) is at
     most 1/4, in units of Delta^2)
@@ -31,7 +31,7 @@ def range_variance(tree: PyTree) -> Array:
 
 
 def quantization_error_bound(tree: PyTree, num_bits: PyTree) -> Array:
-    """Returns Theorem 1's bound on ``E||Q(tree) - tree||^2``, with the sent step.
+    """Returns the bound on ``E||Q(tree) - tree||^2``, with the sent step.
 
     Args:
       tree: pytree of float arrays.
@@ -42,7 +42,8 @@ def quantization_error_bound(tree: PyTree, num_bits: PyTree) -> Array:
       (2^b - 1)`` (it is rounded up, see ``grid``); a tensor whose range is too small for a float32
       step counts ``D (hi - lo)^2``.
 
-    Source: Theorem 1 of arXiv 2403.04430, as restated in this module.
+    Source: Suresh et al. 2017 (arXiv 1611.00429), per tensor; it stands for Theorem 1 of arXiv
+    2403.04430, whose text was not at hand.
     """
     return grid_error_bound(make_grid(tree_to_blocks(tree), tree, num_bits), tree)
 

@@ -1,9 +1,9 @@
-"""Deterministic rounding to the nearest value of the paper's grid: no random draws, but a bias.
+"""Deterministic rounding to the nearest value of the uniform grid: no random draws, but a bias.
 
     code_i = argmin_c |x_i - (lo + Delta c)|,   so   ||Q(x) - x||^2 <= D Delta^2 / 4.
 
-The worst case equals Theorem 1's mean, but the errors of several clients do not average out: see
-``Quantizer.aggregation_factor``.
+The worst case equals the bound of stochastic quantization, but the errors of several clients do not
+average out: see ``Quantizer.aggregation_factor``.
 """
 
 import jax.numpy as jnp

@@ -8,11 +8,11 @@ most a seed, so there is one wire format for all:
 ==============  ===================================================  ========  ===========
 name            bound on E||Q(x) - x||^2 per tensor                  unbiased  least bits
 ==============  ===================================================  ========  ===========
-``stochastic``  ``D (hi - lo)^2 / (4 (2^b - 1)^2)``, Theorem 1       yes       1
+``stochastic``  ``D (hi - lo)^2 / (4 (2^b - 1)^2)``                 yes       1
 ``nearest``     the same number, as a worst case                     no        1
 ``qsgd``        ``min(D / (4 s^2), sqrt(D) / s) ||x||^2``,           yes       2
                 ``s = 2^(b - 1) - 1``
-``rotated``     Theorem 1 on the rotated entries                     yes       1
+``rotated``     the same, of the rotated entries                     yes       1
 ``none``        0                                                    yes       32
 ==============  ===================================================  ========  ===========
 

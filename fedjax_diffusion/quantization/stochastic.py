@@ -73,7 +73,8 @@ def stochastic_quantize(
     >>> stochastic_quantize(jax.random.key(0), tree, 32)["w"].tolist()
     [0.0, 0.25, 1.0]
 
-    Source: the stochastic quantization of arXiv 2403.04430; the rounding of the step is ours.
+    Source: stochastic k-level quantization, Suresh et al. 2017 (arXiv 1611.00429), as in arXiv
+    2403.04430; the rounding of the step is ours.
     """
     blocks = tree_to_blocks(tree)
     grid = make_grid(blocks, tree, num_bits)
@@ -164,4 +165,4 @@ def _make_cast(tree: PyTree) -> _Cast:
 
 
 STOCHASTIC = Quantizer(wire_number=0, make_grid=make_grid, choose_codes=draw_codes)
-"""The paper's quantizer."""
+"""Stochastic uniform quantization."""

@@ -2,7 +2,7 @@
 
     min sum_j V_j error_curve_j(b_j)   subject to   sum_j D_j b_j <= d b,   b_j in 1..16,
 
-V_j the range variance of tensor j, ``error_curve_j(b) = 1 / (2^b - 1)^2`` on the paper's grid. One
+V_j the range variance of tensor j, ``error_curve_j(b) = 1 / (2^b - 1)^2`` on a uniform grid. One
 price per bit separates the tensors: each takes another bit as long as that saves more error than it
 costs. The error curves are convex in b, so the optimum at every price is a prefix of all increments
 of all tensors, sorted by the error that each saves per bit. The rest of the budget goes to the next

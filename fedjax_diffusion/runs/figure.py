@@ -124,7 +124,7 @@ def _draw_bits(axes, records: list[dict], rounds: list[int]) -> None:
 def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
     names = {
         "quantization_error": "measured",
-        "quantization_error_bound": "Theorem 1, ranges sent",
+        "quantization_error_bound": "bound, ranges sent",
         "error_budget": "budget",
     }
     for name, label in names.items():

@@ -166,7 +166,7 @@ def test_the_server_averages_exactly_what_the_messages_decode_to(mode):
 
 @pytest.mark.parametrize("mode", ["update", "model"])
 def test_the_error_of_the_mean_is_under_the_bound_on_average(mode):
-    """Theorem 1 for the aggregate: clients draw independently, so cross terms vanish on average."""
+    """The bound of the aggregate: clients draw independently, so cross terms vanish on average."""
     excess = []
     for seed in range(200):
         outcome = play("map", cohort_of([1, 2, 3, 4, 5]), mode, key=seed_to_key(seed))

@@ -82,7 +82,7 @@ def encode_update(
 
     Guarantees:
       ``decode_update(encode_update(key, tree, b, quantizer=s, ...), tree)`` equals ``decoded`` of
-      ``quantize``, bit for bit; for the paper's quantizer, ``stochastic_quantize(key, tree, b)``.
+      ``quantize``, bit for bit; for ``stochastic``, ``stochastic_quantize(key, tree, b)``.
       ``len(...) == payload_bytes(tree, b, s)`` if neither split nor entropy coded. New bit widths
       do not recompile the draws; each bit width has one small program for packing.
 
