@@ -41,8 +41,8 @@ def test_rows_come_back_exactly(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("seed,", "seeds,"), "no runs.csv of this version"),
-        (lambda text: "", "no runs.csv of this version"),
+        (lambda text: text.replace("seed,", "seeds,"), "not a runs.csv of this version"),
+        (lambda text: "", "not a runs.csv of this version"),
         (lambda text: text.replace(",32.0,", ",many,"), "line 2: could not convert"),
         (lambda text: text.replace(",32.0,", ","), "line 2: 19 fields instead of 20"),
     ],

@@ -64,7 +64,7 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     assert main(["evaluate", "--workdir=runs/digits"]) == 0
     assert main(["compare", *COUNTED, *compared]) == 0
     assert main(["study", *STUDY, "--config.workload.cycles_per_example=None"]) == 0
-    assert "counted from the shapes" in caplog.text
+    assert "counted from the model's shapes" in caplog.text
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -94,7 +94,7 @@ def test_it_plays_the_rounds_of_the_run(study):
         (
             {"allocator__error_budget.as_fixed_bits": None}
             | {"allocator__error_budget.relative": 0.1},
-            "allocator.error_budget: a study trains nothing",
+            "allocator.error_budget: a study does not train",
         ),
         (
             {"allocator__error_budget.as_fixed_bits": None}
