@@ -5,7 +5,10 @@ gives JAX all devices of the machine, and warnings of another JAX do not fail it
 ``JAX_PLATFORMS=cpu pytest -m gpu`` runs the same tests with the CPU in the accelerator's place.
 
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
-lives as long as the test session. No test reads or writes decoded images in the user's cache.
+lives as long as the test session. LLVM's optimizations take more than half of compilation and are
+left out, but for the tests of files and folders that set ``is_optimized``: those where a fused
+multiply-add may change a bit. XLA's own passes are those of a run everywhere. No test reads or
+writes decoded images in the user's cache.
 """
 
 import atexit
@@ -20,7 +23,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="fedjax-diffusion-tests-")
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["MPLBACKEND"] = "Agg"
@@ -36,6 +39,7 @@ RUN_BY_NAME = ("slow", "gpu")
 """Markers."""
 ALL_PLATFORMS = ""
 """Of ``JAX_PLATFORMS``: the accelerators that JAX finds, and the CPU, be there any or not."""
+UNOPTIMIZED = "jax_disable_most_optimizations"
 MAX_WORKERS = 8
 MAX_MAPPINGS = 20_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
@@ -56,6 +60,9 @@ def pytest_configure(config):
     jax.config.update("jax_platforms", platforms)
     if is_on_gpu:
         config.addinivalue_line("filterwarnings", "default")
+    else:
+        os.environ[UNOPTIMIZED.upper()] = "1"  # of processes that tests start
+        jax.config.update(UNOPTIMIZED, True)
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -93,6 +100,20 @@ def _own_data_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("decoded")))
         yield
+
+
+@pytest.fixture(scope="module")
+def is_optimized():
+    """Whether a file's programs are compiled as for a run; its folder or itself may say so."""
+    return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_so(is_optimized):
+    """Compiles a file's programs as ``is_optimized`` says, and lets go of the others."""
+    if is_optimized == jax.config.values[UNOPTIMIZED]:
+        jax.clear_caches()
+        jax.config.update(UNOPTIMIZED, not is_optimized)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -49,6 +49,12 @@ def cpu():
     return jax.local_devices(backend="cpu")[-1]
 
 
+@pytest.fixture(scope="module")
+def is_optimized():
+    """As for a run."""
+    return True
+
+
 @pytest.fixture(scope="module", autouse=True)
 def accelerator():
     """Returns the default device."""
