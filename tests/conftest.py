@@ -114,6 +114,7 @@ def compiled_so(is_optimized):
     if is_optimized == jax.config.values[UNOPTIMIZED]:
         jax.clear_caches()
         jax.config.update(UNOPTIMIZED, not is_optimized)
+        os.environ[UNOPTIMIZED.upper()] = str(int(not is_optimized))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -27,7 +27,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "total J": row["total_joules"],
             "uploaded MB": row["uplink_bytes"] / 1e6,
             "late": row["late"],
-            "bytes saved": _format_savings(row["saved_bytes_percent"], is_own),
+            "upload saved": _format_savings(row["saved_bytes_percent"], is_own),
             "J saved": _format_savings(row["saved_joules_percent"], is_own),
             "J saved, all on time": _format_savings(row["on_time_saved_joules_percent"], is_own),
         }

@@ -16,7 +16,7 @@ def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys
     out = capsys.readouterr().out
     for text in ("data     digits: 1497 images", "clients  3", "sensor", "round    1/2", "2/2"):
         assert text in out
-    for text in ("this_run", "full_precision", "fixed_bits:8:max_frequency", "bytes saved"):
+    for text in ("this_run", "full_precision", "fixed_bits:8:max_frequency", "upload saved"):
         assert text in out
     assert "runs/digits/samples/round_00002.png" in out
     assert (tmp_path / "runs/digits/figures/training.png").exists()
