@@ -160,7 +160,7 @@ def take(
         number += 1
         path = folder / f"{name}.{number}"
         with contextlib.suppress(FileExistsError):  # another was faster: judge its claim
-            return Claim(path, _write_claim(path, worker), heartbeat_seconds)
+            return Claim(path, _write_claim(path, worker, now), heartbeat_seconds)
 
 
 def claim_folder(
@@ -217,13 +217,13 @@ def read_owners(folder: Path, stale_seconds: float = STALE_SECONDS) -> dict[str,
     return {name: _judge(folder / f"{name}.{n}", now, stale_seconds) for name, n in newest}
 
 
-def _write_claim(path: Path, worker: str | None) -> bytes:
-    """Creates a claim and returns its content."""
+def _write_claim(path: Path, worker: str | None, now: float) -> bytes:
+    """Creates a claim and returns its content, made ready before: no claim is empty for long."""
+    process = describe_process()
+    since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    name = worker or f"{process['host']}-{process['pid']}"
+    content = json.dumps({"worker": name, **process, "since": since}).encode()
     with os.fdopen(shared_files.create(path), "wb") as file:
-        process = describe_process()
-        since = datetime.fromtimestamp(shared_files.touch(path), UTC).isoformat(timespec="seconds")
-        name = worker or f"{process['host']}-{process['pid']}"
-        content = json.dumps({"worker": name, **process, "since": since}).encode()
         file.write(content)
     shared_files.touch(path)
     return content

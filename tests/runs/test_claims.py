@@ -100,9 +100,12 @@ def test_a_wrong_local_clock_changes_nothing(tmp_path, monkeypatch, local_time):
     write(tmp_path, 1, age_seconds=590)
     monkeypatch.setattr(time, "time", lambda: local_time)
     assert state(tmp_path) == "live"
+    with pytest.raises(ClaimedError):
+        take(tmp_path, "run")
     server_clock = shared_files.read_server_clock
     monkeypatch.setattr(shared_files, "read_server_clock", lambda f: server_clock(f) + 20)
     assert state(tmp_path) == "stale", "the server's clock decides"
+    take(tmp_path, "run").release()
 
 
 def test_a_folder_that_cannot_be_written_shows_its_claims(tmp_path, monkeypatch):
@@ -183,8 +186,20 @@ def test_a_heartbeat_keeps_a_claim_alive_as_long_as_its_process(tmp_path):
         assert state(tmp_path) == "stale"
 
 
+DIE_BEFORE_WRITING = """
+create = claims.shared_files.create
+def create_and_die(path):
+    descriptor = create(path)
+    if path.name.startswith("run"):
+        die()
+    return descriptor
+claims.shared_files.create = create_and_die
+take()
+"""
+
+
 def test_killed_at_each_step_an_owner_is_replaced(tmp_path):
-    with Claimant(tmp_path, "claims.describe_process = die\ntake()") as claimant:
+    with Claimant(tmp_path, DIE_BEFORE_WRITING) as claimant:
         assert claimant.process.wait(timeout=30) == -9
     assert (tmp_path / "run.1").read_bytes() == b"", "killed before it wrote its name"
     with pytest.raises(ClaimedError):
@@ -252,7 +267,7 @@ import time
 for name in map(str, range(20)):
     while not (folder / f"{name}-summary").exists():
         try:
-            with take(name, heartbeat_seconds=0.1) as claim:
+            with take(name, heartbeat_seconds=0.1, stale_seconds=5) as claim:
                 if not (folder / f"{name}-summary").exists():
                     time.sleep(0.02)
                     if claim.is_owner():
