@@ -21,6 +21,7 @@ from fedjax_diffusion.host.old_names import OLD_NAMES
 NOT_IN_IDENTITY = ("compute", "checkpoint", "compare", "study", "evaluation", "data.data_dir")
 """Groups and settings that change no number of a run, or that a run does not read."""
 BUT_IN_IDENTITY = ("compute.dtype",)
+_PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)
 NEUTRAL: dict[str, Any] = {}
 """Settings added since the first sweeps, with the value that changes nothing."""
 HASH_DIGITS = 12
@@ -36,8 +37,7 @@ def is_in_identity(key: str) -> bool:
     >>> is_in_identity("seed"), is_in_identity("compute.conv"), is_in_identity("compute.dtype")
     (True, False, True)
     """
-    excluded = any(f"{key}.".startswith(f"{name}.") for name in NOT_IN_IDENTITY)
-    return key in BUT_IN_IDENTITY or not excluded
+    return key in BUT_IN_IDENTITY or not f"{key}.".startswith(_PREFIXES)
 
 
 def hash_config(config: RunConfig) -> str:
