@@ -87,7 +87,7 @@ class Claim:
 
     def is_owner(self) -> bool:
         """Returns whether nobody has taken it over; asked before results are written."""
-        if self._is_over.is_set() or self._next.exists():
+        if self._is_over.is_set() or self._next.exists():  # numbers have no gaps
             return False
         try:
             return self._path.read_bytes() == self._content  # the folder may have been emptied

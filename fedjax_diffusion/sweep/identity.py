@@ -13,10 +13,12 @@ import json
 import re
 import typing
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.old_names import OLD_NAMES
+
+if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
+    from fedjax_diffusion.experiment.run_config import RunConfig
 
 NOT_IN_IDENTITY = ("compute", "checkpoint", "compare", "study", "evaluation", "data.data_dir")
 """Groups and settings that change no number of a run, or that a run does not read."""
@@ -40,7 +42,7 @@ def is_in_identity(key: str) -> bool:
     return key in BUT_IN_IDENTITY or not f"{key}.".startswith(_PREFIXES)
 
 
-def hash_config(config: RunConfig) -> str:
+def hash_config(config: "RunConfig") -> str:
     """Returns the identity of a run: 64 hexadecimal digits."""
     return hash_settings(dict(read_settings(config)))
 

@@ -132,9 +132,10 @@ def _make_point(base: RunConfig, overrides: Mapping[str, Any], read: _Read) -> P
                 f"config.{key} cannot be swept, as it changes no number of a run; nor can anything "
                 f"in {', '.join(NOT_IN_IDENTITY)}, except {', '.join(BUT_IN_IDENTITY)}"
             )
+        value = read(key, value)
         *groups, name = key.split(".")
         group = functools.reduce(lambda below, part: below.setdefault(part, {}), groups, changes)
-        group[name] = read(key, value)
+        group[name] = value
     config = _replace(base, changes)
     settings = dict(read_settings(config))
     swept = {key: settings[key] for key in overrides}
