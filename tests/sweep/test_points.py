@@ -137,11 +137,11 @@ def test_a_bad_definition_is_refused_in_one_line(message):
     assert "\n" not in str(error.value)
 
 
-@given(definitions(), st.sampled_from([flaw for flaw in FLAWS.values() if flaw is not None]))
+@given(definitions(), st.sampled_from([m for m in FLAWS if FLAWS[m] and "got none" not in m]))
 @settings(deadline=None, max_examples=50)
-def test_a_flaw_among_good_points_is_refused_in_one_line(definition, flaw):
+def test_a_flaw_among_good_points_is_refused_in_one_line(definition, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        expand(CONFIG, lambda h: itertools.chain(definition[0](h), flaw(h)))
+        expand(CONFIG, lambda h: itertools.chain(definition[0](h), FLAWS[message](h)))
     assert "\n" not in str(error.value)
 
 
