@@ -1,16 +1,16 @@
-"""Everything that is to be known of an accelerator, in order of worth, within a few minutes.
+"""The measurements of an accelerator, in order of importance, within a few minutes.
 
     python benchmarks/accelerator_session.py [--minutes=8] [--output=FOLDER] [--parts=a,b]
         [--data_dir=TFDS_FOLDER] [--again] [--tiny]
 
-Each part is a process with a limit of its own. FOLDER/session.json holds what was measured, after
-every case; FOLDER/session.log what was printed. Called again, the session goes on: parts that are
-complete for this device and JAX are left out, and cases that were measured are kept. The table at
-the end has the aims beside the numbers, and says what was not measured.
+Each part is a process with its own limit. FOLDER/session.json holds the results and is updated
+after every case; FOLDER/session.log holds the output. A second call continues the session: parts
+that are complete for this device and JAX are skipped, and measured cases are kept. The table at the
+end shows results and aims, and marks cases that were not measured.
 
 Parts: start, a run's first line with a cold and a warm cache; correctness, against the CPU; small,
 medium, large, the three models beside plain steps and PyTorch; quantize; sampling; real, CIFAR-10
-from --data_dir; compile, what compilation spends. PyTorch's rows need PyTorch in this environment.
+from --data_dir; compile, the compile times. PyTorch's rows need PyTorch in this environment.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from benchmarks.session.record import (  # noqa: E402
 )
 from benchmarks.session.table import format_table, list_rows  # noqa: E402
 
-LIMITS = {  # seconds, in order of worth
+LIMITS = {  # seconds, in order of importance
     "start": 300,
     "correctness": 200,
     "small": 240,
@@ -53,16 +53,16 @@ LIMITS = {  # seconds, in order of worth
 }
 MACHINE_LIMIT = 120.0
 LEAST_SECONDS = 10.0
-"""With less left, no part is begun."""
+"""No part begins with less time left."""
 OUTPUT = Path(__file__).with_name("accelerator")
 SHARED_MEMORY = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.6"}
-"""Ours leaves room on the device for PyTorch beside it."""
+"""Setting of our processes, which leaves memory of the device for PyTorch."""
 GROWING_MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-"""Of the part that runs the tests beside itself."""
+"""Setting of the part that runs the tests at the same time."""
 
 
 class Log:
-    """Prints lines, and keeps them in a file."""
+    """A log of lines on the terminal and in a file."""
 
     def __init__(self, file: TextIO):
         self._file = file
@@ -74,13 +74,13 @@ class Log:
 
 
 def ask_machine() -> dict[str, Any]:
-    """Returns the machine's description, asked for in another process."""
+    """Returns the machine's description from another process."""
     command = [sys.executable, "-m", "benchmarks.session.machine"]
     return find_json(run_child(command, MACHINE_LIMIT))
 
 
 def play_part(name: str, setting: Setting, limit: float, log: Log) -> None:
-    """Runs a part and writes down how it ended."""
+    """Runs a part and records its end."""
     command = [sys.executable, "-u", "-m", f"benchmarks.session.{name}", *setting.to_arguments()]
     memory = SHARED_MEMORY | (GROWING_MEMORY if name == "correctness" else {})
     log.tell(f"\n== {name}, at most {limit:.0f} s")
@@ -106,7 +106,7 @@ def is_done(name: str, content: dict[str, Any], is_tiny: bool) -> bool:
 
 
 def play_session(names: list[str], setting: Setting, arguments: Any, log: Log) -> None:
-    """Runs the parts as long as there is time."""
+    """Runs the parts while there is time."""
     end = time.perf_counter() + 60 * arguments.minutes
     content = read_session(setting.output)
     content["machine"] = ask_machine()
@@ -126,7 +126,7 @@ def play_session(names: list[str], setting: Setting, arguments: Any, log: Log) -
 
 
 def show_table(setting: Setting, log: Log) -> None:
-    """Prints the table of all that was measured on this machine, and keeps it in the record."""
+    """Prints the table of all measurements of this machine, and stores it in the record."""
     content = read_session(setting.output)
     machine = content.get("machine")
     parts = {
@@ -138,20 +138,22 @@ def show_table(setting: Setting, log: Log) -> None:
     content["table"] = [row._asdict() | {"is_met": row.is_met} for row in rows]
     write_session(setting.output, content)
     device = "nothing" if machine is None else f"{machine['device']}, jax {machine['jax']}"
-    rehearsal = ", a rehearsal: the models are tiny" if setting.is_tiny else ""
+    rehearsal = ", a rehearsal with tiny models" if setting.is_tiny else ""
     log.tell(f"\nMeasured on {device}{rehearsal}:\n{format_table(rows)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Plays what there is time for and prints the table."""
+    """Runs the parts while there is time and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
+    parser.add_argument("--minutes", type=float, default=8.0, help="limit of all parts together")
     parser.add_argument("--output", type=Path, default=OUTPUT)
-    parser.add_argument("--parts", default=",".join(LIMITS), help="of these, in this order")
-    parser.add_argument("--limit", type=float, help="seconds of each part; else each has its own")
-    parser.add_argument("--data_dir", help="of prepared TFDS data sets, with cifar10 among them")
-    parser.add_argument("--again", action="store_true", help="measure complete parts again, too")
-    parser.add_argument("--tiny", action="store_true", help="a rehearsal: everything is small")
+    parser.add_argument("--parts", default=",".join(LIMITS), help="parts to run, in this order")
+    parser.add_argument(
+        "--limit", type=float, help="limit of each part in seconds; default: its own"
+    )
+    parser.add_argument("--data_dir", help="folder of prepared TFDS data sets with cifar10")
+    parser.add_argument("--again", action="store_true", help="also measure complete parts again")
+    parser.add_argument("--tiny", action="store_true", help="a rehearsal with small sizes")
     arguments = parser.parse_args(argv)
     names = [name for name in arguments.parts.split(",") if name]
     if unknown := set(names) - LIMITS.keys():
@@ -163,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log = Log(file)
         try:
             play_session(names, setting, arguments, log)
-        except RuntimeError as error:  # there is no machine to measure
+        except RuntimeError as error:  # there is no device to measure
             log.tell(f"nothing was measured: {error}")
             return 1
         finally:

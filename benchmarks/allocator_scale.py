@@ -1,7 +1,7 @@
-"""The allocator from 8 clients to a million: seconds, memory and what its certificate says.
+"""The allocator from 8 clients to a million: seconds, memory and its certificate.
 
-Random fleets as in ``convex_solver``. Every size runs in a process of its own, so its peak memory
-is its own too. Last, 64 problems of 1,000 clients in one vmapped call against as many single calls.
+Random fleets as in ``convex_solver``. Every size runs in its own process, so its peak memory is its
+own too. Finally, 64 problems of 1,000 clients in one vmapped call and in as many single calls.
 
     python benchmarks/allocator_scale.py
 """
@@ -59,7 +59,7 @@ def measure(method: str, num_clients: int) -> dict[str, float]:
 
 
 def measure_vmapped() -> dict[str, float]:
-    """Returns the seconds of many problems in one call, and of one call for each."""
+    """Returns the seconds of many problems in one call, and in one call for each."""
     problems = [draw_problem(PROBLEM_CLIENTS, seed) for seed in range(NUM_PROBLEMS)]
     with jax.enable_x64(True):
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
@@ -74,7 +74,7 @@ def measure_vmapped() -> dict[str, float]:
 
 
 def peak_mebibytes() -> float:
-    """Returns the largest memory that this process has held."""
+    """Returns the peak memory of this process in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

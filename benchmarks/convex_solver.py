@@ -1,9 +1,9 @@
 """The allocator against a general convex solver, CVXPY with Clarabel, on the same problems.
 
 Random fleets of the package's default (classes of devices, 0.27 M parameters, 100 kHz each, 20 s).
-Solves the relaxed problem (real bits) in both ways and the on-demand problem (whole bits) in ours,
-in turn, in one process. Prints medians over the problems that CVXPY calls optimal. Needs the
-``test`` extra.
+Both solve the relaxed problem (real bits), and ours also the on-demand problem (whole bits), in
+turn, in one process. Prints medians over the problems that CVXPY calls optimal. Needs the ``test``
+extra.
 
     python benchmarks/convex_solver.py
 """
@@ -27,7 +27,7 @@ from fedjax_diffusion.experiment.compute import describe_machine
 SIZES = (10, 100, 1000)
 MILLION = 1_000_000
 MODEL = Path(__file__).parents[1] / "tests" / "resources" / "convex.py"
-COLUMNS = {  # column: what it says
+COLUMNS = {  # column: meaning
     "cvxpy_ms": "CVXPY, all of solve()",
     "clarabel_ms": "Clarabel alone",
     "relaxed_ms": "ours, real bits",
@@ -39,7 +39,7 @@ COLUMNS = {  # column: what it says
 
 
 def load_model() -> ModuleType:
-    """Returns the module of the convex model, which the tests own, by its path."""
+    """Returns the module of the convex model, loaded from the tests by its path."""
     spec = importlib.util.spec_from_file_location("convex", MODEL)
     if spec is None or spec.loader is None:
         raise ImportError(f"{MODEL} is missing")
@@ -49,7 +49,7 @@ def load_model() -> ModuleType:
 
 
 def draw_problem(num_clients: int, seed: int) -> AllocationProblem:
-    """Returns a round of a random fleet: its classes, places, fading, work and weights."""
+    """Returns a round of a random fleet: its classes, positions, fading, work and weights."""
     generator = np.random.default_rng([seed, num_clients])
     devices = make_fleet(
         num_clients,
@@ -80,7 +80,7 @@ def draw_problem(num_clients: int, seed: int) -> AllocationProblem:
 
 
 def median_seconds(run: Callable[[], object], num_calls: int) -> float:
-    """Returns the median time of a call; one more call, before, compiles."""
+    """Returns the median time of a call, after a first call that compiles."""
     seconds = []
     for call in range(num_calls + 1):
         start = time.perf_counter()
@@ -93,7 +93,7 @@ def median_seconds(run: Callable[[], object], num_calls: int) -> float:
 def compare(
     problem: AllocationProblem, convex: ModuleType, num_calls: int
 ) -> tuple[str, dict[str, float]]:
-    """Returns CVXPY's status, and all columns but for ratios' medians, of one problem."""
+    """Returns CVXPY's status and the columns of one problem, without medians of ratios."""
     model = convex.pose(problem)
     start = time.perf_counter()
     theirs = convex.solve(model)
@@ -113,7 +113,7 @@ def compare(
 
 
 def summarize(runs: list[tuple[str, dict[str, float]]]) -> dict[str, float]:
-    """Returns each column's median over the problems that CVXPY solved, and how many it did not."""
+    """Returns each column's median over problems that CVXPY solved, and the number of others."""
     solved = [row for status, row in runs if status == "optimal"]
     summary = {name: statistics.median(row[name] for row in solved) for name in COLUMNS}
     summary["relative_energy_difference"] = max(row["relative_energy_difference"] for row in solved)
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100, help="calls of ours per problem")
     arguments = parser.parse_args()
     convex = load_model()
-    convex.solve(convex.pose(draw_problem(3, 0)))  # the first one imports and compiles
+    convex.solve(convex.pose(draw_problem(3, 0)))  # the first call imports and compiles
     by_size = {}
     for num_clients in SIZES:
         problems = [draw_problem(num_clients, seed) for seed in range(arguments.seeds)]

@@ -1,9 +1,9 @@
-"""What one client-step costs, in our engine and in others, side by side.
+"""The cost of one client-step in our engine and in others.
 
-Every engine is a process that stays warm; the benchmark lets them work in turn, one at a time (or
-one per core, where that is the engine), and takes medians. Ratios hold within one run only.
+Every engine is a process that stays warm. The benchmark lets them work in turn, one at a time (or
+one per core, if that is the engine), and takes medians. Ratios are valid only within one run.
 
-    python benchmarks/engine.py                      # what needs this package alone
+    python benchmarks/engine.py                      # needs only this package
     python benchmarks/engine.py --torch_python=PATH --fedjax_python=PATH --flower_python=PATH
     python benchmarks/engine.py --cases=0.27M-8x8:8,1.06M-8x8:8 --output=/dev/null
 
@@ -14,7 +14,7 @@ PATH is the Python of an environment that has the baseline:
     git clone https://github.com/google/fedjax
     python -m venv fedjax_env && fedjax_env/bin/pip install -e . ./fedjax
 
-What of it was installed, by version, is written into the JSON.
+The JSON contains the installed versions.
 """
 
 import argparse
@@ -43,11 +43,11 @@ PACKAGES = {
     "fedjax": ("fedjax", "jax", "numpy"),
     "flower": ("flwr", "ray", "torch", "numpy"),
 }
-"""Whose versions are written down, by baseline."""
+"""Packages whose versions are recorded, by baseline."""
 
 
 class Case(NamedTuple):
-    """A model, a number of clients, the local steps of each, and how many turns are taken."""
+    """A model, a number of clients, the local steps of each, and the number of turns."""
 
     model: str
     num_clients: int
@@ -71,11 +71,11 @@ CASES = (
 
 
 class Engine:
-    """The processes of one engine, warm and waiting."""
+    """The warm processes of one engine."""
 
     def __init__(self, commands: list[list[str]], num_client_steps: int):
         self._num_client_steps = num_client_steps
-        # Files, not pipes: nobody reads them while the engine works. They end with it.
+        # Files, because pipes would not be read while the engine works. They end with it.
         self._told = [tempfile.TemporaryFile("w+") for _ in commands]  # noqa: SIM115
         self._processes = [
             subprocess.Popen(
@@ -83,11 +83,11 @@ class Engine:
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=told,
+                stderr=stderr,
                 text=True,
                 bufsize=1,
             )
-            for command, told in zip(commands, self._told, strict=True)
+            for command, stderr in zip(commands, self._told, strict=True)
         ]
         self.loss = [self._read(i)[1] for i in range(len(commands))].pop()
 
@@ -114,17 +114,17 @@ class Engine:
         return 1e3 * (time.perf_counter() - start) / self._num_client_steps
 
     def stop(self) -> int | None:
-        """Ends the processes and returns the first one's peak memory in MiB, if it told."""
+        """Ends the processes and returns the first one's peak memory in MiB, if it reports one."""
         for process in self._processes:
             process.communicate()
-        told = [s for s in self._read_told(0).splitlines() if s.startswith("peak memory")]
-        return int(told[-1].split()[2]) if told else None
+        lines = [s for s in self._read_told(0).splitlines() if s.startswith("peak memory")]
+        return int(lines[-1].split()[2]) if lines else None
 
 
 def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int]]:
-    """Returns, by engine, its commands and how many client-steps one turn of it takes."""
+    """Returns each engine's commands and its number of client-steps per turn."""
     total = case.num_clients * case.num_steps
-    few = min(total, 64 if case.model != "4.24M-32x32" else 2)  # plain steps are all alike
+    few = min(total, 64 if case.model != "4.24M-32x32" else 2)  # all plain steps are equal
     cores = sorted(os.sched_getaffinity(0))
 
     def module(python: str, name: str, *options: object) -> list[str]:
@@ -143,11 +143,11 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
         options = (case.num_clients, case.num_steps, client_map, conv, devices)
         commands[f"{OURS}, {way}"] = ([module(sys.executable, "ours", *options)], total)
     if case.num_clients > 8:
-        return commands  # the others take clients one after the other: more of them cost the same
+        return commands  # the others train clients one by one: the cost per client is constant
     options = (case.num_clients, case.num_steps)
     if case.model in arguments.naive.split(","):
         command = module(sys.executable, "naive", case.num_clients, 1)
-        commands["naive vmap"] = ([command], case.num_clients)  # slow: one step of each client
+        commands["naive vmap"] = ([command], case.num_clients)  # slow: only one step per client
     size = count_parameters(case.model)
     if arguments.fedjax_python:
         command = module(arguments.fedjax_python, "fedjax_steps", *options)
@@ -162,7 +162,7 @@ def make_commands(case: Case, arguments) -> dict[str, tuple[list[list[str]], int
 
 
 def count_parameters(name: str) -> int:
-    """Returns the size of our U-Net; a baseline's must be the same."""
+    """Returns the size of our U-Net; a baseline's must be equal."""
     import jax
 
     from benchmarks.engines.plain import make_ingredients
@@ -172,7 +172,7 @@ def count_parameters(name: str) -> int:
 
 
 def list_versions(arguments) -> dict[str, dict[str, str]]:
-    """Returns the versions of what each baseline needs, in its own environment."""
+    """Returns the versions of each baseline's packages, in its own environment."""
     versions = {}
     for baseline, packages in PACKAGES.items():
         if python := getattr(arguments, f"{baseline}_python"):
@@ -237,14 +237,14 @@ def main() -> None:
     """Measures every case and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", default=",".join(map(str, CASES)), help="MODEL:CLIENTS,...")
-    parser.add_argument("--rows", help="only engines whose names begin so, separated by ;")
-    parser.add_argument("--ours", default="map:auto:all", help="ways CLIENT_MAP:CONV:DEVICES")
+    parser.add_argument("--rows", help="prefixes of the engines to measure, separated by ;")
+    parser.add_argument("--ours", default="map:auto:all", help="variants CLIENT_MAP:CONV:DEVICES")
     naive = "0.27M-8x8,1.06M-16x16"
-    parser.add_argument("--naive", default=naive, help="models whose naive vmap is measured, too")
-    parser.add_argument("--turns", type=int, help="of every engine; else 5, of slow cases 3")
+    parser.add_argument("--naive", default=naive, help="models with a measured naive vmap")
+    parser.add_argument("--turns", type=int, help="of every engine; default: 5, for slow cases 3")
     for baseline in PACKAGES:
         parser.add_argument(f"--{baseline}_python")
-    parser.add_argument("--flower_case", default="0.27M-8x8:8", help="the one that Flower runs")
+    parser.add_argument("--flower_case", default="0.27M-8x8:8", help="the case that Flower runs")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     names = arguments.cases.split(",")

@@ -1,10 +1,10 @@
-"""Which operations of the compiled step take its time, by JAX's own profiler.
+"""The time of each operation of the compiled step, from JAX's own profiler.
 
     python benchmarks/operation_profile.py [--models=0.27M-8x8,...] [--top=12]
 
-One client at a time on one core: every operation that XLA runs is timed where it runs, and is named
-by what it computes (the instructions fused into it) and by the layer it comes from. What
-``step_profile.py`` finds by leaving parts out, this finds in place.
+One client at a time on one core: every operation of XLA is timed in place, and is named by the
+instructions fused into it and by its layer. ``step_profile.py`` measures the same by removing
+parts.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from benchmarks.engines.models import MODELS  # noqa: E402
 NUM_CLIENTS = 2
 NUM_STEPS = {"0.27M-8x8": 16, "1.06M-8x8": 8, "1.06M-16x16": 4, "4.24M-32x32": 1}
 """Local steps of each client."""
-KINDS = (  # the first that an operation holds
+KINDS = (  # the first one that is in an operation
     ("convolution", "convolutions"),
     ("dot", "matrix products"),
     ("custom-call", "matrix products"),
@@ -43,7 +43,7 @@ class Operation(NamedTuple):
     Attributes:
       shape: of its result.
       holds: the instructions fused into it, or itself.
-      layer: where it comes from.
+      layer: the layer of the network.
     """
 
     shape: str
@@ -52,7 +52,7 @@ class Operation(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What it counts as."""
+        """Its kind, from ``KINDS``."""
         return next((kind for held, kind in KINDS if held in self.holds), "elementwise")
 
 
@@ -131,12 +131,12 @@ def profile(name: str, top: int) -> dict[str, Any]:
 
 
 def by_value(times: dict[str, float]) -> list[tuple[str, float]]:
-    """Returns the entries, the largest first."""
+    """Returns the entries, sorted with the largest first."""
     return sorted(times.items(), key=lambda entry: -entry[1])
 
 
 def sum_times(trace: Any, operations: dict[str, Operation]) -> dict[str, float]:
-    """Returns the seconds spent in each instruction; one that calls others is not counted."""
+    """Returns the seconds in each instruction, except those that call others."""
     times: dict[str, float] = collections.defaultdict(float)
     for plane in trace.planes:
         for line in plane.lines:

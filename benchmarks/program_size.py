@@ -1,9 +1,9 @@
-"""The size of a round of the 35.7 M model, as it is lowered for a GPU: on any machine, in a minute.
+"""The size of a round of the 35.7 M model, lowered for a GPU on any machine, in a minute.
 
     python benchmarks/program_size.py
 
-Counts convolutions, matrix products and lines of the text that a GPU's compiler is given: of the
-round by lowering and by optimizer, and of its parts. Nothing is compiled.
+Counts convolutions, matrix products and lines in the input of a GPU's compiler: of the round by
+lowering and by optimizer, and of its parts. Nothing is compiled.
 """
 
 import re
@@ -20,7 +20,7 @@ from fedjax_diffusion.experiment.training import Learner
 
 NUM_CLIENTS, NUM_EXAMPLES, IMAGE_SHAPE = 10, 640, (32, 32, 3)
 OPTIMIZERS = {"tensor by tensor": "cpu", "one vector": "gpu"}
-"""The platform that a run of which takes the client optimizer so."""
+"""Forms of the client optimizer, and a platform on which a run uses it."""
 
 
 def lower(function, *shapes) -> str:
@@ -29,7 +29,7 @@ def lower(function, *shapes) -> str:
 
 
 def count(text: str, operation: str) -> str:
-    """Returns how often an operation occurs, and on how many kinds of operands."""
+    """Returns the number of an operation's occurrences, and of those with distinct operands."""
     lines = [line for line in text.splitlines() if f"stablehlo.{operation}" in line]
     return f"{len(lines)} ({len({re.sub('%[^ ]+', '', line) for line in lines})} distinct)"
 
@@ -53,7 +53,7 @@ def lower_round(learner: Learner, compute: ComputeConfig) -> str:
 
 
 def main() -> None:
-    """Prints a line per program."""
+    """Prints one line per program."""
     learner, platform_of_jax = make_learner(), jax.default_backend
     for conv in ("stock", "matmul"):
         compute = ComputeConfig("map", None, conv, 1, "resident", "bfloat16")

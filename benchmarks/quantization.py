@@ -1,11 +1,10 @@
-"""What quantizing costs: ranges, draws and rounding of 35.7 M parameters against a copy of them.
+"""The cost of quantization: ranges, draws and rounding of 35.7 M parameters against a copy of them.
 
 The tensors of the CIFAR-10 U-Net (35,746,307 parameters), filled with normal numbers: as one array
-of rows, as the round holds them, and as a tree. A copy of as many float32 is the least that
-anything can cost: each row is timed in turn with a copy into fresh memory, which the system must
-clear page by page. Beside it the uniform quantizer of FedJAX (its formula, written out here) and,
-last, a Python loop over the entries (timed on few). Every row is printed and written to the JSON
-as soon as it is measured.
+of rows, as in the round, and as a tree. A copy of as many float32 is the lower limit of the cost:
+each row is timed in turn with a copy into new memory, which the system must clear page by page.
+Other rows are the uniform quantizer of FedJAX (its formula, repeated here) and, last, a Python loop
+over few of the entries. Every row is printed and written to the JSON as soon as it is measured.
 
     python benchmarks/quantization.py
     python benchmarks/quantization.py --seconds=60 --output=quantization.json
@@ -46,18 +45,18 @@ Runs = Mapping[str, Callable[[], object]]
 
 
 class Limits(NamedTuple):
-    """How much is measured.
+    """Limits of the measurement.
 
     Attributes:
       repeats: turns of each row.
-      end: on the clock of ``time.perf_counter``; no turn begins after it but a row's first.
+      end: on the clock of ``time.perf_counter``; only a row's first turn begins after it.
     """
 
     repeats: int
     end: float
 
     def is_time_left(self) -> bool:
-        """Tells whether another turn may begin."""
+        """Returns whether another turn may begin."""
         return time.perf_counter() < self.end
 
 
@@ -70,7 +69,7 @@ def make_tree(seed: int) -> PyTree:
 
 
 def into_same_memory(fn: Callable[..., Array], *arguments) -> Callable[[], Array]:
-    """Returns a run of ``fn`` that writes its result, shaped like the last argument, in place."""
+    """Returns a run of ``fn`` that writes its result in place of the last argument."""
     jitted = jax.jit(lambda out, *args: fn(*args), donate_argnums=0, keep_unused=True)
     memory = [jnp.zeros_like(arguments[-1])]
 
@@ -82,7 +81,7 @@ def into_same_memory(fn: Callable[..., Array], *arguments) -> Callable[[], Array
 
 
 def memory_runs(tree: PyTree, blocks: Array) -> Runs:
-    """Returns copies, the passes over memory that nothing can do without, and the ranges."""
+    """Returns runs of copies, the necessary passes over memory, and of the ranges."""
     zero = jnp.float32(0)
     copy, copy_tree = jax.jit(jnp.add), jax.jit(lambda z, t: jax.tree.map(lambda x: x + z, t))
     to_blocks = jax.jit(tree_to_blocks)
@@ -99,7 +98,7 @@ def memory_runs(tree: PyTree, blocks: Array) -> Runs:
 
 
 def rows_runs(key: Key, tree: PyTree, blocks: Array) -> Runs:
-    """Returns quantize-dequantize of the rows, with either draws."""
+    """Returns runs of quantize-dequantize of the rows, with both kinds of draws."""
 
     def make(uniform):
         def quantize(key, num_bits, blocks):
@@ -119,7 +118,7 @@ def rows_runs(key: Key, tree: PyTree, blocks: Array) -> Runs:
 
 
 def tree_runs(key: Key, tree: PyTree) -> Runs:
-    """Returns quantize-dequantize of the tree, with either draws."""
+    """Returns runs of quantize-dequantize of the tree, with both kinds of draws."""
     quantize = jax.jit(stochastic_quantize, static_argnums=3)
     return {
         f"tree, {name}, {b} bits": functools.partial(quantize, key, tree, jnp.int32(b), uniform)
@@ -140,7 +139,7 @@ def fedjax_quantize(key: Key, x: Array, num_bits: Array) -> Array:
 
 
 def fedjax_runs(key: Key, tree: PyTree, blocks: Array) -> Runs:
-    """Returns FedJAX's formula for one array, and tensor by tensor as FedJAX applies it."""
+    """Returns runs of FedJAX's formula for one array, and tensor by tensor as in FedJAX."""
 
     def quantize_tree(key, tree, num_bits):
         leaves, treedef = jax.tree.flatten(tree)
@@ -156,7 +155,7 @@ def fedjax_runs(key: Key, tree: PyTree, blocks: Array) -> Runs:
 
 
 def loop_nanoseconds(entries: list[float], num_bits: int) -> float:
-    """Returns nanoseconds per entry of quantizing one by one in Python."""
+    """Returns nanoseconds per entry of quantization one by one in Python."""
     start = time.perf_counter()
     lo, step = min(entries), (max(entries) - min(entries)) / (2**num_bits - 1)
     decoded = []
@@ -167,7 +166,7 @@ def loop_nanoseconds(entries: list[float], num_bits: int) -> float:
 
 
 def time_call(run: Callable[[], object]) -> tuple[float, float]:
-    """Returns the wall and the processor seconds of a call, results included."""
+    """Returns the wall and the processor seconds of a call until its results are ready."""
     start, start_processor = time.perf_counter(), time.process_time()
     result = jax.block_until_ready(run())
     seconds = time.perf_counter() - start, time.process_time() - start_processor
@@ -178,10 +177,10 @@ def time_call(run: Callable[[], object]) -> tuple[float, float]:
 def time_beside_copy(
     run: Callable[[], object], copy: Callable[[], object], num_entries: int, limits: Limits
 ) -> dict[str, float]:
-    """Returns what a run takes: median wall and processor time, and the first call's seconds.
+    """Returns a run's median wall and processor time, and the seconds of the first call.
 
-    Run and copy take turns. The ratio is the median over turns, each against the copy of its own
-    turn: other work on the machine slows both. At least one turn is played.
+    Run and copy take turns. The ratio is the median over turns, each relative to the copy of the
+    same turn, because other work on the machine slows both. There is at least one turn.
     """
     first, _ = time_call(run)
     time_call(copy)
@@ -200,14 +199,14 @@ def time_beside_copy(
 
 
 def time_loop(copy_nanoseconds: float, limits: Limits) -> dict[str, float]:
-    """Returns what quantizing one by one in Python takes, with 8 bits."""
+    """Returns the time of quantization one by one in Python, with 8 bits."""
     entries = np.random.default_rng(0).standard_normal(NUM_LOOP_ENTRIES).tolist()
     loop = statistics.median(loop_nanoseconds(entries, 8) for _ in range(limits.repeats))
     return {"nanoseconds_per_entry": loop, "ratio_to_copy": loop / copy_nanoseconds}
 
 
 def measure(path: Path, limits: Limits) -> list[str]:
-    """Measures row by row, prints and writes each, and returns the names of those left out."""
+    """Measures row by row, prints and writes each, and returns the names of skipped rows."""
     print(" ".join(str(value) for value in describe_machine().values()), flush=True)
     key, tree = jax.random.key(0), make_tree(0)
     blocks = jax.block_until_ready(jax.jit(tree_to_blocks)(tree))
@@ -241,10 +240,10 @@ def print_row(name: str, values: Mapping[str, float]) -> None:
 
 
 def main() -> None:
-    """Measures what fits into the time."""
+    """Measures the rows that fit into the time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9, help="turns of each row, at least 1")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="limit of the whole")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="limit of the total time")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     limits = Limits(arguments.repeats, time.perf_counter() + arguments.seconds)

@@ -1,11 +1,11 @@
-"""Quality against bytes: the paper's quantizer, its options and other quantizers, on digits.
+"""Quality against bytes: stochastic quantization, its options and other quantizers, on digits.
 
-Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with the same bits for everybody
-and every quantizer, with several seeds, and prints the denoising loss on the 300 held-out digits,
-of the averaged model, beside the bytes uploaded. Same seed: same clients, batches and noise. Draws
-the picture of docs/quantization.md when given a folder.
+Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with every quantizer, the same
+bits for all clients and several seeds. Prints the averaged model's denoising loss on the 300
+held-out digits and the uploaded bytes. Equal seeds have equal clients, batches and noise. Draws the
+picture of docs/quantization.md if a folder is given.
 
-    python benchmarks/baselines.py --figures=docs/images
+    python benchmarks/quantizers.py --figures=docs/images
 """
 
 import argparse
@@ -39,17 +39,17 @@ from fedjax_diffusion.types import Batch
 QUANTIZERS: dict[
     str, tuple[dict[str, Any], tuple[int, ...]]
 ] = {  # name: options of `config.quantization`, bits
-    "float32": ({"quantizer": "none"}, (32,)),
+    "float32": ({"name": "none"}, (32,)),
     "stochastic": ({}, (1, 2, 4, 8)),
     "stochastic, per tensor": ({"per_tensor": True}, (2,)),
     "stochastic, error feedback": ({"error_feedback": True}, (1, 2)),
-    "nearest": ({"quantizer": "nearest"}, (1, 2, 4)),
-    "nearest, error feedback": ({"quantizer": "nearest", "error_feedback": True}, (1, 2)),
-    "rotated": ({"quantizer": "rotated"}, (1, 2, 4)),
-    "qsgd": ({"quantizer": "qsgd"}, (2, 4, 8)),
+    "nearest": ({"name": "nearest"}, (1, 2, 4)),
+    "nearest, error feedback": ({"name": "nearest", "error_feedback": True}, (1, 2)),
+    "rotated": ({"name": "rotated"}, (1, 2, 4)),
+    "qsgd": ({"name": "qsgd"}, (2, 4, 8)),
 }
 NUM_DRAWS = 20
-"""Times and noises per held-out image; the same for every model."""
+"""Draws of time and noise per held-out image; the same for every model."""
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def train(
 
 
 def draw(results: dict[str, dict[str, dict]], path: Path) -> None:
-    """Draws the loss against the bytes; a bar is the spread of the seeds."""
+    """Draws the loss against the bytes; a bar is the range over the seeds."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     for name, by_bits in results.items():

@@ -1,4 +1,4 @@
-"""Seconds per 1,000 digits, 50 DDIM steps, by how many a CPU device draws at once.
+"""Seconds per 1,000 digits, 50 DDIM steps, by the batch size on a CPU device.
 
 python -m benchmarks.sampling [--batch_sizes=32,64,128,256] [--num_images=512] [--repeats=3]
 """
@@ -47,7 +47,7 @@ def make_draw(batch_size: int, num_images: int, num_devices: int):
 
 
 def main() -> None:
-    """Prints a line per batch size: the least and the median time, on CPU devices."""
+    """Prints one line per batch size: the smallest and the median time, on CPU devices."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch_sizes", default="32,64,128,256")
     parser.add_argument("--num_images", type=int, default=512)
@@ -62,7 +62,7 @@ def main() -> None:
         for draw, times in zip(draws, seconds, strict=True):
             start = time.perf_counter()
             draw()
-            if repeat:  # the first one compiles
+            if repeat:  # the first call compiles
                 times.append((time.perf_counter() - start) / arguments.num_images * 1000)
     for size, times in zip(batch_sizes, seconds, strict=True):
         median = statistics.median(times)

@@ -1,10 +1,10 @@
-"""What sharing one band saves against equal shares, and what finding the shares takes.
+"""The energy saved by sharing one band against equal shares, and the time to find the shares.
 
 Random fleets of the package's default (classes of devices, 50 to 500 m, Rayleigh fading, 0.27 M
-parameters, as much band in all as 100 kHz each), over deadlines. Prints the energy saved where both
-ways can serve all clients, how many fleets each way can serve, the certified gap and the time of a
-call, and SciPy's SLSQP on the shares of fixed bits, which is the same convex problem. Needs the
-``test`` extra.
+parameters, a total band of 100 kHz per client), over deadlines. Prints the energy saved if both
+ways can serve all clients, the number of fleets that each way can serve, the certified gap and the
+time of a call. Also solves the same convex problem, the shares at fixed bits, with SciPy's SLSQP.
+Needs the ``test`` extra.
 
     python benchmarks/shared_band.py
 """
@@ -32,7 +32,7 @@ ORACLE = Path(__file__).parents[1] / "tests" / "resources" / "shared_band_oracle
 
 
 def load_oracle() -> ModuleType:
-    """Returns the module that poses the shares to SciPy, which the tests own, by its path."""
+    """Returns the module that solves the shares with SciPy, loaded from the tests by its path."""
     spec = importlib.util.spec_from_file_location("shared_band_oracle", ORACLE)
     if spec is None or spec.loader is None:
         raise ImportError(f"{ORACLE} is missing")
@@ -42,7 +42,7 @@ def load_oracle() -> ModuleType:
 
 
 def draw_problem(num_clients: int, seed: int, deadline: float) -> AllocationProblem:
-    """Returns a round of a random fleet; its error budget is that of 6 bits for everybody."""
+    """Returns a round of a random fleet; its error budget is that of 6 bits for every client."""
     generator = np.random.default_rng([seed, num_clients])
     devices = make_fleet(
         num_clients,
@@ -73,7 +73,7 @@ def draw_problem(num_clients: int, seed: int, deadline: float) -> AllocationProb
 
 
 def compare(num_clients: int, method: str, deadline: float, num_seeds: int) -> dict[str, float]:
-    """Returns the savings and how many fleets each way serves, of one method and deadline."""
+    """Returns the savings and the number of fleets each way serves, of a method and deadline."""
     savings, num_separate, num_joint = [], 0, 0
     for seed in range(num_seeds):
         problem = draw_problem(num_clients, seed, deadline)
@@ -94,7 +94,7 @@ def compare(num_clients: int, method: str, deadline: float, num_seeds: int) -> d
 
 
 def median_seconds(run: Callable[[], object], num_calls: int = 5) -> float:
-    """Returns the median time of a call; one more call, before, compiles."""
+    """Returns the median time of a call, after a first call that compiles."""
     seconds = []
     for call in range(num_calls + 1):
         start = time.perf_counter()
@@ -117,7 +117,7 @@ def measure(num_clients: int, num_seeds: int) -> dict[str, float]:
 
 
 def race(num_clients: int, oracle: ModuleType) -> dict[str, float]:
-    """Returns SciPy's time for the shares of 4 bits, and how much more energy it comes to."""
+    """Returns SciPy's time for the shares at 4 bits, and the additional energy of its result."""
     problem = draw_problem(num_clients, 0, 60.0)
     ours = allocate(problem, "fixed_bits:4:joint_bandwidth").total_joules
     start = time.perf_counter()

@@ -1,12 +1,12 @@
-"""Where the time of a client-step goes: the step, and the step with one part taken out.
+"""The time of a client-step's parts, from the step and the step without one part.
 
     python benchmarks/step_profile.py [--models=0.27M-8x8,...] [--turns=5]
 
-Each variant is local training as the engine maps it, one client per core at a time; what the step
-without a part saves is that part's share. Parts overlap (XLA fuses them), so shares do not add up
-to one. The convolutions are also timed alone, in the same kind of loop, and so are matrix products
-of the same sizes. All variants take turns; medians are kept, and the fastest turns, which tell
-more where the machine had other work.
+Each variant is local training as the engine maps it, one client per core at a time; the time saved
+without a part is that part's share. Parts overlap (XLA fuses them), so the sum of the shares is not
+one. Convolutions and matrix products of the same sizes are also timed alone, in the same kind of
+loop. All variants take turns; medians and fastest turns are recorded. The fastest are more reliable
+if the machine had other work.
 """
 
 import argparse
@@ -68,20 +68,20 @@ Patch = Callable[[], contextlib.AbstractContextManager[object]]
 
 
 class Affine(nn.Module):
-    """What is left of a normalization without its statistics: scale and shift."""
+    """A normalization without its statistics: scale and shift."""
 
     @nn.compact
     def __call__(self, x):
         """Returns the shape of ``x`` [..., C]."""
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        # Ranks are made equal: promotion may be forbidden.
+        # Ranks are made equal, because rank promotion may be forbidden.
         shape = (1,) * (x.ndim - 1) + x.shape[-1:]
         return (x * scale.reshape(shape) + bias.reshape(shape)).astype(x.dtype)
 
 
 class Identity(nn.Module):
-    """What is left of attention without attention."""
+    """A replacement of attention by the identity."""
 
     num_groups: int
     dtype: type
@@ -93,7 +93,7 @@ class Identity(nn.Module):
 
 @contextlib.contextmanager
 def without_normalization():
-    """Traces U-Nets whose normalizations are affine maps."""
+    """Replaces the normalizations of U-Nets traced in this context by affine maps."""
 
     def affine(num_groups, x, name, dtype, *, is_activated):
         y = Affine(name=name)(x)
@@ -107,12 +107,12 @@ def without_normalization():
 
 
 def without_attention():
-    """Traces U-Nets whose attention is the identity."""
+    """Replaces the attention of U-Nets traced in this context by the identity."""
     return mock.patch.object(unet, "SelfAttention", Identity)
 
 
 def fixed_noise_loss(apply, schedule, params, batch, key):
-    """Is the loss with t and eps that cost no random bits."""
+    """Returns the loss with fixed t and eps, which need no random bits."""
     B = batch.images.shape[0]
     t = jnp.arange(B, dtype=jnp.int32) * schedule.num_steps // B
     eps = batch.images[::-1]
@@ -120,7 +120,7 @@ def fixed_noise_loss(apply, schedule, params, batch, key):
 
 
 def fixed_batch(key, data, row, step, batch_size):
-    """Returns always the same examples, which need no permutation and no gather."""
+    """Returns the same examples for all keys and steps, without permutation and gather."""
     images = data.images[:batch_size].astype(jnp.float32) / 127.5 - 1
     return Batch(images, data.labels[:batch_size])
 
@@ -132,7 +132,7 @@ def make_training(name: str, mesh, replaced=None, patch: Patch = contextlib.null
       name: of the model.
       mesh: of all devices.
       replaced: maps (loss, batches, optimizer) to others.
-      patch: makes a context under which the network is traced.
+      patch: makes the context in which the network is traced.
       options: of the denoiser.
     """
     num_clients = 1 if mesh is None else mesh.size
@@ -196,7 +196,7 @@ def profile(name: str, mesh, num_turns: int) -> dict:
         for variant, turn in turns.items():
             start = time.perf_counter()
             jax.block_until_ready(turn())
-            if i:  # the first one touches its memory for the first time
+            if i:  # the first turn uses its memory for the first time
                 seconds[variant].append(time.perf_counter() - start)
     num_client_steps = NUM_STEPS[name] * (1 if mesh is None else mesh.size)
     medians = {v: 1e3 * statistics.median(s) / num_client_steps for v, s in seconds.items()}

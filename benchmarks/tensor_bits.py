@@ -1,7 +1,7 @@
-"""What quantizers lose on real uploads: bits per tensor against uniform bits, and the baselines.
+"""Quantization errors on real uploads: bits per tensor, uniform bits, and other quantizers.
 
 Trains the digits default for a few rounds at full precision, takes one client's upload (its update
-under Adam, the same under plain SGD, and its model), and prints the squared error at equal bytes.
+with Adam, with plain SGD, and its model), and prints the squared error at equal bytes.
 
     python benchmarks/tensor_bits.py
 """
@@ -51,7 +51,7 @@ SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.0, "weight_decay": 0.
 
 
 def make_uploads(num_rounds: int) -> dict:
-    """Returns what client 0 could send after ``num_rounds`` rounds, by name."""
+    """Returns the possible uploads of client 0 after ``num_rounds`` rounds, by name."""
     config = load_config("configs/digits.py")
     dataset = load_images("digits", "train")
     data = make_client_data(dataset, partition_iid(dataset.labels, NUM_CLIENTS, seed=0))
@@ -114,7 +114,9 @@ def measure(name: str, bits_per_tensor: bool, tree, num_draws: int) -> list[floa
 def main() -> None:
     """Measures every quantizer on every upload and writes the JSON beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="of training before the upload")
+    parser.add_argument(
+        "--rounds", type=int, default=6, help="rounds of training before the upload"
+    )
     parser.add_argument("--draws", type=int, default=10)
     arguments = parser.parse_args()
     result = {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d"), "bits": [*BITS]}

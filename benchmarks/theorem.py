@@ -1,8 +1,8 @@
-"""Theorem 1 on real uploads: the measured squared error beside its bound, at every number of bits.
+"""The error bound on real uploads: the measured squared error beside it, at every number of bits.
 
-The uploads are those of ``tensor_bits``: one client's update under Adam and its model, and the same
-number of entries spread evenly, for which the error is 2/3 of the bound. Draws the picture of
-docs/quantization.md when given a folder.
+The uploads are those of ``tensor_bits``: one client's update with Adam and its model, and the same
+number of evenly spread entries, for which the error is 2/3 of the bound. Draws the picture of
+docs/quantization.md if a folder is given.
 
     python benchmarks/theorem.py --figures=docs/images
 """
@@ -55,7 +55,7 @@ def draw(results: dict[str, dict], path: Path) -> None:
     for name, row in results.items():
         color = axes.semilogy(BITS, row["error"], marker="o", label=f"{name}: measured")[0]
         axes.semilogy(
-            BITS, row["bound"], color=color.get_color(), linestyle="--", label=f"{name}: Theorem 1"
+            BITS, row["bound"], color=color.get_color(), linestyle="--", label=f"{name}: bound"
         )
     axes.set(xlabel="bits per entry", ylabel="squared error / squared norm", xticks=[*BITS])
     axes.grid(alpha=0.3)
@@ -66,7 +66,9 @@ def draw(results: dict[str, dict], path: Path) -> None:
 def main() -> None:
     """Measures, prints the ratios, writes the JSON beside this file and draws the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="of training before the upload")
+    parser.add_argument(
+        "--rounds", type=int, default=6, help="rounds of training before the upload"
+    )
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--figures", type=Path, help="folder of the picture")
     arguments = parser.parse_args()

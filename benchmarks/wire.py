@@ -1,12 +1,11 @@
-"""What a message costs: quantize, pack and check 35.7 M parameters, and 1,000 small models.
+"""The cost of a message: quantize, pack and check 35.7 M parameters, and 1,000 small models.
 
-The tensors of the CIFAR-10 U-Net (35,746,307 parameters) filled with normal numbers; each step
-beside a copy of as many float32 in the same process, since a copy is the least that anything can
-cost. Packing codes that are there already (nothing to do at 8 and 16 bits, where they are bytes and
-words) is compared with a matrix of bits given to ``np.packbits`` and with a loop over the entries
-(timed on few). Then one message of each of 1,000 clients with the digits U-Net. At 2, 4 and 8 bits
-both are entropy coded too, beside the plain message: normal numbers, so the savings are those of
-bell-shaped updates, not of a training run.
+The tensors of the CIFAR-10 U-Net (35,746,307 parameters) are filled with normal numbers. Each step
+is compared with a copy of as many float32 in the same process, the lower limit of the cost. Packing
+of existing codes (nothing to do at 8 and 16 bits, where they are bytes and words) is compared with
+``np.packbits`` of a matrix of bits and with a loop over few of the entries. Then each of 1,000
+clients with the digits U-Net makes one message. At 2, 4 and 8 bits both are also entropy coded; the
+numbers are normal, so the savings are those of bell-shaped updates, not of a training run.
 
     python benchmarks/wire.py
 """
@@ -71,20 +70,20 @@ def pack_with_loop(codes: list[int], bit_width: int) -> bytearray:
 def time_in_turn(
     runs: dict[str, Callable[[], object]], num_entries: int, repeats: int
 ) -> dict[str, float]:
-    """Returns the least nanoseconds per entry of each run: whatever interferes only adds."""
+    """Returns the smallest nanoseconds per entry of each run, as other work only adds time."""
     seconds = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
             start = time.perf_counter()
             result = jax.block_until_ready(run())
-            if repeat:  # the first one compiles
+            if repeat:  # the first call compiles
                 seconds[name].append(time.perf_counter() - start)
             del result
     return {name: 1e9 * min(s) / num_entries for name, s in seconds.items()}
 
 
 def time_messages(bit_width: int, tree, repeats: int) -> dict[str, float]:
-    """Returns nanoseconds per entry of each way with a whole message."""
+    """Returns nanoseconds per entry of each step with a whole message."""
     key, num_entries = jax.random.key(bit_width), sum(x.size for x in jax.tree.leaves(tree))
     entries = np.ones(num_entries, np.float32)
     message = encode_update(key, tree, bit_width)
@@ -101,7 +100,7 @@ def time_messages(bit_width: int, tree, repeats: int) -> dict[str, float]:
 
 
 def time_packing(bit_width: int, num_entries: int, repeats: int) -> dict[str, float]:
-    """Returns nanoseconds per entry of packing codes that are there already."""
+    """Returns nanoseconds per entry of packing existing codes."""
     rng = np.random.default_rng(bit_width)
     shape = (num_entries // 128, 128)
     codes = rng.integers(0, 2**bit_width, shape).astype(code_dtype(bit_width))
@@ -158,7 +157,7 @@ def time_coded_clients(bit_width: int) -> dict[str, float]:
 
 
 def time_many_clients() -> dict[str, float]:
-    """Returns the seconds of 1,000 messages, one bit width per client and one per tensor."""
+    """Returns the seconds of 1,000 messages, with a bit width per client and per tensor."""
     trees = [make_tree("digits", seed) for seed in range(8)]
     like, rng = jax.eval_shape(lambda: trees[0]), np.random.default_rng(0)
     keys = [jax.random.key(client) for client in range(NUM_CLIENTS)]

@@ -1,9 +1,9 @@
-"""CIFAR-10 with the 35.7 M-parameter DDPM of Ho et al. (2020): 20 clients, 10 a round, one a day.
+"""CIFAR-10 with the 35.7 M-parameter DDPM of Ho et al. (2020): 20 clients, 10 per daily round.
 
 Run:      fedjax-diffusion run --config=configs/cifar10.py --config.data.data_dir=TFDS_FOLDER
 Needs:    CIFAR-10 prepared for TFDS in TFDS_FOLDER, and a GPU or TPU. Not measured yet.
 Try out:  fedjax-diffusion run --config=configs/cifar10.py:smoke --config.data.data_dir=TFDS_FOLDER
-          a tiny U-Net on 512 real images, 2 rounds: a minute on 2 CPU cores, loss near 1.
+          (a tiny U-Net on 512 real images, 2 rounds: a minute on 2 CPU cores, loss near 1)
 """
 
 from fedjax_diffusion import load_config

@@ -1,4 +1,4 @@
-"""The embedded default: real handwritten digits on 8 heterogeneous devices, on a CPU in minutes.
+"""Default config: real handwritten digits on 8 heterogeneous devices, minutes on a CPU.
 
 Run:      fedjax-diffusion run --config=configs/digits.py
 Takes:    1 to 2 minutes on 2 CPU cores (AMD EPYC, jax 0.10.2, 2026-11-24), compilation included
@@ -10,5 +10,5 @@ from fedjax_diffusion import load_config
 
 
 def get_config():
-    """Returns the default as it is."""
+    """Returns the default config unchanged."""
     return load_config("configs/default.py")

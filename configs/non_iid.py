@@ -1,17 +1,18 @@
-"""How skewed data, more clients and longer local training change quality, as Tun et al. report it.
+"""Effect of skewed data, more clients and longer local training on quality, as in Tun et al.
 
 Compare:  fedjax-diffusion compare --config=configs/non_iid.py
 Run:      fedjax-diffusion run --config=configs/non_iid.py
-          (ten clients with five local epochs alone)
-Takes:    80 minutes for all 21 runs on 2 CPU cores in use otherwise, too (AMD EPYC, 2026-11-25)
+          (only ten clients with five local epochs)
+Takes:    80 minutes for all 21 runs on 2 shared CPU cores (AMD EPYC, 2026-11-25)
 Expect:   fcd 42; 106 and 23 with 1 and 10 local epochs; 81 and 95 with 30 and 50 clients
 
-Federated averaging of whole models in full precision, 20 rounds over all clients on handwritten
-digits. Every line below changes one thing in the first: 10 clients, Dirichlet(0.5) shares, 5 local
-epochs. All clients are near and have ten minutes, so that nobody is left out.
+Federated averaging of whole models in full precision, 20 rounds with all clients on handwritten
+digits. The first variant has 10 clients, Dirichlet(0.5) shares and 5 local epochs; each other
+variant changes one of these. All clients are near and have ten minutes, so that all participate.
 
 Reference: Tun et al., "Federated Learning with Diffusion Models for Privacy-Sensitive Vision
-Tasks", arXiv 2311.16538: FID of CIFAR-10 falls with local epochs (79.8, 21.4, 18.2 at 1, 5, 10) and
+Tasks", doi 10.1109/ATC58710.2023.10318858; visualization.ipynb of its repository has the numbers:
+FID of CIFAR-10 against the training set falls with local epochs (79.8, 21.4, 18.2 at 1, 5, 10) and
 rises with the number of clients (21.4, 40.1, 48.7 at 10, 30, 50).
 """
 
@@ -19,7 +20,7 @@ from fedjax_diffusion import load_config
 
 
 def get_config():
-    """Returns ten clients with five local epochs, and what they are compared with."""
+    """Returns ten clients with five local epochs, and the variants to compare."""
     config = load_config("configs/default.py")
     config.num_rounds = 20
     config.partition.update(num_clients=10, alpha=0.5)

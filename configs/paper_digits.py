@@ -1,28 +1,28 @@
-"""The paper's comparison on handwritten digits: quality against joules against bytes, on a CPU.
+"""Comparison of the paper on handwritten digits: quality, joules and bytes, on a CPU.
 
 Compare:  fedjax-diffusion compare --config=configs/paper_digits.py
 Run:      fedjax-diffusion run --config=configs/paper_digits.py
-          (the on-demand method alone)
-Takes:    four minutes a run on one core (AMD EPYC, 2026-11-26), 56 runs in all; seeds can be shared
-          out, see docs/evaluation.md
+          (only the on-demand method)
+Takes:    four minutes per run on one core (AMD EPYC, 2026-11-26), 56 runs in all; seeds can be
+          divided among machines, see docs/evaluation.md
 
 Four devices 200 to 500 m from the base station train a class-conditional model. The paper's three
 variants send weights: full precision, 8 bits for all, and on demand, within the error of 7 or of 8
-bits for all. Beyond it, on demand sends updates at about 2 bits, their codes compressed without
-loss, and with what was lost sent along next time; "reinvested" spends some of what that saves on a
-tenth more rounds. 32 bits do not always arrive before the deadline; "full_precision_on_time" has
-ten minutes, so that nobody is left out and what differs from it is quantization alone
+bits for all. The variants "beyond" send updates on demand at about 2 bits, with their codes
+compressed without loss and with error feedback; "beyond_reinvested" spends a part of the saving on
+a tenth more rounds. 32 bits do not always arrive before the deadline; "full_precision_on_time" has
+ten minutes, so that all clients participate and only quantization differs from it
 (--config.compare.reference=full_precision_on_time).
 
-The learning rate does not fall and the averaged model looks back over 33 rounds: weights that are
-quantized get noise in every round, which training can only repair while it goes on.
+The learning rate is constant, and the averaged model covers 33 rounds: quantized weights get noise
+in every round, which only further training can correct.
 """
 
 from fedjax_diffusion import load_config
 
 
 def get_config():
-    """Returns the on-demand method of the paper and what it is compared with."""
+    """Returns the on-demand method of the paper and the variants to compare."""
     config = load_config("configs/default.py")
     config.partition.num_clients = 4
     config.model.num_classes = 10

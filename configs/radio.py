@@ -1,12 +1,12 @@
-"""CIFAR-10's 35.7 M-parameter model where sending costs most: wide radio links, cheap training.
+"""CIFAR-10's 35.7 M-parameter model with wide radio links and cheap training: sending costs most.
 
 Study:    fedjax-diffusion study --config=configs/radio.py
 Run:      fedjax-diffusion run --config=configs/radio.py --config.data.data_dir=TFDS_FOLDER
-Takes:    the study a minute on 2 CPU cores; the run needs a GPU or TPU and was not measured yet.
+Takes:    the study takes a minute on 2 CPU cores; the run needs a GPU or TPU, not measured yet.
 
-Each client has 1 MHz and a deadline of 10 minutes, and training is charged 2e4 cycles per example,
-an assumption that makes it cheap whatever the model: counting this model's FLOPs gives 57,000 to
-455,000 times as many, and then training dominates, as in configs/cifar10.py.
+Each client has 1 MHz and a deadline of 10 minutes. Training is charged 2e4 cycles per example, an
+assumption that makes it cheap for any model. Counting this model's FLOPs gives 57,000 to 455,000
+times as many cycles; training then dominates, as in configs/cifar10.py.
 """
 
 from fedjax_diffusion import load_config

@@ -1,4 +1,4 @@
-"""Simulate quantized, energy-aware federated training of diffusion models, in JAX, on one host.
+"""A JAX simulator of quantized, energy-aware federated training of diffusion models on one host.
 
     config = load_config("configs/digits.py")
     result = run(config, "runs/digits")

@@ -1,4 +1,4 @@
-"""``python -m fedjax_diffusion`` is the command ``fedjax-diffusion``."""
+"""The command ``fedjax-diffusion`` as ``python -m fedjax_diffusion``."""
 
 import sys
 

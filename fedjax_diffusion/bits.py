@@ -1,4 +1,4 @@
-"""The bit widths that an update can be sent at, and the paper's error at each of them."""
+"""The bit widths of updates, and the error of uniform quantization at each of them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +8,13 @@ from fedjax_diffusion.types import Array
 MAX_BITS = 16
 """The largest quantized bit width."""
 FULL_PRECISION_BITS = 32
-"""The bit width that sends float32 as it is."""
+"""The bit width of unquantized float32."""
 BIT_WIDTHS = (*range(1, MAX_BITS + 1), FULL_PRECISION_BITS)
-"""The B = 17 bit widths: 1..16 quantized, 32 as it is. The index of a bit width is its place."""
+"""The B = 17 bit widths: 1..16 quantized, 32 unquantized. A bit width's index is its place here."""
 UNIFORM_ERROR_CURVE = np.array(
     [[1 / (2.0**b - 1) ** 2 if b < FULL_PRECISION_BITS else 0.0] for b in BIT_WIDTHS]
 )
-"""float64 [B, 1]: squared error per unit of range variance on the paper's grid, Theorem 1."""
+"""float64 [B, 1]: squared error per unit of range variance on a uniform grid."""
 
 
 def bit_width_index(num_bits: Array | np.ndarray | int) -> Array:

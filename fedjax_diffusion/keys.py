@@ -1,8 +1,8 @@
-"""Randomness: (run key, stream, round, client id) -> key. The only ``fold_in`` of the package.
+"""Random keys: (run key, stream, round, client id) -> key. The only ``fold_in`` of the package.
 
-No key is ever stored. Every random draw of a run is a function of the run's seed and of *where* it
-happens, so a resumed run draws what the uninterrupted one would have drawn, and a client draws the
-same numbers whether it is computed in a loop, under ``vmap`` or on another device.
+No key is ever stored. A random draw depends only on the run's seed, stream, round, client and step.
+So a resumed run draws the same numbers as an uninterrupted one, and a client draws the same numbers
+in a loop, under ``vmap`` and on another device.
 """
 
 from enum import IntEnum
@@ -14,7 +14,7 @@ from fedjax_diffusion.types import Array, Key
 
 
 class Stream(IntEnum):
-    """What a key is for. The numbers belong to a run's results: append, never renumber."""
+    """Purposes of keys. The numbers determine a run's results: append, never renumber."""
 
     PARTITION = 0
     FLEET = 1
@@ -30,7 +30,7 @@ class Stream(IntEnum):
 
 
 def seed_to_key(seed: int) -> Key:
-    """Returns the run's key; threefry, whose bits do not depend on vmap, loop or sharding."""
+    """Returns the run's key. It is threefry: its bits do not depend on vmap, loop or sharding."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
@@ -41,7 +41,7 @@ def stream_key(
 
     Args:
       run_key: [], from ``seed_to_key``.
-      stream: what the key is for.
+      stream: the purpose of the key.
       round: int32 [], the federated round (or any counter of the stream), may be traced.
       client: int32 [], the client's id in 0..K-1 (not its place in the cohort), may be traced.
 
@@ -55,21 +55,21 @@ def stream_key(
 
 
 def step_key(key: Key, step: Array | int) -> Key:
-    """Returns the key of one step (a local step, a pass, a tensor) of what ``key`` is for."""
+    """Returns the key of one step (a local step, a pass, a tensor) of the stream of ``key``."""
     return jax.random.fold_in(key, step)
 
 
 def step_keys(key: Key, steps: Array) -> Key:
-    """Returns ``step_key`` of every one of ``steps`` int32 [n], keys [n]."""
+    """Returns ``step_key`` for each of ``steps`` int32 [n]: keys [n]."""
     return jax.vmap(step_key, in_axes=(None, 0))(key, steps)
 
 
 def place_key(key: Key, placement: Sharding | None) -> Key:
-    """Returns the key where ``placement`` says, the devices of other processes included."""
+    """Returns the key on the devices of ``placement``, also those of other processes."""
     words = jax.device_put(jax.random.key_data(key), placement)
     return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
 
 
 def stream_seed(seed: int, stream: Stream) -> list[int]:
-    """Returns the entropy of one stream on the host, for ``np.random.default_rng``."""
+    """Returns the seed of one stream on the host, for ``np.random.default_rng``."""
     return [seed, int(stream)]

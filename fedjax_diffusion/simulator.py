@@ -1,4 +1,4 @@
-"""The simulator: a state, and the round that leads to the next one."""
+"""The simulator: a state, and the round that turns it into the next state."""
 
 import dataclasses
 import functools
@@ -43,10 +43,10 @@ from fedjax_diffusion.types import Array, Key, Params, PyTree
 
 @flax.struct.dataclass
 class SimulationState:
-    """What the next step needs, and nothing else. No keys: they are derived from the run's key.
+    """The complete input of the next step. It has no keys: they are derived from the run's key.
 
     Attributes:
-      round: int32 [], the round that comes next.
+      round: int32 [], the number of the next round.
       params: the global model, float32.
       opt_state: the server optimizer's state.
       ema_params: exponential moving average of ``params`` over rounds; samples come from it.
@@ -55,8 +55,8 @@ class SimulationState:
         not uploaded yet.
       update_squared_norm: float32 [], squared norm of the last mean update, in the same unit;
         ``NOT_MEASURED`` at first.
-      client_memory: what clients keep of their last uploads, float32 [K, R, 128], under error
-        feedback; () for stateless clients.
+      client_memory: float32 [K, R, 128], the error that each client kept of its last upload; ()
+        without error feedback.
     """
 
     round: Array
@@ -69,12 +69,12 @@ class SimulationState:
 
     @property
     def range_variance(self) -> Array:
-        """Bound at one bit, float32 [K], squared parameter units: V_k of the paper's quantizer."""
+        """Bound at one bit, float32 [K], squared parameter units: V_k."""
         return self.bit_width_error[:, 0]
 
     @property
     def upload_statistics(self) -> UploadStatistics:
-        """The part from which the next round is planned; nothing is copied."""
+        """The part that the plan of the next round needs; nothing is copied."""
         return UploadStatistics(self.round, self.bit_width_error, self.update_squared_norm)
 
 
@@ -86,8 +86,8 @@ class RoundInfo:
       loss: float32 [], mean local loss weighted by a_k; NaN if no client was included.
       clients: ``ClientReport``, [M].
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, squared parameter units.
-      quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, Theorem 1 with the ranges that
-        were really sent; ``sum_k a_k bound_k`` of errors that do not have mean zero. Same unit.
+      quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, with the ranges of the sent
+        updates; ``sum_k a_k bound_k`` if the errors do not have mean zero. Same unit.
       update_squared_norm: float32 [], squared norm of the mean update. Same unit.
     """
 
@@ -99,7 +99,7 @@ class RoundInfo:
 
 
 class HasNumBits(Protocol):
-    """Anything with the bits of each client of the cohort: an ``Allocation``, for one."""
+    """Any object with the bits of each client of the cohort, such as an ``Allocation``."""
 
     @property
     def num_bits(self) -> Any:
@@ -111,24 +111,24 @@ PureStep = Callable[[Key, SimulationState, ClientInputs, Any], tuple[SimulationS
 
 
 class Simulator(NamedTuple):
-    """The simulator.
+    """The functions of a simulator.
 
     Attributes:
-      init: ``init(key, data) -> SimulationState``; of the data it reads the length K of
+      init: ``init(key, data) -> SimulationState``; of the data it reads only the length K of
         ``num_examples``. It can be vmapped over keys.
       step: ``step(key, state, allocation, cohort, data, rows=None, num_steps=None) ->
         (SimulationState, RoundInfo)``; gathers the round's inputs on the host, see
-        ``gather_inputs``, and calls ``pure_step``, compiled: one compilation serves all rounds,
-        bits, channels, steps and keys. ``key`` is the run's key in every call: what a round draws
-        is derived from it and ``state.round``. ``cohort`` int32 [M] are client ids,
-        ``allocation.num_bits`` [M] their bits, ``rows`` int32 [M] where the data hold them; None:
-        at their ids. ``num_steps`` int [M] are their local steps; None: as ``LocalTraining.work``
-        says. It returns as soon as the devices have their work, and brings nothing back from them.
+        ``gather_inputs``, and calls the compiled ``pure_step``: one compilation serves all rounds,
+        bits, channels, steps and keys. ``key`` is the run's key in every call; the draws of a round
+        depend on it and ``state.round``. ``cohort`` int32 [M] holds client ids,
+        ``allocation.num_bits`` [M] their bits, ``rows`` int32 [M] their rows in the data (None:
+        their ids), ``num_steps`` int [M] their local steps (None: from ``LocalTraining.work``).
+        It returns before the devices have finished, and copies nothing to the host.
       pure_step: ``pure_step(key, state, inputs, data) -> (SimulationState, RoundInfo)``, a pure
         function of arrays that is not compiled by itself: jit it, or vmap it over the S runs of a
-        sweep. ``key`` [] is the run's key, ``inputs`` the cohort's ``ClientInputs`` [M], whose
-        ``client_memory`` is not read: the state has it. Over S runs ``key`` is [S] and every array
-        of ``state`` has a leading [S]; ``inputs`` have one where the runs differ in them.
+        sweep. ``key`` [] is the run's key, ``inputs`` the cohort's ``ClientInputs`` [M]; their
+        ``client_memory`` is ignored, the state's is used. Over S runs ``key`` is [S] and every
+        array of ``state`` has a leading [S]; so do the ``inputs`` in which the runs differ.
     """
 
     init: Callable[[Key, Any], SimulationState]
@@ -146,22 +146,23 @@ def make_simulator(
     quantization: QuantizationConfig | None = None,
     donate_state: bool = False,
 ) -> Simulator:
-    """Builds the simulator from any model, loss and data; nothing here is specific to diffusion.
+    """Builds a simulator for any model, loss and data; nothing here is specific to diffusion.
 
     Args:
       init_params: ``key -> params``.
       training: loss, batches, optimizer and amount of work of the clients.
-      mapping: how clients are laid on the hardware; None: one after the other. The state is kept on
+      mapping: mapping of clients to the hardware; None: one after the other. The state is kept on
         all devices of its mesh. Under ``loop`` nothing is jitted.
-      server: how the server takes the mean update; None: federated averaging.
-      mode: ``"update"`` or ``"model"``: what is quantized.
-      quantization: quantizer and options; None: the paper's quantizer without any.
-      donate_state: let ``step`` write the next state over the one it is given, which is then gone.
+      server: use of the mean update by the server; None: federated averaging.
+      mode: ``"update"`` or ``"model"``, the quantized quantity.
+      quantization: quantizer and options; None: stochastic quantization without options.
+      donate_state: let ``step`` overwrite the given state with the next; do not use it afterwards.
 
     Raises:
       ValueError: unknown ``mode``, or error feedback in another mode than ``"update"``.
 
-    Guarantees: 32 bits, plain SGD and one local step are centralized SGD.
+    Guarantees:
+      32 bits, plain SGD and one local step are centralized SGD.
     """
     mapping = ClientMapping() if mapping is None else mapping
     server = ServerUpdate() if server is None else server
@@ -173,7 +174,7 @@ def make_simulator(
         mode=mode,
         quantization=quantization,
     )
-    # All inputs lie where the state does: no transfer is left to the program.
+    # All inputs are on the devices of the state, so the program transfers nothing.
     placement = None if mapping.mesh is None else NamedSharding(mapping.mesh, PartitionSpec())
     init = _make_init(init_params, server.optimizer, quantization, placement)
     advance = functools.partial(_advance, server.ema_decay, quantization)
@@ -294,5 +295,5 @@ def _advance(
 
 
 def _weighted_sum(weight: Array, value: Array) -> Array:
-    """Returns ``sum_k weight_k value_k`` [], where a zero weight also removes a NaN."""
+    """Returns ``sum_k weight_k value_k`` []; a NaN with zero weight counts as zero."""
     return jnp.where(weight > 0, weight * value, 0.0).sum()

@@ -1,13 +1,13 @@
-"""Aliases, and the one legend for shapes that every docstring uses.
+"""Type aliases, and the legend of shapes for all docstrings.
 
 ======  ==========================================================================
 letter  axis
 ======  ==========================================================================
 S       runs of a sweep: ``jax.vmap`` of ``Simulator.pure_step`` over keys and states
 K       clients (edge devices) of the federation
-M       cohort: the clients picked for one round, ``M <= K``
+M       cohort: the clients selected for one round, ``M <= K``
 N       examples; ``N_max`` is the largest number that one client has
-B       batch, one local step of one client. In ``allocation``: bit widths
+B       batch of one local step of one client. In ``allocation``: bit widths
 H W C   height, width, channels of an image
 T       diffusion steps. In ``allocation``: the round's deadline, a scalar
 L       tensors (leaves) of a model
@@ -26,7 +26,7 @@ import jax
 
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
-"""A typed PRNG key, ``jax.random.key``. Who takes a key consumes it."""
+"""A typed PRNG key, ``jax.random.key``. A function that takes a key consumes it."""
 PyTree: TypeAlias = Any
 Params: TypeAlias = PyTree
 """A pytree of float arrays: the L tensors of a model."""
@@ -34,7 +34,7 @@ Params: TypeAlias = PyTree
 
 @flax.struct.dataclass
 class Batch:
-    """What one local step of one client sees.
+    """The examples of one local step of one client.
 
     Attributes:
       images: float32 [B, H, W, C] in [-1, 1].

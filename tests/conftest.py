@@ -36,6 +36,7 @@ RUN_BY_NAME = ("slow", "gpu")
 """Markers."""
 ALL_PLATFORMS = ""
 """Of ``JAX_PLATFORMS``: the accelerators that JAX finds, and the CPU, be there any or not."""
+MAX_WORKERS = 8
 MAX_MAPPINGS = 20_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
 
@@ -55,6 +56,17 @@ def pytest_configure(config):
     jax.config.update("jax_platforms", platforms)
     if is_on_gpu:
         config.addinivalue_line("filterwarnings", "default")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Returns the workers of ``-n auto``: none for single files or a GPU, else one per core.
+
+    More than a few gain little, as they compile the same programs.
+    """
+    paths = [pathlib.Path(name.split("::")[0]) for name in config.args]
+    if is_asked_for(config, "gpu") or all(path.is_file() for path in paths):
+        return 0
+    return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
 def pytest_ignore_collect(collection_path, config):

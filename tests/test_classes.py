@@ -35,11 +35,11 @@ def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
         (
             {"model__num_classes": 10, "guidance__label_dropout": 0.0}
             | {"sampling__guidance_scale": 2.0},
-            r"^sampling.guidance_scale must be 1 where guidance.label_dropout is 0",
+            r"^sampling.guidance_scale must be 1 if guidance.label_dropout is 0",
         ),
         (
             {"model__num_classes": 10, "guidance__label_dropout": 1.0},
-            r"^sampling.guidance_scale must be 0 where guidance.label_dropout is 1",
+            r"^sampling.guidance_scale must be 0 if guidance.label_dropout is 1",
         ),
         ({"sampling__eta": 2.0}, r"^sampling.eta must be in \[0, 1\], got 2.0"),
     ],

@@ -1,32 +1,52 @@
-"""The commands of README and docs exist, README's Python runs, links lead somewhere."""
+"""The commands of README and docs exist, their Python runs, links lead somewhere."""
 
+import json
 import pathlib
 import re
 import shlex
 
 import chex
 import pytest
+import yaml
 
+import fedjax_diffusion
 from fedjax_diffusion.allocation import AllocationProblem, example_problem
 from fedjax_diffusion.cli.main import read_overrides
 from fedjax_diffusion.cli.parser import make_parser
 from fedjax_diffusion.experiment.config import load_config
+from fedjax_diffusion.runs import environment
+from fedjax_diffusion.runs.ledger import SavingsRow
+from fedjax_diffusion.runs.records import EVALUATION, read_metrics, read_summary
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
+}
+README = PAGES["README.md"]
+COMMAND = re.compile(r"(?:^|&& )fedjax-diffusion (.*)")
+MAX_README_LINES = 120
+
+
+def find_blocks(text, language):
+    """Returns the fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def find_commands(text):
-    """Returns the commands of a page's shell blocks, and those with arguments in its sentences."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    shown = [line.split(" #")[0].rstrip(" &") for line in lines if "fedjax-diffusion " in line]
-    return shown + re.findall(r"`(fedjax-diffusion [^`]*=[^`]*)`", text)
+    """Returns the arguments of a page's commands: in shell blocks, and those within sentences."""
+    lines = "".join(find_blocks(text, "sh")).replace("\\\n", " ").splitlines()
+    shown = [COMMAND.search(line.split(" #")[0].rstrip(" &")) for line in lines]
+    sentences = re.findall(r"`fedjax-diffusion ([^`]*=[^`]*)`", text)
+    return [found[1] for found in shown if found] + sentences
 
 
 COMMANDS = [(page, command) for page, text in PAGES.items() for command in find_commands(text)]
+PYTHON = [
+    pytest.param(block, id=f"{page}-{number}")
+    for page, text in PAGES.items()
+    for number, block in enumerate(find_blocks(text, "python"))
+]
 LINKS = [
     (page, link)
     for page, text in PAGES.items()
@@ -34,34 +54,71 @@ LINKS = [
 ]
 
 
+def test_readme_is_short():
+    assert len(README.splitlines()) <= MAX_README_LINES
+
+
 def test_the_two_commands_of_a_newcomer_stand_first():
-    shell = [block for language, block in BLOCKS if language == "sh"]
+    shell = find_blocks(README, "sh")
     assert "pip install -e . && fedjax-diffusion run" in shell[0]
     assert any("pip install -e '.[test]' && pytest" in block for block in shell)
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_every_command_is_understood(page, command):
-    _, _, arguments = command.rpartition("fedjax-diffusion ")
-    parsed, rest = make_parser().parse_known_args(shlex.split(arguments))
+    parsed, rest = make_parser().parse_known_args(shlex.split(command))
     overrides = read_overrides(parsed, rest)
     if vars(parsed).get("config"):
         load_config(parsed.config, overrides)
 
 
-@pytest.mark.parametrize("code", [block for language, block in BLOCKS if language == "python"])
-def test_every_python_block_runs(code, monkeypatch, tmp_path):
+@pytest.mark.parametrize("code", PYTHON)
+def test_every_python_block_runs_by_itself(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "page", "exec"), {"__name__": "page"})
 
 
-def test_readme_shows_the_example_problem():
-    shown = re.search(r"AllocationProblem\(\n.*?^\)", README, re.DOTALL | re.MULTILINE)
+def test_allocator_page_shows_the_example_problem():
+    page = PAGES["docs/allocator.md"]
+    shown = re.search(r"AllocationProblem\(\n.*?^\)", page, re.DOTALL | re.MULTILINE)
     problem = eval(shown[0], {"AllocationProblem": AllocationProblem})
     chex.assert_trees_all_equal(problem, example_problem())
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS)
 def test_every_link_leads_somewhere(page, link):
-    folder = ROOT if page == "README.md" else ROOT / "docs"
-    assert (folder / link).exists()
+    assert ((ROOT / page).parent / link).exists()
+
+
+def test_index_lists_every_page():
+    pages = {pathlib.Path(page).name for page in PAGES if page.startswith("docs/")} - {"index.md"}
+    assert set(re.findall(r"\]\((\w+\.md)\)", PAGES["docs/index.md"])) >= pages
+
+
+def test_citation_names_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == fedjax_diffusion.__version__
+
+
+def test_run_folder_page_names_every_field():
+    folder = ROOT / "tests/old_folders"
+    variant = folder / "comparison/on_demand/seed_0"
+    fields = {
+        *read_metrics(folder / "run")[0],
+        *read_summary(variant),
+        *SavingsRow._fields,
+        *environment.read(folder / "run"),
+        *json.loads((variant / EVALUATION).read_text())["quality"],
+    }
+    named = re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", PAGES["docs/run_folder.md"])))
+    assert fields - set(named) == set()
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/glossary.md"])
+def test_modules_that_a_page_names_exist(page):
+    modules = set(re.findall(r"`([\w/]+\.py)\b", PAGES[page]))
+    places = (ROOT, ROOT / "fedjax_diffusion")
+    missing = {name for name in modules if not any((place / name).exists() for place in places)}
+    assert modules
+    assert {name for name in missing if "NAME" not in name} == set()

@@ -1,1 +1,1 @@
-"""Engines, each a process that benchmarks/engine.py starts, and the parts they share."""
+"""Engines, each a process that benchmarks/engine.py starts, and their shared parts."""

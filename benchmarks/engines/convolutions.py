@@ -1,4 +1,4 @@
-"""The convolutions of a training step, counted and alone, beside matrix products of their sizes."""
+"""The convolutions of a training step, counted and timed alone, and products of their sizes."""
 
 import collections
 import math
@@ -19,7 +19,7 @@ _KEY = re.compile(r"(\w+) (\d+)x(\d+)x(\d+) (\d+)x(\d+) (\d+)->(\d+)")
 
 
 def count_convs(name: str) -> dict[str, int]:
-    """Returns how often a training step does each convolution, by ``conv_key``."""
+    """Returns the number of each convolution in a training step, by ``conv_key``."""
     calls: collections.Counter[str] = collections.Counter()
 
     class Calls(dict):
@@ -33,8 +33,8 @@ def count_convs(name: str) -> dict[str, int]:
     jax.eval_shape(
         jax.grad(loss_fn), jax.eval_shape(init, key), Batch(images, jnp.zeros(B, jnp.int32)), key
     )
-    # The first convolution's gradient by the image is asked for and dropped by the compiler. It
-    # looks like the last convolution forward.
+    # The compiler removes the first convolution's gradient by the image, which is traced. It has
+    # the same key as the last convolution forward.
     (last,) = [key for key in calls if key.startswith("conv ") and _output_of(key) == images.shape]
     calls[last] -= 1
     return dict(calls)
@@ -53,18 +53,18 @@ def _output_of(key: str) -> tuple[int, ...]:
 
 
 def count_flops(convs: dict[str, int]) -> int:
-    """Returns the floating-point operations of the convolutions, multiplications and additions."""
+    """Returns the floating-point multiplications and additions of the convolutions."""
     return sum(2 * count * math.prod(_sizes(key)[1]) for key, count in convs.items())
 
 
 def make_convolution(key: str) -> Callable:
-    """Returns ``once(carry [1]) -> [1]``, the convolution and nothing that is large beside it."""
+    """Returns ``once(carry [1]) -> [1]``, the convolution with only small other operations."""
     operation, (B, H, W, kh, kw, num_inputs, num_outputs) = _sizes(key)
     x, y_bar = jnp.ones((B, H, W, num_inputs)), jnp.ones((B, H, W, num_outputs))
     kernel = jnp.ones((kh, kw, num_inputs, num_outputs))
 
     def once(carry):
-        # The addition keeps the loop from doing anything once and for all.
+        # With the addition nothing can be moved out of the loop.
         z = x + carry[0]
         if operation == "conv":
             return 1e-9 * CONVS["conv"](z, kernel)[:1, 0, 0, 0]
@@ -88,7 +88,7 @@ def make_product(key: str) -> Callable:
 
 
 def make_turn(name: str, num_steps: int, mesh, make_operation: Callable) -> Callable:
-    """Returns a compiled turn that does all convolutions of the steps, one after the other."""
+    """Returns a compiled turn of all convolutions of the steps, one after the other."""
     operations = [(make_operation(key), count) for key, count in count_convs(name).items()]
 
     def step(_, carry):

@@ -1,4 +1,4 @@
-"""FedJAX: its for_each_client, jit backend, used as in its federated averaging.
+"""FedJAX with its for_each_client, jit backend, used as in its federated averaging.
 
     python -m benchmarks.engines.fedjax_steps MODEL NUM_CLIENTS NUM_STEPS
 
@@ -43,7 +43,7 @@ def main(name: str, num_clients: str, num_steps: str) -> None:
         images = batch["x"].astype(jnp.float32) / 127.5 - 1
         return loss_fn(params, Batch(images, jnp.zeros(len(images), jnp.int32)), key)
 
-    # client_init, client_step and client_final of fedjax/algorithms/fed_avg.py, which keeps no loss
+    # client_init, client_step and client_final of fedjax/algorithms/fed_avg.py, which has no loss
     def client_init(server_params, key):
         return {"params": server_params, "opt_state": optimizer.init(server_params), "rng": key}
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.engines.flower_rounds MODEL NUM_CLIENTS NUM_STEPS NUM_PARAMETERS
 
-An actor keeps its model between clients; a round is the strategy's: send, train, return, average.
-Evaluation is switched off. Nothing is quantized.
+An actor keeps its model between clients; a round is Flower's: send, train, return, average.
+Evaluation is off. Nothing is quantized.
 """
 
 import functools
@@ -19,13 +19,13 @@ from benchmarks.engines.torch_client import make_client
 
 @functools.cache
 def actors_client(*case):
-    """Returns the client of this actor, made when it trains for the first time."""
+    """Returns the client of this actor, which is made at its first training."""
     torch.set_num_threads(1)
     return make_client(*case)
 
 
 def make_client_app(case):
-    """Returns the app in which a client trains from the weights it is sent."""
+    """Returns the app in which a client trains from the received weights."""
     from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
     from flwr.clientapp import ClientApp
 
@@ -33,7 +33,7 @@ def make_client_app(case):
 
     @app.train()
     def train(message, context):
-        # By its module's name: an actor would else get a copy of the function and of its cache.
+        # By its module's name: else an actor would get a copy of the function and of its cache.
         from benchmarks.engines.flower_rounds import actors_client
 
         weights, train = actors_client(*case)
@@ -47,7 +47,7 @@ def make_client_app(case):
 
 
 def make_server_app(case):
-    """Returns the app that plays a round whenever the benchmark asks for one."""
+    """Returns the app that runs a round for each request of the benchmark."""
     from flwr.app import ArrayRecord
     from flwr.serverapp import ServerApp
     from flwr.serverapp.strategy import FedAvg

@@ -1,4 +1,4 @@
-"""The models that are compared, and how a process of an engine talks to the benchmark."""
+"""The compared models, and the protocol between an engine's process and the benchmark."""
 
 import sys
 import time
@@ -38,7 +38,7 @@ SESSION_MODELS = {
     "35.7M-32x32": Model(128, (32, 32, 3), 64, (1, 2, 2, 2), 2, (16,)),
     "tiny-8x8": Model(4, (8, 8, 1), 4, (1,)),
 }
-"""Those of the accelerator session, the last for a rehearsal."""
+"""The models of the accelerator session, the last for a rehearsal."""
 EXAMPLES_PER_CLIENT = 64
 NUM_DIFFUSION_STEPS = 200
 LEARNING_RATE = 2e-3
@@ -48,7 +48,7 @@ CLIP_NORM = 1.0
 def serve(run: Callable[[], float]) -> None:
     """Warms up, then times ``run`` once for each line on stdin.
 
-    ``run`` returns a loss, so that all engines can be seen to train the same thing.
+    ``run`` returns a loss, which shows that all engines train the same model.
     """
     print("ready", run(), flush=True)
     for _ in sys.stdin:

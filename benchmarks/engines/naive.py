@@ -1,4 +1,4 @@
-"""What a notebook would hold: vmap over clients of a scan over local steps, stock convolutions.
+"""The code of a typical notebook: vmap over clients of a scan over steps, stock convolutions.
 
     python -m benchmarks.engines.naive MODEL NUM_CLIENTS NUM_STEPS
 
@@ -27,7 +27,7 @@ def main(name: str, num_clients: str, num_steps: str) -> None:
             params, opt_state = carry
             key = seed_to_key(0)
             batch = batch_fn(key, data, row, i)
-            # The two numbers stand for a key of this client and step; the benchmark needs no more.
+            # The two numbers replace a key of this client and step; the benchmark needs no more.
             noise = jax.random.key(row * int(num_steps) + i)
             loss, grads = jax.value_and_grad(loss_fn)(params, batch, noise)
             updates, opt_state = optimizer.update(grads, opt_state, params)

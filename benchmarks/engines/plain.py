@@ -1,8 +1,8 @@
-"""Plain jitted training steps of one model: what K clients x E steps cannot cost less than.
+"""Plain jitted training steps of one model: the lower limit for K clients x E steps.
 
     python -m benchmarks.engines.plain MODEL NUM_STEPS [CORE]
 
-With a core the process keeps to it: one such process per core is the other limit.
+With CORE the process runs only on that core: one such process per core is the other limit.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""A client in PyTorch, channels last: what torch_steps, torch_device and flower_rounds train."""
+"""A client in PyTorch, channels last, for torch_steps, torch_device and flower_rounds."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,11 +22,11 @@ Weights = dict[str, Tensor]
 
 
 class Options(NamedTuple):
-    """How a client uses the machine.
+    """A client's use of the machine.
 
     Attributes:
       device: ``cpu`` or ``cuda``.
-      is_compiled: whether ``torch.compile`` takes the network.
+      is_compiled: whether ``torch.compile`` compiles the network.
       is_autocast: whether the network computes in bfloat16.
     """
 
@@ -53,13 +53,13 @@ def make_client(
     num_clients: int,
     num_steps: int,
     num_parameters: int,
-    options: Options = Options(),  # noqa: B008 - it cannot be changed
+    options: Options = Options(),  # noqa: B008 - it is immutable
 ) -> tuple[Callable[[], Weights], Callable[[int, Weights], Tensor]]:
-    """Returns ``weights()`` and ``train(client, weights)``, which ends with the last step's loss.
+    """Returns ``weights()`` and ``train(client, weights)``, which returns the last step's loss.
 
-    The loop is the usual one: permuted indices into a tensor in memory, Adam (fused, where that is
-    to be had: not on a CPU), clip_grad_norm_. All of it lies on the device.
-    ``weights()`` are those of the one model in memory: before any training the initial ones,
+    The loop is the usual one: permuted indices into a tensor in memory, Adam (fused, except on a
+    CPU), clip_grad_norm_. All of it is on the device.
+    ``weights()`` are those of the one model in memory: the initial ones before any training, and
     afterwards those of the client that trained last.
     """
     torch.manual_seed(0)

@@ -3,8 +3,8 @@
     python -m benchmarks.engines.torch_device MODEL NUM_STEPS NUM_PARAMETERS \
         [--device=cuda] [--compile] [--autocast] [--turns=3]
 
-Channels last; float32 products use TF32 where the device has it; Adam is fused. The first turn
-compiles, and lets cuDNN choose its algorithms.
+Channels last; float32 products use TF32 if the device has it; Adam is fused. In the first turn
+PyTorch compiles and cuDNN chooses its algorithms.
 """
 
 import argparse
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("num_steps", type=int)
     parser.add_argument("num_parameters", type=int)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--compile", action="store_true", help="the network, by torch.compile")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network by torch.compile"
+    )
     parser.add_argument("--autocast", action="store_true", help="to bfloat16")
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Our U-Net, written in PyTorch with the same layers and parameters, without dropout and labels."""
+"""Our U-Net in PyTorch, with the same layers and parameters, without dropout and labels."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 
 def group_norm(num_features: int) -> nn.GroupNorm:
-    """Returns the normalization of ours: at most 32 groups of at least 4 channels."""
+    """Returns the normalization of our U-Net: at most 32 groups of at least 4 channels."""
     most = max(1, min(32, num_features // 4))
     groups = max(g for g in range(1, most + 1) if num_features % g == 0)
     return nn.GroupNorm(groups, num_features, eps=1e-6)
 
 
 def started(layer: nn.Conv2d | nn.Linear, is_zero: bool = False) -> nn.Module:
-    """Returns the layer as ours starts: Glorot-uniform or zero weights, zero biases."""
+    """Returns the layer initialized like ours: Glorot-uniform or zero weights, zero biases."""
     if is_zero:
         nn.init.zeros_(layer.weight)
     else:
@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """One head over the pixels, at first the identity."""
+    """Self-attention with one head over the pixels, initially the identity."""
 
     def __init__(self, num_features: int):
         super().__init__()
@@ -69,7 +69,7 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, with attention behind it where the level has any."""
+    """A residual block, with attention after it if the level has any."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int, has_attention: bool):
         super().__init__()
@@ -82,7 +82,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """As many levels as multipliers; each halves the image of the one before it.
+    """A U-Net with one level per multiplier; each level halves the image of the one before it.
 
     Args:
       channels: at full resolution.
@@ -132,7 +132,7 @@ class UNet(nn.Module):
         self.conv_out = conv_3x3(width, image_channels, is_zero=True)
 
     def embed(self, t: Tensor) -> Tensor:
-        """Returns what tells every block the step t [B], [B, 4 channels]."""
+        """Returns the embedding of the step t [B] for all blocks, [B, 4 channels]."""
         steps = torch.linspace(0.0, -math.log(10000.0), self.channels // 2, device=t.device)
         angles = t.float()[:, None] * torch.exp(steps)[None, :]
         embedding = torch.cat([angles.sin(), angles.cos()], dim=-1)

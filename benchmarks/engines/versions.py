@@ -1,9 +1,9 @@
-"""Prints, as JSON, the versions of the named packages in the environment that runs it.
+"""The versions of the named packages in this environment, printed as JSON.
 
     python -m benchmarks.engines.versions torch numpy
 
-Of a package that is installed from a folder, also a digest of its Python files: such a folder need
-not be what the version says.
+For a package that is installed from a folder it adds a digest of its Python files, because they may
+differ from the version.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 
 def version_of(name: str) -> str:
-    """Returns the version, with " sources " and 12 hexadecimal digits if it lies in a folder."""
+    """Returns the version, with " sources " and 12 hexadecimal digits if it is in a folder."""
     distribution = metadata.distribution(name)
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if "dir_info" not in origin:

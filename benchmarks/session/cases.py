@@ -1,4 +1,4 @@
-"""A model with clients on noise: what the parts train."""
+"""The cases that the parts train: a model and clients with images of noise."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from fedjax_diffusion.experiment.training import Learner
 
 EXAMPLES_PER_CLIENT = 256
 NUM_SHARES = 8
-"""Clients beyond these share the images."""
+"""Largest number of clients with their own images; more clients share them."""
 PEAK_TFLOPS = {  # data sheets, dense: bfloat16, and TF32 for float32
     "NVIDIA H100 80GB HBM3": {"bfloat16": 989.0, "float32": 494.0},
     "NVIDIA H200": {"bfloat16": 989.0, "float32": 494.0},
@@ -28,7 +28,7 @@ PEAK_TFLOPS = {  # data sheets, dense: bfloat16, and TF32 for float32
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model and a number of clients, of ``num_steps`` local steps a round."""
+    """A model and a number of clients, with ``num_steps`` local steps per round."""
 
     model: str
     config: RunConfig
@@ -39,22 +39,22 @@ class Case:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C)."""
+        """Shape (H, W, C) of an image."""
         return SESSION_MODELS[self.model].image_shape
 
     @property
     def batch_size(self) -> int:
-        """Of a local step."""
+        """Number of examples of a local step."""
         return self.config.local_work.batch_size
 
     @property
     def client_steps(self) -> int:
-        """Of a round."""
+        """Number of client-steps of a round."""
         return self.num_clients * self.num_steps
 
     @functools.cached_property
     def learner(self) -> Learner:
-        """On one device."""
+        """The learner on one device."""
         return Learner(self.config, self.image_shape, None)
 
     def count_parameters(self) -> int:
@@ -66,7 +66,7 @@ class Case:
         return self.scenario.count_flops() * self.batch_size
 
     def share_of_peak(self, milliseconds: float, dtype: str) -> float | None:
-        """Returns what a step of so many milliseconds uses of the device; None: nobody knows.
+        """Returns the share of the device's peak that a step uses; None if it is unknown.
 
         The model's FLOPs over the dense peak of the data sheet: bfloat16, or TF32 for float32.
         """
@@ -77,7 +77,7 @@ class Case:
 
 
 def make_config(model: str) -> RunConfig:
-    """Returns a model's config, without dropout: CIFAR-10's for the largest, else the digits'."""
+    """Returns a model's config without dropout: CIFAR-10's for the largest, else the digits'."""
     spec = SESSION_MODELS[model]
     config = load_config("cifar10" if model.startswith("35.7M") else "digits")
     config.model.update(
@@ -92,7 +92,7 @@ def make_config(model: str) -> RunConfig:
 
 
 def make_case(model: str, num_clients: int, num_steps: int) -> Case:
-    """Returns a case on images of noise that all clients draw from."""
+    """Returns a case with images of noise, from which all clients draw."""
     changed = {"partition.num_clients": num_clients, "cohort_size": None}
     changed["local_work.local_steps"] = num_steps
     config = with_overrides(make_config(model), changed)
@@ -108,7 +108,7 @@ def make_case(model: str, num_clients: int, num_steps: int) -> Case:
 
 
 def make_way(text: str, dtype: str = "float32") -> ComputeConfig:
-    """Returns a way on one device: "vmap/matmul", "chunked:64/matmul"."""
+    """Returns the settings of a way on one device, "vmap/matmul" or "chunked:64/matmul"."""
     mapping, _, conv = text.partition("/")
     client_map, _, size = mapping.partition(":")
     chunk_size = int(size) if size else None

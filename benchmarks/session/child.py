@@ -1,4 +1,4 @@
-"""A child process within a limit of time, with the moment of every line that it prints."""
+"""A child process with a time limit, and the time of every line that it prints."""
 
 import contextlib
 import json
@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from benchmarks.session.record import ROOT
 
 GRACE_SECONDS = 5.0
-"""Between the request to end and the end by force; a child that ends its own needs more."""
+"""Seconds between SIGTERM and SIGKILL; a child that ends its own children needs more."""
 OnLine = Callable[[float, str], object]
-"""Called with the seconds since the start and the line."""
+"""A function of the seconds since the start and the line."""
 
 
 class Ended(NamedTuple):
@@ -25,8 +25,8 @@ class Ended(NamedTuple):
 
     Attributes:
       code: its exit code; None: it was ended at its limit.
-      seconds: it took.
-      lines: (seconds since the start, text) of all that it printed, both streams in one.
+      seconds: its duration.
+      lines: (seconds since the start, text) of all printed lines, of both streams.
     """
 
     code: int | None
@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it failed, in a line; "" if it did not."""
+        """Reason of its failure, in one line; "" if it did not fail."""
         if self.code is None:
             return f"ended at its limit of {self.seconds:.0f} s"
         texts = [text for _, text in self.lines if text.strip()]
@@ -44,7 +44,7 @@ class Ended(NamedTuple):
 
 
 def find_json(ended: Ended) -> dict[str, Any]:
-    """Returns what a child has printed as its last line of JSON.
+    """Returns the last line of JSON that a child has printed.
 
     Raises:
       RuntimeError: it failed.
@@ -55,7 +55,7 @@ def find_json(ended: Ended) -> dict[str, Any]:
 
 
 def end_on_request() -> None:
-    """Lets a request to end (SIGTERM) end this process like an error, with its children."""
+    """Lets SIGTERM end this process like an error, with its children."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
@@ -68,21 +68,21 @@ def run_child(
     on_line: OnLine | None = None,
     grace: float = GRACE_SECONDS,
 ) -> Ended:
-    """Runs a command to its end or to its limit, when it and all it has started are ended.
+    """Runs a command to its end or to its limit; then ends it and its own children.
 
     Args:
       command: program and arguments.
       limit: seconds.
       env: the whole environment; None: this process's.
       cwd: working folder.
-      on_line: called as lines come, from another thread.
-      grace: seconds between the request to end and the end by force.
+      on_line: called for each line, from another thread.
+      grace: seconds between SIGTERM and SIGKILL.
     """
     start, lines = time.perf_counter(), []
 
     def read() -> None:
         assert process.stdout is not None
-        with contextlib.suppress(ValueError):  # closed, as the process has left somebody behind
+        with contextlib.suppress(ValueError):  # closed, while a child of the process still runs
             for line in process.stdout:
                 lines.append((time.perf_counter() - start, line.rstrip("\n")))
                 if on_line is not None:
@@ -116,7 +116,7 @@ def run_child(
 
 
 def _end_group(process: subprocess.Popen, grace: float) -> None:
-    """Ends the process, if it still runs, and all that it left in its group."""
+    """Ends the process, if it still runs, and all others in its group."""
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

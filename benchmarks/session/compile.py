@@ -15,7 +15,7 @@ from fedjax_diffusion.host.platforms import GPU_FLAGS, add_flags
 
 MODEL, TINY_MODEL = "35.7M-32x32", "tiny-8x8"
 LIMIT = 100.0
-"""Seconds of one compilation, the start of its process included."""
+"""Seconds of one compilation, with the start of its process."""
 LEVEL, TRITON = "--xla_gpu_autotune_level", "--xla_gpu_enable_triton_gemm=false"
 RUN = "a run's flags"
 VARIANTS = {
@@ -26,18 +26,18 @@ VARIANTS = {
     "level 2 without Triton": f"{LEVEL}=2 {TRITON}",
     "level 0 without Triton": f"{LEVEL}=0 {TRITON}",
 }
-"""Flags of XLA; those that a run sets come first and are not measured twice."""
+"""Flags of XLA; those of a run come first and are not measured twice."""
 
 
 def probe(model: str, program: str, conv: str, cache: Path, variables: Mapping[str, str]) -> Values:
-    """Returns what a compilation in a fresh process takes."""
+    """Returns seconds and operation counts of a compilation in a new process."""
     command = [sys.executable, "-m", "benchmarks.session.compile_probe", model, program, conv]
     environment = make_environment(cache, model == TINY_MODEL) | dict(variables)
     return find_json(run_child(command, LIMIT, env=environment))
 
 
 def measure_caches(part: Part, model: str, program: str) -> None:
-    """Measures a cold and a warm process with all of XLA's caches kept."""
+    """Measures a cold and a warm process with all of XLA's caches."""
     name = f"{program}, stock, all caches"
     with tempfile.TemporaryDirectory(prefix="session-cache-") as cache:
         kept = {

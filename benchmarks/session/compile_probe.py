@@ -1,9 +1,9 @@
-"""Compiles one program of the large model in a fresh process and prints what it takes, as JSON.
+"""Compilation of one program of the large model in a new process; prints its times as JSON.
 
     python -m benchmarks.session.compile_probe MODEL step|round CONV
 
-``step`` is the loss with its gradient and the optimizer, ``round`` a whole round of ``map``. Flags
-of XLA and the caches come from the environment.
+``step`` is the loss with its gradient and the optimizer, ``round`` a whole round of ``map``. The
+environment sets XLA's flags and the caches.
 """
 
 import collections
@@ -29,9 +29,9 @@ _TYPES = re.compile(r"tensor<[^>]*>")
 
 
 def count_operations(text: str) -> dict[str, int]:
-    """Returns how many convolutions, products and loops a program has, and how many distinct ones.
+    """Returns the numbers of convolutions, products and loops in a program, and of distinct ones.
 
-    Two are the same if their operands, their result and their settings are.
+    Two are equal if their operands, their result and their settings are.
     """
     seen: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     for line in text.splitlines():
@@ -51,7 +51,7 @@ def lower_step(case: Case, conv: str) -> Any:
 
 
 def play_round(case: Case, conv: str) -> None:
-    """Plays a round of one local step: what is compiled is the program of a run."""
+    """Runs a round of one local step, which compiles the program of a run."""
     simulator = case.learner.make_simulator(make_way(f"map/{conv}", "bfloat16"))
     key: Key = jax.random.key(0)
     state: Any = simulator.init(key, case.data)
@@ -64,7 +64,7 @@ def main(model: str, program: str, conv: str) -> None:
     """Prints seconds of lowering and compiling, and the numbers of operations."""
     flags = read_flags()
     prepare_platforms()
-    os.environ["XLA_FLAGS"] = flags  # these alone, without what the package adds
+    os.environ["XLA_FLAGS"] = flags  # only these, without the package's own flags
     jax.devices()
     case = make_case(model, 2, 1)
     start, compiled = time.perf_counter(), count_compile_seconds()

@@ -1,4 +1,4 @@
-"""Codes, messages and rounds of this device against the CPU's.
+"""A comparison of codes, messages and rounds of this device with the CPU's.
 
 python -m benchmarks.session.correctness --output=FOLDER [--tiny]
 """
@@ -30,13 +30,13 @@ NUM_SEEDS = 8
 TEST_LIMIT = 150.0
 WAYS = ("map/stock", "vmap/stock", "vmap/matmul", "chunked:4/matmul")
 REFERENCE = "map/plain"
-"""On the CPU."""
+"""The way of the reference on the CPU."""
 Player = Callable[[int, int], tuple[float, np.ndarray]]
 """``play(seed, num_bits) -> (loss, parameters [d])`` of a round."""
 
 
 def make_tree(model: str) -> PyTree:
-    """Returns parameters of a model, normal numbers, on the host."""
+    """Returns normal numbers as parameters of a model, on the host."""
     config, shape = make_config(model), SESSION_MODELS[model].image_shape
     task = make_task(config.model, config.diffusion, config.guidance, shape)
     shapes = jax.eval_shape(task.denoiser.init, seed_to_key(0))
@@ -45,7 +45,7 @@ def make_tree(model: str) -> PyTree:
 
 
 def on_both(function: Callable[[], Any]) -> tuple[Any, Any]:
-    """Returns what a function gives on the accelerator and on the CPU, as host arrays."""
+    """Returns a function's results on the accelerator and on the CPU, as host arrays."""
     results = []
     for device in (jax.local_devices()[0], jax.local_devices(backend="cpu")[0]):
         with jax.default_device(device):
@@ -54,7 +54,7 @@ def on_both(function: Callable[[], Any]) -> tuple[Any, Any]:
 
 
 def compare_codes(tree: PyTree, num_bits: int) -> Values:
-    """Compares what a receiver decodes, quantized here and on the CPU."""
+    """Compares the receiver's values after quantization here and on the CPU."""
     quantize = jax.jit(stochastic_quantize)
     here, there = on_both(lambda: quantize(seed_to_key(0), tree, jnp.int32(num_bits)))
     pairs = list(zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=True))
@@ -73,7 +73,7 @@ def compare_messages(tree: PyTree, num_bits: int) -> Values:
 
 
 def make_player(case: Case, way: str, device: Any, precision: str | None) -> Player:
-    """Returns what plays the first round of a run with a seed and bits, on a device."""
+    """Returns a function that runs the first round of a run with a seed and bits, on a device."""
     work = LocalWork(batch_size=case.batch_size, local_steps=case.num_steps)
     simulator = case.learner.make_simulator(make_way(way), work)
     cohort = np.arange(case.num_clients, dtype=np.int32)

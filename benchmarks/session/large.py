@@ -1,4 +1,4 @@
-"""The large model, CIFAR-10's 35.7 M, batch 64, in bfloat16, beside PyTorch, compiled.
+"""The large model, CIFAR-10's 35.7 M, batch 64, in bfloat16, and PyTorch's, compiled.
 
 python -m benchmarks.session.large --output=FOLDER [--tiny]
 """
@@ -19,7 +19,7 @@ TORCH_STEPS, COMPILED_LIMIT, EAGER_LIMIT = 50, 240.0, 90.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures ours and PyTorch, then the limit and the products."""
+    """Measures ours and PyTorch, then the lower limit and the products."""
     prepare_platforms()
     part = Part.open("large", argv)
     is_tiny = part.setting.is_tiny

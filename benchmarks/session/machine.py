@@ -1,8 +1,8 @@
-"""The machine of a session, as a line of JSON, asked for in a process of its own.
+"""The machine of a session as a line of JSON, from its own process.
 
     python -m benchmarks.session.machine
 
-The process that starts the parts must not start a backend: it would keep the device's memory.
+The process that starts the parts must not start a backend, which would hold the device's memory.
 """
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""The middle model, 4.24M-32x32, in float32 (TF32 on a GPU), beside PyTorch, eager and compiled.
+"""The middle model, 4.24M-32x32, in float32 (TF32 on a GPU), and PyTorch's, eager and compiled.
 
 python -m benchmarks.session.medium --output=FOLDER [--tiny]
 """
@@ -19,14 +19,14 @@ WAYS = ("map/stock", "map/plain", "map/matmul", "vmap/matmul")
 
 
 def measure_share(case: Case, make: Turn, turns: int, dtype: str = "float32") -> Values:
-    """Returns the speed of a turn, and what it uses of the device's peak."""
+    """Returns the speed of a turn, and its share of the device's peak."""
     values = time_turns(make, case.client_steps, turns)
     share = case.share_of_peak(values["milliseconds_per_client_step"], dtype)
     return values | {"share_of_peak": share, "step_flops": case.count_step_flops()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measures ours and PyTorch, then the limit and the other ways."""
+    """Measures ours and PyTorch, then the lower limit and the other ways."""
     prepare_platforms()
     part = Part.open("medium", argv)
     is_tiny = part.setting.is_tiny

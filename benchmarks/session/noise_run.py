@@ -1,8 +1,8 @@
-"""The package's own command line with one more data set: ``noise``, images of 32x32x3.
+"""The package's command line with an additional data set: ``noise``, images of 32x32x3.
 
     python -m benchmarks.session.noise_run run --config=cifar10 --config.data.name=noise
 
-For the start of a CIFAR-10 run where no CIFAR-10 is at hand.
+It measures the start of a CIFAR-10 run without CIFAR-10.
 """
 
 import sys

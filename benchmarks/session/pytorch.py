@@ -1,4 +1,4 @@
-"""PyTorch on the same device, in a process of its own."""
+"""PyTorch on the same device, in its own process."""
 
 import importlib.util
 import sys
@@ -14,15 +14,15 @@ def measure_torch(
     """Returns milliseconds per step of the case's model in PyTorch.
 
     Args:
-      part: whose device it is.
+      part: part of the session, with the device.
       case: the model.
       num_steps: of a turn.
-      limit: in seconds, compilation included.
+      limit: in seconds, with compilation.
       options: ``--compile``, ``--autocast``.
-      turns: that are timed.
+      turns: number of timed turns.
 
     Raises:
-      RuntimeError: PyTorch is not there or does not get through.
+      RuntimeError: PyTorch is not installed, fails, or exceeds the limit.
     """
     if importlib.util.find_spec("torch") is None:
         raise RuntimeError("PyTorch is not installed")

@@ -1,10 +1,10 @@
-"""Quantize-dequantize of the 35.7 M entries of CIFAR-10's model, against a copy of them.
+"""The time of quantize-dequantize of the 35.7 M entries of CIFAR-10's model against a copy.
 
     python -m benchmarks.session.quantize --output=FOLDER [--tiny]
 
-Everything is repeated inside one program, so that no time of dispatch is counted. A copy reads and
-writes every entry once, 8 bytes. Quantization reads it twice, for the ranges and for the codes,
-unless both readings meet in a cache: 12 bytes.
+Everything is repeated inside one program, so that dispatch is not counted. A copy reads and writes
+every entry once, 8 bytes. Quantization reads it twice, for the ranges and for the codes, 12 bytes,
+unless the second read finds it in a cache.
 """
 
 import functools
@@ -32,16 +32,16 @@ from fedjax_diffusion.types import Array, PyTree
 NUM_LOOPS, NUM_TURNS = 50, 7
 COPY_BYTES, QUANTIZE_BYTES = 8, 12
 Body = Callable[[Array, PyTree], PyTree]
-"""``body(i, x)`` gives what the next repetition takes."""
+"""``body(i, x)`` returns the input of the next repetition."""
 
 
 def time_loop(body: Body, x: PyTree, num_bytes: int, num_loops: int) -> Values:
     """Returns the time and the rate of one repetition, medians of turns.
 
     Args:
-      body: what is repeated.
-      x: float32 arrays, that it starts from.
-      num_bytes: read and written per entry.
+      body: the repeated function.
+      x: float32 arrays, its first input.
+      num_bytes: bytes read and written per entry.
       num_loops: repetitions within a turn.
     """
     loop = jax.jit(lambda x: jax.lax.fori_loop(0, num_loops, body, x))
@@ -66,7 +66,7 @@ def time_loop(body: Body, x: PyTree, num_bytes: int, num_loops: int) -> Values:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Times the copy, then quantization of rows, as the round does it, and of a tree."""
+    """Times the copy, then quantization of rows, as in the round, and of a tree."""
     prepare_platforms()
     part = Part.open("quantize", argv)
     is_tiny = part.setting.is_tiny
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     like = jax.eval_shape(lambda: tree)
 
     def copy(i: Array, x: Array) -> Array:
-        return x + jnp.minimum(i, 0)  # which XLA does not know to be 0
+        return x + jnp.minimum(i, 0)  # XLA does not know that this is 0
 
     def quantize_rows(i: Array, x: Array, num_bits: Array) -> Array:
         return quantize_blocks(step_key(key, i), x, make_grid(x, like, num_bits), like)

@@ -1,4 +1,4 @@
-"""A real CIFAR-10 run: 8 bits on demand, and full precision, with the same seed.
+"""Real CIFAR-10 runs, 8 bits on demand and full precision, with the same seed.
 
 python -m benchmarks.session.real --output=FOLDER [--tiny] [--data_dir=TFDS_FOLDER]
 """
@@ -22,11 +22,11 @@ SETTINGS = {
 }
 METHODS = {"on demand": "on_demand", "full precision": "full_precision"}
 LIMIT = 200.0
-"""Seconds of each."""
+"""Seconds of each run."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Plays both runs; the second finds the first one's compiled programs."""
+    """Runs both; the second uses the first one's compiled programs."""
     part = Part.open("real", argv)
     changed = SETTINGS | (TINY_CIFAR10 if part.setting.is_tiny else {})
     changed["data.data_dir"] = part.setting.data_dir
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 return play(part, case, run, pictures)
 
             part.measure(case, measure)
-    if part.setting.data_dir is not None:  # otherwise another call may bring it
+    if part.setting.data_dir is not None:  # otherwise a later call may have it
         part.complete()
 
 

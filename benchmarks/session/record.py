@@ -1,4 +1,4 @@
-"""The record of a session: one JSON file, rewritten whole whenever a part has something new."""
+"""The record of a session: one JSON file, rewritten after every new result of a part."""
 
 import argparse
 import json
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "session.json"
 MOST_ATTEMPTS = 2
-"""A case that was cut off so often is not begun again."""
+"""A case that was interrupted this many times is not begun again."""
 Values = dict[str, Any]
 
 
 def read_session(folder: Path) -> Values:
-    """Returns what the folder's record holds; an empty one has no parts."""
+    """Returns the content of the folder's record; an empty one has no parts."""
     path = folder / FILE
     return json.loads(path.read_text()) if path.exists() else {"parts": {}}
 
 
 def write_session(folder: Path, content: Values) -> None:
-    """Writes the record whole or not at all."""
+    """Writes the record atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f"{FILE}.draft"
     draft.write_text(json.dumps(content, indent=1) + "\n")
@@ -30,18 +30,18 @@ def write_session(folder: Path, content: Values) -> None:
 
 
 def is_of(entry: Values, machine: Values, is_tiny: bool) -> bool:
-    """Returns whether a part was measured on such a machine, with such a JAX, at such a size."""
+    """Returns whether a part was measured on the same machine, JAX and size."""
     names = ("device", "jax")
     return entry["is_tiny"] == is_tiny and all(entry[name] == machine[name] for name in names)
 
 
 class Setting(NamedTuple):
-    """What the parts are told.
+    """Settings of all parts.
 
     Attributes:
       output: folder of the record and of the pictures.
-      is_tiny: whether everything is small, for a rehearsal on a CPU.
-      data_dir: of prepared TFDS data sets; None: there is none.
+      is_tiny: whether all sizes are small, for a rehearsal on a CPU.
+      data_dir: folder of prepared TFDS data sets; None: there is none.
     """
 
     output: Path
@@ -49,13 +49,13 @@ class Setting(NamedTuple):
     data_dir: str | None = None
 
     def to_arguments(self) -> list[str]:
-        """Returns the setting as ``Part.open`` reads it."""
+        """Returns the setting as arguments for ``Part.open``."""
         arguments = [f"--output={self.output}"] + ["--tiny"] * self.is_tiny
         return arguments + ([] if self.data_dir is None else [f"--data_dir={self.data_dir}"])
 
 
 class Part:
-    """A part's own entry in the record; what was measured before on this machine is kept."""
+    """A part's entry in the record; earlier measurements of this machine are kept."""
 
     def __init__(self, name: str, setting: Setting):
         self.name, self.setting = name, setting
@@ -93,7 +93,7 @@ class Part:
         write_session(self.setting.output, content)
 
     def keep(self, case: str, values: Values) -> None:
-        """Writes what is known of a case down."""
+        """Records the values of a case."""
         self.cases[case] = values
         self._write()
 
@@ -102,10 +102,10 @@ class Part:
         return case in self.cases and "not_measured" not in self.cases[case]
 
     def measure(self, case: str, function: Callable[[], Values]) -> Values:
-        """Returns the values of a case and writes them down; of what fails, the reason.
+        """Returns and records the values of a case; the reason if it fails.
 
-        A case that was measured before is not measured again. While ``function`` works it may keep
-        values of its own under the case's name.
+        A case that was measured before is not measured again. While ``function`` works it may
+        record values under the case's name.
         """
         earlier = self.cases.get(case, {})
         attempts = earlier.get("attempts", 0)
@@ -117,7 +117,7 @@ class Part:
         start = time.perf_counter()
         try:
             values = function()
-        except Exception as error:  # whatever it is, the other cases are still wanted
+        except Exception as error:  # after any error the other cases are still measured
             values = self.cases[case] | {"not_measured": to_line(error)}
         values.pop("attempts", None)
         values["seconds"] = round(time.perf_counter() - start, 2)
@@ -126,7 +126,7 @@ class Part:
         return values
 
     def complete(self) -> None:
-        """Writes down that every case had its turn."""
+        """Records that every case has been tried."""
         self._write(is_complete=True)
 
 

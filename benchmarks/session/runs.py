@@ -1,4 +1,4 @@
-"""Runs of the package's own command, each line with its moment."""
+"""The package's own command as timed runs, with the time of each line."""
 
 import json
 import os
@@ -16,17 +16,17 @@ _HEADER = "data "
 _ROUND = re.compile(r"round +\d+/\d+ ")
 _MOST_LINES = 40
 _OF_JAX = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE", "XLA_PYTHON_CLIENT", "XLA_FLAGS")
-"""What a user's environment does not hold and a session's might."""
+"""Prefixes of variables that a session may set and a user does not."""
 
 
 class Run(NamedTuple):
-    """A run that is played.
+    """A timed run.
 
     Attributes:
       arguments: of the command ``run``, without ``--workdir``.
-      cache: folder for all that programs keep in the user's cache.
+      cache: folder that replaces the user's cache.
       limit: seconds.
-      module: what is played as a program.
+      module: the module to run as a program.
     """
 
     arguments: Sequence[str]
@@ -41,9 +41,9 @@ def to_overrides(values: Mapping[str, object]) -> list[str]:
 
 
 def make_environment(cache: Path, is_tiny: bool) -> dict[str, str]:
-    """Returns this process's environment with nothing kept but in ``cache``.
+    """Returns this process's environment with ``cache`` as the only cache.
 
-    A rehearsal may find its programs where the environment says.
+    A rehearsal may use the caches of the environment.
     """
     kept = {k: v for k, v in os.environ.items() if is_tiny or not k.startswith(_OF_JAX)}
     path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
@@ -52,14 +52,14 @@ def make_environment(cache: Path, is_tiny: bool) -> dict[str, str]:
 
 
 def play(part: Part, case: str, run: Run, pictures: Sequence[str] = ()) -> Values:
-    """Returns what a run takes and learns; what is known so far is kept as its lines come.
+    """Returns the times and results of a run; records them while it prints.
 
-    It is played in an empty folder. Times are seconds since its start.
+    It runs in an empty folder. Times are seconds since its start.
 
     Args:
-      part: keeps the values.
+      part: records the values.
       case: their name.
-      run: what is played.
+      run: the run.
       pictures: names, in the output folder, of the last grids of samples.
 
     Raises:
@@ -97,7 +97,7 @@ def play(part: Part, case: str, run: Run, pictures: Sequence[str] = ()) -> Value
 
 
 def read_rounds(workdir: Path) -> Values:
-    """Returns loss, cost and seconds of the rounds that a run folder holds so far."""
+    """Returns loss, cost and seconds of the rounds in a run folder so far."""
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return {}
@@ -114,7 +114,7 @@ def read_rounds(workdir: Path) -> Values:
 
 
 def read_summary(workdir: Path) -> Values:
-    """Returns the end of a finished run, and how it used the machine."""
+    """Returns the last results of a finished run, and its use of the machine."""
     summary = json.loads((workdir / "summary.json").read_text())
     environment = json.loads((workdir / "environment.json").read_text())
     own = next(row for row in summary["methods"] if row["method"] == "this_run")
@@ -129,7 +129,7 @@ def read_summary(workdir: Path) -> Values:
 
 
 def _copy_pictures(workdir: Path, targets: Sequence[Path]) -> None:
-    """Copies the last grids of samples, the last one first."""
+    """Copies the last grids of samples, beginning with the last one."""
     grids = sorted((workdir / "samples").glob("round_*.png"), reverse=True)
     for grid, target in zip(grids, targets, strict=False):
         target.write_bytes(grid.read_bytes())

@@ -1,4 +1,4 @@
-"""Drawing images: 5,000 of the digits' model, 1,000 of CIFAR-10's, 50 DDIM steps each.
+"""The time of sampling: 5,000 images of the digits' model, 1,000 of CIFAR-10's, 50 DDIM steps.
 
 python -m benchmarks.session.sampling --output=FOLDER [--tiny]
 """
@@ -31,7 +31,7 @@ NUM_STEPS, TINY_STEPS = 50, 2
 
 
 def draw(model: str, num_samples: int, dtype: str, num_steps: int) -> Values:
-    """Returns what drawing takes the first time, which compiles, and the second time."""
+    """Returns the times of the first sampling, which compiles, and the second."""
     config = make_config(model)
     sampling = dataclasses.replace(
         config.sampling, num_samples=num_samples, num_steps=num_steps, sampler="ddim"
@@ -62,7 +62,7 @@ def draw(model: str, num_samples: int, dtype: str, num_steps: int) -> Values:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draws from untrained parameters: what is drawn does not change what it takes."""
+    """Draws images from untrained parameters, which take the same time as trained ones."""
     prepare_platforms()
     part = Part.open("sampling", argv)
     num_steps = TINY_STEPS if part.setting.is_tiny else NUM_STEPS

@@ -1,4 +1,4 @@
-"""The small model, 0.27M-8x8: 8, 64 and 512 clients by every way, and by the run's own choice.
+"""The small model, 0.27M-8x8: 8, 64 and 512 clients by every way and by a run's own choice.
 
 python -m benchmarks.session.small --output=FOLDER [--tiny]
 """
@@ -25,11 +25,11 @@ CLIENTS = (8, 64, 512)
 CHUNK = 64
 NUM_STEPS, NUM_TURNS = 20, 5
 FEW_STEPS, FEW_TURNS = 2, 2
-"""Of clients one after the other, where they are many."""
+"""Steps and turns of many clients that are trained one after the other."""
 
 
 def measure_auto(case: Case, num_turns: int) -> Values:
-    """Returns what a run would choose, the time that choosing takes, and the choice's speed."""
+    """Returns a run's own choice, the time to choose, and the choice's speed."""
     asked = ComputeConfig(cpu_devices=1)
     cohort = np.arange(case.num_clients, dtype=np.int32)
     load_first = functools.partial(make_load_resident(case.data), cohort)
@@ -54,13 +54,13 @@ def measure_way(case: Case, way: str, num_turns: int) -> Values:
 
 
 def measure_scan(case: Case, conv: str, width: int, num_turns: int) -> Values:
-    """Returns the speed of plain steps in one program, of ``width`` models side by side."""
+    """Returns the speed of plain steps in one program for ``width`` parallel models."""
     compute = make_way(f"map/{conv}")
     return time_turns(lambda: make_scan(case, compute, width), case.client_steps, num_turns)
 
 
 def measure_clients(part: Part, model: str, num_clients: int, num_steps: int, turns: int) -> None:
-    """Measures one number of clients, the likely best first."""
+    """Measures one number of clients, beginning with the way that is likely the best."""
     K = num_clients
     case = make_case(model, K, num_steps)
 
@@ -80,7 +80,7 @@ def measure_clients(part: Part, model: str, num_clients: int, num_steps: int, tu
 
 
 def measure_others(part: Part, model: str, num_clients: int, num_steps: int, turns: int) -> None:
-    """Measures the ways that are not expected to win."""
+    """Measures the ways that are not expected to be the best."""
     K = num_clients
     case = make_case(model, K, num_steps)
     part.measure(f"K={K}, vmap/stock", lambda: measure_way(case, "vmap/stock", turns))

@@ -27,7 +27,7 @@ TINY = {
     "sampling.num_steps": 2,
     "compute.cpu_devices": 1,
 }
-"""Of the default run, for a rehearsal."""
+"""Settings of the default run in a rehearsal."""
 SHORT = {
     "num_rounds": 2,
     "local_work.local_steps": 5,
@@ -35,7 +35,7 @@ SHORT = {
     "sampling.num_samples": 4,
     "sampling.num_steps": 2,
 }
-"""Of the CIFAR-10 run: the start is wanted, not the training."""
+"""Settings of the CIFAR-10 run, of which only the start is measured."""
 TINY_CIFAR10 = {
     **TINY,
     "cohort_size": "None",
@@ -58,20 +58,20 @@ def list_arguments(name: str, setting: Setting) -> tuple[str, list[str]]:
 
 
 def find_cache(setting: Setting, name: str) -> Path:
-    """Returns the cache folder of a run, the same one for a session that goes on."""
+    """Returns the cache folder of a run, the same in a continued session."""
     number = zlib.crc32(str(setting.output.resolve()).encode())
     return Path(tempfile.gettempdir()) / f"accelerator-session-{number:08x}" / name
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Plays each run twice."""
+    """Runs each command twice."""
     part = Part.open("start", argv)
     for name, limits in LIMITS.items():
         module, arguments = list_arguments(name, part.setting)
         cache = find_cache(part.setting, name)
         cold, warm = f"{name}, cold", f"{name}, warm"
         if not part.has(warm) and not cache.exists():
-            part.cases.pop(cold, None)  # the warm run needs what the cold one left
+            part.cases.pop(cold, None)  # the warm run needs the cold run's cache
         if not part.has(cold):
             shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir(parents=True, exist_ok=True)

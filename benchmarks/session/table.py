@@ -1,4 +1,4 @@
-"""The table of a session: what was measured beside what was aimed at."""
+"""The table of a session: measurements and aims."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,12 +14,12 @@ class Row(NamedTuple):
     """A line of the table.
 
     Attributes:
-      what: is measured.
-      value: None: it was not.
-      aim: None: there is none.
-      unit: behind the value; "%" shows it times a hundred.
-      is_least: whether the value is to be at least the aim, not at most.
-      note: on the value, or why there is none.
+      what: the measured quantity.
+      value: None if it was not measured.
+      aim: None if there is none.
+      unit: printed after the value; "%" multiplies it by a hundred.
+      is_least: whether the value shall be at least the aim, not at most.
+      note: on the value, or the reason of a missing value.
     """
 
     what: str
@@ -31,13 +31,13 @@ class Row(NamedTuple):
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the aim is reached; None: there is no value, or no aim."""
+        """Whether the aim is reached; None if there is no value or no aim."""
         if self.value is None or self.aim is None:
             return None
         return self.value >= self.aim if self.is_least else self.value <= self.aim
 
     def to_cells(self) -> tuple[str, str, str, str]:
-        """Returns what, value, aim and verdict, as text."""
+        """Returns quantity, value, aim and verdict, as text."""
         value = NOT_MEASURED if self.value is None else self._show(self.value)
         sign = ">=" if self.is_least else "<="
         aim = "" if self.aim is None else f"{sign} {self._show(self.aim)}"
@@ -57,14 +57,14 @@ def find(parts: Parts, part: str, case: str, name: str) -> float | None:
 
 
 def explain(parts: Parts, part: str, case: str) -> str:
-    """Returns why a case has no value; "" if nobody knows."""
+    """Returns the reason of a case's missing value; "" if it is unknown."""
     if part not in parts:
         return ""
     return parts[part].get("cases", {}).get(case, {}).get("not_measured", "")[:60]
 
 
 def ratio(above: float | None, below: float | None) -> float | None:
-    """Returns a quotient, None without both."""
+    """Returns the quotient, or None if a number is missing."""
     return None if above is None or not below else above / below
 
 

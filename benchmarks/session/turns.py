@@ -1,4 +1,4 @@
-"""Turns of training that are timed: whole rounds, and plain steps with no federation."""
+"""Timed turns of training: whole rounds, and plain steps without federation."""
 
 import functools
 import gc
@@ -25,7 +25,7 @@ from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.types import Array
 
 Turn = Callable[[], Any]
-"""Trains and returns the loss, which may still be on its way."""
+"""A function that trains and returns the loss, which may not be ready yet."""
 _compiled = [0.0]
 """Seconds of compilation so far, in this process."""
 
@@ -44,7 +44,7 @@ def count_compile_seconds() -> float:
 
 
 def make_round(case: Case, compute: ComputeConfig, simulator: Simulator | None = None) -> Turn:
-    """Returns a round: broadcast, local training, 8-bit quantization, average."""
+    """Returns a turn of one round: broadcast, local training, 8-bit quantization, average."""
     if simulator is None:
         work = LocalWork(batch_size=case.batch_size, local_steps=case.num_steps)
         simulator = case.learner.make_simulator(compute, work)
@@ -83,12 +83,12 @@ def make_step(case: Case, compute: ComputeConfig) -> tuple[Callable, Callable]:
 
 
 def make_scan(case: Case, compute: ComputeConfig, width: int = 1) -> Turn:
-    """Returns as many plain steps as a round has, in one program: the limit of its lowering.
+    """Returns a turn of a round's number of plain steps in one program, its lower limit.
 
     Args:
       case: model, data, number of steps.
       compute: lowering and precision; its mapping is not used.
-      width: models that are trained side by side, by ``vmap``.
+      width: number of models that are trained in parallel, by ``vmap``.
     """
     start, step = make_step(case, compute)
     rows = jnp.arange(width, dtype=jnp.int32) % case.num_clients
@@ -119,7 +119,7 @@ def make_scan(case: Case, compute: ComputeConfig, width: int = 1) -> Turn:
 
 
 def make_steps(case: Case, compute: ComputeConfig) -> Turn:
-    """Returns as many plain steps as a round has, one dispatch each."""
+    """Returns a turn of a round's number of plain steps, one dispatch each."""
     start, step = make_step(case, compute)
     carry, jitted = jax.jit(start)(seed_to_key(0)), jax.jit(step, donate_argnums=0)
 
@@ -134,14 +134,14 @@ def make_steps(case: Case, compute: ComputeConfig) -> Turn:
 
 
 def time_turns(make: Callable[[], Turn], client_steps: int, num_turns: int) -> Values:
-    """Returns what a turn takes per client-step, medians and the fastest, and the first one's time.
+    """Returns a turn's median and fastest time per client-step, and the first turn's time.
 
-    The compiled programs and their memory are let go afterwards.
+    The compiled programs and their memory are released afterwards.
 
     Args:
       make: makes the turn.
       client_steps: of a turn.
-      num_turns: after the first one, which compiles, and another to warm up.
+      num_turns: number of turns, after the first, which compiles, and a second to warm up.
     """
     seconds, compiled, loss = [], count_compile_seconds(), float("nan")
     try:
@@ -171,6 +171,6 @@ def time_turns(make: Callable[[], Turn], client_steps: int, num_turns: int) -> V
 
 
 def count_peak_bytes() -> int | None:
-    """Returns the most memory that this process has used of the device; None: it does not tell."""
+    """Returns the peak memory of this process on the device; None if it is unknown."""
     statistics_ = jax.local_devices()[0].memory_stats() or {}
     return statistics_.get("peak_bytes_in_use")

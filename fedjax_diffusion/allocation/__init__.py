@@ -1,4 +1,4 @@
-"""The allocator: bits, times and power of every client, at the least energy of a round."""
+"""Allocator: bits, times and transmit power of every client at the least energy of a round."""
 
 from fedjax_diffusion.allocation.allocation import Allocation
 from fedjax_diffusion.allocation.allocator import allocate, make_allocator

@@ -1,4 +1,4 @@
-"""The answer to an allocation problem, with its certificate and its explanation."""
+"""Solution of an allocation problem, with its optimality certificate and its explanation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,19 +24,18 @@ ERROR_SLACK = 1e-12
 
 
 class Choice(NamedTuple):
-    """What a method decides; everything else follows from it.
+    """Decision of a method; the rest of the allocation follows from it.
 
     Attributes:
-      num_bits: [K], the bit width chosen, also where the client turns out infeasible; int32,
-        float64 if real.
+      num_bits: [K], the chosen bit width, also of an infeasible client; int32, float64 if real.
       payload: float64 [K], bits to send at that bit width.
       error: float64 [K], the client's term of the squared error at that bit width.
       status: int32 [K].
-      smallest_error: float64 [], the least total error that the method could reach.
+      smallest_error: float64 [], the least total error within the method's reach.
       multiplier: float64 [], lambda >= 0.
-      dual_bound: float64 [], joules, or None: then the best split of the same bits is the bound.
+      dual_bound: float64 [], joules; None takes the energy of the best split of the same bits.
       residual: float64 [], relative KKT residual in the bits, in lambda and in the bands.
-      bandwidth_hz: float64 [K], shares of one band, or None: then each client has its own.
+      bandwidth_hz: float64 [K], shares of one band; None if each client has its own band.
       bandwidth_price: float64 [], mu >= 0, joules per hertz of the shared band.
     """
 
@@ -58,35 +57,35 @@ ChooseFn = Callable[..., Choice]
 
 @flax.struct.dataclass
 class Allocation:
-    """Who sends how many bits, when, at which power, and how good that provably is.
+    """Bits, times and transmit power of every client, with an optimality certificate.
 
-    A client whose status is not OPTIMAL does not participate: zeros in every field but ``status``
-    and ``requested_bits``.
+    A client whose status is not OPTIMAL does not participate: all its fields but ``status`` and
+    ``requested_bits`` are zero.
 
     Attributes:
       num_bits: int32 [K] (float64 from the method "relaxed"), 1..16, 32, or 0.
-      bandwidth_hz: float64 [K], the band that it sends on, Hz: the problem's, or with
-        ":joint_bandwidth" its share of the problem's total; the shares add up to no more than that.
+      bandwidth_hz: float64 [K], the client's band, Hz: the problem's, or with ":joint_bandwidth"
+        its share of the problem's total, which the shares together do not exceed.
       compute_seconds: float64 [K], tau, s.
       upload_seconds: float64 [K], t, s; the two add up to the deadline.
       transmit_power_watts: float64 [K], p, W.
       compute_joules: float64 [K].
       transmit_joules: float64 [K].
       status: int32 [K], a ``Status``.
-      requested_bits: like ``num_bits``, the bit width asked for, also of infeasible clients.
-      error: float64 [], the squared error that the participating clients add up to. Where the
-        budget cannot be met: the least that can be reached.
-      dual_bound_joules: float64 [], no bits and splits within the limits cost less. Methods that
-        fix the bits ("demand", "fixed_bits", "full_precision", "largest") bound the energy of those
-        bits.
+      requested_bits: like ``num_bits``, the requested bit width, also of infeasible clients.
+      error: float64 [], the sum of the participating clients' squared errors. Where the budget
+        cannot be met: the least possible sum.
+      dual_bound_joules: float64 [], a lower bound on the energy of any bits and splits within the
+        limits. For methods that fix the bits ("demand", "fixed_bits", "full_precision",
+        "largest"): on the energy of those bits.
       relative_gap: float64 [] in [0, 1], (energy - dual bound) / energy; 0 where nobody
         participates.
       multiplier: float64 [], lambda, joules per unit of squared error.
       bandwidth_price: float64 [], mu, joules per hertz; with lambda it certifies the dual bound. 0
-        where no band is shared.
-      is_band_shared: bool [], the clients share the sum of the problem's bands.
-      kkt_residual: float64 [], the largest relative violation of the KKT conditions in what the
-        method chose: tau, for "relaxed" also the bits and the budget, for a shared band also the
+        if no band is shared.
+      is_band_shared: bool [], whether the clients share the sum of the problem's bands.
+      kkt_residual: float64 [], the largest relative violation of the KKT conditions in the chosen
+        variables: tau, for "relaxed" also the bits and the budget, for a shared band also the
         shares and their sum.
     """
 
@@ -109,14 +108,14 @@ class Allocation:
 
     @property
     def total_joules(self) -> float:
-        """Computing and transmitting, summed over the clients, joules."""
+        """Energy of computing and transmitting, summed over the clients, joules."""
         return float(np.sum(self.compute_joules) + np.sum(self.transmit_joules))
 
     def active_limits(self, problem: AllocationProblem) -> dict[str, np.ndarray]:
-        """Returns which limits hold each client, bool [K] by the name of the problem's field.
+        """Returns the active limits of each client, bool [K] by the name of the problem's field.
 
         Args:
-          problem: what this is the answer to.
+          problem: the problem that this allocation solves.
         """
         is_active = np.asarray(self.status) == Status.OPTIMAL
         shortest = problem.compute_cycles / problem.max_frequency_hz
@@ -129,10 +128,10 @@ class Allocation:
         }
 
     def explain(self, problem: AllocationProblem) -> list[str]:
-        """Returns one line per thing that is infeasible, with the least change that would help.
+        """Returns one line per cause of infeasibility, with the least change that removes it.
 
         Args:
-          problem: what this is the answer to.
+          problem: the problem that this allocation solves.
 
         Returns:
           The lines; none if nothing is infeasible.
@@ -147,7 +146,7 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
 
     Args:
       problem: K clients.
-      choice: what a method decided.
+      choice: the decision of a method.
       split: how each client divides the deadline.
     """
     is_active = choice.status == Status.OPTIMAL
@@ -168,7 +167,7 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
         split_violation = split_residual(problem, choice.payload, compute_seconds)
         residual = jnp.maximum(residual, jnp.max(jnp.where(is_active, split_violation, 0.0)))
     is_any = jnp.any(is_active)
-    # Rounded down by what a sum over the clients, in any order, can be off.
+    # Rounded down by the largest rounding error of a sum over the clients, in any order.
     rounding = problem.num_clients * jnp.finfo(energy.dtype).eps
     bound = jnp.where(is_any, jnp.clip(bound, 0.0, energy) * (1.0 - rounding), 0.0)
     is_over_budget = jnp.any(choice.status == Status.INFEASIBLE_ERROR)

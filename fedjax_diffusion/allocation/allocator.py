@@ -1,4 +1,4 @@
-"""The allocator by a method's name: a pure function, and the host call."""
+"""Allocation by the name of a method: a pure function and the call from the host."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,17 +13,17 @@ from fedjax_diffusion.allocation.search.time_split import SplitFn
 def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocation:
     """Allocates bits, time and power to the clients of one round, on the CPU in float64.
 
-    One compilation per method and number of clients; every value of the problem may change without
-    another. "fixed_bits" of any width and "full_precision" share one.
+    Compiles once per method and number of clients; other values of the problem do not recompile.
+    "fixed_bits" of any width and "full_precision" share one compilation.
 
     Args:
       problem: K clients.
       method: "on_demand" (least energy within the error budget), "relaxed" (the same with real
         bits), "demand" (the bits that each client demands), "fixed_bits:B", "full_precision", or
-        "largest" (the most bits that arrive in time). Followed by ":max_frequency", clients compute
-        at full frequency instead of splitting the time well. Followed by ":joint_bandwidth", they
-        share the sum of the problem's ``bandwidth_hz``, as energy asks, instead of each having its
-        own; not for "relaxed".
+        "largest" (the most bits that arrive in time). With ":max_frequency" appended, clients
+        compute at full frequency instead of splitting the time optimally. With ":joint_bandwidth"
+        appended, they share the sum of the problem's ``bandwidth_hz`` at the least energy instead
+        of each having its own; not for "relaxed".
 
     Returns:
       The allocation, in host NumPy arrays. Infeasible clients have zeros and a status, never NaN.
@@ -37,15 +37,15 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     >>> [int(b) for b in allocation.num_bits], bool(allocation.error <= problem.error_budget)
     ([7, 6, 6, 6, 5], True)
 
-    Source: arXiv 2403.04430 (KKT conditions and binary search); the algorithm in detail is this
-    project's own.
+    Source: arXiv 2403.04430 (KKT conditions and binary search), with a limit on the error as in
+    Bouzinis et al. (arXiv 2203.05878); the details of the algorithm are this project's own.
     """
     spec = parse_method(method)
     return _allocate(problem, spec.arguments, choose=spec.choose, split=spec.split)
 
 
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
-    """Returns the pure function behind ``allocate``, to jit and ``vmap`` under float64.
+    """Returns the pure function of ``allocate``, to jit and ``vmap`` under float64.
 
     Call it inside ``with jax.enable_x64(True)``.
 
@@ -63,5 +63,5 @@ def _solve(
     return assemble(problem, choose(problem, split, *arguments), split)
 
 
-# The functions are compiled in; the arguments are traced, so another width compiles nothing.
+# The functions are static; the arguments are traced, so another bit width does not recompile.
 _allocate = float64_on_cpu(_solve, static_argnames=("choose", "split"))

@@ -1,12 +1,12 @@
-"""The allocation problem that documentation and command line show."""
+"""Example of an allocation problem, for the documentation and the command line."""
 
 from fedjax_diffusion.allocation.problem import AllocationProblem
 
 
 def example_problem() -> AllocationProblem:
-    """Returns a problem of five clients, of which the farther ones have more to compute.
+    """Returns a problem of five clients; the farther a client, the more it computes.
 
-    README and ``allocate --help`` write it out.
+    docs/allocator.md and ``allocate --help`` show it in full.
 
     >>> problem = example_problem()
     >>> problem.num_clients, float(problem.time_budget_seconds)

@@ -1,4 +1,4 @@
-"""Says in words what is infeasible, and the least change that would help."""
+"""Causes of infeasibility in words, each with the least change that removes it."""
 
 import math
 
@@ -26,17 +26,17 @@ def explain(
     error: ArrayLike,
     is_band_shared: bool,
 ) -> list[str]:
-    """Returns one line per thing that is infeasible; empty if nothing is.
+    """Returns one line per cause of infeasibility; empty if all is feasible.
 
-    The least change is rounded up to six digits, so that making it works. Clients that are not
-    present have nothing to be explained.
+    The least change is rounded up to six digits, so that it suffices. Clients that are not present
+    are not explained.
 
     Args:
       problem: K clients.
       status: int [K], a ``Status`` each.
-      requested_bits: [K], what each was to send.
-      error: [], the least total error, where the budget is missed.
-      is_band_shared: each could have the sum of the problem's bands.
+      requested_bits: [K], the requested bit width of each client.
+      error: [], the least total error, if the budget is missed.
+      is_band_shared: whether the clients share the sum of the problem's bands.
     """
     status, requested_bits = np.asarray(status), np.asarray(requested_bits)
     late, demanding, inexact, crowded = (
@@ -117,7 +117,7 @@ def _span(values: np.ndarray) -> str:
 
 
 def _round_up(value: float) -> str:
-    """Returns ``value >= 0`` in six digits, never below it."""
+    """Returns ``value >= 0`` rounded up to six digits."""
     if value == 0:
         return "0"
     unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)

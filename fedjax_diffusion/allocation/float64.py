@@ -1,4 +1,4 @@
-"""Runs a pure function on the CPU in float64, which an accelerator may not have."""
+"""Evaluation of pure functions on the CPU in float64, which an accelerator may not have."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,17 +10,17 @@ import numpy as np
 from fedjax_diffusion.host.platforms import cpu_device
 
 TINY = 1e-300
-"""The least denominator, where the true one may be zero."""
+"""Least denominator, used where the true one may be zero."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def float64_on_cpu(fn: Callable[P, R], static_argnames: tuple[str, ...] = ()) -> Callable[P, R]:
-    """Returns ``fn`` jitted, computed on the CPU in float64, with host NumPy arrays as its leaves.
+    """Returns ``fn`` jitted on the CPU in float64; its result has NumPy arrays as leaves.
 
     Args:
       fn: pure; takes and returns pytrees of host arrays.
-      static_argnames: arguments that are not arrays; each value of them compiles once per shape.
+      static_argnames: arguments that are not arrays; each of their values compiles once per shape.
     """
     jitted = jax.jit(fn, static_argnames=static_argnames)
 

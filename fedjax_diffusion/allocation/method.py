@@ -1,4 +1,4 @@
-"""A method of the allocator as a value: how it chooses, and the facts that others must know."""
+"""Description of an allocator method: its functions and its properties."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,18 @@ from fedjax_diffusion.allocation.allocation import ChooseFn
 
 
 class Method(NamedTuple):
-    """One method.
+    """One allocator method.
 
     Attributes:
-      choose: how it chooses.
-      arguments: what ``choose`` takes besides the problem and the split.
-      takes_bits: its name carries one more argument, ``name:B``.
-      choose_jointly: how it chooses where the clients share one band; None if it cannot.
-      respects_limits: its bits are within the clients' ``min_bits`` and ``max_bits``.
-      respects_budget: its error is within the error budget.
-      gives_whole_bits: its bits are bit widths, not real numbers.
-      can_refine: a search over the bit widths can close the gap of its answer, see ``refine``.
-      fallback: the method to use while the clients' errors are unknown; None: this one itself.
+      choose: the function that chooses the bits.
+      arguments: arguments of ``choose`` besides the problem and the split.
+      takes_bits: whether its name takes one more argument, ``name:B``.
+      choose_jointly: the function for clients that share one band; None if there is none.
+      respects_limits: whether its bits are within ``min_bits`` and ``max_bits``.
+      respects_budget: whether its error is within the error budget.
+      gives_whole_bits: whether its bits are bit widths, not real numbers.
+      can_refine: whether ``refine`` can close the gap of its allocation.
+      fallback: the method to use while the clients' errors are unknown; None for the same method.
     """
 
     choose: ChooseFn

@@ -1,4 +1,4 @@
-"""The methods by name, and the meaning of a method's text."""
+"""Allocator methods by name, and the parser of a method's text."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ METHODS: dict[str, Method] = {
     "full_precision": FULL_PRECISION,
     "largest": LARGEST,
 }
-"""The methods by name."""
+"""Allocator methods by name."""
 MAX_FREQUENCY = "max_frequency"
 JOINT_BANDWIDTH = "joint_bandwidth"
 
@@ -33,9 +33,9 @@ class MethodSpec:
     """A method with its options; as text, ``name[:bits][:max_frequency | :joint_bandwidth]``.
 
     Attributes:
-      name: of ``METHODS``.
+      name: a key of ``METHODS``.
       num_bits: 1..16 or 32 for a method that takes bits, else None.
-      is_at_max_frequency: clients compute at full frequency instead of splitting the time well.
+      is_at_max_frequency: clients compute at full frequency, without splitting the time optimally.
       is_joint: clients share one band; not together with ``is_at_max_frequency``.
     """
 
@@ -46,39 +46,39 @@ class MethodSpec:
 
     @property
     def method(self) -> Method:
-        """The method itself."""
+        """The method without its options."""
         return METHODS[self.name]
 
     @property
     def choose(self) -> ChooseFn:
-        """How the bits are chosen, and with a shared band the bands."""
+        """Function that chooses the bits, and with a shared band the bands."""
         jointly = self.method.choose_jointly if self.is_joint else None
         return jointly or self.method.choose
 
     @property
     def arguments(self) -> tuple[int, ...]:
-        """What ``choose`` takes besides the problem and the split."""
+        """Arguments of ``choose`` besides the problem and the split."""
         own = self.method.arguments
         return own if self.num_bits is None else (*own, self.num_bits)
 
     @property
     def split(self) -> SplitFn:
-        """How each client divides the deadline."""
+        """Function that divides each client's deadline."""
         return max_frequency_split if self.is_at_max_frequency else optimal_split
 
     @property
     def division(self) -> str:
-        """How time and band are divided: ``"max_frequency"``, ``"joint_bandwidth"`` or ``""``."""
+        """Division of time and band: ``"max_frequency"``, ``"joint_bandwidth"`` or ``""``."""
         return MAX_FREQUENCY * self.is_at_max_frequency + JOINT_BANDWIDTH * self.is_joint
 
     @property
     def undivided(self) -> "MethodSpec":
-        """The same choice of bits with each client's own band and the best split of its time."""
+        """The same choice of bits, with each client's own band and its optimal split of time."""
         return MethodSpec(self.name, self.num_bits)
 
     @property
     def fallback(self) -> "MethodSpec":
-        """What to use while the clients' errors are unknown, with the same division."""
+        """Method to use while the clients' errors are unknown, with the same division."""
         return dataclasses.replace(self, name=self.method.fallback or self.name)
 
     def __str__(self) -> str:
@@ -87,10 +87,10 @@ class MethodSpec:
 
 
 def parse_method(method: str) -> MethodSpec:
-    """Returns what a method's text means: ``name[:bits][:max_frequency | :joint_bandwidth]``.
+    """Returns the method of a text ``name[:bits][:max_frequency | :joint_bandwidth]``.
 
     Raises:
-      ValueError: the name, the bits or what follows is unknown; says what exists.
+      ValueError: the name, the bits or the option is unknown; the message lists the methods.
 
     >>> spec = parse_method("fixed_bits:8:max_frequency")
     >>> spec.name, spec.num_bits, spec.is_at_max_frequency, str(spec)

@@ -1,4 +1,4 @@
-"""One round's allocation problem: devices, channel, payload, error budget and deadline."""
+"""Allocation problem of one round: devices, channel, payload, error budget and deadline."""
 
 import dataclasses
 from typing import Any
@@ -25,7 +25,7 @@ PER_CLIENT = (
     "error_weight",
     "is_present",
 )
-"""The fields of a problem that may differ between clients, the tables per bit width aside."""
+"""Fields of a problem that may differ between clients, without the tables per bit width."""
 _SCALARS = (
     "noise_density_watts_per_hz",
     "num_parameters",
@@ -38,16 +38,16 @@ _MAY_BE_ZERO = ("error_weight", "overhead_bits", "bit_width_error")
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False)
 class AllocationProblem:
-    """Minimise the energy of one round subject to its deadline and its error budget.
+    """Minimization of the energy of one round, subject to its deadline and its error budget.
 
     ``min sum_k kappa_k C_k^3 / tau_k^2 + t_k p_k(t_k, S_k(b_k))`` over b, tau, t subject to
     ``sum_k c_k / (2^{b_k} - 1)^2 <= eps``, ``tau_k + t_k <= T``, ``C_k / tau_k <= F_k``, ``p_k <=
     P_k`` and ``min_bits_k <= b_k <= max_bits_k``.
 
     Numbers, lists and arrays are accepted; a field per client may be one number for all. They are
-    stored as float64 NumPy arrays of the shapes below, ``is_present`` as bool. A pytree: pass it to
-    a jitted function, stack several along a leading axis and ``vmap`` over them (a rebuilt pytree
-    is not validated again).
+    stored as float64 NumPy arrays of the shapes below, ``is_present`` as bool. The class is a
+    pytree: pass it to a jitted function, or stack several along a leading axis and ``vmap`` over
+    them (a rebuilt pytree is not validated again).
 
     Attributes:
       compute_cycles: [K] > 0, C, CPU cycles of the round's local training.
@@ -58,22 +58,22 @@ class AllocationProblem:
       max_power_watts: [K] > 0, P.
       noise_density_watts_per_hz: [] > 0, N0.
       num_parameters: [] whole number >= 1, d.
-      overhead_bits: [] or [B] >= 0, bits of one upload beyond its codes, at every bit width or per
-        bit width.
-      min_bits: [K] in BIT_WIDTHS, what the client demands.
-      max_bits: [K] in BIT_WIDTHS, the most that it can handle. Below ``min_bits`` the client is
-        infeasible, not an error.
+      overhead_bits: [] or [B] >= 0, bits of one upload beyond its codes, for all bit widths or for
+        each.
+      min_bits: [K] in BIT_WIDTHS, the bit width that the client demands.
+      max_bits: [K] in BIT_WIDTHS, the largest that it can handle. If it is below ``min_bits``, the
+        client is infeasible; no error is raised.
       error_weight: [K] >= 0, c, its aggregation weight squared times the scale of its squared
         quantization error.
-      error_budget: [] >= 0, eps; infinity (or None) for no budget.
+      error_budget: [] >= 0, eps; infinity or None for no budget.
       time_budget_seconds: [] > 0, T.
       bit_width_payload_bits: [K, B] > 0 or None; replaces the payload ``8 ceil(d b / 8) +
         overhead``.
       bit_width_error: [K, B] >= 0 or None; replaces the client's term of the error, ``c_k / (2^b -
         1)^2``, so it holds the aggregation weight squared already.
-      is_present: bool [K]; a client that is not present gets nothing, whatever it could do, and the
-        status INFEASIBLE_DEMAND, or INFEASIBLE_TIME from a method that ignores demands. What it has
-        of a band to be shared stays there for the others.
+      is_present: bool [K]; a client that is not present never participates. Its status is
+        INFEASIBLE_DEMAND, or INFEASIBLE_TIME from a method that ignores demands. Its part of a
+        shared band goes to the others.
 
     Raises:
       ValueError: a field is out of range or its shape does not fit the others.
@@ -113,13 +113,13 @@ class AllocationProblem:
         return dataclasses.replace(self, **fields)
 
     def tree_flatten_with_keys(self):
-        """Flattens into the fields in their order, named."""
+        """Returns the fields in their order, with their names."""
         names = tuple(field.name for field in dataclasses.fields(self))
         return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], names
 
     @classmethod
     def tree_unflatten(cls, names, leaves):
-        """Rebuilds without validating: under a transformation the leaves are not numbers."""
+        """Rebuilds the problem without validation: a transformation's leaves are not numbers."""
         problem = object.__new__(cls)
         for name, leaf in zip(names, leaves, strict=True):
             object.__setattr__(problem, name, leaf)
@@ -135,9 +135,9 @@ def with_leaves(problem: AllocationProblem, **leaves: Array) -> AllocationProble
 
 
 def pass_by_absent(problem: AllocationProblem) -> AllocationProblem:
-    """Returns the problem with limits between which clients that are not present find no bit width.
+    """Returns the problem with limits that leave absent clients no bit width.
 
-    They demand the most bits and handle the least, so that whatever reads limits passes them by.
+    They demand the most bits and handle the least, so that a reader of the limits excludes them.
     To be called under float64.
     """
     most, least = float(BIT_WIDTHS[-1]), float(BIT_WIDTHS[0])
@@ -216,7 +216,7 @@ def _no_value(name: str) -> np.ndarray:
 
 
 def _count_clients(arrays: dict[str, Any]) -> int:
-    """Returns the one length that the fields per client share."""
+    """Returns the common length of the fields per client."""
     longest, num_clients = "", 1
     for name in (*PER_CLIENT, "bit_width_payload_bits", "bit_width_error"):
         array = arrays[name]
@@ -226,8 +226,8 @@ def _count_clients(arrays: dict[str, Any]) -> int:
             raise ValueError(f"{name} has shape {array.shape}: must be one number or [K], K >= 1")
         if 1 not in (num_clients, array.shape[0]) and array.shape[0] != num_clients:
             raise ValueError(
-                f"{name} is of {array.shape[0]} clients, {longest} of {num_clients}: each must be "
-                "of as many, or one number for all"
+                f"{name} has {array.shape[0]} clients, {longest} has {num_clients}: the numbers "
+                "must be equal, or one for all"
             )
         if array.shape[0] > num_clients:
             longest, num_clients = name, array.shape[0]
@@ -241,7 +241,7 @@ def _check_shape(arrays: dict[str, Any], names, allowed: list[tuple[int, ...]]) 
 
 
 def _check_range(name: str, array: np.ndarray) -> None:
-    """Raises at the first entry outside of what the field allows."""
+    """Raises ValueError at the first entry outside the field's range."""
     is_allowed, allowed = is_in_range(name, array)
     if not is_allowed.all():
         index = tuple(int(i) for i in np.argwhere(~is_allowed)[0])
@@ -250,7 +250,7 @@ def _check_range(name: str, array: np.ndarray) -> None:
 
 
 def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Returns which values a field of a problem allows, and in words what it allows.
+    """Returns a mask of the values that a field allows, and its range in words.
 
     >>> is_in_range("min_bits", np.array([8.0, 20.0]))
     (array([ True, False]), '1..16 or 32')

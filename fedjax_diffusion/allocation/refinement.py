@@ -1,4 +1,4 @@
-"""Closes the gap of an on-demand allocation, on the host, for as long as that is worth it.
+"""Refinement of an on-demand allocation on the host, until its gap is closed.
 
 >>> from fedjax_diffusion.allocation import example_problem
 >>> problem = example_problem()
@@ -40,29 +40,30 @@ def refine(
     target_gap: float = 1e-9,
     max_nodes: int = 100_000,
 ) -> Allocation:
-    """Returns the allocation of least energy, proven, by branch and bound over the bit widths.
+    """Returns the allocation of proven least energy, by branch and bound over the bit widths.
 
-    ``allocate`` is exact for up to four clients and certifies a gap for more; this closes it, in
-    milliseconds for a hundred clients. It is slowest where hundreds are nearly but not quite alike.
-    It runs on the host: not to be jitted or mapped.
+    ``allocate`` is exact for up to four clients and certifies a gap for more. This function closes
+    the gap, in milliseconds for a hundred clients. It is slowest for hundreds of nearly equal
+    clients. It runs on the host and cannot be jitted or mapped.
 
     Args:
       problem: K clients.
-      allocation: the answer of ``allocate(problem, method)``, to start from; None computes it.
-      method: "on_demand", or "on_demand:max_frequency" where clients compute at full frequency.
-      target_gap: the relative gap at which to stop, 1e-12 or more.
-      max_nodes: the most partial decisions that are kept after each client, 1 or more. It limits
-        memory and time; where it is reached, ``relative_gap`` says what may be left.
+      allocation: the start, from ``allocate(problem, method)``; None computes it.
+      method: "on_demand", or "on_demand:max_frequency" for computing at full frequency.
+      target_gap: the relative gap at which to stop, in [1e-12, 1).
+      max_nodes: the most partial decisions kept after each client, 1 or more. It limits memory and
+        time; if it is reached, ``relative_gap`` is the gap that may remain.
 
     Returns:
-      An allocation like those of ``allocate``, whose ``dual_bound_joules`` is proven by the search
-      and may exceed what ``multiplier`` proves. An infeasible one is returned as it is.
+      An allocation as from ``allocate``. The search proves its ``dual_bound_joules``, which may
+      exceed the bound that ``multiplier`` proves. An infeasible one is returned unchanged.
 
     Raises:
-      ValueError: an argument is out of range, or the allocation is none of this problem.
+      ValueError: an argument is out of range, or the allocation does not fit the problem.
 
-    Guarantees: energy not above that of the start; error within the budget; ``relative_gap <=
-    target_gap`` unless ``max_nodes`` was reached.
+    Guarantees:
+      Energy not above that of the start; error within the budget; ``relative_gap <= target_gap``
+      unless ``max_nodes`` was reached.
 
     Source: the search is that of ``branch_and_bound``; its use here is this project's own.
     """
@@ -79,7 +80,7 @@ def refine(
 
 
 def _refinable() -> list[str]:
-    """Returns the texts of the methods whose gap can be closed."""
+    """Returns the texts of the methods that can be refined."""
     names = [name for name, method in METHODS.items() if method.can_refine]
     return [
         str(MethodSpec(name, is_at_max_frequency=full)) for name in names for full in (False, True)
@@ -98,7 +99,7 @@ def _search(
     energy, error = (np.asarray(rows)[:, is_active] for rows in table)
     budget = float(problem.error_budget) * (1.0 + ERROR_SLACK)
     if not np.array_equal(allocation.status, own_status):
-        raise ValueError(f"allocation.status must be {own_status}, what each client can do")
+        raise ValueError(f"allocation.status must be {own_status}, as the problem implies")
     if not np.array_equal(allocation.bandwidth_hz[is_active], problem.bandwidth_hz[is_active]):
         raise ValueError("allocation.bandwidth_hz must be the problem's")
     index = _start_bit_widths(allocation, energy, is_active)
@@ -119,9 +120,9 @@ def _start_bit_widths(
     """Returns the allocation's bit widths, as indices int [K].
 
     Raises:
-      ValueError: an active client's is not one that it may use.
+      ValueError: the bit width of an active client is not one that it may use.
     """
-    # At most the index of the last bit width, whatever number stands there.
+    # At most the index of the last bit width, for any number.
     index = np.searchsorted(BIT_WIDTHS[:-1], allocation.requested_bits)
     bit_widths, num_bits = index[is_active], np.asarray(allocation.num_bits)[is_active]
     is_usable = np.isfinite(energy[bit_widths, np.arange(bit_widths.size)])

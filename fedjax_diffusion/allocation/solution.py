@@ -1,4 +1,4 @@
-"""An allocation together with the check of it."""
+"""Allocation together with its verification."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from fedjax_diffusion.allocation.verification.verification import Verification, 
 
 
 class Solution(NamedTuple):
-    """An answer and what came of recomputing it."""
+    """An allocation and the result of recomputing it."""
 
     allocation: Allocation
     verification: Verification
@@ -20,13 +20,13 @@ class Solution(NamedTuple):
 def solve(
     problem: AllocationProblem, method: str = "on_demand", *, is_refined: bool = False
 ) -> Solution:
-    """Allocates, closes the gap if asked to, and verifies the answer by what the method promises.
+    """Allocates, refines on request, and verifies the allocation by the method's properties.
 
     Args:
       problem: K clients.
-      method: of ``allocate``.
-      is_refined: searches until the allocation is proven to be the best; of "on_demand" alone, also
-        with ":max_frequency".
+      method: as for ``allocate``.
+      is_refined: whether to search until the allocation is proven optimal; for "on_demand" only,
+        also with ":max_frequency".
 
     Raises:
       ValueError: there is no such method, or it cannot be refined.

@@ -1,4 +1,4 @@
-"""What came of each client of an allocation."""
+"""Status of each client in an allocation."""
 
 from enum import IntEnum
 
@@ -8,12 +8,12 @@ from fedjax_diffusion.types import Array
 
 
 class Status(IntEnum):
-    """What came of one client.
+    """Status of one client: OPTIMAL if it participates, else the reason why it does not.
 
-    A client that cannot participate on its own account says so (DEMAND before TIME); where the
-    others then cannot meet the error budget, each of them bears ERROR. Where the band is shared and
-    each could deliver over the whole of it, but not all together, each of them bears BANDWIDTH. A
-    client that is not present bears DEMAND, or TIME where demands are ignored.
+    A client that cannot participate for a reason of its own has DEMAND or TIME (DEMAND if both). If
+    the others then cannot meet the error budget, each of them has ERROR. If each could deliver over
+    the whole shared band, but not all together, each of them has BANDWIDTH. A client that is not
+    present has DEMAND, or TIME if demands are ignored.
     """
 
     OPTIMAL = 0
@@ -24,12 +24,12 @@ class Status(IntEnum):
 
 
 def client_status(is_demand_met: Array, is_delivered: Array) -> Array:
-    """Returns the status int32 [K] that clients have on their own, before any error budget.
+    """Returns the clients' status int32 [K], without regard to the error budget.
 
     Args:
-      is_demand_met: bool [K], the demanded bit width is not above the largest that the client can
-        handle.
-      is_delivered: bool [K], some bit width that it may use arrives within the deadline.
+      is_demand_met: bool [K], whether the demanded bit width is at most the largest that the
+        client can handle.
+      is_delivered: bool [K], whether some allowed bit width arrives within the deadline.
     """
     status = jnp.where(is_delivered, Status.OPTIMAL, Status.INFEASIBLE_TIME)
     return jnp.where(is_demand_met, status, Status.INFEASIBLE_DEMAND).astype(jnp.int32)
@@ -38,7 +38,7 @@ def client_status(is_demand_met: Array, is_delivered: Array) -> Array:
 def meet_budget(status: Array, smallest_error: Array, budget: Array) -> Array:
     """Returns the status int32 [K] with INFEASIBLE_ERROR if the budget is out of reach.
 
-    All clients that could participate bear it.
+    It is set for all clients that could participate.
 
     Args:
       status: int32 [K], from ``client_status``.

@@ -1,6 +1,6 @@
-"""What each command does: it reads its arguments, calls the package and prints.
+"""Commands of the command line: each reads its arguments, calls the package and prints.
 
-What a command needs is imported when it is called: ``--help`` and a wrong argument answer at once.
+Each command imports its modules when called, so ``--help`` and a wrong argument respond at once.
 """
 
 import sys
@@ -11,7 +11,7 @@ EXIT_INVALID = 1
 EXIT_INFEASIBLE = 3
 
 Overrides = dict[str, str]
-"""Of the config, by dotted key."""
+"""Changed values of the config, by dotted key."""
 
 
 def run(arguments: Namespace, overrides: Overrides) -> int:
@@ -29,7 +29,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
             raise ValueError("give all of --coordinator, --num_processes, --process_id, or none")
         join_processes(*places)
     if arguments.process_id:
-        runner.run(config, workdir)  # process 0 writes and talks
+        runner.run(config, workdir)  # process 0 writes and prints
         return 0
     with RunDisplay(config.num_rounds) as display:
         result = runner.run(
@@ -72,10 +72,10 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     from fedjax_diffusion.runs.records import write_json
 
     if (arguments.workdir is None) == (arguments.images is None):
-        raise ValueError("give one of --workdir, a run folder, and --images, a folder of PNGs")
+        raise ValueError("give either --workdir, a run folder, or --images, a folder of PNGs")
     output = None if arguments.output is None else Path(arguments.output)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise ValueError(f"--output: {output} must be a file in a folder that exists")
+        raise ValueError(f"--output: {output} must be a file in an existing folder")
     names = ("num_samples", "inception_weights", "held_out_split")
     given = {name: getattr(arguments, name) for name in names}
     changed = {name: value for name, value in given.items() if value is not None}
@@ -83,12 +83,12 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
         changed["held_out_split"] = None
     if arguments.workdir is not None:
         if overrides or arguments.config:
-            raise ValueError("--config belongs to --images: a run has its own")
+            raise ValueError("--config is only for --images: a run has its own config")
         with count_up("image") as on_progress:
             quality = evaluate(arguments.workdir, changed, on_progress=on_progress)
     else:
         if arguments.num_samples is not None:
-            raise ValueError("--num_samples belongs to --workdir: a folder is measured whole")
+            raise ValueError("--num_samples is only for --workdir: all --images are measured")
         overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
         config = load_config(arguments.config or "configs/digits.py", overrides)
         quality = evaluate_folder(arguments.images, config)
@@ -99,7 +99,7 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
 
 
 def compare(arguments: Namespace, overrides: Overrides) -> int:
-    """Plays every variant with every seed and compares them."""
+    """Runs every variant with every seed and compares them."""
     from fedjax_diffusion.cli.console import LoopDisplay
     from fedjax_diffusion.compare import format_comparison, read_runs, run_comparison
     from fedjax_diffusion.experiment.config import load_config, name_config
@@ -127,7 +127,7 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
 
 
 def data(arguments: Namespace, overrides: Overrides) -> int:
-    """Checks and describes a data set, and draws what each client gets of it."""
+    """Checks and describes a data set, and draws each client's part of it."""
     from pathlib import Path
 
     from fedjax_diffusion.data import describe_partition, load_images, partition
@@ -154,7 +154,7 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         draw_partition(dataset.labels, parts, dataset.class_names, clients)
     except OSError as error:
         raise ValueError(
-            f"--output must be a folder that can be written, got {str(folder)!r} ({error})"
+            f"--output must be a writable folder, got {str(folder)!r} ({error})"
         ) from error
     print(format_description(describe(dataset), describe_partition(dataset.labels, parts)))
     print(examples, clients, sep="\n")
@@ -205,4 +205,4 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
     command.__name__: command for command in (run, sample, evaluate, compare, data, study, allocate)
 }
-"""Every command by its name; each returns an exit code."""
+"""Commands by name; each returns an exit code."""

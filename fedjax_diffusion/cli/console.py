@@ -1,4 +1,4 @@
-"""What a run prints: the setting, a progress bar, and the table at the end."""
+"""Console output of a run: the setting, a progress bar, and the final table."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ from fedjax_diffusion.runs.runner import RunResult
 
 
 class RunDisplay(Progress):
-    """Shows a run on a terminal as a bar, elsewhere as one line per round."""
+    """Display of a run: a bar on a terminal, elsewhere one line per round."""
 
     def __init__(self, num_rounds: int, stream: TextIO | None = None):
         self._stream = stream or sys.stdout
@@ -43,7 +43,7 @@ class RunDisplay(Progress):
 
     @contextlib.contextmanager
     def watch(self, text: str) -> Iterator[None]:
-        """Shows that something goes on, and for how long."""
+        """Shows a running task and its duration."""
         if self._bar is None:
             with show_seconds(text, self._stream):
                 yield
@@ -72,11 +72,11 @@ class RunDisplay(Progress):
         self._bar.update()
 
     def finish(self, result: RunResult) -> None:
-        """Prints the table and where everything lies."""
+        """Prints the table and the paths of the results."""
         if self._bar is not None:
             self._bar.close()
         if not result.is_new:
-            self.tell(f"{result.workdir} is finished already; nothing was done")
+            self.tell(f"{result.workdir} is already finished; nothing was done")
         self.tell(report.format_summary(result.summary))
         self.tell(report.format_paths(result.workdir))
 
@@ -89,15 +89,15 @@ class RunDisplay(Progress):
 
 
 def track_with(unit: str) -> Callable[[Any], Any]:
-    """Returns what shows the progress of a loop as a bar, on a terminal only."""
+    """Returns a wrapper of a loop that shows its progress as a bar, on a terminal only."""
     return functools.partial(tqdm, unit=unit, disable=None)
 
 
 @contextlib.contextmanager
 def show_seconds(text: str, stream: TextIO, period_seconds: float | None = None) -> Iterator[None]:
-    """Shows on a stream that something goes on, and for how long, until the block ends.
+    """Shows a running task and its duration on a stream until the block ends.
 
-    On a terminal as one line that counts the seconds, elsewhere as a line now and then.
+    On a terminal one line counts the seconds; elsewhere a line is printed now and then.
     """
     is_terminal, start, is_over = stream.isatty(), time.perf_counter(), threading.Event()
 
@@ -124,7 +124,7 @@ def show_seconds(text: str, stream: TextIO, period_seconds: float | None = None)
 
 
 class LoopDisplay(Progress):
-    """Shows a loop of long steps: a bar that says what goes on within, on a terminal only."""
+    """Display of a loop of long steps: a bar with the current task, on a terminal only."""
 
     def __init__(self, unit: str):
         self._unit = unit
@@ -136,13 +136,13 @@ class LoopDisplay(Progress):
             yield from self._bar
 
     def tell(self, text: str) -> None:
-        """Says how far a step is."""
+        """Shows the progress of a step."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
     @contextlib.contextmanager
     def watch(self, text: str) -> Iterator[None]:
-        """Says what goes on within a step."""
+        """Shows the current task of a step."""
         self.tell(text)
         yield
 
@@ -154,13 +154,13 @@ class LoopDisplay(Progress):
 
 @contextlib.contextmanager
 def count_up(unit: str) -> Iterator[Callable[[int], object]]:
-    """Yields what is called with the number of things done so far; a bar, on a terminal only."""
+    """Yields a function of the number done so far that updates a bar, on a terminal only."""
     with tqdm(unit=unit, disable=None) as bar:
         yield lambda number: bar.update(number - bar.n)
 
 
 def describe_experiment(experiment: Experiment) -> str:
-    """Returns what is trained, on which data, by which clients, as a few lines of text."""
+    """Returns data, clients, model and machine of an experiment as a few lines of text."""
     dataset, parts, config = experiment.dataset, experiment.parts, experiment.config
     facts = describe_partition(dataset.labels, parts)
     height, width, channels = dataset.images.shape[1:]

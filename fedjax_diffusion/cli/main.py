@@ -1,4 +1,4 @@
-"""The command line: from arguments to a command, and from what it raises to an exit code."""
+"""Entry point of the command line: parses arguments, runs a command, returns an exit code."""
 
 import os
 import sys
@@ -17,15 +17,15 @@ _EXIT_INTERRUPTED = 130
 _DEBUG = "FEDJAX_DIFFUSION_DEBUG"
 _RESUMABLE = ("run", "compare")
 _MAX_REASON = 300
-"""Characters of an error of JAX, which may hold a whole program."""
+"""Largest number of characters printed of an error of JAX, which may contain a whole program."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0: done; 1: an allocation that fails its check, or a failure of the device, named in one line on
-    stderr; 2: bad input, likewise; 3: an allocation with infeasible clients; 130: interrupted.
-    With FEDJAX_DIFFUSION_DEBUG=1 in the environment, errors show a traceback.
+    0: done; 1: an allocation failed its check, or the device failed; 2: bad input; 3: an allocation
+    has infeasible clients; 130: interrupted. For 1 and 2, one line on stderr gives the reason. With
+    FEDJAX_DIFFUSION_DEBUG=1 in the environment, errors show a traceback.
     """
     arguments, rest = make_parser().parse_known_args(argv)
     try:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"the device failed: {str(error)[:_MAX_REASON]} ({_DEBUG}=1 shows where)"
         return _fail(error, reason, _EXIT_FAILED)
     except KeyboardInterrupt:
-        advice = "; the same command goes on from the last checkpoint" * (
+        advice = "; repeat the command to continue from the last checkpoint" * (
             arguments.command in _RESUMABLE
         )
         print(f"\ninterrupted{advice}", file=sys.stderr)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception, reason: str, exit_code: int) -> int:
-    """Prints why a command failed, in one line, and returns its exit code."""
+    """Prints the reason of a failure in one line, and returns the exit code."""
     if os.environ.get(_DEBUG):
         raise error
     print(f"fedjax-diffusion: {' '.join(reason.split())}", file=sys.stderr)
@@ -54,7 +54,7 @@ def _fail(error: Exception, reason: str, exit_code: int) -> int:
 
 
 def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
-    """Returns ``--config.key=value`` arguments as a dict; anything else unknown is an error."""
+    """Returns ``--config.key=value`` arguments as a dict; raises ValueError for any other."""
     overrides = {}
     for text in rest:
         key, equals, value = text.removeprefix("--config.").partition("=")

@@ -1,31 +1,31 @@
-"""What the command line understands."""
+"""Parser of the command line."""
 
 import argparse
 from typing import Any
 
 _ALLOCATE = """\
-Decide for every client of one round how many bits it sends, how long it computes
-and at which power it sends, so that all meet the deadline, the error stays within
-its budget, and computing and sending cost the least energy.
+Choose bits, compute time and transmit power of every client in one round, such that
+all clients meet the deadline, the error stays within its budget, and computing and
+sending use the least energy.
 
-FILE.json holds these fields; those marked * may be a list, a number per client:
+FILE.json holds these fields; a field marked * may be a list with one number per client:
 
   * compute_cycles               CPU cycles of local training
   * effective_capacitance        J s^2 / cycle^3, usually 1e-28
-  * max_frequency_hz             fastest CPU clock
-  * channel_gain                 linear power gain to the base station
-  * bandwidth_hz                 of the client's sub-channel
-  * max_power_watts              transmit power limit
-  * min_bits, max_bits           bits per parameter it demands, and can handle: 1..16 or 32
+  * max_frequency_hz             highest CPU frequency
+  * channel_gain                 linear power gain between client and base station
+  * bandwidth_hz                 bandwidth of the client's sub-channel
+  * max_power_watts              highest transmit power
+  * min_bits, max_bits           least and most bits per parameter: 1..16 or 32
   * error_weight                 squared aggregation weight times V_k, see docs/allocator.md
-  * is_present                   false for a client that does not participate; may be left out
-    num_parameters               of the model
-    overhead_bits                of a message, beside its codes (or 17 numbers, one per bit width)
-    noise_density_watts_per_hz   4e-21 for thermal noise
-    error_budget                 bound on the squared error; null for none
-    time_budget_seconds          deadline for computing and sending
+  * is_present                   optional; false for a client that does not participate
+    num_parameters               number of parameters of the model
+    overhead_bits                bits of a message besides the codes (or 17, one per bit width)
+    noise_density_watts_per_hz   noise power density, 4e-21 for thermal noise
+    error_budget                 bound on the squared error; null for no bound
+    time_budget_seconds          deadline for computing and sending together
 
-for example:
+Example:
 
   {"compute_cycles": [1e9, 2e9, 3e9, 4e9, 5e9], "effective_capacitance": 1e-28,
    "max_frequency_hz": 2e9, "channel_gain": [1e-11, 3e-12, 1e-12, 3e-13, 1e-13],
@@ -33,8 +33,8 @@ for example:
    "error_weight": 1.0, "num_parameters": 267000, "overhead_bits": 512,
    "noise_density_watts_per_hz": 4e-21, "error_budget": 2e-3, "time_budget_seconds": 6}
 
-exit codes: 0 solved, 2 bad input, 3 some client is infeasible (stderr says why and
-what would help), 1 the answer failed the check that follows every solution.
+Exit codes: 0 solved; 2 bad input; 3 some client is infeasible (stderr gives the reason and
+the least change that helps); 1 the solution failed the check that follows every solution.
 """
 
 
@@ -59,33 +59,48 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_config(command: Any, default: str) -> None:
+    command.add_argument(
+        "--config",
+        default=default,
+        metavar="FILE[:ARGUMENT]",
+        help=f"file of settings (default: {default})",
+    )
+
+
 def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         allow_abbrev=False,
-        help="train; resumes by itself; a finished run is a no-op",
-        epilog="Any setting: --config.group.key=value, as in configs/default.py.",
+        help="train a model; continues an interrupted run, does not repeat a finished one",
+        epilog="Change any setting by --config.GROUP.KEY=VALUE; configs/default.py lists them.",
     )
-    run.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
-    run.add_argument("--workdir", help="the run folder (default: runs/NAME-OF-THE-CONFIG)")
-    several = run.add_argument_group("several processes, each started with the same command")
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="a free port of process 0")
-    several.add_argument("--num_processes", type=int, metavar="N")
-    several.add_argument("--process_id", type=int, metavar="I", help="0..N-1, another in each")
+    _add_config(run, "configs/digits.py")
+    run.add_argument("--workdir", help="folder of the run (default: runs/NAME-OF-THE-CONFIG)")
+    several = run.add_argument_group("several processes (start each with the same command)")
+    several.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="host and free port of process 0"
+    )
+    several.add_argument("--num_processes", type=int, metavar="N", help="number of processes")
+    several.add_argument("--process_id", type=int, metavar="I", help="its number, 0..N-1")
 
 
 def _add_sample(commands: Any) -> None:
-    sample = commands.add_parser("sample", allow_abbrev=False, help="draw images from a run")
-    sample.add_argument("--workdir", required=True, help="a run folder")
-    sample.add_argument("--num_samples", type=int, default=64)
-    sample.add_argument("--sampler", help="ddim or ancestral (default, as below: the run's)")
-    sample.add_argument("--num_steps", type=int, help="of ddim")
-    sample.add_argument("--eta", type=float, help="noise of ddim, 0 to 1")
-    sample.add_argument("--guidance_scale", type=float, help="of a run with classes")
-    sample.add_argument("--seed", type=int, default=0, help="another seed, other images")
+    sample = commands.add_parser(
+        "sample", allow_abbrev=False, help="draw images from the trained model of a run"
+    )
+    sample.add_argument("--workdir", required=True, help="folder of the run")
+    sample.add_argument("--num_samples", type=int, default=64, help="number of images (default 64)")
+    sample.add_argument("--sampler", help="ddim or ancestral (default: that of the run)")
+    sample.add_argument("--num_steps", type=int, help="steps of ddim (default: as in the run)")
+    sample.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default: as in the run)")
+    sample.add_argument(
+        "--guidance_scale", type=float, help="for a run with classes (default: as in the run)"
+    )
+    sample.add_argument("--seed", type=int, default=0, help="seed of the images (default 0)")
     sample.add_argument(
         "--output",
-        help="a .png for a grid, or a folder for a .png of each image "
+        help="a .png for one grid, or a folder for one .png per image "
         "(default: WORKDIR/samples/sample_SEED.png)",
     )
 
@@ -94,17 +109,19 @@ def _add_compare(commands: Any) -> None:
     compare = commands.add_parser(
         "compare",
         allow_abbrev=False,
-        help="train and evaluate several variants with the same seeds; goes on where it stopped",
-        epilog="What is compared: --config.compare.key=value, as in configs/default.py.",
+        help="train and evaluate several variants with the same seeds; continues if interrupted",
+        epilog="Choose variants and seeds by --config.compare.KEY=VALUE, see configs/default.py.",
     )
-    compare.add_argument("--config", default="configs/paper_digits.py", metavar="FILE[:ARGUMENT]")
-    compare.add_argument("--workdir", help="its folder (default: comparisons/NAME-OF-THE-CONFIG)")
+    _add_config(compare, "configs/paper_digits.py")
+    compare.add_argument(
+        "--workdir", help="folder of the comparison (default: comparisons/NAME-OF-THE-CONFIG)"
+    )
     compare.add_argument(
         "--earlier",
         nargs="+",
         default=[],
         metavar="RUNS.csv",
-        help="of the same comparison elsewhere: what was played there is not played again",
+        help="results of the same comparison from other folders; their runs are not repeated",
     )
 
 
@@ -112,15 +129,17 @@ def _add_data(commands: Any) -> None:
     data = commands.add_parser(
         "data",
         allow_abbrev=False,
-        help="check and describe a data set; draw what each client gets of it",
-        epilog="How it is divided: --config.partition.key=value, as in configs/default.py.",
+        help="check and describe a data set; draw each client's part of it",
+        epilog="Change the division by --config.partition.KEY=VALUE, see configs/default.py.",
     )
     data.add_argument("--name", help="digits, or a TFDS name: cifar10, celeb_a, ...")
-    data.add_argument("--data_dir", metavar="FOLDER", help="of prepared TFDS data sets")
-    data.add_argument("--split", help="train, test, train[:512], ...")
-    data.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
+    data.add_argument("--data_dir", metavar="FOLDER", help="folder of prepared TFDS data sets")
+    data.add_argument("--split", help="part of the data set: train, test, train[:512], ...")
+    _add_config(data, "configs/digits.py")
     data.add_argument(
-        "--output", metavar="FOLDER", help="of the pictures (default: data_reports/NAME-SPLIT)"
+        "--output",
+        metavar="FOLDER",
+        help="folder for the pictures (default: data_reports/NAME-SPLIT)",
     )
 
 
@@ -128,43 +147,49 @@ def _add_study(commands: Any) -> None:
     study = commands.add_parser(
         "study",
         allow_abbrev=False,
-        help="compare energy over deadlines and distances; trains nothing",
-        epilog="What is varied: --config.study.key=value, as in configs/default.py.",
+        help="compare the energy of methods over deadlines and distances, without training",
+        epilog="Change any of it by --config.study.KEY=VALUE, see configs/default.py.",
     )
-    study.add_argument("--config", default="configs/digits.py", metavar="FILE[:ARGUMENT]")
-    study.add_argument("--workdir", help="the study folder (default: studies/NAME-OF-THE-CONFIG)")
+    _add_config(study, "configs/digits.py")
+    study.add_argument(
+        "--workdir", help="folder of the study (default: studies/NAME-OF-THE-CONFIG)"
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser(
-        "evaluate", allow_abbrev=False, help="quality of a run's images, or of a folder of PNGs"
+        "evaluate",
+        allow_abbrev=False,
+        help="measure the quality of a run's images, or of a folder of PNGs",
     )
-    evaluate.add_argument("--workdir", help="a run folder")
-    evaluate.add_argument("--images", metavar="FOLDER", help="of .png files, one image each")
+    evaluate.add_argument("--workdir", help="folder of the run")
+    evaluate.add_argument("--images", metavar="FOLDER", help="folder of .png files, one image each")
     evaluate.add_argument(
         "--config",
         metavar="FILE[:ARGUMENT]",
-        help="of --images: its group `data` says what they are compared with "
+        help="only for --images: config whose group `data` gives the real images "
         "(default: configs/digits.py)",
     )
-    evaluate.add_argument("--num_samples", type=int, help="images drawn from a run")
+    evaluate.add_argument("--num_samples", type=int, help="number of images drawn from the run")
     evaluate.add_argument(
         "--inception_weights",
         metavar="FILE",
-        help="of the 2015 Inception network, .pth or .npz; without it a small classifier is "
-        "trained on the same data and distances are called fcd, not FID",
+        help="weights of the 2015 Inception network, .pth or .npz, for FID; without them a small "
+        "classifier is trained on the same data, and the distance is called fcd",
     )
     evaluate.add_argument(
-        "--held_out_split", metavar="SPLIT", help="real images shown beside (none: no such)"
+        "--held_out_split",
+        metavar="SPLIT",
+        help="split of real images whose distance is shown for comparison; none switches it off",
     )
-    evaluate.add_argument("--output", metavar="FILE.json", help="the answer, also as a file")
+    evaluate.add_argument("--output", metavar="FILE.json", help="file for the results")
 
 
 def _add_allocate(commands: Any) -> None:
     allocate = commands.add_parser(
         "allocate",
         allow_abbrev=False,
-        help="solve one allocation problem from files",
+        help="solve the allocation problem of one round, given as files",
         description=_ALLOCATE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -172,20 +197,21 @@ def _add_allocate(commands: Any) -> None:
     allocate.add_argument(
         "--clients",
         metavar="FILE.csv",
-        help="one row per client; the header names fields that FILE.json does not give",
+        help="table with one row per client; its header names fields that FILE.json omits",
     )
     allocate.add_argument(
         "--method",
         default="on_demand",
-        help="on_demand (default: least energy within the error budget), relaxed (with real bits), "
-        "demand (min_bits for each), fixed_bits:B, full_precision, largest; with :max_frequency "
-        "computing is at full speed, with :joint_bandwidth the clients share all bands",
+        help="on_demand (default): least energy within the error budget; relaxed: the same with "
+        "real bits; demand: min_bits for each client; fixed_bits:B: B bits for all; full_precision:"
+        " 32 bits; largest: the most bits in time. Append :max_frequency to compute at full "
+        "frequency, or :joint_bandwidth to share the bandwidth among the clients",
     )
     allocate.add_argument(
-        "--refine", action="store_true", help="search on until on_demand is proven to be the best"
+        "--refine", action="store_true", help="continue until on_demand is proven optimal"
     )
     allocate.add_argument(
         "--output",
         metavar="FILE",
-        help="where to write the answer: all of it to a .json, a row per client to a .csv",
+        help="file for the solution: .json for all fields, .csv for one row per client",
     )

@@ -1,4 +1,4 @@
-"""Variants against each other: the same clients, channels and seeds, quality beside its cost."""
+"""Comparison of variants with the same clients, channels and seeds: quality and its cost."""
 
 from fedjax_diffusion.compare.folder import Comparison, run_comparison
 from fedjax_diffusion.compare.pairs import (

@@ -1,4 +1,4 @@
-"""The picture of a comparison: quality against joules and against bytes."""
+"""Figure of a comparison: quality over joules and over bytes."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ _COLORS = ("tab:red", "tab:orange", "black", "tab:blue", "tab:green", "tab:purpl
 def draw_comparison(
     variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
 ) -> Figure:
-    """Draws the Fréchet distance of every run and variant against its joules and its megabytes.
+    """Draws the Fréchet distance of every run and variant over its joules and its megabytes.
 
     A dot per run, a bar for the 95 % interval of each variant's mean; shaded: within the tolerance
     of the reference; dashed: held-out real images.

@@ -1,4 +1,4 @@
-"""The folder of a comparison: a run folder per variant and seed, and what they say together."""
+"""Folder of a comparison: a run folder per variant and seed, and their joint results."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -23,11 +23,11 @@ TABLE = "runs.csv"
 FIGURE = "figures/quality.png"
 
 OnPlay = Callable[[Play, RunRow], Any]
-"""Called after each run with its row."""
+"""Callback after each run, with its row."""
 OnProgress = Callable[[Play, str, int], Any]
-"""Called within a run: which it is, ``"round"`` or ``"image"``, and how many of these are done."""
+"""Callback within a run, with the unit, ``"round"`` or ``"image"``, and the number done."""
 Track = Callable[[Sequence[Play]], Iterable[Play]]
-"""Wraps the runs as they are played, as ``tqdm`` does."""
+"""Wrapper of the iteration over runs, as ``tqdm``."""
 
 
 class Comparison(NamedTuple):
@@ -35,8 +35,8 @@ class Comparison(NamedTuple):
 
     Attributes:
       workdir: its folder.
-      runs: a row per run.
-      variants: a row per variant, the reference first.
+      runs: one row per run.
+      variants: one row per variant, the reference first.
     """
 
     workdir: Path
@@ -54,25 +54,25 @@ def run_comparison(
     on_progress: OnProgress | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
-    """Trains and evaluates every variant with every seed, and compares them pair by pair.
+    """Trains and evaluates every variant with every seed, and compares runs of the same seed.
 
-    Each run lies in ``workdir/VARIANT/seed_SEED``, a run folder like any other. Finished runs are
-    not played again, an interrupted one goes on: so does a comparison with more seeds or variants
-    than before. Leaves ``runs.csv``, ``summary.json`` and a figure, new after every seed.
+    Each run has an ordinary run folder, ``workdir/VARIANT/seed_SEED``. Finished runs are not
+    repeated and an interrupted run is continued, also if seeds or variants were added. Writes
+    ``runs.csv``, ``summary.json`` and a figure, updated after every seed.
 
     Args:
-      config: from ``load_config``, or a ``RunConfig``; its group ``compare`` says what is played.
-      workdir: made if needed.
-      earlier: runs of other folders or machines, from ``read_runs``: those of a seed that is
-        asked for are taken as they are.
+      config: from ``load_config``, or a ``RunConfig``; its group ``compare`` lists the variants.
+      workdir: the folder of the comparison, created if needed.
+      earlier: runs of other folders or machines, from ``read_runs``; those of the requested seeds
+        are used without running them again.
       track: wraps the runs.
       on_play: called after each run.
       on_progress: called now and then within a run.
       progress: shows trials and compilation within a run.
 
     Raises:
-      ValueError: a setting does not fit, a folder holds a run of another config, an earlier run
-        was played with other settings, or runs of a seed were measured by different features.
+      ValueError: a setting is invalid, a folder holds a run of another config, an earlier run has
+        other settings, or runs of a seed were measured by different features.
     """
     config, workdir = to_run_config(config), Path(workdir)
     plays = list_plays(config)
@@ -103,15 +103,15 @@ def _play(play: Play, workdir: Path, on_progress: OnProgress | None, progress: P
         tell("round", line["round"] + 1)
 
     if run(play.config, workdir, on_record=tell_round, progress=progress).is_new:
-        jax.clear_caches()  # the next run traces programs of its own
+        jax.clear_caches()  # the next run traces its own programs
     evaluate(workdir, on_progress=lambda number: tell("image", number))
     return read_run(workdir, play)
 
 
 def _check_plays(plays: Sequence[Play], workdir: Path) -> None:
-    """Raises for what would end one of the runs late, before the first one begins.
+    """Raises the errors that would stop a run later, before the first run begins.
 
-    Of each variant the first run that was not evaluated yet is looked at, and the folders of all.
+    Checks the first run of each variant that is not evaluated yet, and the folders of all runs.
     """
     firsts: dict[str, Play] = {}
     for play in plays:
@@ -126,8 +126,8 @@ def _check_plays(plays: Sequence[Play], workdir: Path) -> None:
         ]
         if missing:
             raise ValueError(
-                f"allocator.baselines must hold {' and '.join(REFERENCE_BASELINES)}, which "
-                f"savings are stated against; {play.variant} has no {missing[0]}"
+                f"allocator.baselines must hold {' and '.join(REFERENCE_BASELINES)}, to which "
+                f"savings refer; {play.variant} has no {missing[0]}"
             )
         try:
             check_config(play.config)
@@ -141,7 +141,7 @@ def _run_folder(play: Play, workdir: Path) -> Path:
 
 
 def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, int], RunRow]:
-    """Returns the earlier runs by variant and seed, as far as they are asked for."""
+    """Returns those earlier runs that are requested, by variant and seed."""
     asked = {play[:2]: fingerprint_settings(play.config) for play in plays}
     known = {}
     for row in earlier:
@@ -151,26 +151,26 @@ def _match(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[tuple[str, 
             raise ValueError(
                 f"the earlier run of {row.variant} with seed {row.seed} was played with other "
                 f"settings (fingerprint {row.settings}, now {asked[row[:2]]}); leave it out, or "
-                "ask for its config"
+                "use its config"
             )
         known[row[:2]] = row
     return known
 
 
 def _check_same_features(rows: Sequence[RunRow], row: RunRow) -> None:
-    """Raises if a run cannot be held against the others, of its seed or of any."""
+    """Raises if a run cannot be compared with the others, of its seed or of all seeds."""
     for other in rows:
         names = [(each.distance_name, each.measure_version) for each in (other, row)]
         if names[0] != names[1]:
             raise ValueError(
                 f"{other.variant} with seed {other.seed} was measured as {names[0][0]}, version "
                 f"{names[0][1]}, {row.variant} with seed {row.seed} as {names[1][0]}, version "
-                f"{names[1][1]}: play all with one"
+                f"{names[1][1]}: measure all runs with the same one"
             )
         if other.seed == row.seed and other.extractor != row.extractor:
             raise ValueError(
                 f"seed {row.seed}: {other.variant} and {row.variant} were measured by different "
-                f"features ({other.extractor} and {row.extractor}); play the whole seed on one "
+                f"features ({other.extractor} and {row.extractor}); run the whole seed on one "
                 "machine"
             )
 

@@ -1,4 +1,4 @@
-"""What paired runs say: means, and intervals of relative differences."""
+"""Statistics of paired runs: means, and intervals of relative differences."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
         mean -+ t_{0.975, n-1} s / sqrt(n)
 
     Args:
-      values: [n], n >= 2, taken as normal.
+      values: [n], n >= 2, assumed normal.
 
     >>> [round(value, 3) for value in mean_interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
@@ -34,7 +34,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_percent(values: Sequence[float], references: Sequence[float]) -> Interval:
-    """Returns by how many percent values lie above their references, pair by pair.
+    """Returns the relative difference of values from their references in percent, paired.
 
     Args:
       values: [n], n >= 2.
@@ -48,15 +48,17 @@ def paired_percent(values: Sequence[float], references: Sequence[float]) -> Inte
 
 
 def count_seeds_to_decide(interval: Interval, num_seeds: int, limit: float) -> int | None:
-    """Returns how many seeds in all leave ``limit`` outside, if mean and spread stay as they are.
+    """Returns the total number of seeds at which ``limit`` would be outside the interval.
+
+    The mean and the spread are assumed not to change.
 
     Args:
       interval: of ``mean_interval``.
-      num_seeds: that it was made of, >= 2.
+      num_seeds: number of its seeds, >= 2.
       limit: in the units of the interval.
 
     Returns:
-      The smallest number that does; None for more than a thousand.
+      The smallest such number; None if it is above a thousand.
 
     >>> count_seeds_to_decide(Interval(0.0, -5.0, 5.0), 5, 2.0)
     19

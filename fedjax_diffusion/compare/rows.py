@@ -1,4 +1,4 @@
-"""From run folders to rows: one per run, and one per variant over its seeds."""
+"""Rows of a comparison: one per run folder, and one per variant over its seeds."""
 
 import json
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ class RunRow(NamedTuple):
       floor: the same of held-out real images; None if not measured.
       precision: of the images, in [0, 1].
       recall: of the images, in [0, 1].
-      loss: of the last round's training; None if it was not finite, or nobody participated.
-      mean_bits: per parameter, over the uploads; None without any.
-      compute_joules: spent on training.
-      transmit_joules: spent on uploads.
-      uplink_bytes: uploaded.
-      full_precision_bytes: the same uploads in float32.
-      full_precision_joules: what ``REFERENCE_BASELINES[0]`` spends on the same client-rounds.
-      max_frequency_joules: what ``REFERENCE_BASELINES[1]`` spends on them.
-      late: of ``REFERENCE_BASELINES[0]``'s uploads, how many miss the deadline.
-      client_rounds: uploads that were possible: clients a round, over the rounds.
-      left_out: of these, how many took no part.
-      settings: fingerprint of its config, but for the seed.
-      extractor: fingerprint of what measured the distance, and ``MEASURE_VERSION``.
+      loss: training loss of the last round; None if not finite, or if no client participated.
+      mean_bits: bits per parameter, mean over the uploads; None without uploads.
+      compute_joules: energy of training.
+      transmit_joules: energy of uploads.
+      uplink_bytes: bytes of uploads.
+      full_precision_bytes: bytes of the same uploads in float32.
+      full_precision_joules: energy of ``REFERENCE_BASELINES[0]`` for the same client-rounds.
+      max_frequency_joules: energy of ``REFERENCE_BASELINES[1]`` for the same client-rounds.
+      late: number of uploads of ``REFERENCE_BASELINES[0]`` that miss the deadline.
+      client_rounds: number of possible uploads: clients per round, summed over the rounds.
+      left_out: number of these without participation.
+      settings: fingerprint of its config without the seed.
+      extractor: fingerprint of the feature extractor, and ``MEASURE_VERSION``.
     """
 
     variant: str
@@ -62,39 +62,40 @@ class RunRow(NamedTuple):
 
     @property
     def total_joules(self) -> float:
-        """Computing and transmitting."""
+        """Energy of computing and transmitting, joules."""
         return self.compute_joules + self.transmit_joules
 
     @property
     def measure_version(self) -> str:
-        """``MEASURE_VERSION`` when the distance was measured; 1 before it was written down."""
+        """``MEASURE_VERSION`` of the measured distance; 1 if it was not recorded."""
         return self.extractor.partition("-")[2] or "1"
 
 
 class VariantRow(NamedTuple):
-    """A variant over its seeds: totals of joules and bytes, means and 95 % intervals of the rest.
+    """A variant over its seeds: means of costs and quality, 95 % intervals of the distance.
 
-    None: of nothing, as where no client ever participated.
+    A value is None if it is undefined, e.g. if no client ever participated.
 
     Attributes:
       variant: its name.
-      num_seeds: runs.
-      distance: of the images.
-      difference_percent: of the distance from the reference's, pair by pair; None of the reference.
-      precision: mean.
-      recall: mean.
+      num_seeds: number of runs.
+      distance: Fréchet distance of the images.
+      difference_percent: of the distance from the reference's with the same seed; None for the
+        reference.
+      precision: mean over the runs.
+      recall: mean over the runs.
       loss: mean of the last losses.
-      mean_bits: mean.
+      mean_bits: bits per parameter, mean over the runs.
       compute_joules: of a run, mean.
       transmit_joules: of a run, mean.
-      megabytes: uploaded by a run, mean.
+      megabytes: uploaded in a run, mean.
       saved_bytes_percent: against the same uploads in float32.
-      saved_joules_percent: against full precision, optimal split of the time.
+      saved_joules_percent: against full precision with the optimal split of the time.
       saved_joules_percent_max_frequency: against full precision at full frequency.
-      less_bytes_than_reference_percent: uploaded than by the reference in its own runs; None of it.
-      less_joules_than_reference_percent: spent than by the reference in its own runs; None of it.
-      late_percent: of the client-rounds, uploads of full precision that miss the deadline.
-      left_out_percent: of the client-rounds, those without upload.
+      less_bytes_than_reference_percent: against the reference's own runs; None for the reference.
+      less_joules_than_reference_percent: against the reference's own runs; None for the reference.
+      late_percent: late uploads of full precision, in percent of the client-rounds.
+      left_out_percent: client-rounds without upload, in percent.
     """
 
     variant: str
@@ -118,12 +119,12 @@ class VariantRow(NamedTuple):
 
     @property
     def total_joules(self) -> float:
-        """Of a run, mean."""
+        """Mean energy of a run, joules."""
         return self.compute_joules + self.transmit_joules
 
 
 def read_run(workdir: Path, play: Play) -> RunRow:
-    """Returns the row of a play's run folder that is finished and evaluated."""
+    """Returns the row of a run folder that is finished and evaluated."""
     summary = read_summary(workdir)
     quality = json.loads((workdir / EVALUATION).read_text())["quality"]
     bills = {row["method"]: row for row in summary["methods"]}
@@ -156,8 +157,8 @@ def summarize_variants(rows: Sequence[RunRow], reference: str | None = None) -> 
     """Returns a row per variant, the reference first.
 
     Args:
-      rows: of two seeds or more, the same for every variant.
-      reference: the name of a variant; None: of the first row.
+      rows: of two or more seeds, the same for every variant.
+      reference: the name of a variant; None: that of the first row.
     """
     first = reference or rows[0].variant
     names = dict.fromkeys([first, *(row.variant for row in rows)])

@@ -1,4 +1,4 @@
-"""Rows of runs as a CSV file: what a comparison leaves, and what a later one goes on from."""
+"""CSV file of the rows of runs, which a later comparison can reuse."""
 
 import csv
 import io
@@ -13,17 +13,17 @@ from fedjax_diffusion.host.old_names import OLD_NAMES
 
 
 def write_runs(path: Path, rows: Sequence[RunRow]) -> None:
-    """Writes one line per run; what is None is an empty field."""
+    """Writes one line per run; None is an empty field."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([RunRow._fields, *rows])
     write_text(path, text.getvalue())
 
 
 def read_runs(path: str | Path) -> list[RunRow]:
-    """Returns the rows of a file of ``write_runs``, exactly.
+    """Returns exactly the rows of a file of ``write_runs``.
 
     Raises:
-      ValueError: there is no such file, it has other columns, or a field is no number.
+      ValueError: there is no such file, it has other columns, or a field is not a number.
     """
     kinds = typing.get_type_hints(RunRow)
     try:
@@ -33,12 +33,12 @@ def read_runs(path: str | Path) -> list[RunRow]:
         raise ValueError(f"{path} cannot be read as a comparison's runs: {error}") from None
     header = [OLD_NAMES["runs"].get(name, name) for name in header]
     if tuple(header) != RunRow._fields:
-        raise ValueError(f"{path} is no runs.csv of this version: its columns are {header}")
+        raise ValueError(f"{path} is not a runs.csv of this version: its columns are {header}")
     rows = []
     for number, line in enumerate(lines, 2):
         try:
             if len(line) != len(header):
-                raise ValueError(f"{len(line)} fields where {len(header)} belong")
+                raise ValueError(f"{len(line)} fields instead of {len(header)}")
             fields = [_parse(text, kinds[name]) for name, text in zip(header, line, strict=True)]
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None

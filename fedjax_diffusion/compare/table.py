@@ -1,4 +1,4 @@
-"""A comparison in words and numbers."""
+"""Text report of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 def format_comparison(
     variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
 ) -> str:
-    """Returns a comparison as text: the table, what its columns are, and a verdict per variant."""
+    """Returns a comparison as text: table, explanation of columns, and a verdict per variant."""
     name = runs[0].distance_name
     floors = [run.floor for run in runs if run.floor is not None]
     floor = f"; held-out real images: {sum(floors) / len(floors):.2f}" if floors else ""
@@ -25,11 +25,11 @@ def format_comparison(
             "batches for every variant.",
             f"saved A: joules against {REFERENCE_BASELINES[0]} with the optimal split; "
             f"B: against {REFERENCE_BASELINES[1]};",
-            "both charged for the very client-rounds that the variant served. "
+            "both charged for exactly the client-rounds of the variant. "
             f"C: against {variants[0].variant}'s own runs.",
             f"{name}: mean and 95 % interval{floor}.",
-            f"difference: of {name} from {variants[0].variant}'s, pair by pair, mean and 95 % "
-            "interval.",
+            f"difference: of {name} from {variants[0].variant}'s with the same seed, mean and "
+            "95 % interval.",
             "",
             *(verdict(row, variants[0].variant, tolerance_percent) for row in variants[1:]),
         ]
@@ -37,7 +37,7 @@ def format_comparison(
 
 
 def verdict(row: VariantRow, reference: str, tolerance_percent: float) -> str:
-    """Returns whether a variant keeps the quality of the reference, in a sentence."""
+    """Returns a sentence on whether a variant keeps the quality of the reference."""
     assert row.difference_percent is not None
     low, high = row.difference_percent[1:]
     if high <= tolerance_percent:
@@ -46,10 +46,10 @@ def verdict(row: VariantRow, reference: str, tolerance_percent: float) -> str:
         said = f"worse than {reference} by more than {tolerance_percent:g} %"
     else:
         number = count_seeds_to_decide(row.difference_percent, row.num_seeds, tolerance_percent)
-        needed = "more than 1,000" if number is None else f"some {number}"
+        needed = "more than 1,000" if number is None else f"about {number}"
         said = (
-            f"not decided: the interval holds {tolerance_percent:g} %; {needed} seeds would decide "
-            "if mean and spread stay"
+            f"not decided: the interval contains {tolerance_percent:g} %; {needed} seeds would "
+            "decide if mean and spread do not change"
         )
     return f"{row.variant}: {said} ({_percent_interval(row.difference_percent)})"
 

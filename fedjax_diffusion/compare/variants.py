@@ -1,4 +1,4 @@
-"""Which runs a comparison plays: every variant with every seed."""
+"""Runs of a comparison: every variant with every seed."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ _OF_A_MACHINE = (
     *(f"compute.{name}" for name in ("remat", "tune", "tune_seconds")),
 )
 _OF_NO_RUN = ("compare.", "study.", "checkpoint.")
-"""Settings in which runs may differ and still be seeds of one variant."""
+"""Settings that may differ between the runs of one variant."""
 
 
 class Play(NamedTuple):
@@ -32,7 +32,7 @@ class Play(NamedTuple):
 
     Attributes:
       variant: its name.
-      seed: of the run: the same clients, channels and batches for every variant.
+      seed: of the run; the same seed gives every variant the same clients, channels and batches.
       config: of the run.
     """
 
@@ -45,10 +45,10 @@ def list_plays(config: GivenConfig) -> list[Play]:
     """Returns all runs, seed by seed, so that every finished seed can be compared.
 
     Raises:
-      ValueError: a setting does not fit.
+      ValueError: a setting is invalid.
     """
     config = to_run_config(config)
-    alone = load_config("default").compare  # a run does not depend on what it is compared to
+    alone = load_config("default").compare  # a run does not depend on the comparison
     base = with_overrides(config, {f"compare.{key}": value for key, value in alone.items()})
     variants = [parse_variant(text) for text in config.compare.variants]
     return [
@@ -66,9 +66,9 @@ def _vary(base: RunConfig, variant: Variant, seed: int) -> RunConfig:
 
 
 def fingerprint_settings(config: RunConfig) -> str:
-    """Returns what two runs have in common that differ in seed and machine alone, 16 hex digits."""
+    """Returns a fingerprint of the config without its seed and machine settings, 16 hex digits."""
     settings = {
-        to_old_name("config", key): value  # the fingerprints of earlier versions hold
+        to_old_name("config", key): value  # fingerprints of earlier versions stay valid
         for key, value in config.flatten().items()
         if key not in _OF_A_MACHINE and not key.startswith(_OF_NO_RUN)
     }

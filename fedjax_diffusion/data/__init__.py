@@ -1,4 +1,4 @@
-"""Data: named image data sets, their partition over clients, and the batch of one client."""
+"""Named image data sets, their partition over clients, and the batches of a client."""
 
 from fedjax_diffusion.data.clients import (
     AugmentationConfig,

@@ -1,8 +1,8 @@
-"""The clients' data on the device, and the batch that one client sees in one local step.
+"""The clients' data on the device, and the batch of one local step of one client.
 
-Images are stored once, as bytes, by all clients together; a client is a row of padded indices. The
-batch of one client is a pure function of a key, the client's id and the local step, all of which
-may be traced, so any mapping over clients and any loop over steps draws the same batches.
+Images are stored once, as bytes, for all clients; a client is a row of padded indices. A batch is a
+pure function of a key, the client's id and the local step, and all of them may be traced. So every
+mapping over clients and every loop over steps draws the same batches.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from fedjax_diffusion.types import Array, Batch, Key
 
 @flax.struct.dataclass
 class ClientData:
-    """Who holds which images.
+    """Images, labels, and the indices of each client's examples.
 
     Attributes:
       images: uint8 [N, H, W, C], stored once.
@@ -38,7 +38,7 @@ class ClientData:
 
     @property
     def num_clients(self) -> int:
-        """K."""
+        """Number of clients, K."""
         return self.indices.shape[0]
 
 
@@ -47,7 +47,7 @@ def make_client_data(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> Clie
 
     Args:
       dataset: N examples.
-      parts: K arrays of indices in 0..N-1, none empty, such as ``partition`` returns. Clients may
+      parts: K arrays of indices in 0..N-1, none empty, for example from ``partition``. Clients may
         share examples.
 
     Raises:
@@ -61,7 +61,7 @@ def make_client_data(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> Clie
 
 
 def check_parts(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns how many examples each client has, int32 [K].
+    """Returns the number of examples of each client, int32 [K].
 
     Raises:
       ValueError: there is no client, one is empty, or an index is outside its range.
@@ -81,10 +81,10 @@ def check_parts(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> np.ndarra
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How a drawn image is changed before it is trained on.
+    """Random changes of the training images.
 
     Attributes:
-      random_flip: mirror it left to right with probability 1/2.
+      random_flip: mirror each drawn image left to right with probability 1/2.
     """
 
     random_flip: bool
@@ -101,19 +101,18 @@ def draw_batch(
 ) -> Batch:
     """Returns the batch of local step ``step`` of one client, drawn without replacement.
 
-    The local steps of a round read one endless stream of passes over the client's n examples, each
-    pass a fresh uniform permutation. Entry i of step s is position ``p = s * B + i`` of that
+    The local steps of a round read one endless stream of passes over the client's n examples; each
+    pass is a new uniform permutation. Entry i of step s is position ``p = s * B + i`` of that
     stream: pass ``p // n``, place ``p % n``. With ``functools.partial`` over the options this is a
     ``types.BatchFn``.
 
     Args:
-      key: [], the client's key of this round (stream ``BATCH``); the same one for all of the
-        round's steps.
-      data: of clients.
+      key: [], the client's key of this round (stream ``BATCH``); the same in all steps of the
+        round.
+      data: of all clients, or of a cohort.
       row: int32 [], the client's row in the data; may be traced.
       step: int32 [], the local step, with ``(step + 1) * B < 2**31``; may be traced.
-      batch_size: B >= 1, any size: a batch larger than the client's data holds examples several
-        times.
+      batch_size: B >= 1; a batch larger than the client's data contains examples several times.
       random_flip: mirror each image left to right with probability 1/2.
 
     Returns:
@@ -134,8 +133,8 @@ def draw_batch(
         pass_key = keys.step_key(order_key, pass_number)
         return _padded_permutation(pass_key, num_examples, data.indices.shape[1])
 
-    # A pass that is neither the first nor the last of the batch lies wholly inside it: its order
-    # matters to nobody, so two permutations serve all passes.
+    # A pass that is neither the first nor the last of the batch is completely inside it, so its
+    # order does not matter: two permutations are enough for all passes.
     first, last = permute(passes[0]), permute(passes[-1])
     slots = jnp.where(passes == passes[0], first[places], last[places])
     examples = data.indices[row, slots]
@@ -147,14 +146,14 @@ def draw_batch(
 
 
 def uint8_to_images(pixels: Array) -> Array:
-    """Returns float32 images in [-1, 1] of uint8 pixels, any shape: ``x = pixel / 127.5 - 1``."""
+    """Returns uint8 pixels as float32 images in [-1, 1], any shape: ``x = pixel / 127.5 - 1``."""
     return pixels.astype(jnp.float32) / 127.5 - 1.0
 
 
 def images_to_uint8(images: Array) -> Array:
-    """Returns the uint8 pixels of images in [-1, 1], any shape: rounded, and clipped outside.
+    """Returns images in [-1, 1] as uint8 pixels, any shape; rounded, values outside clipped.
 
-    The inverse of ``uint8_to_images``, exactly, on its 256 values.
+    The exact inverse of ``uint8_to_images`` on its 256 values.
 
     >>> images_to_uint8(jnp.array([-1.0, 0.0, 1.0, 1.5])).tolist()
     [0, 128, 255, 255]
@@ -165,8 +164,8 @@ def images_to_uint8(images: Array) -> Array:
 def _padded_permutation(key: Key, num_examples: Array, num_slots: int) -> Array:
     """Returns int32 [num_slots]: a uniform permutation of 0..num_examples-1, then the padding.
 
-    Sorts 31 random bits per slot, the padding by a leading one behind all others. Equal bits keep
-    their order, a bias of less than 2**-31 per pair.
+    Sorts 31 random bits per slot; a leading one puts the padding last. Equal bits keep their order,
+    a bias of less than 2**-31 per pair.
     """
     is_padding = jnp.arange(num_slots, dtype=jnp.uint32) >= num_examples.astype(jnp.uint32)
     bits = jax.random.bits(key, (num_slots,), jnp.uint32) >> 1

@@ -1,11 +1,10 @@
-"""Decoded images and labels, kept in files that are mapped into memory.
+"""A cache of decoded images and labels, in files that are mapped into memory.
 
 An entry is a folder of three files: ``images.npy``, ``labels.npy``, and ``about.json`` with the
-fingerprint and the SHA-256 of what they were decoded from and the SHA-256 of each. It is written
-under another name and renamed when it is whole, so what carries an entry's name was finished. What
-is read is checked: the fingerprint and the sizes always, the entry's own checksums up to
-``CHECKED_BYTES``; all of these and the contents of the source when asked. An entry that does not
-pass is decoded again.
+fingerprint and the SHA-256 of the source files and the SHA-256 of both arrays. It is written under
+a temporary name and renamed when it is complete. Reading always checks the fingerprint and the
+sizes, and the checksums of arrays up to ``CHECKED_BYTES``; with ``verify`` also all checksums and
+the contents of the source. An entry that fails a check is decoded again.
 """
 
 import contextlib
@@ -27,28 +26,28 @@ from fedjax_diffusion.host.cache import user_folder
 
 try:
     import fcntl
-except ImportError:  # Windows: no lock, so several may decode, and the last one's entry stays
+except ImportError:  # Windows has no lock: several processes may decode, the last entry stays
     fcntl = None
 
 CHECKED_BYTES = 1 << 28
-"""Entries up to this size have their checksums compared whenever they are read: 0.2 s at most."""
+"""Arrays up to this size are compared with their checksum at every reading: 0.2 s at most."""
 
 VARIABLE = "FEDJAX_DIFFUSION_DATA_CACHE"
-"""Environment: another folder for the entries, or ``off``."""
+"""Environment variable for another folder of the entries, or ``off``."""
 
 _LOG = logging.getLogger(__name__)
 
 Arrays = tuple[np.ndarray, np.ndarray]
-"""Images uint8 [N, H, W, C] and labels int64 [N, F], one column for each feature that is one."""
+"""Images uint8 [N, H, W, C] and labels int64 [N, F], one column per label feature."""
 
 MakeArrays = Callable[[tuple[int, ...], int], Arrays]
-"""``make([N, H, W, C], F) -> Arrays``, to be written to."""
+"""``make([N, H, W, C], F) -> Arrays``, writable."""
 
 _DTYPES = {"images": np.uint8, "labels": np.int64}
 
 
 def data_cache_folder() -> Path | None:
-    """Returns the folder of the entries; None where nothing can or shall be kept."""
+    """Returns the folder of the entries; None if nothing can or shall be stored."""
     asked = os.environ.get(VARIABLE)
     if asked:
         return None if asked == "off" else Path(asked).expanduser()
@@ -56,12 +55,12 @@ def data_cache_folder() -> Path | None:
 
 
 def fingerprint_files(paths: list[Path], reader: dict[str, Any]) -> dict[str, Any]:
-    """Returns what tells whether files are still those that were read, and read the same way.
+    """Returns a fingerprint of files and reader, to detect that either has changed.
 
     Args:
-      paths: the files; their names, sizes and times of change count, their contents do not: those
-        are what ``hash_files`` tells.
-      reader: plain values, all else that the arrays depend on.
+      paths: the files; names, sizes and modification times are used, contents are not: see
+        ``hash_files``.
+      reader: plain values, everything else that the arrays depend on.
     """
     stats = [(path, path.stat()) for path in paths]
     files = [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
@@ -84,19 +83,19 @@ def hash_files(paths: list[Path]) -> str:
 def open_entry(
     folder: Path, name: str, fingerprint: dict[str, Any], source_sha256: str | None = None
 ) -> Arrays | None:
-    """Returns the arrays of an entry, the images mapped into memory and read-only.
+    """Returns the arrays of an entry, read-only and mapped into memory.
 
-    None if there is none, or it was decoded from other files.
+    None if there is no entry, or if it was decoded from other files.
 
     Args:
       folder: of all entries.
       name: of the entry.
-      fingerprint: of the source as it is now.
-      source_sha256: of the contents of the source as they are now, to be compared, and with them
-        the checksums of the arrays, however large these are; None: neither.
+      fingerprint: of the source now.
+      source_sha256: of the source's contents now; it and the checksums of arrays of any size are
+        compared. None: neither is.
 
     Raises:
-      ValueError: the entry is damaged. One line that names the folder and what is wrong.
+      ValueError: the entry is damaged. One line that names the folder and the cause.
     """
     entry = folder / name
     try:
@@ -131,22 +130,23 @@ def load_or_make(
     *,
     verify: bool = False,
 ) -> Arrays | None:
-    """Returns the arrays of an entry, made if it is not there, stale, or damaged.
+    """Returns the arrays of an entry; makes the entry if it is missing, stale or damaged.
 
-    A damaged entry is named in one line of the log. None where nothing can be kept.
+    A damaged entry is named in one line of the log. None if nothing can be stored.
 
     Args:
       name: of the entry.
       fingerprint: of the source.
       hash_source: returns the SHA-256 of the contents of the source; called before the arrays are
         made, and to verify.
-      make: writes into the arrays that its argument makes, and returns them.
-      verify: compare the contents of the source with those that the arrays were made of, and the
-        checksums of the arrays, however large they are.
+      make: makes arrays with its argument, fills them, and returns them.
+      verify: compare the source with the contents that were decoded, and the checksums of arrays
+        of any size.
 
-    **Guarantees**: a process that is killed leaves nothing that is believed. Of several processes
-    that need the same entry one makes it and the others say so and wait, where the system has file
-    locks; elsewhere each makes it and the last one stays.
+    Guarantees:
+      A killed process leaves no entry that is accepted. If several processes need the same entry,
+      one makes it and the others log that and wait; without file locks each makes it, and the last
+      entry stays.
     """
     folder = data_cache_folder()
     if folder is None:
@@ -160,7 +160,7 @@ def load_or_make(
         if not os.access(folder, os.W_OK):
             return None
         with _turn(folder, name):
-            # Another process may have made it while this one waited.
+            # Another process may have made the entry while this one waited.
             with contextlib.suppress(ValueError):
                 if (found := open_entry(folder, name, fingerprint, source_sha256)) is not None:
                     return found
@@ -168,7 +168,7 @@ def load_or_make(
             _write_entry(folder, name, about, make)
     except OSError as error:
         _LOG.warning(
-            "decoded images cannot be kept in %r (%s): %s names another folder, or 'off'",
+            "decoded images cannot be kept in %r (%s): set %s to another folder or to 'off'",
             str(folder),
             error,
             VARIABLE,
@@ -183,13 +183,13 @@ def checksum(array: np.ndarray) -> str:
 
 
 def entry_name(title: str, identity: dict[str, Any]) -> str:
-    """Returns the name of the entry: the title, and a hash of what tells entries apart."""
+    """Returns the name of an entry: the title and a hash of ``identity``."""
     text = json.dumps(identity, sort_keys=True)
     return f"{to_file_name(title)}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def to_file_name(title: str) -> str:
-    """Returns a title as the name of a file or folder, on any system.
+    """Returns a title as a valid name of a file or folder on any system.
 
     >>> to_file_name("emnist/digits:3.*.*-train[:10%]")
     'emnist_digits_3._._-train__10__'
@@ -200,17 +200,17 @@ def to_file_name(title: str) -> str:
 def _open_or_say(
     folder: Path, name: str, fingerprint: dict[str, Any], source_sha256: str | None
 ) -> Arrays | None:
-    """Returns an entry's arrays; names a damaged entry, and takes it for none."""
+    """Returns an entry's arrays; logs a damaged entry and returns None for it."""
     try:
         return open_entry(folder, name, fingerprint, source_sha256)
     except ValueError as error:
-        _LOG.warning("%s; it is made again", error)
+        _LOG.warning("%s; it is decoded again", error)
         return None
 
 
 @contextlib.contextmanager
 def _turn(folder: Path, name: str) -> Iterator[None]:
-    """Lets one process at a time make an entry; a process that dies gives its turn back."""
+    """Holds a lock, so that one process at a time makes an entry; it ends with the process."""
     with (folder / f".{name}.lock").open("a") as file:
         if fcntl is not None:
             try:
@@ -224,8 +224,8 @@ def _turn(folder: Path, name: str) -> Iterator[None]:
 def _write_entry(
     folder: Path, name: str, about: dict[str, Any], make: Callable[[MakeArrays], Arrays]
 ) -> None:
-    """Writes an entry under another name, and renames it when it is whole."""
-    if fcntl is not None:  # it is this process's turn: nobody is writing what lies about
+    """Writes an entry under a temporary name and renames it when it is complete."""
+    if fcntl is not None:  # this process has the lock: no other one writes these leftovers
         for leftover in folder.glob(f".{name}.*"):
             if leftover.suffix in (".new", ".old"):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -245,7 +245,7 @@ def _write_entry(
         try:
             new.rename(folder / name)
         except OSError:
-            if not (folder / name).is_dir():  # else another process was faster: its entry stays
+            if not (folder / name).is_dir():  # else another process was faster, its entry stays
                 raise
     finally:
         for leftover in (new, old):
@@ -253,14 +253,14 @@ def _write_entry(
 
 
 def _make_files(folder: Path, shape: tuple[int, ...], num_labels: int) -> Arrays:
-    """Returns arrays that are files, with all their room on the disk."""
+    """Returns arrays that are files, with their full space allocated on the disk."""
     arrays = []
     shapes = (shape, (shape[0], num_labels))
     for (part, dtype), size in zip(_DTYPES.items(), shapes, strict=True):
         path = folder / f"{part}.npy"
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=size)
         if hasattr(os, "posix_fallocate"):
-            # Else a full disk would kill the process at the first write that finds no room.
+            # Else a full disk would kill the process at the first write without space.
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         arrays.append(array)

@@ -1,15 +1,14 @@
-"""Who holds which examples: labels -> one index array per client.
+"""Partitions of the examples over clients: labels -> one index array per client.
 
-Every partitioner decides an *owner* for each example; what all partitions promise is then
-made in one place:
+Every partitioner chooses an *owner* for each example. One function then makes the partition, with
+these properties:
 
 * every example belongs to exactly one client, and no client is empty;
-* equal arguments give equal partitions: they are a function of the seed (stream ``PARTITION``),
-  nothing else;
+* equal arguments give equal partitions; all randomness comes from the seed (stream ``PARTITION``);
 * indices are int32 and ascending.
 
-Where a partitioner leaves a client without examples, the client takes one, at random, from any
-caller holds the most.
+If a partitioner leaves a client without examples, the client gets a random one from the client
+with the most examples.
 """
 
 import dataclasses
@@ -23,22 +22,22 @@ import numpy as np
 from fedjax_diffusion.keys import Stream, stream_seed
 
 Partition: TypeAlias = list[np.ndarray]
-"""One int32 index array [N_k] per client, N_k >= 1, together 0..N-1."""
+"""One int32 index array [N_k] per client, N_k >= 1; together they are 0..N-1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PartitionConfig:
-    """How examples are spread over clients.
+    """Settings of the partition of examples over clients.
 
     Attributes:
       name: a key of ``PARTITIONS``.
       num_clients: K >= 1.
-      alpha: concentration of the Dirichlet partitioners, > 0 and finite; small is very uneven.
-        Others ignore it.
+      alpha: concentration of the Dirichlet partitioners, > 0 and finite; small values are very
+        uneven. Others ignore it.
       shards_per_client: >= 1, of the partitioner ``shards``. Others ignore it.
 
     Raises:
-      ValueError: a field is not as above.
+      ValueError: a field is out of range.
     """
 
     name: str
@@ -47,7 +46,7 @@ class PartitionConfig:
     shards_per_client: int = 2
 
     def __post_init__(self) -> None:
-        """Holds the fields to their ranges."""
+        """Checks the ranges of the fields."""
         if self.name not in PARTITIONS:
             raise ValueError(
                 f"partition.name must be one of {sorted(PARTITIONS)}, got {self.name!r}"
@@ -62,7 +61,7 @@ def partition(labels: np.ndarray, config: PartitionConfig, *, seed: int) -> Part
 
     Args:
       labels: int [N].
-      config: the partitioner and its numbers.
+      config: the partitioner and its parameters.
       seed: >= 0, the run's seed.
 
     Raises:
@@ -77,7 +76,7 @@ def partition(labels: np.ndarray, config: PartitionConfig, *, seed: int) -> Part
 
 
 def partition_iid(labels: np.ndarray, num_clients: int, *, seed: int) -> Partition:
-    """Deals the examples out at random; client sizes differ by at most one.
+    """Distributes the examples at random; client sizes differ by at most one.
 
     Args:
       labels: int [N]; only their number matters.
@@ -95,7 +94,7 @@ def partition_iid(labels: np.ndarray, num_clients: int, *, seed: int) -> Partiti
 def partition_dirichlet(
     labels: np.ndarray, num_clients: int, *, alpha: float, seed: int
 ) -> Partition:
-    """Divides the examples of each class over the clients in shares p ~ Dirichlet(alpha).
+    """Distributes the examples of each class over the clients in shares p ~ Dirichlet(alpha).
 
     Label skew: alpha -> infinity gives every client the same mix of classes, alpha -> 0 gives every
     class to one client.
@@ -110,7 +109,7 @@ def partition_dirichlet(
       ValueError: an argument is outside its range.
 
     Source: M. Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks",
-    ICML 2019; the mix per client in T.-M. H. Hsu et al., arXiv 1909.06335, is its sibling.
+    ICML 2019; T.-M. H. Hsu et al., arXiv 1909.06335, draw the mix per client instead.
     """
     labels, rng = _check_labels(labels, num_clients), _make_rng(seed)
     _check_alpha(alpha)
@@ -124,9 +123,9 @@ def partition_dirichlet(
 def partition_quantity_skew(
     labels: np.ndarray, num_clients: int, *, alpha: float, seed: int
 ) -> Partition:
-    """Gives the clients random samples, in shares p ~ Dirichlet(alpha) of all examples.
+    """Distributes the examples at random, in shares p ~ Dirichlet(alpha) of all examples.
 
-    Quantity skew: clients differ in how much they hold, not in what.
+    Quantity skew: clients differ in the number of examples, not in the mix of classes.
 
     Args:
       labels: int [N]; only their number matters.
@@ -149,9 +148,9 @@ def partition_quantity_skew(
 def partition_shards(
     labels: np.ndarray, num_clients: int, *, shards_per_client: int, seed: int
 ) -> Partition:
-    """Sorts the examples by label, cuts equal shards and deals every client as many of them.
+    """Sorts the examples by label, cuts equal shards and gives each client the same number of them.
 
-    Shard sizes differ by at most one, so a client sees about ``shards_per_client`` classes.
+    Shard sizes differ by at most one, so a client has about ``shards_per_client`` classes.
 
     Args:
       labels: int [N].
@@ -196,13 +195,13 @@ PARTITIONS: dict[str, Callable[[np.ndarray, PartitionConfig, int], Partition]] =
 
 
 def describe_partition(labels: np.ndarray, parts: Sequence[np.ndarray]) -> dict[str, float]:
-    """Returns what one wants to print about a partition; all values are plain Python numbers.
+    """Returns statistics of a partition, all as plain Python numbers.
 
     Returns:
       ``num_clients``, ``num_examples``; ``examples_min``, ``_median``, ``_max`` and
       ``classes_min``, ``_median``, ``_max`` per client; ``label_skew`` in [0, 1), the mean over
-      clients of the total variation distance ``1/2 sum_c |p_k(c) - p(c)|`` between the client's mix
-      of classes and the mix of all: 0 is iid.
+      clients of the total variation distance ``1/2 sum_c |p_k(c) - p(c)|`` between the class
+      frequencies of the client and of all examples: 0 is iid.
 
     >>> facts = describe_partition(np.array([0, 0, 1, 1]), [np.array([0, 1]), np.array([2, 3])])
     >>> facts["classes_max"], facts["label_skew"]
@@ -235,10 +234,9 @@ def _dirichlet_owners(
 ) -> np.ndarray:
     """Returns owners [N] in shares p ~ Dirichlet(alpha), rounded so that they sum to N.
 
-    The clients take their turns in random order: else rounding would favor the same ones in every
-    class.
+    The clients are in random order: else rounding would favor the same clients in every class.
     """
-    # Above 1e100 all shares are equal to the last bit, and NumPy's normalizer would overflow.
+    # Above 1e100 all shares are equal to the last bit, and NumPy's normalization would overflow.
     shares = rng.dirichlet(np.full(num_clients, min(alpha, 1e100)))
     quantiles = (np.arange(num_examples) + 0.5) / num_examples
     turns = np.searchsorted(np.cumsum(shares)[:-1], quantiles)
@@ -262,7 +260,7 @@ def _make_rng(seed: int) -> np.random.Generator:
 
 
 def _check_labels(labels: np.ndarray, num_clients: int) -> np.ndarray:
-    """Returns the labels as an array, if they are integers [N] and enough for the clients."""
+    """Returns the labels as an array; checks that they are integers [N] and at least K."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be integers [N], got {labels.dtype} {list(labels.shape)}")

@@ -1,4 +1,4 @@
-"""What a data set holds and how it is spread over clients: facts, text and pictures."""
+"""Reports on a data set and its partition over clients: facts, text and images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ from fedjax_diffusion.data.image_cache import checksum
 from fedjax_diffusion.host.images import save_grid
 
 _MAX_SEPARATE_BARS = 60
-"""More clients than this are drawn without gaps between their bars."""
+"""Above this number of clients their bars are drawn without gaps."""
 
 
 def identify(dataset: ImageDataset) -> dict[str, Any]:
-    """Returns what tells a data set from any other, as plain values.
+    """Returns the identity of a data set, as plain values.
 
     Returns:
-      name, version (None: unknown), num_examples; images_sha256 and labels_sha256, of the uint8 and
-      the little-endian int32 values in order.
+      name, version (None if unknown), num_examples; images_sha256 of the uint8 values and
+      labels_sha256 of the little-endian int32 values, in order.
     """
     return {
         "name": dataset.name,
@@ -34,9 +34,9 @@ def describe(dataset: ImageDataset) -> dict[str, Any]:
     """Returns the facts of a data set, as plain values.
 
     Returns:
-      What ``identify`` does, and image_shape [H, W, C], num_classes, class_names (None: unknown),
-      label_counts [num_classes]; channel_means and channel_stds [C], exact, with pixels 0..255
-      scaled to 0..1, over all pixels of all images.
+      The values of ``identify``, image_shape [H, W, C], num_classes, class_names (None if unknown),
+      label_counts [num_classes]; channel_means and channel_stds [C], exact, over all pixels of all
+      images, with 0..255 scaled to 0..1.
 
     >>> from fedjax_diffusion.data import load_images
     >>> describe(load_images("digits", "test"))["label_counts"]
@@ -61,8 +61,8 @@ def format_description(
     """Returns the facts as text.
 
     Args:
-      description: of ``describe``.
-      partition_facts: of ``data.describe_partition``; None: the data are not spread over clients.
+      description: from ``describe``.
+      partition_facts: from ``data.describe_partition``; None: there is no partition.
     """
     version = f" {description['version']}" if description["version"] else ""
     lines = {
@@ -85,15 +85,14 @@ def format_description(
 def draw_partition(
     labels: np.ndarray, parts: Sequence[np.ndarray], class_names: Sequence[str], path: Path
 ) -> None:
-    """Draws how many examples of each class each client holds: one stacked bar per client.
+    """Draws the number of examples of each class and client: one stacked bar per client.
 
-    More clients than have room for a bar of their own are ordered by the class that each has most
-    of, the largest first.
+    Clients without room for separate bars are ordered by their most frequent class, then by size.
 
     Args:
       labels: int [N].
       parts: K arrays of indices in 0..N-1.
-      class_names: one for each class; empty: the numbers of the classes that occur.
+      class_names: one per class; empty: numbers are used, of the classes that occur.
       path: of the PNG.
     """
     from matplotlib.figure import Figure
@@ -112,14 +111,14 @@ def draw_partition(
     colors = _class_colors(num_classes)
     edges = np.arange(len(parts) + 1) - 0.5
     for top, count, color, name in zip(tops, counts, colors, names, strict=True):
-        if is_crowded:  # one shape per class: thousands of clients are drawn at once
+        if is_crowded:  # one shape per class draws thousands of clients at once
             axes.stairs(top, edges, baseline=top - count, fill=True, color=color, label=name)
         else:
             axes.bar(range(len(parts)), count, 0.85, top - count, color=color, label=name)
     sizes = tops[-1]
     axes.set(
         title=f"{len(parts)} clients, {sizes.min():,} to {sizes.max():,} examples each",
-        xlabel="clients, by the class that they have most of" if is_crowded else "client",
+        xlabel="clients, ordered by their most frequent class" if is_crowded else "client",
         ylabel="examples",
         xlim=(edges[0], edges[-1]),
         ylim=(0, 1.03 * sizes.max()),
@@ -131,7 +130,7 @@ def draw_partition(
 
 
 def draw_examples(dataset: ImageDataset, path: Path, num_images: int = 64) -> None:
-    """Saves a grid of images, at even distances in the data set, as PNG."""
+    """Saves a grid of evenly spaced images of the data set as PNG."""
     chosen = np.linspace(0, len(dataset.labels) - 1, min(num_images, len(dataset.labels)))
     save_grid(path, dataset.images[chosen.astype(int)])
 
@@ -156,7 +155,7 @@ def _format_channels(values: Sequence[float]) -> str:
 
 
 def _format_counts(counts: Sequence[int], class_names: Sequence[str] | None) -> list[str]:
-    """Returns a line per class, with a bar."""
+    """Returns one line with a bar per class."""
     names = class_names or [str(label) for label in range(len(counts))]
     width, digits = max(map(len, names)), len(f"{max(counts):,}")
     return [
@@ -170,7 +169,7 @@ def _format(value: Any) -> str:
 
 
 def _class_colors(num_classes: int) -> np.ndarray:
-    """Returns RGBA [num_classes, 4]: told apart up to 20, a rainbow beyond."""
+    """Returns RGBA [num_classes, 4]: distinct colors up to 20 classes, a rainbow above."""
     import matplotlib
 
     for size in (10, 20):
@@ -180,7 +179,7 @@ def _class_colors(num_classes: int) -> np.ndarray:
 
 
 def _draw_legend(figure: Any, axes: Any, names: Sequence[str], colors: np.ndarray) -> None:
-    """Names the classes beside the axes; more than 20 by a color bar of their numbers."""
+    """Draws the names of the classes beside the axes, above 20 a color bar of their numbers."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 

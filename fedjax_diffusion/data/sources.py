@@ -2,7 +2,7 @@
 
 ``"digits"`` is embedded in scikit-learn and needs no files. Every other name is read from a folder
 that TensorFlow Datasets (TFDS) has prepared, without TensorFlow and without a network. Nothing is
-ever downloaded, and no data set ever stands in for another.
+ever downloaded, and a missing data set is never replaced by another.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from fedjax_diffusion.data.tfds.examples import Columns, Label, choose_columns, 
 from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, open_folder, unreadable
 
 _READER_VERSION = 2
-"""Raised when the same files are to give other arrays."""
+"""To be incremented when the same files shall give other arrays."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,13 +29,13 @@ class ImageDataset:
     Attributes:
       images: uint8 [N, H, W, C].
       labels: int32 [N] in 0..num_classes-1.
-      num_classes: how many classes there are, also when not all of them occur.
+      num_classes: number of classes, also if not all of them occur.
       name: the data set's name.
-      class_names: num_classes names; empty: they are not known.
-      version: of the data set, such as ``"3.0.2"``; empty: it has none.
+      class_names: num_classes names; empty if unknown.
+      version: of the data set, such as ``"3.0.2"``; empty if it has none.
 
     Raises:
-      ValueError: a type, a shape or a label is not as above, or there are no examples.
+      ValueError: a type, a shape or a label is wrong, or there are no examples.
     """
 
     images: np.ndarray
@@ -46,7 +46,7 @@ class ImageDataset:
     version: str = ""
 
     def __post_init__(self) -> None:
-        """Holds the attributes to their types, shapes and ranges."""
+        """Checks the types, shapes and ranges of the attributes."""
         images, labels = self.images, self.labels
         if images.dtype != np.uint8 or images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, H, W, C], got {_describe(images)}")
@@ -71,12 +71,12 @@ Loader: TypeAlias = Callable[[str, str, DataDir], ImageDataset]
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """The images of a run; ``load_images`` reads them and says what does not fit.
+    """The data set of a run; ``load_images`` checks and loads it.
 
     Attributes:
       name: of the data set.
       split: of the data set.
-      data_dir: the folder of prepared TFDS data sets; None: the usual one.
+      data_dir: the folder of prepared TFDS data sets; None: the default one.
     """
 
     name: str
@@ -91,15 +91,15 @@ def load_images(
 
     Args:
       name: a key of ``LOADERS``, or the TFDS name of a data set with one image in an example and at
-        most one class label: ``"cifar10"``, ``"cifar10:3.0.2"``, ``"emnist/digits"``. After a
-        ``#``, the label to take where there are several, or a yes-or-no attribute:
-        ``"cifar100#coarse_label"``, ``"celeb_a#Smiling"``. Without any label all are 0.
-      split: ``"train"``, ``"test"`` or ``"all"``; for TFDS any of its own, ``"train[:512]"``,
-        ``"train[10%:20%]"`` and ``"train+test"`` included.
-      data_dir: the folder that holds the prepared TFDS data sets; None for ``$TFDS_DATA_DIR``, or
-        else ``~/tensorflow_datasets``. Data sets that are embedded ignore it.
-      verify: read the files through and compare them with those that were decoded earlier, and
-        the checksums of what was decoded, however large it is.
+        most one class label: ``"cifar10"``, ``"cifar10:3.0.2"``, ``"emnist/digits"``. A ``#`` and
+        a name choose one of several labels or a yes-or-no attribute: ``"cifar100#coarse_label"``,
+        ``"celeb_a#Smiling"``. If the data set has no label, all labels are 0.
+      split: ``"train"``, ``"test"`` or ``"all"``; for TFDS any of its own, also ``"train[:512]"``,
+        ``"train[10%:20%]"`` and ``"train+test"``.
+      data_dir: the folder of the prepared TFDS data sets; None: ``$TFDS_DATA_DIR``, or else
+        ``~/tensorflow_datasets``. Ignored for embedded data sets.
+      verify: compare the contents of the files with those that were decoded earlier, and the
+        checksums of decoded arrays of any size.
 
     Returns:
       The images, which may be mapped from a file and are then read-only.
@@ -107,7 +107,7 @@ def load_images(
     Raises:
       ValueError: there is no such data set or split, it is not prepared in ``data_dir``, it is
         damaged, cannot be read, or its images are not 8-bit images of one size. One line that names
-        the folder, the split, and the command that prepares the data where that would help.
+        the folder, the split, and if useful the command that prepares the data.
 
     >>> load_images("digits", "train").images.shape
     (1497, 8, 8, 1)
@@ -120,8 +120,8 @@ def load_images(
 def load_digits(name: str, split: str, data_dir: DataDir = None) -> ImageDataset:
     """Returns the 1,797 real handwritten 8x8 digits of scikit-learn, 0..16 scaled to 0..255.
 
-    Every sixth example (0, 6, 12, ...) is a test example: 300, and 1,497 to train on. ``"all"``
-    keeps the order.
+    Every sixth example (0, 6, 12, ...) is a test example: 300 test and 1,497 training examples.
+    ``"all"`` keeps the order.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
     Learning Repository, 1998 (its test part).
@@ -141,8 +141,8 @@ def load_digits(name: str, split: str, data_dir: DataDir = None) -> ImageDataset
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
     """Returns grey values [1797, 64] and labels [1797].
 
-    Read from scikit-learn's file itself where it lies as expected: importing the package costs the
-    start of a run a second.
+    They are read directly from scikit-learn's file if it is at the expected place: importing the
+    package would delay the start of a run by a second.
     """
     spec = importlib.util.find_spec("sklearn")
     for folder in spec.submodule_search_locations or () if spec else ():
@@ -159,9 +159,9 @@ def _read_digits() -> tuple[np.ndarray, np.ndarray]:
 def load_tfds(
     name: str, split: str, data_dir: DataDir = None, *, verify: bool = False
 ) -> ImageDataset:
-    """Returns a split of a data set that TFDS has prepared, ArrayRecord or TFRecord files.
+    """Returns a split of a data set that TFDS has prepared as ArrayRecord or TFRecord files.
 
-    Each split is decoded once, with all that may be its label, and kept in the user's cache folder,
+    Each split is decoded once, with all possible labels, and stored in the user's cache folder,
     from where it is mapped into memory: see ``image_cache``.
 
     Args:
@@ -173,8 +173,8 @@ def load_tfds(
     Raises:
       ValueError: see ``load_images``.
 
-    **Guarantees**: the same files give the same images in the same order, in either format, kept or
-    not.
+    Guarantees:
+      The same files give the same images in the same order, in both formats, cached or not.
     """
     asked = data_dir or os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets")
     tfds_name, _, asked_label = name.partition("#")
@@ -197,7 +197,7 @@ def load_tfds(
 def _load_piece(
     folder: TfdsFolder, columns: Columns, label: Label, piece: Piece, verify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images and labels int32 [N] of a piece, out of what is kept of its whole split."""
+    """Returns images and labels int32 [N] of a piece, from the cache of its whole split."""
     whole = Piece(piece.split, 0, folder.num_examples(piece.split))
     reader = {"reader": _READER_VERSION, "version": folder.version, "columns": columns}
     title = "-".join([*folder.path.relative_to(folder.data_dir).parts, piece.split])
@@ -219,7 +219,7 @@ def _load_piece(
 def _take_label(
     folder: TfdsFolder, columns: Columns, label: Label, piece: Piece, labels: np.ndarray
 ) -> np.ndarray:
-    """Returns int32 [N], one column of labels int64 [N, F], held to its classes."""
+    """Returns int32 [N], one column of labels int64 [N, F]; checks that they are classes."""
     if not label.feature:
         return np.zeros(len(labels), np.int32)
     values = labels[:, columns.labels.index(label.feature)]
@@ -245,7 +245,7 @@ def _join(folder: TfdsFolder, split: str, arrays: Sequence[np.ndarray]) -> np.nd
 
 
 LOADERS: dict[str, Loader] = {"digits": load_digits}
-"""The data sets that do not come through TFDS."""
+"""Loaders of the data sets that are not read by TFDS, by name."""
 
 
 def _describe(array: np.ndarray) -> str:

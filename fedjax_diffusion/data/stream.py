@@ -1,4 +1,4 @@
-"""Clients' data that stay on the host: each round brings those of its cohort to the device."""
+"""Clients' data on the host; each round transfers those of its cohort to the device."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class CohortData(NamedTuple):
 
     Attributes:
       data: rows of clients, on the device.
-      rows: int32 [M], where the cohort's clients lie in it.
+      rows: int32 [M], rows of the cohort's clients in it.
     """
 
     data: ClientData
@@ -28,14 +28,14 @@ LoadCohort = Callable[[np.ndarray], CohortData]
 
 
 def make_load_resident(data: ClientData) -> LoadCohort:
-    """Returns the loader of data that are on the device, all clients' at once."""
+    """Returns the loader of a cohort if the data of all clients are on the device."""
     return lambda cohort: CohortData(data, cohort)
 
 
 class StreamedClients:
-    """K clients whose images stay in the host's memory, or in a file that is mapped into it.
+    """K clients with images in the host's memory or in a file that is mapped into it.
 
-    Every cohort becomes arrays of one shape, so it is one program that reads them.
+    The arrays of all cohorts have the same shape, so one program reads them.
 
     Attributes:
       num_examples: int32 [K], at least 1.
@@ -54,13 +54,14 @@ class StreamedClients:
         self._num_slots = int(np.sort(self.num_examples)[-cohort_size:].sum())
 
     def load(self, cohort: np.ndarray, placement: Sharding | None = None) -> CohortData:
-        """Returns the cohort's data, on their way to the device.
+        """Returns the cohort's data; their transfer to the device has started.
 
         Args:
           cohort: int [M], client ids.
-          placement: where to; None: the default device.
+          placement: the devices; None: the default one.
 
-        **Guarantees**: a client draws the batches from it that it draws from ``make_client_data``.
+        Guarantees:
+          A client draws the same batches from it as from ``make_client_data``.
         """
         sizes = self.num_examples[cohort]
         examples = np.concatenate([self._parts[client] for client in cohort])

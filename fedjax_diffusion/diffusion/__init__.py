@@ -1,4 +1,4 @@
-"""Denoising diffusion: noise schedules, the loss, samplers, and the U-Net that is trained."""
+"""Denoising diffusion: noise schedules, the loss, samplers, and the trained U-Net."""
 
 from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvTable, check_conv, make_conv
 from fedjax_diffusion.diffusion.conv_choice import list_convs, measure_convs

@@ -1,7 +1,7 @@
-"""How a stride-1 "SAME" convolution is computed: the same numbers, at very different speed.
+"""Lowerings of a stride-1 "SAME" convolution: the same numbers at very different speed.
 
 XLA:CPU rewrites a convolution to the layout of its fast kernel only in the entry computation.
-Inside a loop (``lax.scan``, ``lax.map``) the two *backward* convolutions fall to a naive path, many
+Inside a loop (``lax.scan``, ``lax.map``) the two *backward* convolutions take a naive path, many
 times slower (jax-ml/jax issue 12868), and under ``vmap`` over per-client weights all three become
 grouped convolutions. ``CONV_LOWERINGS`` holds drop-ins for
 ``flax.linen.Conv(conv_general_dilated=...)``:
@@ -16,11 +16,11 @@ rows    copies shifted along a row only, and a matrix product per row of the ker
         the copies of ``matmul``
 ======  ======================================================================================
 
-A table (``ConvTable``) chooses for each operation and shape, see ``conv_choice``.
+A table (``ConvTable``) names the lowering of each operation and shape, see ``conv_choice``.
 
 All but the first compute the convolutions of a U-Net (two spatial axes, channels last, odd kernel,
-stride 1, no dilation, no groups), which then have a first-order reverse-mode derivative only, and
-hand anything else to ``lax``. A 1x1 kernel is a matrix product in all.
+stride 1, no dilation, no groups), which then have only a first-order reverse-mode derivative, and
+use ``lax`` for all others. A 1x1 kernel is a matrix product in all.
 """
 
 import functools
@@ -35,10 +35,10 @@ from jax import lax
 from fedjax_diffusion.types import Array
 
 ConvFn = Callable[..., Array]
-"""Takes the arguments of ``jax.lax.conv_general_dilated``."""
+"""A function with the arguments of ``jax.lax.conv_general_dilated``."""
 
 ConvTable: TypeAlias = Mapping[str, str]
-"""The lowering of each operation, by ``conv_key``; ``conv`` where a key is missing."""
+"""The lowering of each operation, by ``conv_key``; ``conv`` if a key is missing."""
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -52,10 +52,10 @@ def conv_key(operation: str, x: Array, kernel: Array) -> str:
     """Returns the name of an operation on x [B, H, W, I] and a kernel [kh, kw, I, O].
 
     Args:
-      operation: ``conv`` (forward, and the input's gradient, whose I and O change places) or
+      operation: ``conv`` (forward, and the input's gradient with I and O swapped) or
         ``kernel_bar`` (the kernel's gradient).
-      x: or its shape.
-      kernel: or its shape.
+      x: the input, or its shape.
+      kernel: the kernel, or its shape.
 
     >>> conv_key("conv", jnp.zeros((32, 8, 8, 1)), jnp.zeros((3, 3, 1, 16)))
     'conv 32x8x8 3x3 1->16'
@@ -109,7 +109,7 @@ def _transposed(kernel: Array) -> Array:
 
 
 def _plain_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
-    """Returns kernel_bar as x convolved with y_bar, channels and batch having changed places."""
+    """Returns kernel_bar as x convolved with y_bar, with channels and batch swapped."""
     kernel_bar = lax.conv_general_dilated(
         jnp.transpose(x, (3, 1, 2, 0)),
         jnp.transpose(y_bar, (1, 2, 0, 3)),
@@ -121,7 +121,7 @@ def _plain_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
 
 
 def _patches(x: Array, kernel: Array) -> Array:
-    """Returns what each output pixel sees, [B H W, kh kw I], in the order of the kernel."""
+    """Returns the inputs of each output pixel, [B H W, kh kw I], in the order of the kernel."""
     kh, kw, num_inputs, _ = kernel.shape
     _, H, W, _ = x.shape
     x = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
@@ -140,7 +140,7 @@ def _matmul_kernel_bar(x: Array, y_bar: Array, kernel: Array) -> Array:
 
 
 def _shifted_rows(x: Array, kernel: Array) -> Array:
-    """Returns what each pixel sees in its row, [B, H + kh - 1, W, kw I]."""
+    """Returns the inputs of each output pixel in one row, [B, H + kh - 1, W, kw I]."""
     kh, kw = kernel.shape[:2]
     W = x.shape[2]
     x = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
@@ -184,7 +184,7 @@ def _with_gradients(
 
 
 def _drop_in(conv_same: Callable[[Array, Array], Array]) -> ConvFn:
-    """Returns ``lax.conv_general_dilated`` that leaves the convolutions it can to ``conv_same``."""
+    """Returns ``lax.conv_general_dilated`` that uses ``conv_same`` for all it supports."""
 
     def conv_general_dilated(
         lhs: Array,
@@ -227,14 +227,14 @@ _plain = _with_gradients(_conv_same, _plain_kernel_bar)
 _rows = _with_gradients(_rows_same, _rows_kernel_bar)
 
 CONVS = {"conv": _conv_same, "matmul": _matmul_same, "rows": _rows_same}
-"""Ways to compute [B, H, W, O] from x [B, H, W, I] and a kernel [kh, kw, I, O]."""
+"""Functions that compute [B, H, W, O] from x [B, H, W, I] and a kernel [kh, kw, I, O]."""
 KERNEL_BARS = {
     "conv": _plain_kernel_bar,
     "matmul": _matmul_kernel_bar,
     "rows": _rows_kernel_bar,
     "stock": _stock_kernel_bar,
 }
-"""Ways to compute the kernel's gradient from x, y_bar and the kernel."""
+"""Functions that compute the kernel's gradient from x, y_bar and the kernel."""
 
 CONV_LOWERINGS: Mapping[str, ConvFn] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""Which lowering each convolution of a model takes: measured, shape by shape."""
+"""The measured choice of a lowering for each convolution of a model, shape by shape."""
 
 import math
 import re
@@ -19,11 +19,11 @@ _KEY = re.compile(r"(\w+) (\d+)x(\d+)x(\d+) (\d+)x(\d+) (\d+)->(\d+)")
 _NUM_STEPS = 4
 _REPEATS = 5
 _GAIN = 0.95
-"""A lowering replaces ``conv`` where it takes less than this share of its time."""
+"""A lowering replaces ``conv`` if it takes less than this share of its time."""
 
 
 class _Recorder(dict):
-    """A table that is empty, and keeps what it was asked for."""
+    """An empty table that records the requested keys."""
 
     def __init__(self):
         super().__init__()
@@ -35,7 +35,7 @@ class _Recorder(dict):
 
 
 def list_convs(trace: Callable[[ConvTable], object]) -> list[str]:
-    """Returns the keys of all operations that ``trace(table)`` looks up, each once, in order."""
+    """Returns the keys that ``trace(table)`` looks up, each once, in order."""
     recorder = _Recorder()
     trace(recorder)
     return list(recorder.asked)
@@ -52,9 +52,9 @@ def measure_convs(
 
     Args:
       keys: from ``list_convs``.
-      num_clients: clients of a device whose weights are mapped by ``vmap``; 1: one by one.
-      mesh: devices that work at the same time, as they will in a run; None: one device.
-      seconds: after which no further operation is measured.
+      num_clients: number of clients that ``vmap`` maps on a device; 1: one by one.
+      mesh: devices that work at the same time, as in the run; None: one device.
+      seconds: time after which no further operation is measured.
 
     Returns:
       A lowering for each measured key; ``conv`` unless another one is clearly faster.
@@ -74,7 +74,7 @@ def _fastest(key: str, num_clients: int, mesh: Mesh | None) -> str:
         for name, trial in trials.items():
             start = time.perf_counter()
             is_played = _play(trial)
-            if repeat:  # the first one compiles
+            if repeat:  # the first call compiles
                 seconds[name].append(time.perf_counter() - start if is_played else math.inf)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     fastest = min(medians, key=lambda name: medians[name])
@@ -93,16 +93,16 @@ def _play(trial: Callable[[], Array]) -> bool:
 
 
 def _candidates(key: str) -> list[str]:
-    """Returns what to try; on a CPU the stock gradient is slow in a loop, known without a trial."""
+    """Returns the lowerings to try, on a CPU without the stock gradient, which is slow in loops."""
     names = CONVS if key.startswith("conv ") else KERNEL_BARS
     return [name for name in names if name != "stock" or jax.default_backend() != "cpu"]
 
 
 def _make_trial(key: str, name: str, num_clients: int, mesh: Mesh | None) -> Callable[[], Array]:
-    """Returns a function that does the operation a few times, each after the one before."""
+    """Returns a function that repeats the operation a few times, one after the other."""
     match = _KEY.fullmatch(key)
     if match is None:
-        raise ValueError(f"conv: {key!r} names no operation")
+        raise ValueError(f"conv: {key!r} is not the key of an operation")
     operation, *sizes = match.groups()
     B, H, W, kh, kw, num_inputs, num_outputs = map(int, sizes)
     x, y_bar = jnp.ones((B, H, W, num_inputs)), jnp.ones((B, H, W, num_outputs))

@@ -1,7 +1,7 @@
-"""Training a denoiser: the forward process and the loss of Ho et al. (2020), Algorithm 1.
+"""The forward process and the training loss of Ho et al. (2020), Algorithm 1.
 
-``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps`` ties x_0, x_t and eps together: any two
-give the third.
+``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps``, so any two of x_0, x_t and eps give the
+third.
 """
 
 from typing import Protocol
@@ -14,7 +14,7 @@ from fedjax_diffusion.diffusion.schedule import NoiseSchedule
 from fedjax_diffusion.types import Array, Batch, Key, Params
 
 NO_LABEL = -1
-"""The label of an image whose class is not given."""
+"""The label of an image without a given class."""
 
 
 class DenoiserApply(Protocol):
@@ -31,8 +31,8 @@ class DenoiserApply(Protocol):
     ) -> Array:
         """Returns the predicted eps [B, H, W, C].
 
-        Deterministic where ``dropout_key`` is None; ``labels`` int32 [B], of which ``NO_LABEL``
-        and None say nothing of the class.
+        Deterministic if ``dropout_key`` is None; ``labels`` int32 [B], ``NO_LABEL`` or None for
+        images without a given class.
         """
         ...
 
@@ -87,8 +87,8 @@ def ddpm_loss(
       params: of the denoiser.
       batch: images [B, H, W, C] in [-1, 1], labels [B].
       key: consumed: for t, eps, the denoiser's dropout and that of the labels.
-      label_dropout: None: labels are not used. In [0, 1]: eps_theta is given the labels, each with
-        this probability as ``NO_LABEL``: it learns both that classifier-free guidance needs.
+      label_dropout: None: labels are not used. In [0, 1]: eps_theta gets the labels, each replaced
+        by ``NO_LABEL`` with this probability, so it learns both cases for classifier-free guidance.
 
     Returns:
       float32 [].
@@ -115,12 +115,12 @@ def ddpm_loss(
 
 
 def drop_labels(key: Key, labels: Array, rate: float) -> Array:
-    """Returns int32 [B] labels, each ``NO_LABEL`` with probability ``rate``, independently."""
+    """Returns labels int32 [B], each independently ``NO_LABEL`` with probability ``rate``."""
     return jnp.where(jax.random.bernoulli(key, rate, labels.shape), NO_LABEL, labels)
 
 
 def _signal_and_noise(schedule: NoiseSchedule, x: Array, t: Array) -> tuple[Array, Array]:
-    """Returns sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), [B, 1, ...] of the rank of ``x``."""
+    """Returns sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), [B, 1, ...] with the rank of ``x``."""
     chex.assert_shape(t, x.shape[:1])
     shape = (-1,) + (1,) * (x.ndim - 1)
     signal, noise = jnp.sqrt(schedule.alpha_bars[t]), jnp.sqrt(schedule.noise_powers[t])

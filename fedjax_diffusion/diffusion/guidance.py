@@ -1,7 +1,7 @@
-"""Classifier-free guidance: drawing images of a class from a denoiser that was trained with labels.
+"""Classifier-free guidance: sampling images of a class from a denoiser trained with labels.
 
-Ho and Salimans 2022, "Classifier-Free Diffusion Guidance". One network learns eps both with labels
-and, where these were dropped, without (``ddpm_loss``); drawing goes from the one towards the other.
+Ho and Salimans 2022, "Classifier-Free Diffusion Guidance". One network learns eps with labels and,
+if these are dropped, without (``ddpm_loss``); sampling extrapolates from the second to the first.
 """
 
 import math
@@ -16,14 +16,14 @@ from fedjax_diffusion.types import Array, Params
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """How a network that is given labels is trained for guidance.
+    """Settings of the training of a network with labels.
 
     Attributes:
-      label_dropout: probability in [0, 1] that an image is trained on without its label. At 0
-        there is nothing to guide away from, at 1 no label means anything: see ``check_scale``.
+      label_dropout: probability in [0, 1] that an image is used without its label. At 0 the
+        network learns no prediction without labels, at 1 none with labels: see ``check_scale``.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value is out of range.
     """
 
     label_dropout: float
@@ -35,15 +35,15 @@ class GuidanceConfig:
             )
 
     def check_scale(self, scale: float) -> None:
-        """Raises ValueError if a scale w asks the network for what it was never trained on."""
+        """Raises ValueError if a scale w needs a prediction that was never trained."""
         if self.label_dropout == 0 and scale != 1:
             raise ValueError(
-                "sampling.guidance_scale must be 1 where guidance.label_dropout is 0: nothing was "
+                "sampling.guidance_scale must be 1 if guidance.label_dropout is 0: no image was "
                 f"trained without its label; got {scale}"
             )
         if self.label_dropout == 1 and scale != 0:
             raise ValueError(
-                "sampling.guidance_scale must be 0 where guidance.label_dropout is 1: nothing was "
+                "sampling.guidance_scale must be 0 if guidance.label_dropout is 1: no image was "
                 f"trained with its label; got {scale}"
             )
 
@@ -53,8 +53,8 @@ def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: f
 
         eps = eps_null + w (eps_label - eps_null)
 
-    w = 0 draws without labels, w = 1 from the classes as they were learned, w > 1 what is most
-    typical of them, at the cost of variety. Ho and Salimans write w - 1 for this w.
+    w = 0 samples without labels, w = 1 from the learned classes, w > 1 the most typical images of a
+    class, with less variety. Ho and Salimans write w - 1 for this w.
 
     Args:
       denoiser_apply: predicts eps, with labels and without.
@@ -63,8 +63,8 @@ def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: f
       scale: w, finite and >= 0; static.
 
     Returns:
-      ``denoise_fn(x_t [B, H, W, C], t [B]) -> eps``. It asks the network once; for w other than 0
-      and 1, once with 2 B images.
+      ``denoise_fn(x_t [B, H, W, C], t [B]) -> eps``. It calls the network once; for w other than 0
+      and 1 with 2 B images.
 
     Raises:
       ValueError: if w is negative or not finite.
@@ -86,6 +86,6 @@ def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: f
 
 
 def check_scale(name: str, scale: float) -> None:
-    """Raises ValueError unless ``scale`` may be w."""
+    """Raises ValueError unless ``scale`` is a valid w."""
     if not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"{name} must be a finite number >= 0, got {scale!r}")

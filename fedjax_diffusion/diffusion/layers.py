@@ -33,13 +33,13 @@ def time_embedding(t: Array, num_features: int) -> Array:
 
 
 def label_embedding(labels: Array, num_classes: int, num_features: int, dtype: Any) -> Array:
-    """Returns the rows of a table that belong to labels; its last row is that of no label.
+    """Returns the labels' rows of a table; its last row is for "no label".
 
     A product with a matrix of ones and zeros: unlike the gradient of a gather, that of a product
-    adds up in a fixed order on every backend. To be called inside a module.
+    adds in a fixed order on every backend. To be called inside a module.
 
     Args:
-      labels: int32 [B] in 0..num_classes-1; those below 0 are no label.
+      labels: int32 [B] in 0..num_classes-1; below 0 for "no label".
       num_classes: n.
       num_features: E.
       dtype: of the result.
@@ -63,11 +63,11 @@ class ResidualBlock(nn.Module):
     """y = x + conv(dropout(silu(norm(h)))), h = conv(silu(norm(x))) + dense(embedding).
 
     The outer convolution starts at zero, so the block starts as the identity (as a linear map of
-    the channels where their number changes).
+    the channels if their number changes).
 
     Attributes:
       features: channels of the result.
-      num_groups: the most groups of a normalization, see ``count_groups``.
+      num_groups: largest number of groups of a normalization, see ``count_groups``.
       dropout: rate in [0, 1).
       conv: drop-in for ``jax.lax.conv_general_dilated``.
       dtype: of the computation.
@@ -94,10 +94,10 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """y = x + dense(softmax(q k^T / sqrt(C)) v) over the pixels, one head, at first the identity.
+    """y = x + dense(softmax(q k^T / sqrt(C)) v) over the pixels, one head, initially the identity.
 
     Attributes:
-      num_groups: the most groups of the normalization, see ``count_groups``.
+      num_groups: largest number of groups of the normalization, see ``count_groups``.
       dtype: of the computation; the softmax is float32.
     """
 
@@ -118,33 +118,33 @@ class SelfAttention(nn.Module):
 
 
 def count_groups(num_channels: int, num_groups: int) -> int:
-    """Returns the groups of a normalization: the largest divisor that leaves 4 channels in each.
+    """Returns the number of groups: the largest divisor of C with at least 4 channels in each.
 
-    A group of one channel would lose what is constant over the image, the time embedding.
+    A group of one channel would remove the time embedding, which is constant over the image.
 
     Args:
       num_channels: C.
-      num_groups: at most so many.
+      num_groups: largest number of groups.
     """
     most = max(1, min(num_groups, num_channels // 4))
     return max(groups for groups in range(1, most + 1) if num_channels % groups == 0)
 
 
 def group_norm(num_groups: int, x: Array, name: str, dtype: Any, *, is_activated: bool) -> Array:
-    """Returns ``x`` [B, H, W, C] normalized, then the SiLU if ``is_activated``; inside a module."""
+    """Normalizes ``x`` [B, H, W, C], then applies the SiLU if ``is_activated``; inside a module."""
     groups = count_groups(x.shape[-1], num_groups)
     return GroupNorm(groups, is_activated, dtype, name=name)(x)
 
 
 def dense(features: int, name: str, dtype: Any, is_zero: bool = False) -> nn.Dense:
-    """Returns a dense layer over the channels (a 1x1 convolution), zero at first if ``is_zero``."""
+    """Returns a dense layer over channels (a 1x1 convolution), initially zero if ``is_zero``."""
     return nn.Dense(features, dtype=dtype, kernel_init=_kernel_init(is_zero), name=name)
 
 
 def conv_3x3(
     features: int, name: str, *, conv: ConvFn, dtype: Any, is_zero: bool = False
 ) -> nn.Conv:
-    """Returns a 3x3 convolution of stride 1, "SAME", by ``conv``; zero at first if ``is_zero``."""
+    """Returns a 3x3 "SAME" convolution of stride 1 by ``conv``; initially zero if ``is_zero``."""
     return nn.Conv(
         features,
         (3, 3),
@@ -174,7 +174,7 @@ def nearest_resize(x: Array) -> Array:
 def _kernel_init(is_zero: bool) -> nn.initializers.Initializer:
     """Returns zeros, or the uniform initializer of Glorot and Bengio that Ho et al. use.
 
-    It draws a flat array: threefry on a 4-D shape takes several times longer to compile on the CPU.
+    It draws a flat array: threefry on a 4-D shape compiles several times longer on the CPU.
     """
     if is_zero:
         return nn.initializers.zeros

@@ -1,13 +1,13 @@
-"""Group normalization, and the SiLU that follows it, in as few passes over memory as there can be.
+"""Group normalization and the SiLU after it, with as few passes over memory as possible.
 
-Statistics are taken per channel first, which reads memory in the order in which it lies, and put
-together per group afterwards, on arrays [B, C]. What is left is one pass each way:
+Statistics are computed per channel first, which reads memory in order, and combined per group
+afterwards, on arrays [B, C]. Forward and backward then need one more pass each:
 
     y = act(z),  z = a (x - m) + bias,  a = r scale;      m, r: a group's mean and 1 / deviation
     x_bar = a g - r M_1 - r^2 M_2 (x - m),                g = y_bar act'(z)
 
-where M_1 and M_2 are the group means of g scale and of g scale (x - m) r. The gradient is written
-out because that of the forward pass reads and writes [B, H, W, C] several times more.
+where M_1 and M_2 are the group means of g scale and of g scale (x - m) r. The gradient is explicit
+because the automatic one reads and writes [B, H, W, C] several times more.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _EPSILON = 1e-6
 class GroupNorm(nn.Module):
     """y = act((x - mean) / sqrt(var + 1e-6) * scale + bias), over the pixels of each group.
 
-    Parameters are named as those of ``flax.linen.GroupNorm``, whose numbers it gives.
+    Parameters have the names of ``flax.linen.GroupNorm``'s, and results are equal.
 
     Attributes:
       num_groups: G, divides C.
@@ -50,14 +50,14 @@ class GroupNorm(nn.Module):
 
 
 class _Moments(NamedTuple):
-    """Of each group, spread over its channels: float32 [B, C]."""
+    """Moments of each group, repeated for its channels: float32 [B, C]."""
 
     mean: Array
     inverse_deviation: Array
 
 
 def _group_mean(per_channel: Array, num_groups: int) -> Array:
-    """Returns the means over groups of channels, spread over them again: [B, C] from [B, C]."""
+    """Returns the means over groups of channels, repeated for the channels: [B, C] from [B, C]."""
     B, C = per_channel.shape
     groups = per_channel.reshape(B, num_groups, C // num_groups)
     return jnp.broadcast_to(groups.mean(axis=2, keepdims=True), groups.shape).reshape(B, C)
@@ -88,7 +88,7 @@ def _silu_slope(z: Array) -> Array:
 def _make_normalize(
     activation: Callable[[Array], Array], slope: Callable[[Array], Array]
 ) -> Callable[..., Array]:
-    """Returns ``normalize(num_groups, dtype, x, scale, bias)`` with its gradient written out."""
+    """Returns ``normalize(num_groups, dtype, x, scale, bias)`` with an explicit gradient."""
 
     def forward(num_groups: int, dtype: Any, x: Array, scale: Array, bias: Array):
         moments = _measure(num_groups, x.astype(jnp.float32))

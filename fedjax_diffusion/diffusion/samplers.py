@@ -1,7 +1,7 @@
-"""Drawing images from a denoiser: ancestral (Ho et al. 2020) and DDIM (Song et al. 2021) sampling.
+"""Samplers of images from a denoiser: ancestral (Ho et al. 2020) and DDIM (Song et al. 2021).
 
-Both start from x_T ~ N(0, I), predict x_0 at each step from eps, clip it to [-1, 1] (where images
-live) unless told otherwise, and draw the next x_t given this one and x_0. A sampler is one
+Both start from x_T ~ N(0, I). At each step they predict x_0 from eps, clip it to [-1, 1], the range
+of images, if ``is_clipped``, and draw the next x_t from this one and x_0. A sampler is one
 ``lax.scan``: under ``jit``, everything but the key and the schedule is static.
 """
 
@@ -24,7 +24,7 @@ DenoiseFn: TypeAlias = Callable[[Array, Array], Array]
 
 
 class Sampler(Protocol):
-    """What every entry of ``SAMPLERS`` is."""
+    """The signature of every entry of ``SAMPLERS``."""
 
     def __call__(
         self,
@@ -37,7 +37,7 @@ class Sampler(Protocol):
         eta: float = 0.0,
         is_clipped: bool = True,
     ) -> Array:
-        """Returns float32 ``shape`` images."""
+        """Returns images, float32 ``shape``."""
         ...
 
 
@@ -58,17 +58,17 @@ def sample_ancestral(
         mu         = (sqrt(a_{t-1}) beta_t x_0 + sqrt(1 - beta_t) (1 - a_{t-1}) x_t) / (1 - a_t)
         beta_tilde = beta_t (1 - a_{t-1}) / (1 - a_t)
 
-    where a is alpha_bar and a_{-1} = 1. The variance is the smaller of the two that Ho et al. try
-    ("fixed small"): exact if x_0 is one point. It is zero in the last step, which returns the
-    predicted x_0.
+    where a is alpha_bar and a_{-1} = 1. The variance is the smaller of the two in Ho et al. ("fixed
+    small"), exact if x_0 is one point. It is zero in the last step, which returns the predicted
+    x_0.
 
     Args:
       key: consumed.
       denoise_fn: predicts eps.
       schedule: of T steps.
       shape: of the result, (B, H, W, C).
-      num_steps: None or T; the chain leaves no choice.
-      eta: 0, the default; it is DDIM's.
+      num_steps: None or T; the chain has always T steps.
+      eta: 0, the default; only DDIM uses it.
       is_clipped: whether the predicted x_0 is clipped to [-1, 1].
 
     Returns:
@@ -112,17 +112,17 @@ def sample_ddim(
     eta: float = 0.0,
     is_clipped: bool = True,
 ) -> Array:
-    """Draws images in S steps by a process that shares DDPM's marginals, as random as eta says.
+    """Draws images in S steps of a process with DDPM's marginals; eta sets its randomness.
 
         x_{t'} = sqrt(a') x_0 + sqrt(1 - a' - sigma^2) eps + sigma z,    z ~ N(0, I)
         sigma  = eta sqrt((1 - a') / (1 - a)) sqrt(1 - a / a')
 
     where a and a' are alpha_bar at t and t', x_0 and eps are predicted at t, and t' is the next of
     the S steps, evenly spaced from T - 1 to 0 (S = 1: T - 1 alone). The last step returns x_0.
-    Where x_0 was clipped, eps is what the clipped x_0 implies.
+    If x_0 was clipped, eps is recomputed from it.
 
     Args:
-      key: consumed; at eta = 0 for the initial noise, the only random thing.
+      key: consumed; at eta = 0 only for the initial noise.
       denoise_fn: predicts eps.
       schedule: of T steps.
       shape: of the result, (B, H, W, C).
@@ -137,7 +137,8 @@ def sample_ddim(
       ValueError: if num_steps is not an integer in 1..T, or eta is outside of [0, 1].
 
     Guarantees:
-      At eta = 1 and S = T it draws what ``sample_ancestral`` draws with this key, up to rounding.
+      At eta = 1 and S = T the images are those of ``sample_ancestral`` with this key, up to
+      rounding.
 
     Source: Song, Meng, Ermon 2021, "Denoising Diffusion Implicit Models", equations 12 and 16.
     """
@@ -174,11 +175,11 @@ def _space_steps(T: int, num_steps: int | None) -> np.ndarray:
 def _ddim_scales(
     schedule: NoiseSchedule, steps: np.ndarray, eta: float
 ) -> tuple[Array, Array, Array]:
-    """Returns what multiplies x_0, eps and fresh noise in each of the steps, [S] each."""
+    """Returns the factors of x_0, eps and new noise in each of the steps, [S] each."""
     next_alpha_bars = jnp.append(schedule.alpha_bars[steps[1:]], 1.0)
     next_noise_powers = jnp.append(schedule.noise_powers[steps[1:]], 0.0)
-    # 1 - a = (1 - a / a') + (a / a') (1 - a'): what a step redraws, and what it keeps. Nothing
-    # cancels that way, and no root of a negative number is taken.
+    # 1 - a = (1 - a / a') + (a / a') (1 - a'), the noise that a step redraws and that it keeps.
+    # So nothing cancels, and no root of a negative number is taken.
     kept = schedule.alpha_bars[steps] / next_alpha_bars
     kept = kept * next_noise_powers / schedule.noise_powers[steps]
     eps_scales = jnp.sqrt(next_noise_powers * (1 - eta**2 + eta**2 * kept))
@@ -189,7 +190,7 @@ def _ddim_scales(
 def _predict(
     denoise_fn: DenoiseFn, schedule: NoiseSchedule, x_t: Array, t: Array, is_clipped: bool
 ) -> tuple[Array, Array]:
-    """Returns the predicted x_0 and the eps that agrees with it, at the common step ``t`` []."""
+    """Returns the predicted x_0 and the eps that matches it, at the common step ``t`` []."""
     steps = jnp.full(x_t.shape[:1], t)
     eps = denoise_fn(x_t, steps)
     x_0 = eps_to_x_0(schedule, x_t, steps, eps)

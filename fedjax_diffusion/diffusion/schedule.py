@@ -1,4 +1,4 @@
-"""How much noise there is at each diffusion step: linear and cosine schedules."""
+"""Noise schedules over the diffusion steps: linear and cosine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fedjax_diffusion.types import Array
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """The forward process; ``make_schedule`` builds it and says what does not fit.
+    """Settings of the forward process; ``make_schedule`` checks and uses them.
 
     Attributes:
       name: a key of ``SCHEDULES``.
@@ -33,9 +33,9 @@ class NoiseSchedule:
 
     Attributes:
       betas: float32 [T] in (0, 1), the variance that each step adds.
-      alpha_bars: float32 [T] in (0, 1), decreasing: what is left of the signal's power.
-      noise_powers: float32 [T] in (0, 1], 1 - alpha_bars, rounded once: where alpha_bar is close to
-        1 a float32 difference would lose most of its digits.
+      alpha_bars: float32 [T] in (0, 1), decreasing, the remaining power of the signal.
+      noise_powers: float32 [T] in (0, 1], 1 - alpha_bars, rounded once: if alpha_bar is close to 1,
+        a float32 difference would lose most of its digits.
     """
 
     betas: Array
@@ -44,7 +44,7 @@ class NoiseSchedule:
 
     @property
     def num_steps(self) -> int:
-        """T, a static Python integer."""
+        """Number of steps T, a static Python integer."""
         return self.betas.shape[0]
 
 
@@ -71,7 +71,7 @@ def linear_schedule(num_steps: int) -> NoiseSchedule:
 
 
 def cosine_schedule(num_steps: int) -> NoiseSchedule:
-    r"""Returns Nichol and Dhariwal's schedule, alpha_bar a squared cosine of time.
+    r"""Returns Nichol and Dhariwal's schedule, with alpha_bar a squared cosine of time.
 
     beta_t = min(1 - f(t + 1) / f(t), 0.999), f(t) = cos((t / T + s) / (1 + s) pi / 2)^2, s = 0.008.
 
@@ -97,7 +97,7 @@ def make_schedule(name: str, num_steps: int) -> NoiseSchedule:
     """Returns the schedule ``SCHEDULES[name]`` of ``num_steps`` steps.
 
     Raises:
-      ValueError: on an unknown name, or if num_steps is not a positive integer.
+      ValueError: unknown name, or num_steps is not a positive integer.
     """
     if name not in SCHEDULES:
         raise ValueError(f"schedule: {name!r} is not one of {', '.join(SCHEDULES)}")

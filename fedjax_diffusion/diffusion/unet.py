@@ -1,8 +1,8 @@
-"""The U-Net of Ho et al. (2020): its configuration, the network, and the denoiser made of it.
+"""The U-Net of Ho et al. (2020): its configuration, the network, and a denoiser with it.
 
-One thing differs from the original, though not the number of parameters: a level is left by a
-stride-1 convolution and 2x2 average pooling, not by a stride-2 convolution. So every convolution
-has an odd kernel and stride 1, which the lowerings of ``conv.py`` make fast.
+One difference to the original, with the same number of parameters: between levels there is a
+stride-1 convolution and 2x2 average pooling instead of a stride-2 convolution. So every convolution
+has an odd kernel and stride 1, for which the lowerings of ``conv.py`` are fast.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from fedjax_diffusion.types import Array, Key, Params
 
 @dataclasses.dataclass(frozen=True)
 class UNetConfig:
-    """What a U-Net looks like. The defaults are for the 8x8x1 digits, 271,649 parameters.
+    """Sizes of a U-Net. The defaults are for the 8x8x1 digits, 271,649 parameters.
 
     Ho et al.'s model for CIFAR-10, 35,746,307 parameters, is
     ``UNetConfig(128, (1, 2, 2, 2), 2, (16,), 0.1)`` on 32x32x3 images.
@@ -39,15 +39,15 @@ class UNetConfig:
     Attributes:
       channels: of the first level before its multiplier; even and >= 4.
       channel_multipliers: one integer >= 1 per level; each level has half the height and width of
-        the one before. A list is taken as a tuple.
+        the one before. A list becomes a tuple.
       num_res_blocks: per level on the way down, >= 1; one more on the way up.
-      attention_resolutions: the image heights at which every residual block is followed by
-        self-attention; the middle of the network has it anyway. A list is taken as a tuple.
+      attention_resolutions: the image heights at which self-attention follows every residual
+        block; the middle of the network always has it. A list becomes a tuple.
       dropout: the rate in [0, 1) before the last convolution of a residual block.
-      num_groups: the most groups a GroupNorm has, >= 1: the number used is the largest divisor of
-        the channels, up to this, that leaves at least 4 channels in a group.
-      num_classes: of a network that is told what it draws, >= 1: it has an embedding of
-        [num_classes + 1, 4 channels], the last row for "no label". None: it is told nothing.
+      num_groups: largest number of groups of a GroupNorm, >= 1. The number used is the largest
+        divisor of the channels, up to this, with at least 4 channels in a group.
+      num_classes: number of classes, >= 1, of a network with labels: its embedding has
+        [num_classes + 1, 4 channels], the last row for "no label". None: no labels.
     """
 
     channels: int = 32
@@ -77,7 +77,7 @@ class UNetConfig:
             raise ValueError(f"dropout: {self.dropout!r} is not a number in [0, 1)")
 
     def check_image_shape(self, image_shape: tuple[int, ...]) -> None:
-        """Checks that images [H, W, C] fit.
+        """Checks that the network can process images [H, W, C].
 
         Raises:
           ValueError: if H or W cannot be halved between the levels, or if an attention resolution
@@ -102,7 +102,7 @@ class InitFn(Protocol):
     """``init(key) -> params``."""
 
     def __call__(self, key: Key) -> Params:
-        """Consumes the key."""
+        """Returns the initial parameters; consumes the key."""
         ...
 
 
@@ -112,10 +112,10 @@ class Denoiser(NamedTuple):
     Attributes:
       init: ``init(key) -> params``, a plain dict of float32 arrays.
       apply: ``apply(params, x_t, t, dropout_key=None, labels=None) -> eps``, x_t and eps float32
-        [B, H, W, C], t and labels int32 [B]; without a key there is no dropout. It is zero at the
+        [B, H, W, C], t and labels int32 [B]; without a key there is no dropout. eps is zero at the
         initial parameters.
-      num_classes: labels are 0..num_classes-1, or ``NO_LABEL``, which None stands for; None: there
-        is no place for labels.
+      num_classes: labels are 0..num_classes-1 or ``NO_LABEL``, the meaning of labels=None. None:
+        the network has no labels.
     """
 
     init: InitFn
@@ -136,15 +136,14 @@ def make_denoiser(
     Args:
       config: the network.
       image_shape: (H, W, C).
-      conv: a key of ``CONV_LOWERINGS`` or a table: how convolutions are computed, not what they
-        give.
+      conv: a key of ``CONV_LOWERINGS`` or a table; it changes the speed, not the result.
       dtype: of the computation; parameters, normalization statistics and the output stay float32.
-      remat: compute what is inside of a residual block again for its gradient, instead of keeping
-        it: less memory, a third more time.
+      remat: compute the inside of a residual block again for its gradient, instead of storing it:
+        less memory, a third more time.
 
     Raises:
-      ValueError: on an unknown ``conv`` or an image shape that does not fit the configuration; by
-        ``apply``, on labels for a network without ``num_classes``.
+      ValueError: unknown ``conv`` or an image shape that does not fit the configuration; by
+        ``apply``, labels for a network without ``num_classes``.
 
     >>> denoiser = make_denoiser(UNetConfig(), (8, 8, 1))
     >>> params = jax.eval_shape(denoiser.init, jax.random.key(0))
@@ -169,7 +168,7 @@ def make_denoiser(
     return Denoiser(init, apply, config.num_classes)
 
 
-@functools.cache  # a denoiser is made several times in a program, its parameters are traced once
+@functools.cache  # a program makes a denoiser several times, but traces its parameters once
 def _make_init(config: UNetConfig, image_shape: tuple[int, int, int]) -> InitFn:
     unet = UNet(config, image_shape[-1], make_conv("stock"))
 
@@ -181,7 +180,7 @@ def _make_init(config: UNetConfig, image_shape: tuple[int, int, int]) -> InitFn:
 
 
 class UNet(nn.Module):
-    """eps_theta(x_t, t). The last convolution starts at zero, and so does the output.
+    """eps_theta(x_t, t). The last convolution is initially zero, and so is the output.
 
     Attributes:
       config: see ``UNetConfig``.
@@ -212,7 +211,7 @@ class UNet(nn.Module):
         has_attention = [height in config.attention_resolutions for height in heights]
         embedding = self.embed(t, labels)
 
-        # `deterministic` decides what is traced: it stays a Python bool.
+        # `deterministic` changes the traced program: it stays a Python bool.
         residual_block = nn.remat(ResidualBlock, static_argnums=3) if self.remat else ResidualBlock
 
         def block(h: Array, features: int, has_attention: bool, name: str) -> Array:
@@ -248,7 +247,7 @@ class UNet(nn.Module):
         return conv(self.num_outputs, "conv_out", is_zero=True)(h).astype(jnp.float32)
 
     def embed(self, t: Array, labels: Array | None) -> Array:
-        """Returns what tells every residual block the step and the class, [B, 4 channels]."""
+        """Returns the embedding of step and class for all residual blocks, [B, 4 channels]."""
         num_features, num_classes = 4 * self.config.channels, self.config.num_classes
         embedding = time_embedding(t, self.config.channels).astype(self.dtype)
         embedding = nn.silu(dense(num_features, "embedding_0", self.dtype)(embedding))

@@ -1,4 +1,4 @@
-"""The edge devices, their channels, and what computing and sending costs them."""
+"""Edge devices, their channels, and their costs of computing and sending."""
 
 from fedjax_diffusion.edge.channel import ChannelConfig, ChannelState, draw_channel, path_loss_db
 from fedjax_diffusion.edge.devices import (

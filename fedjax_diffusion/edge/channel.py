@@ -16,15 +16,15 @@ from fedjax_diffusion.types import Array, Key
 
 FADINGS = ("rayleigh", "none")
 MIN_FADING_POWER = 1e-6
-"""Floor of the fading power. It is hit with probability 1e-6 and keeps every rate above zero."""
+"""Floor of the fading power, reached with probability 1e-6; it keeps every rate above zero."""
 
 
 @dataclass(frozen=True)
 class ChannelConfig:
-    """The uplink channel of a run; ``draw_channel`` draws it and says what does not fit.
+    """Settings of a run's uplink channel; ``draw_channel`` checks and uses them.
 
     Attributes:
-      fading: of ``FADINGS``.
+      fading: one of ``FADINGS``.
       shadowing_db: standard deviation of the shadowing, >= 0, dB.
     """
 
@@ -37,8 +37,8 @@ class ChannelState:
     """The channel of one round.
 
     Attributes:
-      gain: float64 [K], h > 0, linear power gain between each client and the base station; a host
-        array.
+      gain: float64 [K], h > 0, linear power gain between each client and the base station, on the
+        host.
     """
 
     gain: np.ndarray
@@ -69,8 +69,8 @@ def draw_channel(
       fading: "rayleigh" (power of mean 1, floored at ``MIN_FADING_POWER``) or "none".
 
     Returns:
-      The channel; a client's gain depends on the run's key, the round, the client's id and its
-      distance alone.
+      The channel; a client's gain depends only on the run's key, the round, the client's id and
+      its distance.
 
     Raises:
       ValueError: ``shadowing_db`` or ``fading`` is out of range.
@@ -80,7 +80,7 @@ def draw_channel(
     if fading not in FADINGS:
         raise ValueError(f"fading = {fading!r}: must be one of {', '.join(FADINGS)}")
     num_clients = len(devices.distance_meters)
-    # On the CPU, so that a run draws the same channel whatever it trains on.
+    # On the CPU, so that a run draws the same channel on every device.
     with jax.default_device(cpu_device()):
         draws = _draw(run_key, round, num_clients)
     shadowing, power = (np.asarray(draw, np.float64) for draw in draws)
@@ -93,12 +93,12 @@ def draw_channel(
 
 @partial(jax.jit, static_argnames="num_clients")
 def _draw(run_key: Key, round: Array, num_clients: int) -> tuple[Array, Array]:
-    """Returns a standard normal per client and a unit exponential per client and round, [K]."""
+    """Returns the clients' standard normals of the run and unit exponentials of the round, [K]."""
 
     def draw_one(client):
         key_shadowing = stream_key(run_key, Stream.SHADOWING, 0, client)
         key_fading = stream_key(run_key, Stream.FADING, round, client)
-        # float32 in every precision mode: other widths draw other numbers.
+        # float32 in every precision mode: another precision would draw other numbers.
         shadowing = jax.random.normal(key_shadowing, dtype=jnp.float32)
         return shadowing, jax.random.exponential(key_fading, dtype=jnp.float32)
 

@@ -1,8 +1,8 @@
 """Time and energy of computing and uploading: pure, elementwise functions of arrays.
 
-Each function is elementwise over arguments of equal shape (scalars broadcast). The exponential of
-the upload power is bounded *before* it is taken, by the largest power that the device has, so
-neither values nor gradients overflow.
+Arguments have equal shapes (scalars broadcast). The exponent of the upload power is bounded by the
+device's largest power *before* the exponential is computed, so neither values nor gradients
+overflow.
 """
 
 from math import factorial
@@ -18,12 +18,12 @@ _SERIES_LIMIT = 0.1
 
 
 def payload_bits(num_parameters: Array, num_bits: Array, overhead_bits: Array) -> Array:
-    """Returns what one upload occupies, ``8 ceil(d b / 8) + overhead``, in bits.
+    """Returns the size of one upload in bits, ``8 ceil(d b / 8) + overhead``.
 
     Args:
       num_parameters: d, whole numbers; exact in float64 while ``d b < 2**53``.
       num_bits: b, bits per parameter.
-      overhead_bits: ranges and header.
+      overhead_bits: bits of ranges and header.
     """
     return 8.0 * jnp.ceil(num_parameters * num_bits / 8.0) + overhead_bits
 
@@ -49,7 +49,7 @@ def compute_energy(
 def compute_watts_saved(
     compute_cycles: Array, effective_capacitance: Array, compute_seconds: Array
 ) -> Array:
-    """Returns ``-dE_cmp / dtau = 2 kappa C^3 / tau^3``, joules that one more second saves."""
+    """Returns ``-dE_cmp / dtau = 2 kappa C^3 / tau^3``, joules saved per additional second."""
     energy = compute_energy(compute_cycles, effective_capacitance, compute_seconds)
     return 2.0 * energy / compute_seconds
 
@@ -72,7 +72,7 @@ def min_upload_seconds(
     bandwidth_hz: Array,
     noise_watts_per_hz: Array,
 ) -> Array:
-    """Returns the shortest upload time ``S / r_max`` in seconds, at full power."""
+    """Returns the shortest upload time ``S / r_max`` in seconds, that at full power."""
     return payload / rate(max_power_watts, channel_gain, bandwidth_hz, noise_watts_per_hz)
 
 
@@ -84,7 +84,7 @@ def spectral_nats(
     bandwidth_hz: Array,
     noise_watts_per_hz: Array,
 ) -> Array:
-    """Returns ``y = S ln 2 / (W t)``, the load of the channel, at most what full power carries.
+    """Returns the load of the channel, ``y = S ln 2 / (W t)``, at most that at full power.
 
     An upload time shorter than ``S / r_max`` counts as ``S / r_max``, so that ``exp(y) <= 1 + P h /
     (N0 W)``.
@@ -103,10 +103,11 @@ def upload_power(
     bandwidth_hz: Array,
     noise_watts_per_hz: Array,
 ) -> Array:
-    """Returns the watts that send S bits in t seconds, ``(N0 W / h) (2^{S / (W t)} - 1)``.
+    """Returns the power that sends S bits in t seconds, ``(N0 W / h) (2^{S / (W t)} - 1)``, watts.
 
-    Guarantees: in ``[0, P]`` up to rounding, finite for every ``t``; P where ``t`` is shorter than
-    ``S / r_max``.
+    Guarantees:
+      In ``[0, P]`` up to rounding, finite for every ``t``; P if ``t`` is shorter than
+      ``S / r_max``.
     """
     link = (max_power_watts, channel_gain, bandwidth_hz, noise_watts_per_hz)
     nats = spectral_nats(upload_seconds, payload, *link)
@@ -121,10 +122,10 @@ def upload_energy(
     bandwidth_hz: Array,
     noise_watts_per_hz: Array,
 ) -> Array:
-    """Returns ``t p(t, S)`` in joules; falls in t, jointly convex in (t, S).
+    """Returns ``t p(t, S)`` in joules; decreasing in t, jointly convex in (t, S).
 
-    A time shorter than ``S / r_max`` is charged as ``P S / r_max``, the least that the upload can
-    take.
+    A time shorter than ``S / r_max`` costs ``P S / r_max``, the energy at the shortest possible
+    time.
     """
     link = (max_power_watts, channel_gain, bandwidth_hz, noise_watts_per_hz)
     shortest = min_upload_seconds(payload, *link)
@@ -133,17 +134,17 @@ def upload_energy(
 
 
 def upload_watts_saved(nats: Array, noise_watts: Array) -> Array:
-    """Returns ``-dE_com / dt = (N0 W / h) phi(y)``, joules that one more second saves.
+    """Returns ``-dE_com / dt = (N0 W / h) phi(y)``, joules saved per additional second.
 
     Args:
       nats: y >= 0, from ``spectral_nats``.
-      noise_watts: ``N0 W / h``, the noise seen from the transmitter.
+      noise_watts: ``N0 W / h``, the noise power divided by the channel gain.
     """
     return noise_watts * power_curve(nats)[0]
 
 
 def power_curve(nats: Array) -> tuple[Array, Array]:
-    """Returns ``phi(y) = y e^y - e^y + 1``, by its series where it would cancel, and ``e^y``."""
+    """Returns ``phi(y) = y e^y - e^y + 1`` (by its series for small y) and ``e^y``."""
     exponential = jnp.exp(nats)
     small = jnp.minimum(nats, _SERIES_LIMIT)
     series = small * small * jnp.polyval(jnp.array(_SERIES), small)

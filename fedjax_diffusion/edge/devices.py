@@ -1,4 +1,4 @@
-"""The edge devices: classes with their limits and demands, and fleets drawn from them."""
+"""Edge devices: classes with their limits and demands, and fleets drawn from them."""
 
 import dataclasses
 from functools import partial
@@ -16,14 +16,14 @@ class DeviceClass:
     """One kind of device.
 
     Attributes:
-      name: what it is called.
+      name: of the class.
       effective_capacitance: kappa, J s^2 / cycle^3.
       max_frequency_hz: F, Hz.
       max_power_watts: P, W.
-      min_bits: the bits per parameter that it demands, 1..16 or 32.
-      max_bits: the most that it can handle, 1..16 or 32.
-      flops_per_cycle: floating-point operations that a CPU cycle does.
-      share: its part of the fleet; shares are relative to their sum.
+      min_bits: the demanded bits per parameter, 1..16 or 32.
+      max_bits: the largest possible bits per parameter, 1..16 or 32.
+      flops_per_cycle: floating-point operations per CPU cycle.
+      share: part of the fleet, relative to the sum of all shares.
     """
 
     name: str
@@ -37,7 +37,7 @@ class DeviceClass:
 
 
 FLEETS: dict[str, tuple[DeviceClass, ...]] = {
-    # 23 dBm is 0.2 W. Smaller devices are slower, send more weakly, demand and handle fewer bits.
+    # 23 dBm is 0.2 W. Smaller devices are slower, have less power, demand and allow fewer bits.
     "mixed": (
         DeviceClass("sensor", 1e-28, 1.0e9, 0.1, 2, 8, 4.0, 0.4),
         DeviceClass("phone", 1e-28, 1.8e9, 0.2, 4, 12, 16.0, 0.4),
@@ -45,12 +45,12 @@ FLEETS: dict[str, tuple[DeviceClass, ...]] = {
     ),
     "uniform": (DeviceClass("device", 1e-28, 2.0e9, 0.2, 4, 16, 16.0, 1.0),),
 }
-"""Fleets by name, with the usual values of the field: kappa 1e-28, F 1-2.5 GHz, P up to 23 dBm."""
+"""Fleets by name, with values usual in the field: kappa 1e-28, F 1-2.5 GHz, P up to 23 dBm."""
 
 
 @flax.struct.dataclass
 class DeviceParams:
-    """What does not change about K devices during a run; host NumPy arrays, float64 unless said.
+    """Constant properties of a run's K devices; NumPy arrays, float64 unless stated otherwise.
 
     Attributes:
       effective_capacitance: [K], kappa, J s^2 / cycle^3.
@@ -59,7 +59,7 @@ class DeviceParams:
       bandwidth_hz: [K], W, each client's own sub-channel.
       distance_meters: [K], from the base station.
       min_bits: int32 [K], the demanded bits per parameter.
-      max_bits: int32 [K], the most that the device handles.
+      max_bits: int32 [K], the largest possible bits per parameter.
       flops_per_cycle: [K].
       class_index: int32 [K], into ``class_names``.
       class_names: static, the names of the fleet's classes.
@@ -78,7 +78,7 @@ class DeviceParams:
 
 
 class FleetRow(NamedTuple):
-    """One class of a fleet as ``describe_fleet`` gives it; pairs are (least, most)."""
+    """One class of a fleet, from ``describe_fleet``; pairs are (smallest, largest)."""
 
     name: str
     num_clients: int
@@ -91,15 +91,15 @@ class FleetRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FleetConfig:
-    """The fleet of a run; ``make_fleet`` draws it and says what does not fit.
+    """Settings of a run's fleet; ``make_fleet`` checks and uses them.
 
     Attributes:
       fleet: a key of ``FLEETS``.
-      min_distance_meters: nearest place, > 0.
-      max_distance_meters: farthest place.
+      min_distance_meters: smallest distance from the base station, > 0.
+      max_distance_meters: largest distance.
       bandwidth_hz: W of every client, > 0.
-      min_bits: what every client demands, 1..16 or 32; None for what its class demands.
-      max_bits: the most that every client handles, 1..16 or 32; None for its class's.
+      min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
+      max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
     """
 
     fleet: str
@@ -121,17 +121,17 @@ def make_fleet(
     min_bits: int | None = None,
     max_bits: int | None = None,
 ) -> DeviceParams:
-    """Draws the devices of a run: classes by share, places uniform over a ring.
+    """Draws the devices of a run: classes by share, positions uniform over a ring.
 
     Args:
       num_clients: K >= 1.
-      seed: of the run; the draw depends on it and on the arguments alone.
+      seed: of the run; the draw depends only on it and the other arguments.
       fleet: a key of ``FLEETS``. Class counts follow the shares to within one device.
-      min_distance_meters: nearest place, > 0.
-      max_distance_meters: farthest place.
+      min_distance_meters: smallest distance from the base station, > 0.
+      max_distance_meters: largest distance.
       bandwidth_hz: W of every client, > 0.
-      min_bits: what every client demands, 1..16 or 32; None for what its class demands.
-      max_bits: the most that every client handles, 1..16 or 32; None for its class's.
+      min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
+      max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
 
     Raises:
       ValueError: an argument is out of range.
@@ -167,7 +167,7 @@ def make_fleet(
 
 
 def describe_fleet(devices: DeviceParams) -> list[FleetRow]:
-    """Returns one row per class that occurs, in the fleet's order: how the clients differ."""
+    """Returns one row per class of the clients, in the fleet's order."""
     rows = []
     for index, name in enumerate(devices.class_names):
         is_member = devices.class_index == index
@@ -192,7 +192,7 @@ def describe_fleet(devices: DeviceParams) -> list[FleetRow]:
 
 
 def _count_shares(classes: tuple[DeviceClass, ...], num_clients: int) -> np.ndarray:
-    """Returns each class's number of devices, int [classes]: its share, by largest remainder."""
+    """Returns each class's number of devices, int [classes], by the largest-remainder method."""
     shares = np.array([device_class.share for device_class in classes])
     quotas = num_clients * shares / shares.sum()
     counts = np.floor(quotas + 1e-9).astype(int)
@@ -208,7 +208,7 @@ def _class_values(
     dtype: type,
     override: int | None = None,
 ) -> np.ndarray:
-    """Returns a field of each device's class [K], or the override for all."""
+    """Returns the field of each device's class [K], or the override for all devices."""
     of_class = [
         getattr(device_class, field) if override is None else override for device_class in classes
     ]

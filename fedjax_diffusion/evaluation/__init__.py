@@ -1,4 +1,4 @@
-"""How good images are: features, and distances between sets of them."""
+"""Quality of images: features, and distances between sets of them."""
 
 from fedjax_diffusion.evaluation.cache import keep_arrays
 from fedjax_diffusion.evaluation.classifier import Classifier, make_classifier_extractor

@@ -1,4 +1,4 @@
-"""Arrays that take long to make, kept in the user's cache folder."""
+"""A cache of arrays that take long to compute, in the user's cache folder."""
 
 import contextlib
 import hashlib
@@ -13,19 +13,19 @@ from fedjax_diffusion.host.atomic import write_bytes
 from fedjax_diffusion.host.cache import cache_folder
 
 _DIGEST = 32
-"""Bytes of a SHA-256, which a file begins with."""
+"""Bytes of the SHA-256 at the start of a file."""
 
 
 def keep_arrays(
     name: str, make: Callable[[], Mapping[str, np.ndarray]]
 ) -> Mapping[str, np.ndarray]:
-    """Returns the arrays kept under a name, made when first asked for.
+    """Returns the arrays stored under a name, making them on first use.
 
-    A file that is damaged is made again; a folder that cannot be written is no reason to fail. A
-    file appears whole or not at all, also when several processes make it at once.
+    A damaged file is made again; if the folder cannot be written, nothing is stored. A file is
+    complete or missing, also if several processes make it at once.
 
     Args:
-      name: of the file; says all that the arrays depend on.
+      name: of the file; it must contain everything that the arrays depend on.
       make: returns the arrays by name.
     """
     folder = cache_folder()
@@ -52,7 +52,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    save: Any = np.savez  # its stubs take `arrays` for its flag, which NumPy 2.0 has not
+    save: Any = np.savez  # its stubs mistake `arrays` for a flag that NumPy 2.0 does not have
     save(buffer, **arrays)
     body = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)

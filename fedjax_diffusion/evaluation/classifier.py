@@ -1,4 +1,4 @@
-"""A small classifier trained on the data at hand: features where Inception's weights are not."""
+"""A small classifier trained on the run's data, whose features replace Inception's."""
 
 import functools
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ from fedjax_diffusion.types import Array, Params
 
 NUM_FEATURES = 64
 _RECIPE = 1
-"""Changes with anything below that changes the weights."""
+"""To be incremented with every change below that changes the weights."""
 _BATCH_SIZE = 64
 _LEARNING_RATE = 2e-3
 _EXTRACT_BATCH_SIZE = 256
 
 
 class Classifier(nn.Module):
-    """Two 3x3 convolutions per level, mean over the image, one hidden layer: the features.
+    """Two 3x3 convolutions per level, mean over the image, one hidden layer with the features.
 
     Attributes:
       num_classes: of the labels.
@@ -51,17 +51,17 @@ class Classifier(nn.Module):
 
 
 def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = None) -> Extractor:
-    """Returns the features of a classifier of this data, trained when first asked for.
+    """Returns the features of a classifier of this data, which is trained on first use.
 
-    Fréchet distances in it are ``fcd``, Fréchet classifier distance: comparable with each other for
-    one fingerprint, never with an FID. The weights are kept in the user's cache folder.
+    Fréchet distances in them are ``fcd``, Fréchet classifier distance: comparable for the same
+    fingerprint, never with an FID. The weights are stored in the user's cache folder.
 
     Args:
       dataset: images and labels of two classes or more.
-      num_steps: of training; None: 1,500 for small data, up to 3,000.
+      num_steps: training steps; None: 1,500 for small data, up to 3,000.
 
     Raises:
-      ValueError: the data have no labels to learn.
+      ValueError: the data have no labels.
     """
     if dataset.num_classes < 2:
         raise ValueError(
@@ -81,7 +81,7 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
         return outputs[1]
 
     def predict_labels(features: np.ndarray) -> np.ndarray:
-        """The last layer: the classifier's answer to [N, D] features, int [N]."""
+        """Returns the classes that the last layer predicts from features [N, D], int [N]."""
         head = params["Dense_1"]
         return (features @ head["kernel"] + head["bias"]).argmax(axis=1)
 
@@ -101,7 +101,7 @@ def _train(dataset: ImageDataset, num_steps: int) -> Mapping[str, np.ndarray]:
         logits: Any = classifier.apply({"params": params}, images)
         return optax.softmax_cross_entropy_with_integer_labels(logits[0], labels).mean()
 
-    # A Python loop of compiled steps: in a compiled loop XLA takes a slow path for convolutions.
+    # A Python loop of compiled steps: in a compiled loop XLA's convolutions are slow.
     @jax.jit
     def step(params: Params, state: Any, images: Array, labels: Array) -> tuple[Params, Any]:
         updates, state = optimizer.update(jax.grad(loss_fn)(params, images, labels), state)
@@ -117,7 +117,7 @@ def _train(dataset: ImageDataset, num_steps: int) -> Mapping[str, np.ndarray]:
 
 
 def _shift(generator: np.random.Generator, images: np.ndarray) -> np.ndarray:
-    """Returns images moved by up to an eighth of their size, their edges repeated."""
+    """Returns images shifted by up to an eighth of their size, with repeated edges."""
     num_images, height, width, _ = images.shape
     places = []
     for size in (height, width):

@@ -5,24 +5,24 @@ import numpy as np
 from fedjax_diffusion.evaluation.statistics import FeatureStatistics
 
 MIN_SAMPLES = 20
-"""Of each side: ten blocks of two."""
+"""Fewest features of each set: ten blocks of two."""
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """Returns the squared 2-Wasserstein distance of two Gaussians with these moments.
+    """Returns the squared 2-Wasserstein distance between Gaussians with these moments.
 
         |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a^{1/2} S_b S_a^{1/2})^{1/2})
 
     The last trace is the sum of singular values of ``S_a^{1/2} S_b^{1/2}``, both roots symmetric
-    and real: no complex root, no added diagonal, also where there are fewer images than features.
+    and real: no complex root, no added diagonal, also with fewer images than features.
 
     Args:
-      a: of one set.
-      b: of the other, in the same features.
+      a: moments of one set.
+      b: moments of the other set, in the same features.
 
     Returns:
-      >= 0. With Inception's features it is the FID of Heusel et al. 2017, biased upwards by some
-      ``1 / N``: compare equal sample counts.
+      >= 0. With Inception's features it is the FID of Heusel et al. 2017, biased upwards in
+      proportion to ``1 / N``: compare equal numbers of images.
 
     Raises:
       ValueError: the numbers of features differ.
@@ -56,27 +56,27 @@ def kernel_distance(
         mean of k over pairs of x, plus the same of y, minus twice the mean of k over x and y,
         k(u, v) = (u . v / D + 1)^3
 
-    averaged over disjoint blocks of shuffled features, which are independent: so is the error
-    estimate.
+    averaged over disjoint blocks of shuffled features, which are independent and so give the
+    standard error.
 
     Args:
       x: float [N, D].
       y: float [M, D].
-      block_size: features of each side in a block; at most a tenth of the smaller set, since the
-        error of fewer blocks is not known well.
+      block_size: features of each set in a block; at most a tenth of the smaller set is used,
+        because fewer blocks estimate the error badly.
       seed: of the shuffle.
 
     Returns:
       The mean, which may be negative, and its standard error. With Inception's features it is KID.
 
     Raises:
-      ValueError: a side has fewer than ``MIN_SAMPLES`` features.
+      ValueError: a set has fewer than ``MIN_SAMPLES`` features.
 
     Source: Bińkowski et al. 2018, "Demystifying MMD GANs", equation 4.
     """
     number = min(len(x), len(y))
     if number < MIN_SAMPLES:
-        raise ValueError(f"kernel distance needs {MIN_SAMPLES} features a side, got {number}")
+        raise ValueError(f"kernel distance needs {MIN_SAMPLES} features in a set, got {number}")
     size = min(block_size, number // 10)
     generator = np.random.default_rng(seed)
     blocks = [

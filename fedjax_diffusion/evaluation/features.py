@@ -1,4 +1,4 @@
-"""From images to features: what distances between sets of images are measured in."""
+"""Features of images, in which distances between sets of images are measured."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -11,15 +11,15 @@ from fedjax_diffusion.types import Array
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network that turns images into features.
+    """A network that computes features of images.
 
     Attributes:
-      name: ``"inception"``, ``"other_inception"`` or ``"classifier"``: distances are named for it.
-      fingerprint: hexadecimal, of its weights; equal fingerprints, comparable distances.
+      name: ``"inception"``, ``"other_inception"`` or ``"classifier"``; it names the distances.
+      fingerprint: hexadecimal, of its weights; equal fingerprints give comparable distances.
       num_features: D.
       forward: ``uint8 [batch_size, H, W, C] -> float32 [batch_size, D]``, compiled once.
-      batch_size: images at once.
-      predict_labels: ``float32 [N, D] -> int [N]``, of a classifier; None: it is none.
+      batch_size: images per batch.
+      predict_labels: ``float32 [N, D] -> int [N]``, of a classifier; None: it is not one.
     """
 
     name: str

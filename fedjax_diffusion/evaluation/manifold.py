@@ -1,9 +1,9 @@
-"""Improved precision and recall: how many images lie where the others are."""
+"""Improved precision and recall: shares of each set of images within the other set."""
 
 import numpy as np
 
 _ROWS = 1000
-"""Of a block of distances, so that memory stays small."""
+"""Rows of a block of distances, so that memory stays small."""
 
 
 def precision_recall(
@@ -11,13 +11,13 @@ def precision_recall(
 ) -> tuple[float, float]:
     """Returns precision and recall of generated images, both in [0, 1].
 
-    Each set covers the balls around its features that reach to their k-th nearest neighbour in the
-    same set. Precision is the share of generated features that the real set covers, recall the
-    share of real ones that the generated set covers.
+    Each set covers the balls around its features whose radius is the distance to the k-th nearest
+    neighbour in the same set. Precision is the share of generated features that the real set
+    covers, recall the share of real features that the generated set covers.
 
     Args:
       real: float [N, D], N > k.
-      generated: float [M, D], M > k; take as many as real ones.
+      generated: float [M, D], M > k; should be as many as the real ones.
       num_neighbors: k.
 
     Raises:
@@ -28,10 +28,10 @@ def precision_recall(
     """
     if min(len(real), len(generated)) <= num_neighbors:
         raise ValueError(
-            f"precision and recall need more than {num_neighbors} images of each side, got "
+            f"precision and recall need more than {num_neighbors} images in each set, got "
             f"{len(real)} and {len(generated)}"
         )
-    center = np.mean(real, axis=0, dtype=np.float64)  # small numbers round less
+    center = np.mean(real, axis=0, dtype=np.float64)  # smaller numbers have smaller rounding errors
     real, generated = (np.asarray(features, np.float64) - center for features in (real, generated))
     precision = _share_covered(generated, real, _radii(real, num_neighbors))
     recall = _share_covered(real, generated, _radii(generated, num_neighbors))
@@ -39,7 +39,7 @@ def precision_recall(
 
 
 def _radii(features: np.ndarray, num_neighbors: int) -> np.ndarray:
-    """Returns the squared distance of each feature to its k-th nearest other one, [N]."""
+    """Returns the squared distance of each feature to its k-th nearest neighbour, [N]."""
     radii = np.empty(len(features))
     for start in range(0, len(features), _ROWS):
         distances = squared_distances(features[start : start + _ROWS], features)
@@ -58,10 +58,10 @@ def _share_covered(features: np.ndarray, centers: np.ndarray, radii: np.ndarray)
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns float [N, M], of the type of x, exactly zero where rows are equal up to rounding.
+    """Returns squared distances, float [N, M] of x's dtype; zero for rows equal up to rounding.
 
     Sums of D products in another order differ by up to ``D eps`` of their size, and the order
-    depends on the block: an image that occurs k times more would else not lie in its own ball.
+    depends on the block: else an image with k more copies would not be in its own ball.
     """
     squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)[None, :]
     distances = squares - 2 * (x @ y.T)

@@ -1,22 +1,22 @@
-"""Authenticity: how many images are more than copies of the ones that were trained on."""
+"""Authenticity: the share of images that are not copies of training images."""
 
 import numpy as np
 
 from fedjax_diffusion.evaluation.manifold import squared_distances
 
 _ROWS = 4096
-"""Images of a block, on either side, so that memory stays small."""
+"""Images of each set in a block, so that memory stays small."""
 
 
 def authenticity(real: np.ndarray, generated: np.ndarray) -> float:
-    """Returns the share of generated images that are no copies, in [0, 1].
+    """Returns the share of generated images that are not copies, in [0, 1].
 
-    A generated image is taken for a copy if it is at least as near to its nearest real image as
-    that one is to any other real image. What fresh real images get depends on the data: hold it
-    against that of held-out ones. A model that remembers its training images gets less.
+    A generated image counts as a copy if it is at least as near to its nearest real image as that
+    one is to any other real image. The share of new real images depends on the data, so compare
+    with held-out images. A model that memorizes its training images has a smaller share.
 
     Args:
-      real: uint8 or float [N, D], N >= 2, all that were trained on.
+      real: uint8 or float [N, D], N >= 2, all training images.
       generated: uint8 or float [M, D].
 
     Raises:
@@ -36,15 +36,15 @@ def authenticity(real: np.ndarray, generated: np.ndarray) -> float:
 def _find_nearest(
     images: np.ndarray, among: np.ndarray, own: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the place of each image's nearest other one, int [M], and its squared distance.
+    """Returns the index of the image nearest to each image, int [M], and its squared distance.
 
     Args:
       images: [M, D].
-      among: [N, D], which may lie in a file.
-      own: int [M], the place of each image itself in ``among``, which is passed by; None: none.
+      among: [N, D], which may be mapped from a file.
+      own: int [M], the index in ``among`` of each image itself, which is skipped; None: none is.
     """
     nearest, least = np.zeros(len(images), int), np.full(len(images), np.inf)
-    center = np.mean(images, axis=0, dtype=np.float32)  # small numbers round less
+    center = np.mean(images, axis=0, dtype=np.float32)  # for smaller rounding errors
     for start in range(0, len(images), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(images)))
         block = np.asarray(images[rows], np.float32) - center

@@ -1,4 +1,4 @@
-"""How good images are: distances from real ones, in the features of an extractor."""
+"""Quality of images: distances from real images in the features of an extractor."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,21 +26,21 @@ DISTANCE_NAMES = {
     "other_inception": ("frechet_inception_other_weights", "kernel_inception_other_weights"),
     "classifier": ("fcd", "kcd"),
 }
-"""What the Fréchet and the kernel distance are called, by extractor: FID is one network's alone."""
+"""Names of the Fréchet and the kernel distance by extractor; only one network gives FID."""
 
 MEASURE_VERSION = 2
-"""Changes when the same model would get other numbers: then they are measured again."""
+"""To be incremented if the same model would get other numbers: they are then measured again."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How the quality of images is measured.
+    """Settings of the measurement of image quality.
 
     Attributes:
       num_samples: images drawn, >= 20.
       inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
-        a small classifier trained on the same data takes its place, and distances are named for it.
-      held_out_split: of the data set, real images whose distance is shown beside; None: not shown.
+        a small classifier trained on the same data replaces it and names the distances.
+      held_out_split: split of other real images, whose distance is a reference; None: none.
 
     Raises:
       ValueError: a number below 20.
@@ -58,7 +58,7 @@ class EvaluationConfig:
 
 
 def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor:
-    """Returns what turns images into features.
+    """Returns the extractor of a run's features.
 
     Raises:
       ValueError: the weights cannot be read, or there are no labels to train a classifier on.
@@ -75,21 +75,21 @@ def measure_quality(
     extractor: Extractor,
     labels: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Returns what is known of the quality of images, against all images of a data set.
+    """Returns measures of the quality of images relative to all images of a data set.
 
     Args:
       images: uint8 [N, H, W, C].
-      dataset: the real ones.
-      held_out: other real ones, whose distance is shown as ``_floor``. Distances of few images are
-        larger: it is a floor for that many.
+      dataset: the real images.
+      held_out: other real images, whose distance is stored as ``_floor``. Distances of few images
+        are larger: it is a floor for that number of images.
       extractor: of features.
-      labels: int [N], the classes that the images were asked to be of; None: of none.
+      labels: int [N], the requested classes of the images; None: no classes.
 
     Returns:
-      The Fréchet and the kernel distance, each under its name, with ``_floor`` where there is one;
-      precision and recall, of as many images on both sides; authenticity, of held-out images too;
-      sample counts; name and fingerprint of the extractor; of a classifier the share of held-out
-      images that it names rightly, and of images that it names as they were asked for.
+      The Fréchet and the kernel distance, each under its name, with ``_floor`` if there is one;
+      precision and recall, with equally many images in both sets; authenticity, also of held-out
+      images; sample counts; name and fingerprint of the extractor; for a classifier its accuracy on
+      held-out images, and the share of images with the requested class.
     """
     frechet, kernel = DISTANCE_NAMES[extractor.name]
     features = extractor.extract(images)
@@ -123,12 +123,12 @@ def measure_quality(
 def _measure_held_out(
     held_out: ImageDataset, dataset: ImageDataset, extractor: Extractor
 ) -> dict[str, Any]:
-    """Returns what other real images score."""
+    """Returns the measures of held-out real images."""
     frechet, _ = DISTANCE_NAMES[extractor.name]
     quality: dict[str, Any] = {}
     if extractor.predict_labels is None:
         statistics = reference_statistics(extractor, held_out.images)
-    else:  # small, and its features are needed anyway
+    else:  # a small set, whose features are needed anyway
         features = extractor.extract(held_out.images)
         statistics = measure_statistics([features])
         predicted = extractor.predict_labels(features)
@@ -141,7 +141,7 @@ def _measure_held_out(
 
 
 def _reference_authenticity(real: np.ndarray, held_out: np.ndarray) -> float:
-    """Returns the authenticity of held-out images, kept in the user's cache folder."""
+    """Returns the authenticity of held-out images, stored in the user's cache folder."""
 
     def measure() -> dict[str, np.ndarray]:
         return {"share": np.array(authenticity(_flatten(real), _flatten(held_out)))}
@@ -155,7 +155,7 @@ def _flatten(images: np.ndarray) -> np.ndarray:
 
 
 def spread(items: np.ndarray, number: int) -> np.ndarray:
-    """Returns ``number`` items, evenly taken, as files may be sorted by class; more, some twice.
+    """Returns ``number`` evenly spaced items, as files may be sorted by class; items may repeat.
 
     >>> spread(np.array([3, 3, 5, 7]), 2), spread(np.array([3, 3, 5, 7]), 8)
     (array([3, 7]), array([3, 3, 3, 3, 5, 5, 7, 7]))

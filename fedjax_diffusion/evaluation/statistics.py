@@ -9,12 +9,12 @@ from fedjax_diffusion.evaluation.cache import keep_arrays
 from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
 
 _VERSION = 1
-"""Changes when a network's forward pass does, which fingerprints of weights do not show."""
+"""To be incremented if a network's forward pass changes, which its fingerprint does not show."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """What the Fréchet distance knows of a set of images.
+    """The moments of a set of features, for the Fréchet distance.
 
     Attributes:
       num_samples: N >= 2.
@@ -28,18 +28,19 @@ class FeatureStatistics:
 
 
 def measure_statistics(batches: Iterable[np.ndarray]) -> FeatureStatistics:
-    """Returns the statistics of features that come in batches, each looked at once.
+    """Returns the statistics of features in batches; each batch is read once.
 
-    Two sets of n and m features with means a and b and scatters S and T have together the scatter
+    Two sets of n and m features with means a and b and scatters S and T together have the scatter
     ``S + T + n m / (n + m) (a - b) (a - b)^T``.
 
     Args:
-      batches: float [B, D] each, two features or more in all.
+      batches: float [B, D] each, with at least two features in total.
 
     Raises:
       ValueError: there are fewer than two features, or one is not finite.
 
-    **Guarantees**: how features are divided into batches changes nothing but rounding.
+    Guarantees:
+      Up to rounding, the result does not depend on the division into batches.
 
     Source: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm".
     """
@@ -63,7 +64,7 @@ def measure_statistics(batches: Iterable[np.ndarray]) -> FeatureStatistics:
 
 
 def reference_statistics(extractor: Extractor, images: np.ndarray) -> FeatureStatistics:
-    """Returns the statistics of real images, kept in the user's cache folder.
+    """Returns the statistics of real images, stored in the user's cache folder.
 
     Args:
       extractor: of the features.

@@ -1,1 +1,1 @@
-"""From a config to everything a run needs."""
+"""Construction of all parts of a run from its config."""

@@ -1,4 +1,4 @@
-"""Trials of ways to use the machine, with the run's own program."""
+"""Trials of compute settings with the run's own program."""
 
 import dataclasses
 import logging
@@ -27,14 +27,14 @@ from fedjax_diffusion.simulator import Simulator
 _LOG = logging.getLogger(__name__)
 _REPEATS = 3
 _ROUND_SECONDS = 0.5
-"""A timed round has so many local steps that it lasts about so long, as far as the run has them."""
+"""Target time of a timed round: it has as many local steps as fit, at most those of the run."""
 _GAIN = 0.95
-"""Another way replaces the guess where it takes less than this share of its time."""
+"""Other settings replace the guess if they take less than this share of its time."""
 _MOST_TRIALS = 4
 
 
 class Choice(NamedTuple):
-    """A way to use the machine, and the simulator that goes it; compiled, if it was tried."""
+    """Compute settings and their simulator, which is compiled if it was tried."""
 
     compute: ComputeConfig
     simulator: Simulator
@@ -42,13 +42,13 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Trials:
-    """The run that trials are made with.
+    """The run for which trials are made.
 
     Attributes:
       learner: the model and its training.
       scenario: the clients.
-      data: all clients'.
-      load_cohort_data: returns a first cohort's.
+      data: data of all clients.
+      load_cohort_data: returns the data of a first cohort.
       progress: shows the trials.
     """
 
@@ -65,38 +65,38 @@ class Trials:
 
     @property
     def num_devices(self) -> int:
-        """Devices that share the cohort."""
+        """Number of devices that share the cohort."""
         return 1 if self.learner.mesh is None else self.learner.mesh.size
 
     @property
     def clients_per_device(self) -> int:
-        """Clients of a cohort on one device, at most."""
+        """Largest number of a cohort's clients on one device."""
         return -(-self.cohort_size // self.num_devices)
 
     @property
     def num_steps(self) -> int:
-        """Local steps of a client in a round, the mean over clients, at least 1."""
+        """Mean number of local steps of a client in a round, at least 1."""
         work = self.learner.config.local_work
         return max(1, round(float(work.num_steps(self.scenario.num_examples).mean())))
 
     def share_of_run(self, asked: ComputeConfig) -> float:
-        """Returns the seconds of this run that trials may take; 0 where they would not pay."""
+        """Returns the seconds of this run that trials may take; 0 if they are not worthwhile."""
         if asked.tune == "thorough":
             return math.inf
         try:
             flops = self.scenario.count_flops()
-        except ValueError:  # nothing says how long the run takes: the guess is kept
+        except ValueError:  # the run's duration is unknown: the guess is kept
             return 0.0
         config = self.learner.config
         steps = config.num_rounds * self.cohort_size * self.num_steps
         flops *= steps * config.local_work.batch_size
         platform = jax.default_backend()
-        num_devices = 1 if platform == "cpu" else self.num_devices  # a CPU's share its cores
+        num_devices = 1 if platform == "cpu" else self.num_devices  # CPU devices share the cores
         return share_of_run(flops / num_devices, platform)
 
 
 def count_load(learner: Learner, scenario: Scenario, compute: ComputeConfig) -> ClientLoad:
-    """Returns the load of one client, ``HEAVY`` where the model's FLOPs cannot be counted."""
+    """Returns the load of one client, or ``HEAVY`` if the model's FLOPs cannot be counted."""
     try:
         flops = scenario.count_flops() * learner.config.local_work.batch_size
     except ValueError as error:
@@ -106,16 +106,16 @@ def count_load(learner: Learner, scenario: Scenario, compute: ComputeConfig) -> 
 
 
 def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice:
-    """Returns the first guess, or a way that trials show to be faster, where these pay.
+    """Returns the first guess, or settings that are faster in trials if these are worthwhile.
 
-    Every trial is a round of the run's own program. The guess comes first: its compilation is the
-    run's own if it stays. Then, within a share of the run and ``tune_seconds``: other mappings,
-    each with the lowering that suits it; if ``thorough`` with every lowering. On a CPU, or if
-    ``thorough``, a table of lowerings, measured one by one, comes before them: it may take a share
-    of the run for itself.
+    Every trial is a round of the run's own program. The guess is tried first, so that its
+    compilation serves the run if it is kept. Then, within a share of the run and ``tune_seconds``,
+    other mappings are tried, each with the lowering that suits it; if ``thorough``, with every
+    lowering. On a CPU, or if ``thorough``, a table of lowerings is measured before them, which may
+    take the same share of the run again.
 
     Args:
-      asked: with its ``auto``.
+      asked: settings as given, with ``auto``.
       compute: the same, resolved without trials.
       trials: of the run.
     """
@@ -142,7 +142,7 @@ def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice
 def _list_ways(
     asked: ComputeConfig, compute: ComputeConfig, trials: Trials, is_thorough: bool
 ) -> list[ComputeConfig]:
-    """Returns other ways than the guess, the most like it first."""
+    """Returns other settings than the guess, the most similar first."""
     ways = [compute]
     if asked.client_map == AUTO:
         num_bytes = trials.learner.count_client_bytes(asked)
@@ -164,12 +164,12 @@ def _list_ways(
 
 
 class _Race:
-    """Ways that are timed one after the other, within a limit of time.
+    """Timing of several settings, one after another, within a time limit.
 
     Args:
       trials: of the run.
       seconds: the limit.
-      has_table: a table of lowerings is tried whatever the time.
+      has_table: a table of lowerings is tried regardless of the limit.
     """
 
     def __init__(self, trials: Trials, seconds: float, has_table: bool):
@@ -185,7 +185,7 @@ class _Race:
         return agree(int(elapsed + self._longest <= self._limit)) == 1
 
     def measure_convs(self, compute: ComputeConfig, seconds: float) -> Any:
-        """Returns the table of lowerings, as far as its own seconds go."""
+        """Returns the table of the lowerings that can be measured within ``seconds``."""
         at_once = {"vmap": self._trials.clients_per_device, "chunked": compute.chunk_size or 1}
         start = time.perf_counter()
         with self._trials.progress.watch("trying each convolution's lowerings"):
@@ -195,25 +195,25 @@ class _Race:
         return table
 
     def enter(self, way: ComputeConfig) -> None:
-        """Times a way. Of the first one the time is left out if no other can follow."""
+        """Times one setting. The first is only compiled if no other can follow in time."""
         start, choice = time.perf_counter(), Choice(way, self._trials.learner.make_simulator(way))
         with self._trials.progress.watch(f"trying {way.describe()}"):
             self._entered.append((choice, self._time(choice.simulator)))
         self._longest = max(self._longest, time.perf_counter() - start)
 
     def finish(self) -> Choice:
-        """Returns the fastest way, the same one in every process."""
+        """Returns the fastest choice, the same one in every process."""
         seconds = [time if i else _GAIN * time for i, (_, time) in enumerate(self._entered)]
         choice, taken = self._entered[agree(min(range(len(seconds)), key=seconds.__getitem__))]
         if len(seconds) > 1 and taken < math.inf:
             self._trials.progress.tell(
-                f"chosen of {len(seconds)}: {choice.compute.describe()}; a round of "
-                f"{self._num_steps} local steps in {taken:.3g} s"
+                f"fastest of {len(seconds)}: {choice.compute.describe()}; a round of "
+                f"{self._num_steps} local steps takes {taken:.3g} s"
             )
         return choice
 
     def _time(self, simulator: Simulator) -> float:
-        """Returns the seconds of a round, the least of three; infinite if it does not fit."""
+        """Returns the least time of three rounds, s; infinite if the memory does not suffice."""
         trials, (data, rows) = self._trials, self._cohort_data
         run_key, M = trials.scenario.run_key, len(rows)
         cohort, allocation = np.arange(M, dtype=np.int32), SimpleNamespace(num_bits=np.full(M, 8))

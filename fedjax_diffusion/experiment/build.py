@@ -1,4 +1,4 @@
-"""From a config to everything a run needs."""
+"""Construction of an experiment from a config."""
 
 import dataclasses
 import functools
@@ -48,19 +48,19 @@ from fedjax_diffusion.types import Key, Params
 
 
 class Experiment(NamedTuple):
-    """Everything a run needs, built and checked; no files are touched.
+    """All parts of a run, built and checked; no files are written.
 
     Attributes:
       config: the config it was built from.
-      compute: how the machine is used, with every ``auto`` decided.
+      compute: compute settings, with every ``auto`` resolved.
       run_key: [], the run's key.
       dataset: the images.
       parts: one index array per client.
-      data: the same, on the devices or waiting on the host.
+      data: the clients' images, on the devices or on the host.
       devices: the fleet.
       workload: cycles and payload of a round.
-      learner: the model and its training, for any way to use the machine.
-      simulator: ``Simulator(init, step, pure_step)``; a step takes its state's memory.
+      learner: the model and its training, for any compute settings.
+      simulator: ``Simulator(init, step, pure_step)``; a step reuses the memory of its input state.
       draw_conditions: ``draw(run_key, round) -> RoundConditions``.
       load_cohort: ``load(cohort) -> CohortData``.
       plan: ``plan(run_key, statistics, params, conditions) -> RoundPlan``.
@@ -85,7 +85,7 @@ class Experiment(NamedTuple):
     count_traffic: CountTraffic
 
     def use(self, compute: ComputeConfig) -> "Experiment":
-        """Returns the same experiment, computed in another way."""
+        """Returns the same experiment with other compute settings."""
         return self._replace(
             compute=compute,
             simulator=self.learner.make_simulator(compute),
@@ -100,12 +100,12 @@ def build(
 
     Args:
       config: from ``load_config``, or a ``RunConfig``.
-      compute: how an earlier part of the run used the machine; None: as the config says.
-      progress: shows trials, where ``auto`` is decided by them.
+      compute: the settings of an earlier part of the run; None: those of the config.
+      progress: shows trials, if they resolve ``auto``.
 
     Raises:
-      ValueError: whatever does not fit: an unknown key, a wrong type, a value out of range, more
-        clients than examples, a data set that is not there, a deadline that nobody can meet.
+      ValueError: an unknown key, a wrong type, a value out of range, more clients than examples, a
+        missing data set, or a deadline that no client can meet.
     """
     config = to_run_config(config)
     asked = compute or config.compute
@@ -143,11 +143,11 @@ def build(
 
 
 def lighten_experiment(experiment: Experiment) -> Experiment:
-    """Returns the experiment computed in the next way that takes less memory of a device.
+    """Returns the experiment with the next compute settings that need less device memory.
 
     Raises:
-      DeviceMemoryError: the config asks for this way, there is no lighter one, or other processes
-        would have to change theirs, too.
+      DeviceMemoryError: the config fixes the settings, there are no lighter ones, or there are
+        other processes, which would have to change too.
     """
     asked = experiment.config.compute
     compute, mesh = experiment.compute, experiment.learner.mesh
@@ -172,7 +172,7 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
 
 
 def check_config(config: RunConfig) -> None:
-    """Raises the ValueError that ``build`` would, for what can be known without compiling."""
+    """Raises the ValueError of ``build`` for every fault that is visible without compiling."""
     dataset, _, cohort_size, scenario = _settle(config, config.compute)
     scenario.make_planner()
     compute = dataclasses.replace(resolve(config.compute, cohort_size), conv="stock")
@@ -182,7 +182,7 @@ def check_config(config: RunConfig) -> None:
 
 
 class _Settled(NamedTuple):
-    """What a config says before anything is placed or compiled."""
+    """Parts of an experiment that need no placement and no compilation."""
 
     dataset: ImageDataset
     parts: Partition
@@ -211,7 +211,7 @@ def _place_data(
     compute: ComputeConfig,
     mesh: Mesh | None,
 ) -> tuple[ClientData | StreamedClients, LoadCohort]:
-    """Returns the clients' data, and what brings a cohort's to the devices."""
+    """Returns the clients' data, and the function that loads a cohort's onto the devices."""
     placement = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     if compute.data == "streamed":
         streamed = StreamedClients(dataset, parts, cohort_size)
@@ -223,7 +223,7 @@ def _place_data(
 def _check_options(
     quantization: QuantizationConfig, params: Params, num_clients: int, num_devices: int
 ) -> None:
-    """Raises if a package or the memory that an option of quantization needs is not there."""
+    """Raises if an option of quantization needs a package or memory that is missing."""
     if quantization.entropy_coding:
         check_entropy_coding()
     if not quantization.error_feedback:
@@ -234,6 +234,6 @@ def _check_options(
     if needed > there // 2:
         raise ValueError(
             f"quantization.error_feedback keeps a model per client, {needed / 2**30:.1f} GiB for "
-            f"{num_clients} clients on {num_devices} devices; half of this machine's memory is "
+            f"{num_clients} clients on {num_devices} devices: more than half of the memory, "
             f"{there / 2**31:.1f} GiB"
         )

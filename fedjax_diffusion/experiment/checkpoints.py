@@ -15,11 +15,11 @@ from fedjax_diffusion.simulator import SimulationState
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the state is saved, and how much is kept.
+    """Frequency and number of the saved states.
 
     Attributes:
-      every_rounds: >= 1; the last round is always saved.
-      keep: checkpoints kept, >= 1.
+      every_rounds: rounds from one checkpoint to the next, >= 1; the last round is always saved.
+      keep: number of checkpoints kept, >= 1.
 
     Raises:
       ValueError: a number below 1.
@@ -35,9 +35,9 @@ class CheckpointConfig:
 
 
 class Checkpoints:
-    """The checkpoints of one run, by the number of rounds they have behind them.
+    """Checkpoints of one run, numbered by completed rounds.
 
-    A checkpoint is written to a temporary folder and renamed: one that was cut off is not there.
+    A checkpoint is written to a temporary folder and then renamed, so it is complete or absent.
     """
 
     def __init__(self, folder: Path, keep: int):
@@ -52,13 +52,13 @@ class Checkpoints:
         self._checkpointer.close()
 
     def save(self, state: SimulationState) -> None:
-        """Saves a state under its round; a round that is saved already is left alone."""
+        """Saves a state under its round, unless that round is saved already."""
         if int(state.round) not in [c.step for c in self._checkpointer.checkpoints]:
             self._checkpointer.save(int(state.round), _to_host(state))
 
     @property
     def latest_round(self) -> int | None:
-        """Rounds that the newest state has behind it; None if there is none."""
+        """Completed rounds of the newest state; None if there is none."""
         latest = self._checkpointer.latest
         return None if latest is None else int(latest.step)
 

@@ -1,4 +1,4 @@
-"""The settings of a comparison: which variants of a config, and how many runs of each."""
+"""Settings of a comparison: variants of a config, and the number of runs of each."""
 
 import re
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What ``fedjax-diffusion compare`` plays.
+    """Runs of ``fedjax-diffusion compare`` and its criterion of quality.
 
     Attributes:
-      variants: each ``"NAME: key=value, key=value"``, a name and what it changes in the config.
-      num_seeds: runs of each variant, >= 2: with the config's seed, the next one, and so on.
+      variants: each ``"NAME: key=value, key=value"``, a name and its changes to the config.
+      num_seeds: runs of each variant, >= 2, with consecutive seeds from the config's on.
       tolerance_percent: a variant keeps the quality if the 95 % interval of its paired relative
         difference from the reference ends below this, > 0.
-      reference: the variant that the others are held against; None: the first.
+      reference: the variant with which the others are compared; None: the first.
 
     Raises:
-      ValueError: a value outside of these, or a name that occurs twice.
+      ValueError: a value is out of range, or a name occurs twice.
     """
 
     variants: tuple[str, ...]
@@ -45,8 +45,8 @@ class Variant(NamedTuple):
     """A variant of a comparison.
 
     Attributes:
-      name: also of its folder.
-      overrides: of the config, by dotted key.
+      name: its name and that of its folder.
+      overrides: changed values of the config, by dotted key.
     """
 
     name: str
@@ -57,7 +57,7 @@ def parse_variant(text: str) -> Variant:
     """Returns a variant from its line.
 
     Raises:
-      ValueError: the line is no name with settings, or sets the seed.
+      ValueError: the line is not a name with settings, or it sets the seed.
 
     >>> parse_variant("two_bits: allocator.method=fixed_bits:2, federated.mode=update").overrides
     {'allocator.method': 'fixed_bits:2', 'federated.mode': 'update'}
@@ -68,10 +68,10 @@ def parse_variant(text: str) -> Variant:
     is_name = name.replace("_", "").isalnum()
     if not colon or not is_name or not all(equals for _, equals, _ in pairs):
         raise ValueError(
-            f"compare.variants: {text!r} must be 'NAME: key=value, key=value', "
-            "the name of letters, digits and underscores"
+            f"compare.variants: {text!r} must be 'NAME: key=value, key=value' with a name of "
+            "letters, digits and underscores"
         )
     overrides = {key.strip(): value.strip() for key, _, value in pairs}
     if "seed" in overrides:
-        raise ValueError(f"compare.variants: {name} must leave the seed alone, all have the same")
+        raise ValueError(f"compare.variants: {name} must not set the seed: all use the same seeds")
     return Variant(name, overrides)

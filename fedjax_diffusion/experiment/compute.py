@@ -1,4 +1,4 @@
-"""The machine the simulation runs on: its devices, the mesh, and what suits them."""
+"""Compute settings of a run, and the devices and mesh of the machine."""
 
 import contextlib
 import dataclasses
@@ -30,28 +30,29 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """How the simulation uses the machine. None of it changes results beyond rounding.
+    """Use of the machine by the simulation; it changes results by rounding only.
 
     Attributes:
       client_map: ``auto``, ``loop``, ``map``, ``vmap`` or ``chunked``.
       chunk_size: clients at once on a device, >= 1, for ``chunked``; None otherwise.
       conv: lowering of the convolutions: ``auto``, ``stock``, ``plain``, ``matmul``, ``rows``, or a
         table of measured ones, by operation and shape.
-      cpu_devices: CPU devices to make of the cores, >= 1, or ``auto``: one per core, at most one
-        per client. Takes effect only before JAX has started its backend. Of each process.
-      data: ``resident``, all images on every device; ``streamed``, each cohort's brought from the
-        host while the devices work; ``auto``: streamed if they would take a quarter of the memory.
-      dtype: of the network's computation, ``float32`` or ``bfloat16``. Parameters, the loss, what
-        is sent and what is averaged are float32.
-      remat: compute activations again for the gradient, instead of keeping them.
-      tune: how what is ``auto`` is decided: ``guess``, by the table of ``guesses.py`` alone;
-        ``auto``, by a few trials where these are short beside the run; ``thorough``, by trials of
-        every mapping and lowering, however long they take.
-      tune_seconds: whole-round trials of ``auto`` take no longer, > 0; one that has begun is
-        finished. On a CPU the lowerings of a long run's operations take another 5 % of it.
+      cpu_devices: number of CPU devices per process, >= 1, or ``auto``: one per core, at most one
+        per client. Takes effect only before JAX has started its backend.
+      data: ``resident``, all images on every device; ``streamed``, each cohort's images are copied
+        from the host while the devices work; ``auto``: streamed if all images would take more than
+        a quarter of the memory.
+      dtype: of the network's computation, ``float32`` or ``bfloat16``. Parameters, the loss,
+        payloads and aggregates are float32.
+      remat: recompute activations for the gradient instead of storing them.
+      tune: how ``auto`` is resolved: ``guess``, by the table of ``guesses.py`` only; ``auto``, by a
+        few trials if they are short compared with the run; ``thorough``, by trials of all mappings
+        and lowerings, without a time limit.
+      tune_seconds: time limit of the whole-round trials of ``auto``, > 0; a trial that has begun is
+        finished. On a CPU, measuring the lowerings of a long run takes another 5 % of the run.
 
     Raises:
-      ValueError: a value is none of these; ``conv`` and ``chunk_size`` are checked by
+      ValueError: a value is out of range; ``conv`` and ``chunk_size`` are checked by
         ``check_conv`` and ``make_client_map``.
     """
 
@@ -85,7 +86,7 @@ class ComputeConfig:
             raise ValueError(f"compute.tune_seconds must be above 0, got {self.tune_seconds}")
 
     def describe(self) -> str:
-        """Returns how clients are mapped and convolved, in words.
+        """Returns the mapping of clients and the lowering of convolutions, in words.
 
         >>> ComputeConfig("chunked", 4, "matmul").describe()
         'clients by chunked of 4, convolutions by matmul'
@@ -97,14 +98,14 @@ class ComputeConfig:
 
 
 def count_cores() -> int:
-    """Returns the cores this process may use; where the system does not tell (macOS), all."""
+    """Returns the number of cores this process may use; all if the system does not say (macOS)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def count_memory_bytes() -> int:
-    """Returns the memory of one device, or of the machine where the CPU is the device."""
+    """Returns the memory of one device, or of the machine if the CPU is the device."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return statistics["bytes_limit"]
@@ -112,10 +113,11 @@ def count_memory_bytes() -> int:
 
 
 def start_backend(config: ComputeConfig, num_clients: int) -> None:
-    """Starts JAX with a CPU beside any accelerator, and one CPU device per core.
+    """Starts JAX with a CPU in addition to any accelerator, and one CPU device per core.
 
-    Clients sharded over one device per core beat threads inside an operation. The environment's
-    ``JAX_NUM_CPU_DEVICES`` goes first. Where JAX has started already, it stays as it is.
+    Clients sharded over one device per core are faster than threads inside an operation. The
+    environment variable ``JAX_NUM_CPU_DEVICES`` has priority. If JAX has started already, it is not
+    changed.
 
     Raises:
       ValueError: JAX finds no device of ``JAX_PLATFORMS``, or runs without the CPU.
@@ -125,7 +127,7 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
         num_cores = count_cores()
         is_auto = config.cpu_devices == AUTO
         count = min(num_cores, num_clients) if is_auto else int(config.cpu_devices)
-        with contextlib.suppress(RuntimeError):  # it runs already, with the devices that it has
+        with contextlib.suppress(RuntimeError):  # JAX has started already
             jax.config.update("jax_num_cpu_devices", count)
     cpu_device()
 
@@ -140,10 +142,10 @@ def resolve(
     """Returns ``config`` with every ``auto`` replaced by the first guess for this machine.
 
     Args:
-      config: as it was asked for, or resolved already.
-      num_clients: M, the cohort.
+      config: as given, or resolved already.
+      num_clients: M, the size of the cohort.
       image_bytes: of all images.
-      count_load: returns the load of one client; called where the guess depends on it, which it
+      count_load: returns the load of one client; called only if the guess depends on it, which it
         does not on a CPU.
     """
     platform_name = jax.default_backend()
@@ -174,7 +176,7 @@ def resolve(
 
 
 def make_mesh(num_devices: int) -> Mesh | None:
-    """Returns a 1-D mesh over the first ``num_devices`` of every process; None for a single one."""
+    """Returns a 1-D mesh over the first ``num_devices`` of every process; None for one device."""
     of_processes: dict[int, list] = {}
     for device in jax.devices():
         of_processes.setdefault(device.process_index, []).append(device)
@@ -185,7 +187,7 @@ def make_mesh(num_devices: int) -> Mesh | None:
 
 
 def make_local_mesh(mesh: Mesh | None) -> Mesh | None:
-    """Returns the part of a 1-D mesh that this process holds; None for a single device."""
+    """Returns this process's part of a 1-D mesh; None for a single device."""
     if mesh is None:
         return None
     devices = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
@@ -193,7 +195,7 @@ def make_local_mesh(mesh: Mesh | None) -> Mesh | None:
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Returns what a reader of a result wants to know of the machine and the versions."""
+    """Returns the machine and the versions that a reader of a result needs."""
     return {
         "python": platform.python_version(),
         "jax": jax.__version__,

@@ -1,4 +1,4 @@
-"""Config files: finding, loading, overriding and checking them, and the one way out of them."""
+"""Config files: finding, loading, overriding, checking, and conversion to a ``RunConfig``."""
 
 import ast
 import copy
@@ -20,7 +20,7 @@ from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
 
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
-"""A config as it is given: from ``load_config``, converted already, or read from config.json."""
+"""A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
 _DEFAULT = "configs/default.py"
 
 
@@ -31,13 +31,13 @@ def load_config(
 
     Args:
       path_or_name: ``file.py[:argument]`` with a ``get_config()`` or ``get_config(argument)``. It
-        is looked for as a path, then among the configs of the source checkout, then among those
-        inside the installed package; ``digits`` is short for ``configs/digits.py``.
+        is searched as a path, then among the configs of the source checkout, then among those in
+        the installed package; ``digits`` is short for ``configs/digits.py``.
       overrides: values by dotted key, ``{"data.name": "cifar10"}``; strings are read as Python
         literals where possible, as on the command line.
 
     Returns:
-      A locked ConfigDict that has exactly the keys of ``configs/default.py``, types checked.
+      A locked ConfigDict with exactly the keys of ``configs/default.py`` and checked types.
 
     Raises:
       ValueError: no such file, an unknown key, or a value of the wrong type.
@@ -52,7 +52,7 @@ def load_config(
 
 
 def find_config(name: str) -> Path:
-    """Returns the path of a config file; see ``load_config`` for where it is looked for."""
+    """Returns the path of a config file; ``load_config`` lists the folders searched."""
     name = name if name.endswith(".py") else f"configs/{name}.py"
     checkout = Path(__file__).resolve().parents[2]
     packaged = Path(str(importlib.resources.files("fedjax_diffusion")))
@@ -66,7 +66,7 @@ def find_config(name: str) -> Path:
 
 
 def to_run_config(config: GivenConfig) -> RunConfig:
-    """Returns the frozen dataclasses that a config describes.
+    """Returns a config as frozen dataclasses.
 
     Raises:
       ValueError: an unknown or missing key, a value of the wrong type or out of range.
@@ -80,7 +80,7 @@ def to_run_config(config: GivenConfig) -> RunConfig:
 
 
 def _to_current_keys(config: ConfigDict) -> ConfigDict:
-    """Returns a config of an earlier version with the keys of today."""
+    """Returns a config of an earlier version with the current keys."""
     keys = [key for key, *_ in _items(config) if key in OLD_NAMES["config"]]
     if not keys:
         return config
@@ -96,7 +96,7 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig
     """Returns a config with other values, by dotted key.
 
     Raises:
-      ValueError: an unknown key, a value of a wrong type or out of range.
+      ValueError: an unknown key, or a value of the wrong type or out of range.
     """
     settings = config.to_dict()
     kinds = _known_kinds(flatten(settings))
@@ -106,9 +106,9 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig
 
 
 def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings as they were saved, with the default for keys that did not exist then.
+    """Returns saved settings, with the default for keys that did not exist when they were saved.
 
-    A key is added to the default with the value that changes nothing.
+    The default of a new key is the value that keeps the earlier behaviour.
     """
 
     def fill(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,16 +126,16 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_config(name: str) -> str:
-    """Returns what a run of ``--config=NAME`` is called: the file without folder and ending."""
+    """Returns the name of a run of ``--config=NAME``: the file without folder and suffix."""
     return find_config(name.partition(":")[0]).stem
 
 
 def check_types(config: ConfigDict) -> None:
     """Raises ValueError unless ``config`` has the keys of the default and values of their types.
 
-    ConfigDict alone takes a bool for an int and None for anything: here None is for the keys that
-    the default leaves open, an int may stand for a float, and nothing else is converted. The keys
-    of group ``model`` are those of any dataclass in ``MODELS``.
+    ConfigDict itself accepts a bool for an int and None for anything. Here only optional keys may
+    be None, an int may replace a float, and nothing else is converted. The keys of group ``model``
+    are those of any dataclass in ``MODELS``.
     """
     given = {key: value for key, value, _ in _items(config)}
     known = _known_kinds(given)
@@ -144,7 +144,7 @@ def check_types(config: ConfigDict) -> None:
             raise _unknown_key(key, known)
     for key, kind in known.items():
         if key not in given:
-            raise ValueError(f"config.{key}: missing; every key of {_DEFAULT} is needed")
+            raise ValueError(f"config.{key}: missing; every key of {_DEFAULT} is required")
         _check_type(key, given[key], kind)
 
 
@@ -154,7 +154,7 @@ class _Kind(NamedTuple):
 
 
 def _items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, _Kind]]:
-    """Yields dotted key, value and kind; what stands as a FieldReference may be None."""
+    """Yields dotted key, value and kind; a FieldReference marks an optional value."""
     for key, item in config.items(preserve_field_references=True):
         if isinstance(item, ConfigDict):
             yield from _items(item, f"{prefix}{key}.")
@@ -165,7 +165,7 @@ def _items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, _Ki
 
 
 def _known_kinds(given: Iterable[str]) -> dict[str, _Kind]:
-    """Returns the kinds of the default's keys, but in group ``model`` of the model's that is given.
+    """Returns the kinds of the default's keys; in group ``model``, those of the given model.
 
     Args:
       given: dotted keys of a config.
@@ -177,7 +177,7 @@ def _known_kinds(given: Iterable[str]) -> dict[str, _Kind]:
 
 
 def _hint_to_kind(hint: Any) -> _Kind:
-    """Returns the kind of a field that is annotated so.
+    """Returns the kind of a field with this annotation.
 
     >>> _hint_to_kind(tuple[int, ...] | None)
     _Kind(type=<class 'tuple'>, is_optional=True)
@@ -203,7 +203,7 @@ def _load_file(path: Path, argument: str) -> ConfigDict:
         return module.get_config(argument) if argument else module.get_config()
     except (AttributeError, KeyError) as error:  # a locked ConfigDict has no key of this name
         renamed = [
-            f"{old} is called {new} now"
+            f"{old} is now called {new}"
             for old, new in OLD_NAMES["config"].items()
             if f'"{old.split(".")[-1]}"' in str(error)
         ]
@@ -213,7 +213,7 @@ def _load_file(path: Path, argument: str) -> ConfigDict:
 
 
 def _read(key: str, value: Any, kinds: Mapping[str, _Kind]) -> Any:
-    """Returns the value that a key is set to, of the key's kind."""
+    """Returns the value of a key, converted to the key's kind."""
     if key not in kinds:
         group = [known for known in kinds if known.startswith(f"{key}.")]
         if group:
@@ -249,7 +249,7 @@ def _parse(text: str, kind: _Kind) -> Any:
 
 
 _TAKEN_FOR = {float: int, tuple: list}
-"""What a value may be, by kind, besides of that kind."""
+"""Other types that a value may have, by kind."""
 
 
 def _check_type(key: str, value: Any, kind: _Kind) -> None:
@@ -262,9 +262,9 @@ def _check_type(key: str, value: Any, kind: _Kind) -> None:
 
 
 def _unknown_key(key: str, known: Iterable[str]) -> ValueError:
-    """Returns the error of a key that is not there, with the one that is probably meant."""
+    """Returns the error for an unknown key, with the key that is probably meant."""
     if key in OLD_NAMES["config"]:
-        return ValueError(f"config.{key}: is called config.{OLD_NAMES['config'][key]} now")
+        return ValueError(f"config.{key}: is now called config.{OLD_NAMES['config'][key]}")
     close = difflib.get_close_matches(key, known, n=1)
     advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
     return ValueError(f"config.{key}: unknown key; {advice}")

@@ -1,18 +1,18 @@
-"""The first guess of how clients are mapped and convolved, which is right without a trial."""
+"""First guess of the mapping of clients and the lowering of convolutions, without a trial."""
 
 import math
 from typing import NamedTuple
 
 AT_ONCE = ("vmap", "chunked")
-"""The mappings that train several clients of a device at the same time."""
+"""Mappings that train several clients of a device at the same time."""
 
 
 class ClientLoad(NamedTuple):
-    """The load of one client on a device.
+    """Load of one client on a device.
 
     Attributes:
       step_flops: floating point operations of one local step.
-      num_bytes: memory of its training, an estimate.
+      num_bytes: estimated memory of its training, bytes.
     """
 
     step_flops: float
@@ -20,19 +20,19 @@ class ClientLoad(NamedTuple):
 
 
 HEAVY = ClientLoad(math.inf, math.inf)
-"""The load of a client that could not be counted: one client at a time."""
+"""Load of a client whose FLOPs cannot be counted: it is trained alone."""
 
 
 class Guess(NamedTuple):
-    """A line of the table.
+    """One line of the table.
 
     Attributes:
       platform: as in ``jax.default_backend()``; "" for any other.
-      max_step_flops: of one local step of one client, up to which the line holds.
+      max_step_flops: the line applies up to these FLOPs of one local step of one client.
       client_map: "map", or "vmap" for as many clients at once as fit into memory.
-      conv: lowering of the convolutions where clients are mapped one by one.
-      conv_at_once: the same where several are mapped at once.
-      measured: where, and what it showed.
+      conv: lowering of the convolutions if clients are mapped one by one.
+      conv_at_once: the same if several clients are mapped at once.
+      measured: the machine and the result of the measurement.
     """
 
     platform: str
@@ -75,8 +75,8 @@ GUESSES = (
     Guess("tpu", math.inf, "map", "stock", "stock", "not measured: as on a GPU"),
     Guess("", math.inf, "map", "stock", "stock", "not measured"),
 )
-"""The table, the first line that fits holds. Between 1.3e9 and 3.8e11 FLOPs nothing was measured on
-a GPU; the border lies near their geometric mean."""
+"""Table of guesses; the first line that fits applies. Nothing was measured between 1.3e9 and 3.8e11
+FLOPs on a GPU; the limit is near their geometric mean."""
 
 
 def find_guess(platform: str, step_flops: float) -> Guess:
@@ -95,11 +95,11 @@ def find_guess(platform: str, step_flops: float) -> Guess:
 def guess_mapping(
     guess: Guess, clients_per_device: int, load: ClientLoad, memory_bytes: float
 ) -> tuple[str, int | None]:
-    """Returns the mapping and the chunk size of a guess, so that they fit into half the memory.
+    """Returns a guess's mapping and chunk size, such that they fit into half the memory.
 
     Args:
       guess: the line of the table.
-      clients_per_device: of a cohort, >= 1.
+      clients_per_device: clients of a cohort on one device, >= 1.
       load: of one client.
       memory_bytes: of a device.
 

@@ -1,4 +1,4 @@
-"""Ways to use the machine that take less memory of a device."""
+"""Compute settings that need less device memory."""
 
 import dataclasses
 
@@ -9,22 +9,22 @@ _SHRINK = 4
 
 
 class DeviceMemoryError(RuntimeError):
-    """A round does not fit into the device's memory; the message says what would take less."""
+    """A round that does not fit into the device's memory; the message names lighter settings."""
 
 
 def lighten(
     compute: ComputeConfig, clients_per_device: int, platform: str, *, is_conv_free: bool
 ) -> ComputeConfig | None:
-    """Returns the next way that takes less memory; None if there is none.
+    """Returns the next settings that need less memory, or None if there are none.
 
-    A quarter of the clients at once, then one after the other, then ``remat``.
+    The order is: a quarter of the clients at once, one client at a time, ``remat``.
 
     Args:
-      compute: resolved.
-      clients_per_device: of a cohort, >= 1.
+      compute: resolved settings.
+      clients_per_device: clients of a cohort on one device, >= 1.
       platform: as in ``jax.default_backend()``.
-      is_conv_free: whether the lowering of the convolutions was not asked for: then it changes to
-        the one that suits clients one after the other.
+      is_conv_free: whether the lowering of the convolutions may change; it then becomes the one
+        that suits one client at a time.
 
     >>> ways = [ComputeConfig("vmap", None, "matmul")]
     >>> while (way := lighten(ways[-1], 20, "gpu", is_conv_free=True)) is not None:

@@ -11,24 +11,25 @@ OPTIMIZERS = {
     "adamw": lambda c: optax.adamw(c.learning_rate, weight_decay=c.weight_decay),
     "yogi": lambda c: optax.yogi(c.learning_rate),
 }
-"""The optimizers by name."""
+"""Optimizers by name."""
 ROUND_SCHEDULES: dict[str, Callable[[int], optax.Schedule | None]] = {
     "constant": lambda num_rounds: None,
     "cosine": lambda num_rounds: optax.cosine_decay_schedule(1.0, num_rounds),
 }
-"""What learning rates are multiplied by, by name."""
+"""Learning-rate multipliers per round by name."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimizer, and its numbers.
+    """An optimizer and its settings.
 
     Attributes:
       name: a key of ``OPTIMIZERS``.
       learning_rate: > 0.
       momentum: in [0, 1), of ``sgd``.
       weight_decay: >= 0, of ``adamw``.
-      clip_norm: gradients are scaled down to this global norm first, > 0; None: never.
+      clip_norm: largest global norm of the gradient, which is scaled down to it, > 0; None: no
+        clipping.
 
     Raises:
       ValueError: an unknown name or a number out of range.
@@ -54,7 +55,7 @@ class OptimizerConfig:
 
 
 def make_round_schedule(name: str, num_rounds: int) -> optax.Schedule | None:
-    """Returns what learning rates are multiplied by, as a function of the round; None: nothing.
+    """Returns the learning-rate multiplier per round, or None for a constant rate.
 
     Args:
       name: ``"constant"``, or ``"cosine"``: ``(1 + cos(pi n / num_rounds)) / 2``.
@@ -72,13 +73,13 @@ def make_round_schedule(name: str, num_rounds: int) -> optax.Schedule | None:
 def make_optimizer(
     config: OptimizerConfig, *, is_flat: bool = False
 ) -> optax.GradientTransformation:
-    """Returns the optax optimizer that ``config`` describes, with clipping in front.
+    """Returns the optax optimizer of a config, after the clipping of gradients.
 
     Args:
       config: the optimizer.
-      is_flat: update all tensors as one vector. The same numbers up to rounding; the program of a
-        model with hundreds of tensors is much shorter, and a GPU starts a few kernels per step
-        instead of several per tensor. Its state is flat, too.
+      is_flat: update all tensors as one vector. The numbers are equal up to rounding; the program
+        of a model with hundreds of tensors is much shorter, and a GPU starts a few kernels per step
+        instead of several per tensor. The optimizer's state is flat, too.
     """
     optimizer = OPTIMIZERS[config.name](config)
     if config.clip_norm is not None:

@@ -1,4 +1,4 @@
-"""The settings of a run as one frozen dataclass of dataclasses, a field per key of a config."""
+"""Settings of a run as nested frozen dataclasses, with one field per key of a config."""
 
 import dataclasses
 import json
@@ -26,12 +26,12 @@ from fedjax_diffusion.quantization import QuantizationConfig
 
 @dataclass(frozen=True)
 class FederatedConfig:
-    """The options of federated averaging; ``make_simulator`` says what does not fit.
+    """Options of federated averaging; ``make_simulator`` checks them.
 
     Attributes:
-      mode: what is quantized, ``"update"`` or ``"model"``.
+      mode: the quantized quantity, ``"update"`` or ``"model"``.
       proximal_weight: mu >= 0 of FedProx.
-      ema_decay: in [0, 1), per round.
+      ema_decay: in [0, 1), decay per round of the averaged model.
     """
 
     mode: str
@@ -41,21 +41,21 @@ class FederatedConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Every setting of a run. Groups check themselves when they are made.
+    """All settings of a run. Each group is validated on construction.
 
     Attributes:
-      seed: >= 0, everything random in a run follows from it.
+      seed: >= 0, the seed of all random numbers of a run.
       num_rounds: >= 1.
       round_schedule: a key of ``ROUND_SCHEDULES``.
-      cohort_size: M in 1..K, clients picked per round; None: all of them.
+      cohort_size: M in 1..K, clients picked per round; None: all clients.
       data: the images.
-      partition: which client has which.
-      augmentation: what is done to a drawn image.
+      partition: division of the images among the clients.
+      augmentation: random changes of a drawn image.
       diffusion: the forward process.
       model: the network, of a class in ``MODELS``.
-      guidance: of a model with classes.
-      local_work: how much a client trains in a round.
-      client_optimizer: fresh in every round.
+      guidance: training for guidance, for a model with classes.
+      local_work: amount of training of a client in a round.
+      client_optimizer: reset in every round.
       server_optimizer: applied to the mean update.
       federated: options of federated averaging.
       quantization: of uploads and broadcasts.
@@ -63,12 +63,12 @@ class RunConfig:
       channel: the uplink.
       workload: constants of a round's cost.
       allocator: of bits, times and powers.
-      study: what a study varies; a run does not read it.
+      study: settings of a study; not used by a run.
       compute: use of the machine.
-      sampling: of pictures.
-      evaluation: of their quality.
-      compare: what a comparison plays; a run does not read it.
-      checkpoint: when the state is saved.
+      sampling: of images.
+      evaluation: of the images' quality.
+      compare: settings of a comparison; not used by a run.
+      checkpoint: frequency of saving the state.
 
     Raises:
       ValueError: ``seed`` or ``num_rounds`` is out of range.
@@ -107,10 +107,10 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "RunConfig":
-        """Returns the config of nested plain settings, lists taken as tuples.
+        """Returns the config from nested plain settings; lists become tuples.
 
         Args:
-          settings: with every key, of the right type: see ``config.to_run_config``.
+          settings: with every key and the right types, see ``config.to_run_config``.
 
         Raises:
           ValueError: a value is out of range.
@@ -128,7 +128,7 @@ class RunConfig:
 
 
 def _build(kind: type, settings: Mapping[str, Any]) -> Any:
-    """Returns a dataclass, and those in its fields, from nested plain settings."""
+    """Returns a dataclass with its nested dataclasses, from nested plain settings."""
     hints = typing.get_type_hints(kind)
 
     def convert(hint: Any, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Drawing images from a trained model."""
+"""Sampling of images from a trained model."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,23 +24,23 @@ from fedjax_diffusion.keys import Stream, seed_to_key, step_keys, stream_key
 from fedjax_diffusion.types import Array, Key, Params
 
 SAMPLING_BATCH = 32
-"""Images of one key; a number of its own, so that images do not depend on the devices."""
+"""Number of images per key; constant, so that images do not depend on the devices."""
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How and when images are drawn.
+    """Settings of the sampler, and the rounds after which images are drawn.
 
     Attributes:
-      every_rounds: a grid is drawn after every so many rounds, >= 1, and after the last one.
-      num_samples: images in it, >= 1.
+      every_rounds: rounds from one grid of images to the next, >= 1; also drawn after the last.
+      num_samples: images in a grid, >= 1.
       sampler: a key of ``SAMPLERS``.
       num_steps: of ``ddim``, in 1..T; None: all T.
-      eta: of ``ddim``, in [0, 1]: noise on the way; 0 for ``ancestral``, which has its own.
-      guidance_scale: w >= 0 of ``guide``, of a model with classes; 1 for one without.
+      eta: of ``ddim``, in [0, 1]: noise added per step; 0 for ``ancestral``, which adds its own.
+      guidance_scale: w >= 0 of ``guide``, for a model with classes; 1 for one without.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value is out of range.
     """
 
     every_rounds: int
@@ -74,10 +74,10 @@ class DrawSamples(Protocol):
         on_progress: Callable[[int], object] | None = None,
         labels: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Calls ``on_progress`` with the number of images drawn so far, every now and then.
+        """Draws images; calls ``on_progress`` now and then with the number drawn so far.
 
-        ``labels``, int [num_samples], say which class each image is to be of; None: in turn.
-        ValueError if they are something else, or the model has no classes.
+        ``labels``, int [num_samples], are the classes of the images; None: all classes in turn.
+        Raises ValueError if they are invalid or the model has no classes.
         """
         ...
 
@@ -90,27 +90,27 @@ def make_draw_samples(
     mesh: Mesh | None = None,
     count_batches: Callable[[], int] = lambda: 1,
 ) -> DrawSamples:
-    """Returns what draws ``config.num_samples`` images, in batches of one compiled size.
+    """Returns the function that draws ``config.num_samples`` images, in batches of one size.
 
-    ``counter`` (a round) tells one drawing of a run from another. Without labels, a model with
-    classes draws image i of class i mod ``num_classes``.
+    ``counter`` (a round) distinguishes the drawings of a run. Without labels, a model with classes
+    draws image i of class i mod ``num_classes``.
 
     Args:
-      config: what to draw, and how.
+      config: sampler and number of images.
       denoiser: the network.
       schedule: of T steps.
       image_shape: (H, W, C).
-      mesh: 1-D, of devices that share the batches out; None: one device.
-      count_batches: returns the batches that a device draws at once, halved where they do not fit.
+      mesh: 1-D, of devices that share the batches; None: one device.
+      count_batches: returns the batches per device and call, halved if they do not fit.
 
     Raises:
       ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule; a
         ``guidance_scale`` other than 1 for a network without classes.
 
     Guarantees:
-      The same run key, counter, model and labels give the same images, on any number of devices and
-      whatever ``num_samples`` is (below a batch of 32, or where a device draws several batches at
-      once, up to rounding: XLA adds in another order).
+      The same run key, counter, model and labels give the same images, for any number of devices
+      and any ``num_samples``. Below a batch of 32, or if a device draws several batches at once,
+      this holds up to rounding, as XLA adds in another order.
     """
     num_classes = denoiser.num_classes
     _check_scale(config.guidance_scale, num_classes)
@@ -150,13 +150,13 @@ def _draw_in_turn(
     num_devices: int,
     count_batches: Callable[[], int],
 ) -> Iterator[np.ndarray]:
-    """Yields the images of batches 0..total-1 and some more, so that every call is as large.
+    """Yields the images of batches 0..total-1 and some more, so that all calls have equal size.
 
     Args:
       draw: ``draw(numbers int32 [n]) -> images``, of n batches.
-      total: batches, >= 1.
-      num_devices: that share a call.
-      count_batches: returns those of a device in a call; half as many where they do not fit.
+      total: number of batches, >= 1.
+      num_devices: devices that share a call.
+      count_batches: returns the batches per device and call; halved if they do not fit.
     """
     at_once = count_batches() if total > num_devices else 1
     done, num_calls = 0, -(-total // (num_devices * at_once))
@@ -190,7 +190,7 @@ def _make_draw_images(
         )
         return images_to_uint8(images)
 
-    # Traced once without a network: a num_steps that does not fit is refused before any training.
+    # Traced once without a network, so that an invalid num_steps is refused before any training.
     jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
     return draw_images
 
@@ -198,7 +198,7 @@ def _make_draw_images(
 def _make_draw_batches(
     draw_images: _DrawImages, denoiser: Denoiser, scale: float, mesh: Mesh | None
 ) -> Callable[[Key, Array | None, Params], Array]:
-    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n over the devices."""
+    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n split over devices."""
 
     def draw_batch(key: Key, labels: Array | None, params: Params) -> Array:
         if labels is None:
@@ -229,7 +229,7 @@ def _check_labels(labels: np.ndarray | None, num_classes: int | None, num_sample
     if labels is None:
         return
     if num_classes is None:
-        raise ValueError("labels are for a model with model.num_classes, this one has none")
+        raise ValueError("labels need a model with model.num_classes, this one has none")
     if labels.shape != (num_samples,) or labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
             f"labels must be {num_samples} in 0..{num_classes - 1}, got {labels.shape} in "
@@ -240,7 +240,7 @@ def _check_labels(labels: np.ndarray | None, num_classes: int | None, num_sample
 def _label(
     labels: np.ndarray | None, num_classes: int | None, numbers: np.ndarray, batch_size: int
 ) -> Array | None:
-    """Returns the labels of batches, int32 [n, B], those asked for over and over; None: of none."""
+    """Returns the labels of batches, int32 [n, B], repeating the given ones; None if unlabelled."""
     if num_classes is None:
         return None
     asked = np.arange(num_classes) if labels is None else labels

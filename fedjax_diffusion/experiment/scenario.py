@@ -1,4 +1,4 @@
-"""From a config to what rounds cost: the fleet, its channel, its workload and its planner."""
+"""Inputs of the cost of rounds, built from a config: fleet, channel, workload and planner."""
 
 import dataclasses
 import functools
@@ -20,16 +20,16 @@ from fedjax_diffusion.types import Key
 
 
 class Scenario(NamedTuple):
-    """Everything that decides what a round costs; what it learns is not part of it.
+    """All inputs of a round's cost; its training is not included.
 
     Attributes:
       run_key: [], the run's key.
-      num_examples: int [K], held by each client.
+      num_examples: int [K], examples of each client.
       devices: the fleet.
       workload: cycles and payload of a round.
       allocator: method, deadline, error budget, baselines.
       draw_channel: ``(run_key, round, devices) -> ChannelState``.
-      mode: what is quantized, ``"model"`` or ``"update"``.
+      mode: the quantized quantity, ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
       quantization: quantizer and options.
@@ -47,17 +47,17 @@ class Scenario(NamedTuple):
     quantization: QuantizationConfig = QuantizationConfig()
 
     def replace_allocator(self, **fields) -> "Scenario":
-        """Returns the scenario with some fields of ``allocator`` changed, checked like new ones."""
+        """Returns the scenario with some fields of ``allocator`` changed and validated."""
         return self._replace(allocator=dataclasses.replace(self.allocator, **fields))
 
     def make_draw_conditions(self) -> DrawConditions:
-        """Returns what draws cohort and channel; see ``conditions.make_draw_conditions``."""
+        """Returns the function that draws cohort and channel of a round."""
         return make_draw_conditions(
             self.devices, self.draw_channel, len(self.num_examples), self.cohort_size
         )
 
     def make_planner(self) -> Planner:
-        """Returns the planner of these rounds; see ``planner.make_planner`` for what it raises."""
+        """Returns the planner of these rounds; raises as ``planner.make_planner``."""
         return make_planner(
             self.devices,
             self.workload,
@@ -72,7 +72,7 @@ class Scenario(NamedTuple):
 def build_scenario(
     config: RunConfig, num_examples: np.ndarray, image_shape: tuple[int, int, int]
 ) -> Scenario:
-    """Builds a scenario from a config; no image is needed, only how many and how large.
+    """Builds a scenario from a config, without images: only their number and shape matter.
 
     Args:
       config: its groups of the model, the fleet, the channel and the allocator matter.

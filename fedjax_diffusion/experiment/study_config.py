@@ -1,4 +1,4 @@
-"""The settings of a study: what is varied, and the outline of its data set."""
+"""Settings of a study: the varied quantities, and number and shape of its images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """What a study varies, and the outline of a data set whose images it does not need.
+    """Quantities that a study varies, and number and shape of its images, which it does not read.
 
     Attributes:
-      rounds: R >= 1, channel draws that each point averages over.
+      rounds: R >= 1, number of channel draws averaged at each point.
       time_budgets_seconds: T, increasing, > 0.
-      distances_meters: increasing, > 0; all clients stand at each of them in turn.
+      distances_meters: increasing, > 0; at each point all clients have the same distance.
       methods: of ``allocate``, whole bits; those of ``REFERENCE_BASELINES`` must be among them.
-      goals_percent: savings, in (0, 100), of which the study says where they are reached.
+      goals_percent: savings in (0, 100); the study reports the points that reach them.
       image_shape: (H, W, C).
       num_examples: N >= 1 images, spread over the clients by the config's ``partition``.
-      num_classes: of N / num_classes images each, to within one.
+      num_classes: number of classes, of N / num_classes images each, to within one.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value is out of range.
     """
 
     rounds: int
@@ -73,6 +73,6 @@ def _check_methods(methods: Sequence[str]) -> None:
     missing = [baseline for baseline in REFERENCE_BASELINES if baseline not in methods]
     if missing or len(set(methods)) < len(methods):
         raise ValueError(
-            f"study.methods must hold {' and '.join(REFERENCE_BASELINES)} and each method once, "
+            f"study.methods must hold {' and '.join(REFERENCE_BASELINES)}, and no method twice, "
             f"got {methods}"
         )

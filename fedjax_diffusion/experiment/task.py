@@ -1,4 +1,4 @@
-"""The learning task of a run: model, noise schedule, loss, and the cost of an example."""
+"""Learning task of a run: model, noise schedule, loss, and the cost of an example."""
 
 import functools
 from collections.abc import Callable, Collection
@@ -29,26 +29,26 @@ class ModelConfig(Protocol):
 
     @property
     def num_classes(self) -> int | None:
-        """Classes of a network that is given labels; None: it is given none."""
+        """Number of classes of a network with labels; None for one without labels."""
         ...
 
 
 MODELS: dict[type, Callable[..., Denoiser]] = {
     UNetConfig: make_denoiser,
 }
-"""Builds a network, by the dataclass that describes it; called like ``make_denoiser``.
+"""Builders of networks by the dataclass of their settings; called like ``make_denoiser``.
 
-No two of the dataclasses have the same fields: a config's group ``model`` is known by its keys.
+No two of the dataclasses have the same fields: the keys of a config's group ``model`` select one.
 """
 
 
 class Task(NamedTuple):
-    """What is learned.
+    """Network, noise schedule and loss, with the cost of an example.
 
     Attributes:
       denoiser: the network.
       schedule: of T steps.
-      loss_fn: with labels if the network takes any.
+      loss_fn: the loss, with labels if the network takes them.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
     """
 
@@ -59,7 +59,7 @@ class Task(NamedTuple):
 
 
 def find_model(keys: Collection[str]) -> type:
-    """Returns the dataclass of ``MODELS`` with these fields; the U-Net's where none has them.
+    """Returns the dataclass of ``MODELS`` with these fields, or the U-Net's if none has them.
 
     >>> find_model(["channels", "depth"]).__name__
     'UNetConfig'
@@ -83,18 +83,18 @@ def make_task(
     Args:
       model: of a class in ``MODELS``.
       diffusion: the forward process.
-      guidance: of a model with classes.
+      guidance: training for guidance, for a model with classes.
       image_shape: (H, W, C).
       conv: lowering of the convolutions, see ``make_denoiser``.
       dtype: of the network's computation.
-      remat: compute activations again for the gradient.
+      remat: recompute activations for the gradient.
 
     Raises:
       ValueError: the model does not fit the images, or a setting is out of range.
 
     Guarantees:
-      ``count_flops`` depends on neither ``conv``, ``dtype``, ``remat`` nor the machine: it counts
-      the plain loss, without labels, of stock convolutions in float32.
+      ``count_flops`` does not depend on ``conv``, ``dtype``, ``remat`` or the machine: it counts
+      the plain loss, without labels, with stock convolutions in float32.
     """
     make = functools.partial(MODELS[type(model)], model, image_shape)
     denoiser, schedule = make(conv=conv, dtype=dtype, remat=remat), make_schedule(**vars(diffusion))

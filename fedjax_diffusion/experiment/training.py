@@ -1,4 +1,4 @@
-"""What trains and draws, for any way to use the machine."""
+"""Simulator and sampler of a config, built for given compute settings."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ from fedjax_diffusion.simulator import Simulator, make_simulator
 from fedjax_diffusion.types import Batch, LossFn, Params
 
 _MODEL_COPIES = 10
-"""Arrays of the model's size that the training of a client holds, at most."""
+"""Largest number of arrays of the model's size in the training of a client."""
 _MAX_SAMPLING_BATCHES = 32
 
 
@@ -43,7 +43,7 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Learner:
-    """The model and its training, as a config describes them; ``compute`` says how they run.
+    """Model and training of a config; ``compute`` arguments set their use of the machine.
 
     Attributes:
       config: the whole config.
@@ -56,7 +56,7 @@ class Learner:
     mesh: Mesh | None
 
     def make_task(self, compute: ComputeConfig) -> Task:
-        """Returns what is learned, the network computed as ``compute`` says."""
+        """Returns the learning task, with the network computed by the settings ``compute``."""
         return make_task(
             self.config.model,
             self.config.diffusion,
@@ -70,11 +70,11 @@ class Learner:
     def make_simulator(
         self, compute: ComputeConfig, local_work: LocalWork | None = None
     ) -> Simulator:
-        """Returns the simulator, a step of which takes its state's memory.
+        """Returns the simulator, whose step reuses the memory of its input state.
 
         Args:
-          compute: resolved.
-          local_work: None: as the config says.
+          compute: resolved settings.
+          local_work: None: that of the config.
         """
         config, task = self.config, self.make_task(compute)
         local_work = local_work or config.local_work
@@ -100,10 +100,10 @@ class Learner:
         )
 
     def count_client_bytes(self, compute: ComputeConfig) -> int:
-        """Returns the memory that the training of one client takes, an estimate from shapes alone.
+        """Returns the memory of one client's training in bytes, estimated from shapes.
 
-        What the loss keeps for its gradient, half as much for what is on its way, and ten arrays of
-        the model's size: parameters, gradient, optimizer, and the upload on its way.
+        The values that the loss stores for its gradient, half as much for temporary values, and ten
+        arrays of the model's size: parameters, gradient, optimizer and upload.
 
         Args:
           compute: its precision and ``remat``.
@@ -112,7 +112,7 @@ class Learner:
         return int(1.5 * kept) + _MODEL_COPIES * model
 
     def _count_kept_bytes(self, compute: ComputeConfig) -> tuple[int, int]:
-        """Returns the bytes that a step keeps for its gradient, and those of the model among them.
+        """Returns the bytes that a step stores for its gradient, and the bytes of the model in it.
 
         Args:
           compute: its precision and ``remat``.
@@ -131,9 +131,9 @@ class Learner:
         """Returns the fastest lowering of each convolution of a training step, measured once.
 
         Args:
-          compute: resolved, but for the lowering.
-          num_clients: mapped at once on a device.
-          seconds: after which what was not measured yet is left as it is.
+          compute: resolved settings, except the lowering.
+          num_clients: clients mapped at once on a device.
+          seconds: time limit; convolutions not measured by then keep their lowering.
         """
 
         def trace(table: ConvTable) -> object:
@@ -149,7 +149,7 @@ class Learner:
         )
 
     def _make_step(self, compute: ComputeConfig) -> "_Step":
-        """Returns the loss of a local step, and the shapes of what it takes."""
+        """Returns the loss of a local step, and the shapes of its arguments."""
         task = self.make_task(compute)
         B = self.config.local_work.batch_size
         batch = jax.eval_shape(
@@ -159,7 +159,7 @@ class Learner:
         return _Step(task.loss_fn, jax.eval_shape(task.denoiser.init, key), batch, key)
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
-        """Returns what draws images from a trained model."""
+        """Returns the function that draws images from a trained model."""
         sampling, task = self.config.sampling, self.make_task(compute)
         if task.denoiser.num_classes is not None:
             self.config.guidance.check_scale(sampling.guidance_scale)
@@ -175,8 +175,8 @@ class Learner:
     def _count_sampling_batches(self, compute: ComputeConfig) -> int:
         """Returns the batches of images that a device draws at once.
 
-        One on a CPU, which is full of it; on others as many as take an eighth of the memory, if
-        they took what training keeps of an image.
+        One on a CPU, which it keeps busy. On other devices as many as take an eighth of the memory,
+        if an image takes as much as in training.
         """
         if jax.default_backend() == "cpu":
             return 1

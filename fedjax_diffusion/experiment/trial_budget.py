@@ -1,26 +1,26 @@
-"""Choosing by trying out: when that pays, how long it may last, and what is tried."""
+"""Time limit of the trials of compute settings, and the mappings to try."""
 
 from typing import NamedTuple
 
 _SHARE = 0.05
-"""Of a run's expected time, which trials may take."""
+"""Share of a run's expected time that trials may take."""
 _LEAST_SECONDS = 20.0
-"""Trials that may take less are not begun: most of it would be compilation."""
+"""Least time in seconds for trials to begin: below, compilation would take most of it."""
 _TYPICAL_FLOPS = {"cpu": 2.5e11, "gpu": 2e13, "tpu": 2e13}
-"""FLOPs per second of training, for the expected time of a run before anything is measured. On a
-CPU a run of 1e14 FLOPs or more, some ten minutes on two cores, is worth trials."""
+"""FLOPs per second of training, to estimate the time of a run before any measurement. On a CPU,
+trials are worthwhile for runs of 1e14 FLOPs or more, about ten minutes on two cores."""
 _CHUNK_SIZES = (4, 16, 64)
 
 
 class Candidate(NamedTuple):
-    """A way to map clients: the name and chunk size of ``make_client_map``."""
+    """A mapping of clients: the name and chunk size of ``make_client_map``."""
 
     client_map: str
     chunk_size: int | None = None
 
 
 def share_of_run(training_flops: float, platform: str) -> float:
-    """Returns the seconds of a run that trials may take; 0 where they would not pay.
+    """Returns the seconds of a run that trials may take; 0 if they are not worthwhile.
 
     Args:
       training_flops: of all local steps of the run, on one device.
@@ -40,7 +40,7 @@ def list_candidates(
     """Returns the mappings that fit into half of a device's memory; ``map`` always does.
 
     Args:
-      clients_per_device: of a cohort, >= 1.
+      clients_per_device: clients of a cohort on one device, >= 1.
       bytes_per_client: memory of the training of one client.
       memory_bytes: of the device.
 

@@ -1,4 +1,4 @@
-"""Federated training of any model: one client, many clients, one round."""
+"""Federated training of any model: a client, the mapping over clients, a round."""
 
 from fedjax_diffusion.federated.aggregation import ServerUpdate, make_server_update
 from fedjax_diffusion.federated.client import (

@@ -1,4 +1,4 @@
-"""The server: the weighted mean of the updates, and the server optimizer that takes it."""
+"""The server: the weighted mean of the updates, and the optimizer that applies it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +12,11 @@ from fedjax_diffusion.types import Array, Params, PyTree
 
 @dataclass(frozen=True)
 class ServerUpdate:
-    """How the server takes the mean update; by default as federated averaging does.
+    """The server's optimizer and moving average; federated averaging by default.
 
     Attributes:
       optimizer: any optax optimizer, see ``make_server_update``.
-      ema_decay: in [0, 1), per round, of the average that ``ema_params`` keeps; 0 keeps none:
-        ``ema_params == params``.
+      ema_decay: decay per round of ``ema_params``, in [0, 1); 0: ``ema_params == params``.
 
     Raises:
       ValueError: ``ema_decay`` is out of range.
@@ -36,7 +35,7 @@ ServerUpdateFn = Callable[[Params, PyTree, Params], tuple[Params, PyTree]]
 
 
 def make_server_update(optimizer: optax.GradientTransformation) -> ServerUpdateFn:
-    """Returns the server's step: the mean update taken as a negative gradient.
+    """Returns the server's step, which uses the mean update as a negative gradient.
 
     With ``optax.sgd(1.0)`` this is federated averaging (McMahan et al. 2017), with Adam or momentum
     FedAdam and FedAvgM (Reddi et al. 2021, Alg. 2).
@@ -65,5 +64,5 @@ def normalize_weights(weights: Array, is_included: Array) -> Array:
 
 
 def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
-    """Returns one of two trees by a bool []: entries of the other never leak, not even as NaN."""
+    """Returns one of two trees by a bool []; a NaN in the other tree has no effect."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

@@ -17,13 +17,13 @@ from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
 @flax.struct.dataclass
 class SharedInputs:
-    """What every client of a round gets, the same for all.
+    """Inputs of a round that are the same for all clients.
 
     Attributes:
-      run_key: [], the run's key; a client derives its own streams from it.
+      run_key: [], the run's key; each client derives its own streams from it.
       round: int32 [], the round's number.
       params: the global model.
-      data: ``ClientData``, or whatever the batch function reads.
+      data: ``ClientData``, or any other input of the batch function.
     """
 
     run_key: Key
@@ -34,19 +34,19 @@ class SharedInputs:
 
 @flax.struct.dataclass
 class ClientInputs:
-    """What differs from client to client in a round; the cohort's carries a leading [M].
+    """Inputs of one client in a round; those of a cohort have a leading [M].
 
-    An all-zero entry is a client that does not participate: it trains nothing and contributes
-    nothing.
+    All zero for a client that does not participate: it does not train and contributes nothing.
 
     Attributes:
       client: int32 [], its id in 0..K-1.
-      row: int32 [], where its examples lie in the data: its id, or its place in a cohort whose data
-        alone are on the device.
+      row: int32 [], row of its examples in the data: its id, or its place in the cohort if only
+        the cohort's data are on the device.
       weight: float32 [], its aggregation weight before normalization (its number of examples).
       num_bits: int32 [], 1..16 or 32; 0: it does not participate.
-      num_steps: int32 [], local steps to take.
-      client_memory: what it kept of its last upload, float32 [R, 128]; () for stateless clients.
+      num_steps: int32 [], number of local steps.
+      client_memory: float32 [R, 128], the error it kept of its last upload; () without error
+        feedback.
     """
 
     client: Array
@@ -59,7 +59,7 @@ class ClientInputs:
 
 @dataclass(frozen=True)
 class LocalWork:
-    """How much a client trains in a round: a number of steps, or of epochs over its own examples.
+    """A client's amount of training in a round: steps, or epochs over its own examples.
 
     Attributes:
       batch_size: examples per local step, >= 1.
@@ -107,15 +107,15 @@ def gather_inputs(
     num_steps: np.ndarray | None = None,
     placement: Sharding | None = None,
 ) -> ClientInputs:
-    """Returns the inputs of a cohort, [M]; gathered on the host, then put on the devices.
+    """Returns the inputs of a cohort, [M], gathered on the host and put on the devices.
 
     Args:
       cohort: int [M], client ids.
       num_bits: int [M], 1..16 or 32; 0 for a client that does not participate: it takes no step.
-      num_examples: int [K], or as many as the data have rows.
-      work: sets the local steps where ``num_steps`` does not.
-      rows: int [M], where the data hold the clients; None: at their ids.
-      num_steps: int [M], local steps; None: as ``work`` says.
+      num_examples: int [K], or one entry per row of the data.
+      work: sets the local steps if ``num_steps`` is None.
+      rows: int [M], the clients' rows in the data; None: their ids.
+      num_steps: int [M], local steps; None: from ``work``.
       placement: the devices; None: the default one.
     """
     cohort, num_bits = (np.asarray(jax.device_get(x), np.int32) for x in (cohort, num_bits))
@@ -129,16 +129,16 @@ def gather_inputs(
 
 @dataclass(frozen=True)
 class LocalTraining:
-    """How the clients train.
+    """Settings of the clients' training.
 
     Attributes:
       loss_fn: ``(params, batch, key) -> float32 []``, the mean over the batch.
       batch_fn: ``(key, data, row, step) -> Batch``; reads ``work.batch_size`` examples.
-      optimizer: any optax optimizer; its state starts afresh in each round.
-      work: how much a client trains in a round.
+      optimizer: any optax optimizer; its state is initialized in each round.
+      work: amount of training in a round.
       proximal_weight: mu >= 0 of FedProx (Li et al. 2020, eq. 2); 0 is FedAvg (McMahan et al.
         2017, Alg. 1).
-      round_schedule: ``n -> s_n``, multiplies the learning rate in round n; None: 1.
+      round_schedule: ``n -> s_n``, the learning-rate multiplier of round n; None: 1.
 
     Raises:
       ValueError: ``proximal_weight`` is negative.
@@ -161,17 +161,17 @@ TrainFn = Callable[[SharedInputs, ClientInputs], tuple[Params, Array]]
 
 
 def make_train(training: LocalTraining) -> TrainFn:
-    """Returns the training of one client, a pure function to be mapped over clients.
+    """Returns the training of one client as a pure function, to be mapped over clients.
 
         w <- w - s_n optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
 
     The number of steps is traced: clients with fewer steps stop earlier and do not recompile.
 
     Args:
-      training: all but its ``work``, which ``ClientInputs.num_steps`` stands for.
+      training: settings; ``ClientInputs.num_steps`` replaces its ``work``.
 
     Returns:
-      ``train(shared, inputs) -> (params, loss)``, loss float32 [] the mean over the steps.
+      ``train(shared, inputs) -> (params, loss)``; loss float32 [] is the mean over the steps.
     """
     loss_fn, batch_fn, optimizer = training.loss_fn, training.batch_fn, training.optimizer
     proximal_weight, round_schedule = training.proximal_weight, training.round_schedule

@@ -1,7 +1,7 @@
-"""One client -> many: how a cohort is laid on the hardware. Tiny, and swappable.
+"""Mappings of a cohort's clients to the hardware.
 
 A client function maps ``(shared, one client)`` to ``(contribution, output)``. Contributions are
-*summed* over the cohort as they are made, outputs are stacked to [M]: memory grows with the chunk,
+*summed* over the cohort chunk by chunk, outputs are stacked to [M]: memory grows with the chunk,
 not with M.
 """
 
@@ -28,28 +28,28 @@ AXIS = "clients"
 
 
 class ClientError(RuntimeError):
-    """A client function failed in ``loop``; the message names the client."""
+    """An error of a client function in ``loop``; the message names the client."""
 
 
 @dataclass(frozen=True)
 class ClientMapping:
-    """How the clients of a cohort are laid on the hardware.
+    """Settings of the mapping of a cohort's clients to the hardware.
 
     Attributes:
       name: one of
 
-        - ``loop``: a Python loop without ``jit``, the oracle for debugging. Where a client fails,
+        - ``loop``: a Python loop without ``jit``, the oracle for debugging. If a client fails,
           ``ClientError`` names it.
-        - ``map``: one client after the other, ``lax.scan``. The memory of one client.
-        - ``vmap``: all at once. Per-client weights make convolutions grouped convolutions.
+        - ``map``: one client after the other in ``lax.scan``, with the memory of one client.
+        - ``vmap``: all at once. Convolutions become grouped convolutions (weights per client).
         - ``chunked``: ``vmap`` over ``chunk_size`` clients, ``lax.scan`` over the chunks.
       chunk_size: >= 1, for ``chunked`` only.
-      mesh: 1-D mesh with axis ``"clients"``: each device maps its share of the cohort, the sums
-        meet in one all-reduce. A cohort that does not divide is padded with all-zero clients.
+      mesh: 1-D mesh with axis ``"clients"``: each device maps its share of the cohort, one
+        all-reduce adds the sums. All-zero clients pad the cohort to a multiple of the devices.
 
     Raises:
-      ValueError: an unknown name, a chunk size that is missing or out of place, or ``loop`` with
-        a mesh.
+      ValueError: an unknown name, a chunk size that is missing or not applicable, or ``loop``
+        with a mesh.
     """
 
     name: str = "map"
@@ -73,7 +73,7 @@ class ClientMapping:
 def make_client_map(mapping: ClientMapping) -> ClientMap:
     """Returns the mapping as a function.
 
-    All agree up to the order of float32 sums (and codes as ``stochastic_quantize`` promises).
+    All mappings agree up to the order of float32 sums, and codes as ``stochastic_quantize`` states.
     """
     if mapping.name == "chunked":
         return _shard(_make_chunked(mapping.chunk_size or 1), mapping.mesh)
@@ -131,7 +131,7 @@ CLIENT_MAPS: dict[str, ClientMap] = {
 
 
 def _shard(client_map: ClientMap, mesh: Mesh | None) -> ClientMap:
-    """Maps each device's share of the cohort on that device, and adds the sums up."""
+    """Returns the map with each device's share of the cohort on that device, and the sums added."""
     if mesh is None:
         return client_map
 
@@ -154,7 +154,7 @@ def _shard(client_map: ClientMap, mesh: Mesh | None) -> ClientMap:
 
 
 def _pad(cohort: _Tree, multiple: int) -> _Tree:
-    """Appends all-zero clients until the cohort divides by ``multiple``."""
+    """Appends all-zero clients until M is a multiple of ``multiple``."""
     return jax.tree.map(
         lambda x: jnp.pad(x, [(0, -x.shape[0] % multiple)] + [(0, 0)] * (x.ndim - 1)), cohort
     )

@@ -26,16 +26,16 @@ from fedjax_diffusion.types import Array, Params, PyTree
 
 @flax.struct.dataclass
 class ClientReport:
-    """What the round learns from each client, [M] in the cohort's order.
+    """Results of each client in a round, [M] in the cohort's order.
 
     Attributes:
       is_included: bool [M], it participated and all its numbers were finite.
       weight: float32 [M], a_k over the included clients, 0 for the others.
-      loss: float32 [M], mean over its local steps; meaningless where it took no part.
-      error_bound: float32 [M], bound on its upload's squared error, Theorem 1's for the paper's
-        quantizer; 0 where not included.
-      bit_width_error: float32 [M, 17], that bound at each of ``BIT_WIDTHS``; 0 where not included.
-      upload: what it sent, [M]; zeros where not included.
+      loss: float32 [M], mean over its local steps; undefined if it did not participate.
+      error_bound: float32 [M], bound on its upload's squared error, of the quantizer's table in
+        ``quantizers``; 0 if not included.
+      bit_width_error: float32 [M, 17], that bound at each of ``BIT_WIDTHS``; 0 if not included.
+      upload: its message, [M]; zeros if not included.
     """
 
     is_included: Array
@@ -48,15 +48,15 @@ class ClientReport:
 
 @flax.struct.dataclass
 class RoundOutcome:
-    """What the server has after the round.
+    """State of the server after the round, and the results of the round.
 
     Attributes:
       params: the new global model.
       opt_state: the server optimizer's new state.
       clients: ``ClientReport``.
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, measured.
-      update_squared_norm: float32 [], squared norm of the mean update; 0 if nobody was included.
-      client_memory: what the cohort's clients keep, [M]; as it was where not included.
+      update_squared_norm: float32 [], squared norm of the mean update; 0 if no client was included.
+      client_memory: the cohort's new memory, [M]; unchanged for a client that was not included.
     """
 
     params: Params
@@ -79,21 +79,21 @@ def make_round(
     mode: str,
     quantization: QuantizationConfig | None = None,
 ) -> RoundFn:
-    """Returns one round as a pure function; jit it, with bits and channels as arguments.
+    """Returns one round as a pure function to be jitted; the bits are arguments.
 
-    A client whose loss or upload is not finite detects it and sends nothing: it is left out of
-    the mean by selection, and the weights of the others are normalized again. When nobody is left
-    the model stays as it is.
+    A client whose loss or upload is not finite detects it and sends nothing: it is excluded from
+    the mean, and the weights of the others are normalized again. If no client is left, the model
+    does not change.
 
     Args:
       train: local training of one client, from ``make_train``.
       client_map: from ``make_client_map``.
       server_update: from ``make_server_update``.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
-      quantization: quantizer and options; None: the paper's quantizer without any.
+      quantization: quantizer and options; None: stochastic quantization without options.
 
     Raises:
-      ValueError: an unknown mode, or one that the options do not go with.
+      ValueError: an unknown mode, or a mode that does not support the options.
     """
     quantization = QuantizationConfig() if quantization is None else quantization
     client_round = _make_client_round(train, make_send(quantization, mode))
@@ -109,7 +109,7 @@ def make_round(
         scale = 1.0 / jnp.maximum(total_weight, jnp.finfo(jnp.float32).tiny)
         update, error = update * scale, error * scale
         if mode == "model" and received is not params:
-            # The mean of the models, seen from the server's own: what it broadcast was not that.
+            # The update is relative to the server's model, not to the quantized broadcast model.
             update += tree_to_blocks(received) - tree_to_blocks(params)
         updated = server_update(params, opt_state, blocks_to_tree(update, params))
         is_any = total_weight > 0
@@ -128,7 +128,7 @@ def make_round(
 
 
 def _receive(shared: SharedInputs, downlink_bits: int) -> Params:
-    """Returns what the clients receive of the global model."""
+    """Returns the global model as the clients receive it."""
     if downlink_bits == FULL_PRECISION_BITS:
         return shared.params
     key = stream_key(shared.run_key, Stream.DOWNLINK, shared.round)
@@ -136,7 +136,7 @@ def _receive(shared: SharedInputs, downlink_bits: int) -> Params:
 
 
 def _make_client_round(train: TrainFn, send: SendFn) -> ClientFn:
-    """Returns what ONE client does: train, quantize, send."""
+    """Returns the work of ONE client: train, quantize, send."""
 
     def client_round(shared: SharedInputs, inputs: ClientInputs):
         trained, loss = train(shared, inputs)
@@ -145,8 +145,9 @@ def _make_client_round(train: TrainFn, send: SendFn) -> ClientFn:
         sent = send(key, trained, shared.params, num_bits, inputs.client_memory)
         is_included = (inputs.num_bits > 0) & jnp.isfinite(loss) & sent.is_sendable
         weighed = (inputs.weight * sent.update, inputs.weight * sent.error)
-        told = (weighed, sent.error_bound, sent.bit_width_error, sent.upload)
-        contribution, *measured = select(is_included, told, jax.tree.map(jnp.zeros_like, told))
+        results = (weighed, sent.error_bound, sent.bit_width_error, sent.upload)
+        zeros = jax.tree.map(jnp.zeros_like, results)
+        contribution, *measured = select(is_included, results, zeros)
         client_memory = select(is_included, sent.client_memory, inputs.client_memory)
         return contribution, (is_included, loss, *measured, client_memory)
 

@@ -1,4 +1,4 @@
-"""What a round really sent: the lengths of its messages, not what was planned."""
+"""Traffic of a round: the real lengths of its messages."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,8 +21,8 @@ class Traffic(NamedTuple):
     """Bytes of one round, in the cohort's order.
 
     Attributes:
-      uplink_bytes: int64 [M], the length of each client's message; 0 where it sent none.
-      downlink_bytes: int64 [M], what was broadcast to it; 0 where it does not participate.
+      uplink_bytes: int64 [M], the length of each client's message; 0 if it sent none.
+      downlink_bytes: int64 [M], the length of the broadcast to it; 0 if it does not participate.
     """
 
     uplink_bytes: np.ndarray
@@ -34,13 +34,13 @@ CountTraffic = Callable[[np.ndarray, ClientReport], Traffic]
 
 
 def make_count_traffic(params: PyTree, quantization: QuantizationConfig) -> CountTraffic:
-    """Returns what counts a round's bytes on the host.
+    """Returns a function that counts a round's bytes on the host.
 
-    Plain messages are as long as their bit widths say. Entropy-coded ones are made, to see how long
-    they become.
+    The length of a plain message follows from its bit widths. An entropy-coded message is built to
+    measure its length.
 
     Args:
-      params: the model, or its shapes.
+      params: the model or its shapes.
       quantization: quantizer and options.
     """
     layout = make_layout(params)

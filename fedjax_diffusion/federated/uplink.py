@@ -1,4 +1,4 @@
-"""What ONE client sends after its training, and what that loses."""
+"""The upload of ONE client after its training, and its quantization error."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,19 +19,19 @@ from fedjax_diffusion.quantization import (
 from fedjax_diffusion.types import Array, Key, Params, PyTree
 
 MODES = ("model", "update")
-"""What is quantized: the local model w_k (the paper), or its difference w_k - w from the global."""
+"""The quantized quantity: the local model w_k (the paper), or w_k - w, w the global model."""
 
 
 @flax.struct.dataclass
 class Upload:
-    """A message before it becomes bytes; the cohort's carries a leading [M].
+    """A message before it becomes bytes; those of a cohort have a leading [M].
 
     Attributes:
-      bit_widths: int32 [L], bits of each tensor; 0 where nothing was sent.
+      bit_widths: int32 [L], bits of each tensor; 0 if nothing was sent.
       lo: float32 [L], smallest value of each tensor's grid.
-      step: float32 [L], distance of the grid's values.
+      step: float32 [L], distance between the grid's values.
       seed: uint32 [2], of the quantizer's transform.
-      codes: uint16 [R, 128], or None: they are kept for entropy coding alone.
+      codes: uint16 [R, 128] with entropy coding, else None.
     """
 
     bit_widths: Array
@@ -42,16 +42,16 @@ class Upload:
 
 
 class SentUpdate(NamedTuple):
-    """An upload as the server and the simulation see it.
+    """An upload with its decoded update, error and error bounds.
 
     Attributes:
-      update: float32 [R, 128], what the server adds to the broadcast model.
-      error: float32 [R, 128], what quantization added to it.
+      update: float32 [R, 128], the decoded change of the broadcast model.
+      error: float32 [R, 128], the quantization error in it.
       error_bound: float32 [], bound on the mean of ``||error||^2``.
       bit_width_error: float32 [17], that bound at each of ``BIT_WIDTHS``.
       upload: the message.
-      client_memory: float32 [R, 128], what the client keeps for its next upload; () without
-        feedback.
+      client_memory: float32 [R, 128], the error that the client keeps for its next upload; ()
+        without error feedback.
       is_sendable: bool [], every entry is finite and every range fits float32.
     """
 
@@ -69,15 +69,15 @@ SendFn = Callable[[Key, Params, Params, Array, PyTree], SentUpdate]
 
 
 def make_send(config: QuantizationConfig, mode: str) -> SendFn:
-    """Returns what a client does with its trained model.
+    """Returns the function that quantizes and sends a client's trained model.
 
     Args:
       config: the quantizer and its options.
       mode: ``"model"`` quantizes w_k as the paper does, ``"update"`` quantizes w_k - w.
 
     Returns:
-      ``send(key, trained, received, num_bits, client_memory)``: the client's key, its model, the
-      broadcast that it started from, its bits (1..16 or 32) and what it kept of its last upload.
+      ``send(key, trained, received, num_bits, client_memory)``: the client's key, trained model,
+      received broadcast, bits (1..16 or 32) and the error it kept of its last upload.
 
     Raises:
       ValueError: an unknown mode, or error feedback of whole models.
@@ -122,7 +122,7 @@ def make_send(config: QuantizationConfig, mode: str) -> SendFn:
 
 
 def empty_client_memory(config: QuantizationConfig, params: Params, num_clients: int) -> PyTree:
-    """Returns what K clients keep before their first upload: float32 [K, R, 128], or ()."""
+    """Returns the memory of K clients before their first upload, float32 [K, R, 128] or ()."""
     if not config.error_feedback:
         return ()
     shape = jax.eval_shape(tree_to_blocks, params).shape

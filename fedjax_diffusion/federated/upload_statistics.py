@@ -1,4 +1,4 @@
-"""Measurements of the last uploads, from which the next round is planned."""
+"""Measurements of the last uploads, used to plan the next round."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ import numpy as np
 from fedjax_diffusion.types import Array
 
 NOT_MEASURED = -1.0
-"""``bit_width_error`` and ``update_squared_norm`` before there was anything to measure."""
+"""The value of ``bit_width_error`` and ``update_squared_norm`` before the first measurement."""
 
 
 @dataclass(frozen=True)
 class UploadStatistics:
-    """The last uploads of all clients, on the host or on the devices.
+    """Statistics of all clients' last uploads, on the host or on the devices.
 
     Attributes:
-      round: int32 [], the round that comes next.
+      round: int32 [], the number of the next round.
       bit_width_error: float32 [K, 17], bound on the squared error of each client's last upload at
         each of ``BIT_WIDTHS``, in squared parameter units; ``NOT_MEASURED`` for a client that has
         not uploaded yet.

@@ -1,16 +1,16 @@
-"""Writing a file whole or not at all."""
+"""Atomic writing of files."""
 
 import os
 from pathlib import Path
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes to a temporary name beside ``path`` and renames it; what was there stays till then.
+    """Writes a temporary file beside ``path`` and renames it; an old file stays until then.
 
-    Two processes may write one path at once: either's content is there in the end, whole.
+    If two processes write one path at once, the complete content of one of them remains.
 
     Raises:
-      OSError: the folder cannot be written to; nothing is left behind.
+      OSError: the folder cannot be written to; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -22,5 +22,5 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 as ``write_bytes`` does."""
+    """Writes text in UTF-8 with ``write_bytes``."""
     write_bytes(path, text.encode())

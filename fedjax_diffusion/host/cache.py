@@ -1,4 +1,4 @@
-"""Compiled programs outlive the process: the second run of a model starts in seconds."""
+"""Cache folders of the user, and JAX's cache of compiled programs in one of them."""
 
 import os
 import zlib
@@ -8,17 +8,17 @@ from typing import Any
 import jax
 
 _MIN_SECONDS = 0.05
-"""Programs that compile faster are not worth a file."""
+"""Programs that compile in less time are not stored."""
 
 
 def use_compile_cache() -> None:
-    """Lets JAX keep what it compiles in the user's cache folder.
+    """Lets JAX store compiled programs in the user's cache folder.
 
-    ``$XDG_CACHE_HOME/fedjax-diffusion`` (``~/.cache`` without the variable), in a folder for this
-    kind of processor: programs for another one may not run here. Does nothing where JAX was given
-    a folder (``JAX_COMPILATION_CACHE_DIR``), where it is told to keep nothing
-    (``JAX_ENABLE_COMPILATION_CACHE=false``), or where the folder cannot be made. The programs are
-    the same as without, to the bit.
+    The folder is in ``$XDG_CACHE_HOME/fedjax-diffusion`` (``~/.cache`` without the variable), one
+    for each kind of processor, because programs for another kind may not run here. Does nothing if
+    JAX already has a folder (``JAX_COMPILATION_CACHE_DIR``), if its cache is off
+    (``JAX_ENABLE_COMPILATION_CACHE=false``), or if the folder cannot be made. The programs are
+    bit-identical to those without a cache.
     """
     config: Any = jax.config  # its flags are made at run time
     if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
@@ -30,17 +30,17 @@ def use_compile_cache() -> None:
 
 
 def cache_folder() -> Path | None:
-    """Returns this processor's folder in the user's cache, made if needed; None if it cannot be."""
+    """Returns the user's cache folder for this kind of processor; None if it cannot be made."""
     return user_folder(f"{_processor_fingerprint():08x}")
 
 
 def user_folder(name: str) -> Path | None:
-    """Returns a folder in the user's cache, made if needed; None if it cannot be.
+    """Returns a writable folder in the user's cache; makes it if needed. None if that fails.
 
-    It lies in ``$XDG_CACHE_HOME/fedjax-diffusion`` (``~/.cache`` without the variable).
+    It is in ``$XDG_CACHE_HOME/fedjax-diffusion`` (``~/.cache`` without the variable).
 
     Args:
-      name: of the folder, for all that lies in it.
+      name: the folder's name.
     """
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -52,7 +52,7 @@ def user_folder(name: str) -> Path | None:
 
 
 def _processor_fingerprint() -> int:
-    """Returns a CRC-32 of what this processor can do, as far as the system tells."""
+    """Returns a CRC-32 of the processor's features and model; a constant if they are unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

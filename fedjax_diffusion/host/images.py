@@ -1,4 +1,4 @@
-"""Pictures: image grids and single images as PNG files."""
+"""PNG files of image grids and of single images."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def images_to_grid(images: np.ndarray, padding: int = 1) -> np.ndarray:
-    """Lays images out in a near-square grid.
+    """Arranges images in a near-square grid.
 
     Args:
       images: uint8 [N, H, W, C], N >= 1, C 1 or 3.
@@ -31,7 +31,7 @@ def images_to_grid(images: np.ndarray, padding: int = 1) -> np.ndarray:
 
 
 def save_grid(path: Path, images: np.ndarray, smallest_side: int = 512) -> None:
-    """Saves a grid of uint8 [N, H, W, C] images as PNG, small pixels enlarged without smoothing."""
+    """Saves a grid of uint8 [N, H, W, C] images as PNG; small grids are enlarged unsmoothed."""
     grid = images_to_grid(images)
     scale = max(1, round(smallest_side / min(grid.shape[:2])))
     picture = _to_picture(grid)
@@ -41,7 +41,7 @@ def save_grid(path: Path, images: np.ndarray, smallest_side: int = 512) -> None:
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:
-    """Saves uint8 [N, H, W, C] images pixel by pixel as ``folder/00000.png`` and so on."""
+    """Saves uint8 [N, H, W, C] images in their own size as ``folder/00000.png`` and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(images):
         _to_picture(image).save(folder / f"{i:05d}.png")

@@ -1,4 +1,4 @@
-"""What was measured on this machine, kept between runs."""
+"""Measurements of this machine, stored between runs."""
 
 import json
 import os
@@ -19,16 +19,16 @@ def measure_once(
     measure: Callable[[], Answer],
     is_complete: Callable[[Answer], bool] = lambda answer: True,
 ) -> Answer:
-    """Returns what ``measure`` returned when this question was first asked on this machine.
+    """Returns the cached result of ``measure`` for this question, measuring it on first use.
 
-    Answers lie in the user's cache folder, by the question, the version of JAX and the devices. A
-    file that cannot be read is measured again; a folder that cannot be written is no reason to
-    fail.
+    Answers are stored in the user's cache folder by question, version of JAX and devices. If a
+    file cannot be read, its answer is measured again; if the folder cannot be written, nothing is
+    stored.
 
     Args:
-      question: plain values, all that the answer depends on.
-      measure: returns plain values, as JSON holds them.
-      is_complete: whether an answer is worth keeping.
+      question: plain values, everything that the answer depends on.
+      measure: returns plain values that JSON can hold.
+      is_complete: returns whether an answer shall be stored.
     """
     device = jax.devices()[0]
     asked = {

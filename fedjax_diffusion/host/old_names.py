@@ -1,4 +1,4 @@
-"""Names that earlier versions wrote into files, and what they are called today."""
+"""Names that earlier versions wrote into files, and the current names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,16 +23,16 @@ OLD_NAMES: dict[str, dict[str, str]] = {
         "level_error": "bit_width_error",
     },
 }
-"""Old name to today's, by what holds it: the keys of a config, a line of metrics.jsonl,
+"""Old name to current name, by kind of file: the keys of a config, a line of metrics.jsonl,
 summary.json, the columns of a comparison's runs.csv, a checkpoint, the JSON file of a problem."""
 
 
 def to_current_names(kind: str, content: Any) -> Any:
-    """Returns what was read from a file, with today's names of its fields.
+    """Returns the content of a file with the current names of its fields.
 
     Args:
-      kind: of ``OLD_NAMES``.
-      content: plain values as JSON holds them; dicts within lists and dicts are renamed too.
+      kind: a key of ``OLD_NAMES``.
+      content: plain values as in JSON; dicts within lists and dicts are renamed too.
 
     >>> to_current_names("summary", {"schemes": [{"scheme": "this_run"}]})
     {'methods': [{'method': 'this_run'}]}
@@ -46,7 +46,7 @@ def to_current_names(kind: str, content: Any) -> Any:
 
 
 def to_old_name(kind: str, name: str) -> str:
-    """Returns the first name that a field of today had in files.
+    """Returns the old name of a current field, or the name itself if it never changed.
 
     >>> to_old_name("config", "partition.name"), to_old_name("config", "seed")
     ('partition.scheme', 'seed')

@@ -1,4 +1,4 @@
-"""The platforms that JAX starts: the CPU beside an accelerator, and flags of XLA for a GPU."""
+"""Platforms of JAX: the CPU in addition to an accelerator, and XLA's flags for a GPU."""
 
 import functools
 import importlib.util
@@ -7,26 +7,26 @@ import pkgutil
 from typing import Any
 
 import jax
-from jax._src import xla_bridge  # nothing public tells whether JAX has started
+from jax._src import xla_bridge  # no public function says whether JAX has started
 
 GPU_FLAGS = {"xla_gpu_autotune_level": "2", "xla_gpu_enable_triton_gemm": "false"}
 """Flags of XLA that a GPU run sets unless the user's ``XLA_FLAGS`` name them.
 
-Level 2 times every algorithm of a convolution or product and takes the fastest, as the default 4
-does, but does not compare their results with each other. Without products by Triton, which XLA
-compiles in many tilings each, a round compiles in two thirds of the time and runs as fast
+Level 2 times every algorithm of a convolution or matrix product and takes the fastest, like the
+default 4, but does not compare their results. Without Triton products, each of which XLA compiles
+in many tilings, a round compiles in two thirds of the time and runs equally fast
 (docs/accelerators.md).
 """
 _GPU_PLUGINS = ("xla_cuda", "xla_rocm")
-"""What modules of the package ``jax_plugins`` begin with, where JAX looks for its platforms."""
+"""Prefixes of GPU modules in the package ``jax_plugins``, where JAX looks for its platforms."""
 _FLAGS = "XLA_FLAGS"
 
 
 def prepare_platforms() -> None:
-    """Adds the CPU to JAX's platforms, and the flags for a GPU where JAX has a plugin for one.
+    """Adds the CPU to JAX's platforms, and the GPU flags if JAX has a plugin for a GPU.
 
-    ``JAX_PLATFORMS=cuda`` alone leaves out the CPU, on which the allocator and the channel are
-    computed and FLOPs are counted. Changes nothing once JAX has started.
+    ``JAX_PLATFORMS=cuda`` alone excludes the CPU, on which the allocator and the channel are
+    computed and FLOPs are counted. Changes nothing after JAX has started.
     """
     if xla_bridge.backends_are_initialized():
         return
@@ -50,7 +50,7 @@ def has_gpu_plugin() -> bool:
 
 
 def add_flags(flags: str, added: dict[str, str]) -> str:
-    """Returns ``flags`` with those of ``added`` that it does not name.
+    """Returns ``flags`` and those flags of ``added`` that ``flags`` does not set.
 
     >>> add_flags("--xla_gpu_autotune_level=0", {"xla_gpu_autotune_level": "2", "xla_b": "1"})
     '--xla_gpu_autotune_level=0 --xla_b=1'
@@ -61,13 +61,13 @@ def add_flags(flags: str, added: dict[str, str]) -> str:
 
 
 def read_flags() -> str:
-    """Returns the flags of XLA that this process was given or has set."""
+    """Returns this process's flags of XLA: the user's and its own."""
     return os.environ.get(_FLAGS, "")
 
 
 @functools.cache
 def cpu_device() -> Any:
-    """Returns the first CPU device, a ``jax.Device``, which is there beside any accelerator.
+    """Returns the first CPU device, a ``jax.Device``; it exists in addition to any accelerator.
 
     Raises:
       ValueError: JAX finds no device of ``JAX_PLATFORMS``, or was started without the CPU.
@@ -88,5 +88,5 @@ def cpu_device() -> Any:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of JAX says that a device has no memory left."""
+    """Returns whether an error of JAX reports that a device is out of memory."""
     return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

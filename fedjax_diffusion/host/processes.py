@@ -1,4 +1,4 @@
-"""Several processes that play one run together: each on its devices, one of them writes."""
+"""Several processes that compute one run together; one of them writes its files."""
 
 import jax
 import numpy as np
@@ -6,12 +6,12 @@ from jax.experimental import multihost_utils
 
 
 def join_processes(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Joins the run's other processes; before anything else asks JAX for a device.
+    """Joins the run's other processes; call it before any other use of a JAX device.
 
     Args:
-      coordinator: ``host:port`` of process 0, a port that is free there.
-      num_processes: >= 1, in all.
-      process_id: this one's, in 0..num_processes-1.
+      coordinator: ``host:port`` of process 0, with a port that is free there.
+      num_processes: their total number, >= 1.
+      process_id: of this process, in 0..num_processes-1.
 
     Raises:
       ValueError: a number out of range, or an address that is not ``host:port``.
@@ -27,18 +27,18 @@ def join_processes(coordinator: str, num_processes: int, process_id: int) -> Non
 
 
 def is_primary() -> bool:
-    """Returns whether this process is the one that writes files and talks."""
+    """Returns whether this process is the one that writes files and prints."""
     return jax.process_index() == 0
 
 
 def wait_for_all(what: str) -> None:
-    """Returns when every process has come here; ``what`` is the same in all of them."""
+    """Waits until every process has called this with the same ``what``."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 def agree(value: int) -> int:
-    """Returns the first process's ``value`` in all of them."""
+    """Returns the first process's ``value`` in every process."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))

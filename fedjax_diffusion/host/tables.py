@@ -1,14 +1,14 @@
-"""Text tables: rows as aligned columns, and the cells in them."""
+"""Text tables with aligned columns, and the format of their cells."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns rows as text in aligned columns: the first to the left, all others to the right.
+    """Returns rows as text in columns: the first is aligned left, all others right.
 
     Args:
-      rows: one or more, with the same keys in the same order, which are the header.
+      rows: at least one; all have the same keys in the same order, which are the header.
 
     >>> print(format_table([{"device": "phone", "J": 1.5}, {"device": "sensor", "J": None}]))
     device    J
@@ -30,7 +30,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def format_cell(value: Any) -> str:
-    """Returns a value as text: floats in four digits, from 1,000 on whole; "-" for None.
+    """Returns a value as text: floats in four digits, above 1,000 without a fraction; None as "-".
 
     >>> format_cell(0.123456), format_cell(12345.6), format_cell(7), format_cell(None)
     ('0.1235', '12,346', '7', '-')
@@ -41,7 +41,7 @@ def format_cell(value: Any) -> str:
 
 
 def format_digits(value: float | None, digits: int) -> str | None:
-    """Returns a number with so many digits behind the point; None stays None.
+    """Returns a number as text with ``digits`` decimals; None stays None.
 
     >>> format_digits(1234.5678, 2), format_digits(None, 2)
     ('1,234.57', None)
@@ -50,7 +50,7 @@ def format_digits(value: float | None, digits: int) -> str | None:
 
 
 def format_percent(percent: float | None) -> str | None:
-    """Returns percents as text; None stays None.
+    """Returns a percentage as text; None stays None.
 
     >>> format_percent(83.64), format_percent(None)
     ('83.6 %', None)
@@ -59,13 +59,13 @@ def format_percent(percent: float | None) -> str | None:
 
 
 def format_span(low: Any, high: Any, spec: str = "", joint: str = " to ") -> str:
-    """Returns both ends of a span as text, or the one value if they are equal.
+    """Returns both ends of a range as text, or one value if they are equal.
 
     Args:
       low: the smallest value, a number or text.
       high: the largest value.
       spec: the format of each, as in f-strings.
-      joint: stands between them.
+      joint: text between them.
 
     >>> format_span(2, 16), format_span(50.2, 499.8, ".0f", "-"), format_span(4.0, 4.0, "g")
     ('2 to 16', '50-500', '4')

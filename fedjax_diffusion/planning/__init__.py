@@ -1,1 +1,1 @@
-"""From the channel of a round to its allocation problem, plan and baselines."""
+"""Planning of a round: its channel, allocation problem, allocation and baselines."""

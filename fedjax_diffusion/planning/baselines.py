@@ -1,4 +1,4 @@
-"""What other methods would have cost for the clients that participate in a round."""
+"""Costs of other methods for the clients that participate in a round."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from fedjax_diffusion.edge import costs
 from fedjax_diffusion.types import Array
 
 REFERENCE_BASELINES = ("full_precision", "full_precision:max_frequency")
-"""The two baselines that every saving is stated against."""
+"""The two baselines to which every saving refers."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a method would have cost for the clients that participate in this run's round.
+    """Cost of a method for the clients that participate in this run's round.
 
     Attributes:
       compute_joules: float64 [M], 0 for clients that do not participate.
       transmit_joules: float64 [M].
       uplink_bits: float64 [M], whole numbers.
       is_late: bool [M], charged at full frequency and full power.
-      num_bits: int32 [M], what is sent, also late; 0 for clients that do not participate.
-      error: squared error that these bits add up to by the predicted ranges.
-      relative_gap: of the method's own answer, in [0, 1].
+      num_bits: int32 [M], bits sent on time or late; 0 for clients that do not participate.
+      error: squared error of these bits, summed over the clients, by the predicted ranges.
+      relative_gap: of the method's own allocation, in [0, 1].
     """
 
     compute_joules: np.ndarray
@@ -47,9 +47,9 @@ def charge_baselines(
     """Charges every baseline for exactly the clients that participate in this run's round.
 
     Args:
-      problem: the round, M clients; who was left out is not present.
-      allocation: this run's answer to it.
-      methods: of ``allocate``, whole bits.
+      problem: the round, M clients; clients left out are not present.
+      allocation: this run's allocation for it.
+      methods: of ``allocate``, with whole bits.
 
     Returns:
       ``Baseline`` by method.
@@ -90,20 +90,20 @@ def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarr
 def charge_late(
     problem: AllocationProblem, allocation: Allocation
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Charges a baseline for every client, also for those that it cannot deliver on time.
+    """Returns a baseline's energy for every client; late ones run at full frequency and power.
 
-    A late client is charged its cost at full frequency and full power, ``kappa C F^2 + P S /
-    r_max``: an infeasible baseline must not look free. So is a client that a baseline leaves out
-    for another reason, as ``on_demand`` may. Also of a baseline whose clients share the band, a
-    late client is charged on its own ``bandwidth_hz``: what the others leave it is not defined.
+    A late client is charged ``kappa C F^2 + P S / r_max``: an infeasible baseline must not look
+    free. The same holds for a client that a baseline leaves out for another reason, as
+    ``on_demand`` may. A late client uses its own ``bandwidth_hz``, even if the baseline's clients
+    share the band: its share would be undefined.
 
     Args:
       problem: K clients.
-      allocation: a baseline's answer to it.
+      allocation: a baseline's allocation for it.
 
     Returns:
       ``(compute_joules, transmit_joules, is_late)``: float64 [K], float64 [K], bool [K]. Always
-      finite; those of the allocation itself where the client is on time.
+      finite; those of the allocation for a client on time.
     """
     compute_joules, transmit_joules = _full_speed_joules(problem, allocation.requested_bits)
     is_late = np.asarray(allocation.status) != Status.OPTIMAL

@@ -1,4 +1,4 @@
-"""The error budget: how much the aggregate may be off because of quantization."""
+"""Error budget: the allowed squared error of the aggregate due to quantization."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ErrorBudget:
-    """How the bound eps on the aggregate's squared quantization error is set; all None: no bound.
+    """Setting of the bound eps on the aggregate's squared quantization error; all None: no bound.
 
     Attributes:
-      as_fixed_bits: b: what b bits for everybody would give, ``eps = sum_k c_k / (2^b - 1)^2`` with
-        the paper's quantizer.
+      as_fixed_bits: b in 1..16: the error of b bits for every client, ``eps = sum_k c_k / (2^b -
+        1)^2`` with stochastic quantization.
       relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
       absolute: eps itself, > 0, in squared parameter units.
 
@@ -42,7 +42,7 @@ class ErrorBudget:
         Args:
           bit_width_error: float64 [M, 17], each client's term of the squared error at each bit
             width.
-          update_squared_norm: squared norm of the last mean update; None before there was one.
+          update_squared_norm: squared norm of the last mean update; None before the first update.
         """
         if self.as_fixed_bits is not None:
             return float(bit_width_error[:, self.as_fixed_bits - 1].sum())

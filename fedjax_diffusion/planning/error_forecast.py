@@ -1,4 +1,4 @@
-"""What is known of the errors of a round's uploads before it is trained."""
+"""Forecast of the errors of a round's uploads, before the round is trained."""
 
 import numpy as np
 
@@ -13,23 +13,23 @@ def predict_errors(
     mode: str,
     quantization: QuantizationConfig,
 ) -> np.ndarray | None:
-    """Returns the bound on each client's squared error at each bit width, as far as it is known.
+    """Returns a bound on each client's squared error at each bit width, if one is known.
 
-    A client's last measured one, else the mean of the measured ones; when none was measured yet,
-    mode ``"model"`` takes that of the broadcast model. NumPy in float64: sums over clients are not
-    to depend on the accelerator.
+    The bound is the client's last measured one, else the mean of the measured ones. If none was
+    measured yet, mode ``"model"`` takes that of the broadcast model. Computed by NumPy in float64,
+    so that sums over clients do not depend on the accelerator.
 
     Args:
       statistics: of the last uploads.
-      params: the broadcast model; needed in mode ``"model"`` when none was measured yet.
+      params: the broadcast model; needed in mode ``"model"`` if none was measured yet.
       mode: ``"model"`` or ``"update"``.
       quantization: quantizer and options.
 
     Returns:
-      float64 [K, 17], in squared parameter units; None where nothing is known.
+      float64 [K, 17], in squared parameter units; None if no bound is known.
 
     Raises:
-      ValueError: ``params`` are needed and not given.
+      ValueError: ``params`` are needed but not given.
     """
     measured = np.asarray(statistics.bit_width_error, np.float64)
     is_measured = measured[:, 0] != NOT_MEASURED

@@ -1,4 +1,4 @@
-"""What a round finds before anything is decided: who is picked, and over which channel it sends."""
+"""Random inputs of a round: its cohort and its channel."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from fedjax_diffusion.types import Key
 
 
 class RoundConditions(NamedTuple):
-    """What a round finds. It depends on the round's number alone, so it can be drawn ahead.
+    """Random inputs of a round. They depend only on its number, so they can be drawn ahead.
 
     Attributes:
       cohort: int32 [M], client ids, ascending.
@@ -33,7 +33,7 @@ def make_draw_conditions(
     num_clients: int,
     cohort_size: int | None = None,
 ) -> DrawConditions:
-    """Returns what draws the conditions of each round.
+    """Returns the function that draws the conditions of each round.
 
     Args:
       devices: the fleet, [K].
@@ -42,7 +42,7 @@ def make_draw_conditions(
       cohort_size: M in 1..K; None is K.
 
     Raises:
-      ValueError: ``cohort_size`` out of range.
+      ValueError: ``cohort_size`` is out of range.
     """
     size = num_clients if cohort_size is None else cohort_size
     if not 1 <= size <= num_clients:
@@ -56,7 +56,7 @@ def make_draw_conditions(
 
 
 def draw_cohort(run_key: Key, round: int, num_clients: int, cohort_size: int) -> np.ndarray:
-    """Draws the round's clients without replacement, int32 [M], ascending; all of them if M = K."""
+    """Draws the round's clients without replacement, int32 [M], ascending; all clients if M = K."""
     if cohort_size == num_clients:
         return np.arange(num_clients, dtype=np.int32)
     key = stream_key(run_key, Stream.COHORT, round)

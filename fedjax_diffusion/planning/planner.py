@@ -1,4 +1,4 @@
-"""What happens between two rounds: allocation problem, allocation, baselines."""
+"""Planning between two rounds: allocation problem, allocation and baselines."""
 
 import dataclasses
 import functools
@@ -34,26 +34,26 @@ _FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
 
 class InfeasibleRoundError(ValueError):
-    """A round that some client cannot participate in, under ``on_infeasible = "stop"``."""
+    """A round in which some client cannot participate, under ``on_infeasible = "stop"``."""
 
 
 class InfeasibleFleetError(ValueError):
-    """A fleet of which not one client can participate in any round, even without fading."""
+    """A fleet without any client that can participate in a round, even without fading."""
 
 
 @dataclass(frozen=True)
 class AllocatorConfig:
-    """How bits and compute times are set between rounds.
+    """Settings of the allocation of bits and compute times between rounds.
 
     Attributes:
       method: of ``allocate``, one that gives whole bits.
-      time_budget_seconds: T > 0.
+      time_budget_seconds: T > 0, the deadline of a round.
       error_budget: ``ErrorBudget``; only ``on_demand`` respects it.
-      on_infeasible: ``"drop"`` goes on with the clients that can participate, ``"stop"`` raises.
-      baselines: such methods, charged for the same clients, channel and deadline.
+      on_infeasible: ``"drop"`` continues with the clients that can participate, ``"stop"`` raises.
+      baselines: methods with whole bits, charged for the same clients, channel and deadline.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value is out of range.
     """
 
     method: str
@@ -74,21 +74,21 @@ class AllocatorConfig:
 
     @property
     def method_spec(self) -> MethodSpec:
-        """``method``, parsed."""
+        """The parsed ``method``."""
         return parse_method(self.method)
 
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """One round, before it is trained.
+    """Plan of one round, before it is trained.
 
     Attributes:
       cohort: int32 [M], client ids.
-      problem: what was asked of the allocator, with its ``error_budget``.
-      allocation: the answer; a client that was left out bears its own status and zeros.
-      predicted_error: squared error that the bits add up to by the predicted ranges; None without.
-      uplink_bits: float64 [M], whole numbers, what each client is planned to upload.
-      baseline_methods: of the methods that it is compared with.
+      problem: the allocation problem, with its ``error_budget``.
+      allocation: its solution; a client left out has its own status and zeros.
+      predicted_error: squared error of the bits, summed, by the predicted ranges; None if unknown.
+      uplink_bits: float64 [M], whole numbers, the planned uplink bits of each client.
+      baseline_methods: the methods of the baselines.
     """
 
     cohort: np.ndarray
@@ -100,7 +100,7 @@ class RoundPlan:
 
     @functools.cached_property
     def baselines(self) -> dict[str, Baseline]:
-        """``Baseline`` by method, charged when first asked for: training need not wait for it."""
+        """``Baseline`` by method, computed on first access so that training need not wait."""
         return charge_baselines(self.problem, self.allocation, self.baseline_methods)
 
 
@@ -117,7 +117,7 @@ class Planner(Protocol):
         params: Params | None = None,
         conditions: RoundConditions | None = None,
     ) -> RoundPlan:
-        """Plans round ``statistics.round``; ``conditions`` are those of it, None: drawn here."""
+        """Plans round ``statistics.round``; ``conditions`` are its own, None to draw them."""
         ...
 
 
@@ -133,9 +133,9 @@ def make_planner(
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's error at each bit width is predicted, see ``predict_errors``. Where it is unknown
-    (in mode ``update`` before the first upload, or a relative budget before the first update), all
-    get their largest bit width that arrives in time.
+    Each client's error at each bit width is predicted, see ``predict_errors``. If it is unknown (in
+    mode ``update`` before the first upload, or with a relative budget before the first update), all
+    clients get their largest bit width that arrives in time.
 
     Args:
       devices: the fleet, [K].
@@ -144,11 +144,11 @@ def make_planner(
       num_examples: int [K], for the aggregation weights.
       draw_conditions: ``(run_key, round) -> RoundConditions``.
       mode: ``"model"`` or ``"update"``.
-      quantization: quantizer and options; None: the paper's without any.
+      quantization: quantizer and options; None: the paper's, without options.
 
     Raises:
       ValueError: the method fixes bits that the quantizer does not have.
-      InfeasibleFleetError: not one client can participate without fading.
+      InfeasibleFleetError: no client can participate without fading.
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     quantization = quantization or QuantizationConfig()
@@ -186,7 +186,7 @@ def make_planner(
 def _weigh(
     errors: np.ndarray | None, examples: np.ndarray, quantization: QuantizationConfig
 ) -> np.ndarray:
-    """Returns what errors [M, 17] count in the aggregate's, by examples [M]; zeros for None."""
+    """Returns errors [M, 17] weighted as in the aggregate, by examples [M]; zeros for None."""
     if errors is None:
         return np.zeros((len(examples), len(BIT_WIDTHS)))
     return quantization.aggregation_factor(examples / max(examples.sum(), 1.0))[:, None] * errors
@@ -196,12 +196,12 @@ def _check_fixed_bits(method: MethodSpec, min_bits: int) -> None:
     """Raises if the method fixes bits that the quantizer lacks."""
     if method.num_bits is not None and method.num_bits < min_bits:
         raise ValueError(
-            f"method {str(method)!r} sends fewer bits than quantization.name has, {min_bits}"
+            f"method {str(method)!r} sends fewer bits than quantization.name needs, {min_bits}"
         )
 
 
 def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:
-    """Returns the fleet with what it demands and handles raised to the least bit width there is."""
+    """Returns the fleet with its bit limits raised to the quantizer's least bit width."""
     return dataclasses.replace(
         devices,
         min_bits=np.maximum(devices.min_bits, min_bits),
@@ -220,7 +220,7 @@ def _check_anyone_can_participate(
         devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
     )
     allocation = allocate(problem, str(config.method_spec.fallback))
-    # Whom only the shared band fails can participate when others are left out.
+    # A client that only lacks its share of the band can participate if others are left out.
     if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
         reasons = "; ".join(allocation.explain(problem))
         raise InfeasibleFleetError(
@@ -264,7 +264,7 @@ def _allocate_dropping(
     config: AllocatorConfig,
     cohort: np.ndarray,
 ) -> tuple[AllocationProblem, Allocation]:
-    """Allocates; leaves out who cannot participate and allocates again until the rest can."""
+    """Allocates repeatedly, leaving out clients until all the others can participate."""
     status = np.zeros(len(cohort), np.int32)
     while True:
         is_kept = status == Status.OPTIMAL
@@ -276,8 +276,8 @@ def _allocate_dropping(
         if config.on_infeasible == "stop":
             lines = "; ".join(allocation.explain(problem))
             raise InfeasibleRoundError(
-                f"clients {cohort[found > 0].tolist()}: {lines}; these count along the cohort "
-                f"{cohort.tolist()}"
+                f"clients {cohort[found > 0].tolist()}: {lines}; these numbers are positions in "
+                f"the cohort {cohort.tolist()}"
             )
         if np.isin(found, _FAIL_TOGETHER).any():
             found = _only_worst(problem, allocation, found)
@@ -287,7 +287,7 @@ def _allocate_dropping(
 def _only_worst(
     problem: AllocationProblem, allocation: Allocation, status: np.ndarray
 ) -> np.ndarray:
-    """Of clients that fail together, leaves out the one that asks most of what is too small."""
+    """Leaves out one of the clients that fail together: the one with the largest requirement."""
     fails = np.isin(status, _FAIL_TOGETHER)
     if (status == Status.INFEASIBLE_BANDWIDTH).any():
         asked = least_bandwidth_hz(problem, allocation.requested_bits)

@@ -1,4 +1,4 @@
-"""What one round asks of a device: CPU cycles to compute, bits to upload."""
+"""Workload of a device in one round: CPU cycles to compute and bits to upload."""
 
 import logging
 import math
@@ -21,11 +21,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkloadConfig:
-    """The constants of a round's cost.
+    """Constants of a round's cost.
 
     Attributes:
-      cycles_per_example: CPU cycles of training on one example, > 0; None: counted FLOPs of the
-        model.
+      cycles_per_example: CPU cycles of training on one example, > 0; None: from the model's FLOPs.
       noise_density_dbm_per_hz: N0 in dBm/Hz.
     """
 
@@ -35,7 +34,7 @@ class WorkloadConfig:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a round costs before anything is allocated.
+    """Cost of a round before the allocation.
 
     Attributes:
       compute_cycles: float64 [K], CPU cycles of one round's local training.
@@ -63,16 +62,16 @@ def make_workload(
 ) -> Workload:
     """Returns the workload of a fleet.
 
-    ``C_k = examples processed x cycles per example``; where the latter is not given it is the
-    model's counted FLOPs divided by the device's ``flops_per_cycle``, so larger models take longer.
+    ``C_k = examples processed x cycles per example``. The latter is given, or the model's counted
+    FLOPs divided by the device's ``flops_per_cycle``, so that larger models take longer.
 
     Args:
       params: the model, or its shapes.
       devices: the fleet, [K].
-      local_work: how much a client trains.
+      local_work: amount of training of a client.
       num_examples: int [K].
       count_flops: returns the FLOPs of training on one example; called only if needed.
-      cycles_per_example: > 0, or None to count.
+      cycles_per_example: > 0, or None to count FLOPs.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
       quantizer: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
 
@@ -97,9 +96,9 @@ def make_workload(
 def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int, ...]) -> float:
     """Returns the floating point operations of one example's loss and gradient.
 
-    Counted by XLA on the program as written, before any backend rewrites it, and on the CPU,
-    whatever the platform: the count does not depend on the machine. Where XLA counts nothing, the
-    operations of the program are added up from their shapes, and a warning is logged.
+    XLA counts them on the CPU, in the program before any backend rewrites it, so that the count
+    does not depend on the machine. If XLA counts nothing, the operations of the program are added
+    up from their shapes, and a warning is logged.
 
     Args:
       loss_fn: the loss, with convolutions in their stock form.
@@ -107,7 +106,7 @@ def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int
       image_shape: (H, W, C).
 
     Raises:
-      ValueError: neither way counts anything.
+      ValueError: neither way gives a count.
     """
     batch = jax.eval_shape(
         lambda: Batch(jnp.zeros((1, *image_shape), jnp.float32), jnp.zeros((1,), jnp.int32))
@@ -122,21 +121,21 @@ def count_training_flops(loss_fn: LossFn, params: Params, image_shape: tuple[int
 
 
 def _count_by_xla(function: Callable, *shapes: PyTree) -> float | None:
-    """Returns the FLOPs that XLA counts, None where it does not."""
+    """Returns the FLOPs that XLA counts, or None if it counts none."""
     try:
         with jax.default_device(cpu_device()):
             analysis = jax.jit(function).lower(*shapes).cost_analysis()
         flops = float((analysis or {}).get("flops", 0.0))
-    except Exception as error:  # a backend may refuse in any way; the shapes are left
+    except Exception as error:  # of any type, by backend; shapes are counted then
         _LOG.debug("XLA refuses a cost analysis: %s", error)
         return None
     return flops if 0 < flops < math.inf else None
 
 
 def _count_by_shapes(function: Callable, *shapes: PyTree) -> float:
-    """Returns the FLOPs of every operation before any is fused, added up from their shapes."""
+    """Returns the FLOPs of all operations before fusion, added up from their shapes."""
     try:
-        from jax.experimental import roofline  # may move: nothing else depends on it
+        from jax.experimental import roofline  # experimental: it may move
 
         _, counted = roofline.roofline(function)(*shapes)
     except Exception as error:
@@ -144,5 +143,5 @@ def _count_by_shapes(function: Callable, *shapes: PyTree) -> float:
             "workload.cycles_per_example must be given for this model: its FLOPs cannot be "
             f"counted ({' '.join(str(error).split())[:200]})"
         ) from None
-    _LOG.warning("XLA counts no FLOPs here; they are counted from the shapes of the model")
+    _LOG.warning("XLA counts no FLOPs on this machine; they are counted from the model's shapes")
     return float(counted.unfused_flops)

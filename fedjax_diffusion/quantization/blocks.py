@@ -1,8 +1,8 @@
-"""A model as ONE array: rows of 128 entries, each row belonging to one tensor.
+"""A model as ONE array: rows of 128 entries, each row of one tensor only.
 
-A U-Net has a hundred tensors, most of them tiny. Quantizing them one by one makes a program of tens
-of thousands of instructions that takes a minute to compile; as rows it is a dozen instructions.
-R rows hold d entries; the last row of a tensor is filled up with its first entry, which changes
+A U-Net has a hundred tensors, most of them tiny. A program that quantizes them one by one has tens
+of thousands of instructions and compiles for a minute; with rows it has a dozen instructions.
+R rows hold d entries; the last row of a tensor is padded with its first entry, which changes
 neither its smallest nor its largest.
 """
 
@@ -43,7 +43,7 @@ def blocks_to_tree(blocks: Array, like: PyTree) -> PyTree:
 
 
 def blocks_squared_norm(blocks: Array, like: PyTree) -> Array:
-    """Returns ``||tree||^2``, float32 [], of the tree that float32 [R, 128] holds; no filling."""
+    """Returns ``||tree||^2``, float32 [], of a tree as float32 [R, 128], without the padding."""
     sizes, num_rows = tensor_sizes(like), _num_rows(like)
     used = np.full(num_rows.sum(), ROW)
     used[np.cumsum(num_rows)[sizes > 0] - 1] = (sizes[sizes > 0] - 1) % ROW + 1
@@ -54,7 +54,7 @@ def blocks_squared_norm(blocks: Array, like: PyTree) -> Array:
 def tensor_ranges(blocks: Array, like: PyTree) -> tuple[Array, Array]:
     """Returns the smallest and the largest entry of each tensor, float32 [L] each.
 
-    One pass over the entries. (0, 0) for an empty tensor; where an entry is NaN, one of the two is.
+    One pass over the entries. (0, 0) for an empty tensor; if an entry is NaN, one of the two is.
 
     >>> tree = {"a": jnp.arange(3.0), "b": -jnp.ones(200)}
     >>> [x.tolist() for x in tensor_ranges(tree_to_blocks(tree), tree)]
@@ -70,7 +70,7 @@ def tensor_ranges(blocks: Array, like: PyTree) -> tuple[Array, Array]:
         (1,),
     )
     extremes = jax.ops.segment_max(
-        jnp.stack([~lo, hi], axis=1),  # ~ turns the order round
+        jnp.stack([~lo, hi], axis=1),  # ~ reverses the order
         row_tensors(like),
         num_segments=len(sizes),
         indices_are_sorted=True,
@@ -81,7 +81,7 @@ def tensor_ranges(blocks: Array, like: PyTree) -> tuple[Array, Array]:
 
 
 def row_tensors(tree: PyTree) -> np.ndarray:
-    """Returns to which tensor each row belongs, int32 [R], ascending; ``tree`` may hold shapes."""
+    """Returns the tensor of each row, int32 [R], ascending; ``tree`` may hold shapes."""
     num_rows = _num_rows(tree)
     return np.repeat(np.arange(len(num_rows), dtype=np.int32), num_rows)
 
@@ -92,10 +92,10 @@ def tensor_sizes(tree: PyTree) -> np.ndarray:
 
 
 def _flip_negative(word: Array) -> Array:
-    """Takes float32 patterns, as int32, to integers of the same order, and back.
+    """Maps float32 patterns, as int32, to integers of the same order, and back.
 
-    Integers have no NaN and one zero, so their minimum is one instruction and not six; a NaN comes
-    out beyond the infinity of its sign.
+    Integers have no NaN and one zero, so their minimum is one instruction instead of six; a NaN
+    becomes an integer beyond the infinity of its sign.
     """
     return word ^ ((word >> 31) & jnp.iinfo(jnp.int32).max)
 
@@ -105,10 +105,10 @@ def _num_rows(tree: PyTree) -> np.ndarray:
 
 
 def _first_entry(blocks: Array) -> Array:
-    """Returns ``blocks[0, 0]`` by way of a branch, so that XLA computes the blocks before.
+    """Returns ``blocks[0, 0]`` through a branch, so that XLA computes the blocks first.
 
-    Cuts are so cheap that XLA would fuse what computes the blocks into each of them: L programs to
-    compile, and slower ones. What a branch reads must be there as a whole.
+    Slices are so cheap that XLA would fuse the computation of the blocks into each of them: L
+    programs to compile, and slower ones. The input of a branch must be complete.
     """
 
     def entry(blocks: Array) -> Array:

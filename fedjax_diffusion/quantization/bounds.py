@@ -1,4 +1,4 @@
-"""Theorem 1: how large the quantization error can be, per tensor, per model and for the aggregate.
+"""Bounds on the quantization error of a tensor, a model and the aggregate.
 
     E||Q(x) - x||^2 <= D (hi - lo)^2 / (4 (2^b - 1)^2)      (a Bernoulli variance f (1 - f) is at
     most 1/4, in units of Delta^2)
@@ -8,9 +8,9 @@ Summed over the tensors j of a model: ``V / (2^b - 1)^2`` with ``V = sum_j D_j (
 terms vanish in expectation and the aggregate's error is at most ``sum_k a_k^2 V_k / (2^{b_k} -
 1)^2``.
 
-The values of a grid are rounded to the dtype of the tensor. That counts only where the step is no
-more than a few units in the last place of the entries: there a gap may be wider than the step, by
-one unit, but most entries are values of the grid themselves, without any error.
+The values of a grid are rounded to the dtype of the tensor. This matters only if the step is at
+most a few units in the last place of the entries: then a gap may be one unit wider than the step,
+but most entries are values of the grid, without any error.
 """
 
 import jax.numpy as jnp
@@ -31,18 +31,19 @@ def range_variance(tree: PyTree) -> Array:
 
 
 def quantization_error_bound(tree: PyTree, num_bits: PyTree) -> Array:
-    """Returns Theorem 1's bound on ``E||Q(tree) - tree||^2``, with the step that is really sent.
+    """Returns the bound on ``E||Q(tree) - tree||^2``, with the sent step.
 
     Args:
       tree: pytree of float arrays.
       num_bits: int32 [] or a pytree prefix of ``tree``, 1..16 or 32 (error 0); may be traced.
 
     Returns:
-      float32 [], in squared parameter units. The step that is sent is at most 0.8 % above ``(hi -
-      lo) / (2^b - 1)`` (it is rounded up, see ``stochastic``); a tensor whose range is too small
-      for a float32 step counts ``D (hi - lo)^2``.
+      float32 [], in squared parameter units. The sent step is at most 0.8 % above ``(hi - lo) /
+      (2^b - 1)`` (it is rounded up, see ``grid``); a tensor whose range is too small for a float32
+      step counts ``D (hi - lo)^2``.
 
-    Source: Theorem 1 of arXiv 2403.04430, as restated in this module.
+    Source: Suresh et al. 2017 (arXiv 1611.00429), per tensor; it stands for Theorem 1 of arXiv
+    2403.04430, whose text was not at hand.
     """
     return grid_error_bound(make_grid(tree_to_blocks(tree), tree, num_bits), tree)
 

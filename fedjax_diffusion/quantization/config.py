@@ -1,4 +1,4 @@
-"""How a run quantizes: the quantizer and its options; the bits are the allocator's."""
+"""Settings of a run's quantization: the quantizer and its options. The allocator sets the bits."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +10,19 @@ from fedjax_diffusion.quantization.quantizers import QUANTIZERS
 
 @dataclass(frozen=True)
 class QuantizationConfig:
-    """What happens to uploads, and to the broadcast, on their way.
+    """Settings of the quantization of uploads and of the broadcast.
 
     Attributes:
-      name: of ``QUANTIZERS``.
-      per_tensor: a client's bits are an average that its tensors share out, see ``tensor_bits``.
-      error_feedback: what quantization lost is added to the next upload, see ``feedback``; needs
-        mode ``"update"``, and a model's size of memory per client.
+      name: a key of ``QUANTIZERS``.
+      per_tensor: a client's bits are an average, split over its tensors, see ``tensor_bits``.
+      error_feedback: the quantization error is added to the next upload, see ``feedback``; needs
+        mode ``"update"``, and memory of a model's size per client.
       entropy_coding: codes are compressed without loss before they are sent; the allocator plans
         with the plain size. Needs the extra ``entropy``.
-      downlink_bits: 1..16, at which the server quantizes what it broadcasts, stochastically; 32: it
-        broadcasts float32.
+      downlink_bits: bits of the broadcast, 1..16, quantized stochastically; 32: float32.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value is out of range.
     """
 
     name: str = "stochastic"
@@ -43,12 +42,12 @@ class QuantizationConfig:
 
     @property
     def quantizer(self) -> Quantizer:
-        """The quantizer itself."""
+        """The quantizer of this name."""
         return QUANTIZERS[self.name]
 
     def aggregation_factor(self, weight: Any) -> Any:
-        """Returns what clients' squared errors count in the aggregate's, [...] like ``weight``.
+        """Returns the factor of a client's squared error in the aggregate's, [...] like ``weight``.
 
-        ``a_k^2`` where errors have mean zero, else ``a_k``: feedback makes any quantizer biased.
+        ``a_k^2`` if errors have mean zero, else ``a_k``: feedback makes every quantizer biased.
         """
         return weight if self.error_feedback else self.quantizer.aggregation_factor(weight)

@@ -1,9 +1,9 @@
-"""Uniform draws by position: a hash of (key, row, column), the same wherever it is computed.
+"""Uniform random numbers by position: a hash of (key, row, column), the same on all devices.
 
-Random bits are what quantization costs: a threefry draw takes longer than everything else together.
-Here a key gives two words once, a row two words of its own, and an entry takes two multiplications
-on top of them. No entry knows of any other, so compilers fuse the draw into whatever uses it, and
-loop, ``vmap``, chunks and devices draw the same numbers.
+Random bits are the main cost of quantization: a threefry draw takes longer than all other steps
+together. Here a key gives two words, each row two more, and an entry needs two multiplications in
+addition. Entries do not depend on each other, so compilers fuse the draw into its use, and loop,
+``vmap``, chunks and devices draw the same numbers.
 """
 
 from collections.abc import Callable
@@ -27,17 +27,19 @@ def counter_uniform(key: Key, shape: tuple[int, ...]) -> Array:
 
     Args:
       key: [], consumed.
-      shape: (R, C), each at most 2^31. Rows and columns are hashed apart, so R C may exceed 2^32.
+      shape: (R, C), each at most 2^31. Rows and columns are hashed separately, so R C may exceed
+        2^32.
 
-    **Guarantees**: ``P(u < p)`` is p rounded up to a multiple of 2^-24. ``u[r, c]`` depends on the
-    key, r and c alone: a larger shape begins with the draws of a smaller one. Not for cryptography.
+    Guarantees:
+      ``P(u < p)`` is p rounded up to a multiple of 2^-24. ``u[r, c]`` depends only on the key, r
+      and c: a larger shape begins with the draws of a smaller one. Not for cryptography.
 
     >>> u = counter_uniform(jax.random.key(0), (3, 128))
     >>> bool((u == counter_uniform(jax.random.key(0), (5, 200))[:3, :128]).all())
     True
 
-    Source: the integer hash ``lowbias32`` (C. Wellons, hash-prospector, 2018), a finalizer in the
-    manner of MurmurHash3 with less bias; the second word of a row enters between its two rounds.
+    Source: the integer hash ``lowbias32`` (C. Wellons, hash-prospector, 2018), a finalizer like
+    MurmurHash3's with less bias; the second word of a row enters between its two rounds.
     """
     num_rows, num_columns = shape
     seed, other_seed = jax.random.bits(key, (2,))
@@ -48,12 +50,12 @@ def counter_uniform(key: Key, shape: tuple[int, ...]) -> Array:
     word = (row_word ^ column_word) * _FIRST_FACTOR
     word = ((word ^ (word >> 15)) + other_row_word) * _SECOND_FACTOR
     word = word ^ (word >> 16)
-    # By way of int32: CPUs convert it to float32 in one instruction, uint32 takes several.
+    # Through int32, which CPUs convert to float32 in one instruction; uint32 takes several.
     return (word >> 8).astype(jnp.int32).astype(jnp.float32) * np.float32(2**-24)
 
 
 def _mix(word: _Words) -> _Words:
-    """Hashes uint32 words; a permutation of them that spreads each bit over all others."""
+    """Hashes uint32 words by a permutation in which each bit affects all others."""
     word = (word ^ (word >> 16)) * _FIRST_FACTOR
     word = (word ^ (word >> 15)) * _SECOND_FACTOR
     return word ^ (word >> 16)

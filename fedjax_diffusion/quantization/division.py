@@ -13,15 +13,15 @@ _ONE = 0x800000
 def divide(x: Array, y: Array) -> Array:
     """Returns ``x / y`` correctly rounded, float32 [...].
 
-    XLA divides float32 on a GPU to two units in the last place, and a grid that is off by one unit
-    gives other codes and another message. So only a CPU divides by itself.
+    On a GPU, XLA's float32 division is exact only to two units in the last place, and a grid with
+    an error of one unit gives other codes and another message. So only a CPU uses its division.
 
     Args:
       x: float32 [...].
       y: float32 [...], the same shape.
 
     Guarantees:
-      The bits of IEEE 754 division on every device, where x, y and x / y are positive and normal.
+      The bits of IEEE 754 division on every device if x, y and x / y are positive and normal.
 
     >>> divide(jnp.float32(1), jnp.float32(3)).item() == (jnp.float32(1) / 3).item()
     True
@@ -30,9 +30,9 @@ def divide(x: Array, y: Array) -> Array:
 
 
 def divide_integers(x: Array, y: Array) -> Array:
-    """Returns what ``divide`` does, the quotient made of integers where it is positive and normal.
+    """Returns ``x / y`` like ``divide``, by integer operations if it is positive and normal.
 
-    Elsewhere the device divides.
+    Otherwise the device divides.
     """
     word_x, word_y = (lax.bitcast_convert_type(value, jnp.uint32) for value in (x, y))
     part_x, part_y = ((word & _FRACTION) | _ONE for word in (word_x, word_y))
@@ -40,13 +40,13 @@ def divide_integers(x: Array, y: Array) -> Array:
     rest = jnp.where(is_less, 2 * part_x, part_x)  # so that the quotient is in [1, 2)
     quotient = lax.div(rest, part_y)
     rest = lax.rem(rest, part_y)
-    for _ in range(3):  # 24 bits behind the point, 8 at a time: nothing overflows 32 bits
+    for _ in range(3):  # 24 fractional bits, 8 at a time: nothing overflows 32 bits
         rest = rest << 8
         quotient = (quotient << 8) | lax.div(rest, part_y)
         rest = lax.rem(rest, part_y)
     exponents = ((word >> 23).astype(jnp.int32) for word in (word_x, word_y))
     exponent = next(exponents) - next(exponents) + 127 - is_less
-    # 25 bits are known; a quotient of 24-bit numbers lies never halfway between two of them.
+    # 25 bits are known; a quotient of 24-bit numbers is never halfway between two of them.
     word = (exponent.astype(jnp.uint32) << 23) + ((quotient + 1) >> 1) - _ONE
     is_normal = (x >= SMALLEST_NORMAL) & (y >= SMALLEST_NORMAL) & jnp.isfinite(x + y)
     is_normal &= (exponent >= 1) & (exponent <= 253)

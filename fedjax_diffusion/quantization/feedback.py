@@ -1,22 +1,22 @@
-"""Error feedback: what quantization lost in one round is added to what is sent in the next.
+"""Error feedback: the quantization error of one upload is added to the next upload.
 
     v = u + e,   send gamma Q(v),   e <- v - gamma Q(v)
 
 The memory e stays bounded only if ``gamma Q`` is a contraction, ``E||gamma Q(v) - v||^2 <= (1 -
-delta) ||v||^2`` with delta > 0. Q alone is none: with few bits its error exceeds ``||v||^2`` many
-times, and the memory grows without limit. With ``E||Q(v) - v||^2 <= omega ||v||^2`` the factor
-``gamma = 1 / (1 + omega)`` makes an unbiased Q one, ``delta = 1 / (1 + omega)``.
+delta) ||v||^2`` with delta > 0. Q alone is not one: with few bits its error is many times
+``||v||^2``, and the memory grows without limit. With ``E||Q(v) - v||^2 <= omega ||v||^2`` the
+factor ``gamma = 1 / (1 + omega)`` makes an unbiased Q a contraction, ``delta = 1 / (1 + omega)``.
 
-Here the sender, who knows both v and Q(v), takes the best factor for the very draw, per tensor:
+Here the sender, which knows both v and Q(v), takes the best factor for the actual draw, per tensor:
 ``<Q, v> / ||Q||^2``, rounded to a power of two, at most 1. Then
 
-- no draw is worse than sending nothing, nor worse than sending Q(v) itself, biased quantizers
-  included, so every bound on ``||Q(v) - v||^2`` still holds;
-- the power of two keeps at least 8/9 of what the best factor gains, ``delta >= (8/9) / (1 +
-  omega)`` in the mean of an unbiased Q: the minimum over factors has a mean no larger than the
-  value at ``1 / (1 + omega)``;
-- a grid times a power of two is a grid: the message has no further field, and both ends still agree
-  bit for bit.
+- no draw is worse than sending nothing or sending Q(v), also for biased quantizers, so every bound
+  on ``||Q(v) - v||^2`` still holds;
+- the power of two keeps at least 8/9 of the best factor's gain, ``delta >= (8/9) / (1 + omega)`` in
+  the mean of an unbiased Q: the mean of the minimum over factors is at most the value at ``1 / (1 +
+  omega)``;
+- a grid times a power of two is a grid: the message needs no additional field, and both ends still
+  agree bit for bit.
 
 Source: Karimireddy et al. 2019, "Error Feedback Fixes SignSGD"; Horvath and Richtarik 2021, sec. 3,
 for ``1 / (1 + omega)``. The factor of the draw and its rounding are ours.
@@ -32,23 +32,24 @@ from fedjax_diffusion.quantization.quantizers import Quantized
 from fedjax_diffusion.types import Array, PyTree
 
 _LEAST_EXPONENT = -30
-"""A tensor that is to be scaled down further is as good as zero."""
+"""The smallest exponent of a factor; a smaller factor counts as zero."""
 
 
 def shrink(quantized: Quantized, blocks: Array, like: PyTree) -> Quantized:
-    """Scales each tensor of an upload by the power of two that brings it nearest to ``blocks``.
+    """Scales each tensor of an upload by the power of two that makes it nearest to ``blocks``.
 
     Args:
-      quantized: of ``blocks``.
-      blocks: float32 [R, 128], what was to be sent.
+      quantized: ``blocks`` after quantization.
+      blocks: float32 [R, 128], the upload before quantization.
       like: the tree, or its shapes.
 
     Returns:
-      ``quantized`` with ``decoded`` and ``grid`` scaled; a tensor that is better not sent is a grid
-      of zeros. Tensors of bit width 32 stay as they are.
+      ``quantized`` with ``decoded`` and ``grid`` scaled; a tensor for which zeros are better gets a
+      grid of zeros. Tensors of bit width 32 do not change.
 
-    **Guarantees**: ``||decoded - blocks||^2`` is at most ``||blocks||^2`` and at most what it was,
-    up to rounding, in each tensor.
+    Guarantees:
+      ``||decoded - blocks||^2`` is at most ``||blocks||^2`` and at most its old value, up to
+      rounding, in each tensor.
     """
     grid = quantized.grid
     factor = _best_factor(quantized.decoded, blocks, grid.lo, grid.spread, like)
@@ -66,9 +67,8 @@ def shrink(quantized: Quantized, blocks: Array, like: PyTree) -> Quantized:
 def _best_factor(decoded: Array, blocks: Array, lo: Array, spread: Array, like: PyTree) -> Array:
     """Returns a power of two, at most 1, or 0, float32 [L].
 
-    Among neighbouring powers p and 2p the smaller one is nearer as long as the best factor is below
-    1.5 p. Entries are scaled by a power of two before they are multiplied, so that no product
-    leaves float32.
+    Of the powers p and 2p the smaller one is better if the best factor is below 1.5 p. Entries are
+    scaled by a power of two before they are multiplied, so that no product overflows or underflows.
     """
     exponent = jnp.frexp(jnp.maximum(jnp.abs(lo), spread))[1]
     exponent = jnp.clip(exponent, -MAX_EXPONENT, MAX_EXPONENT)

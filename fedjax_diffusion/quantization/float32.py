@@ -5,4 +5,4 @@ import jax.numpy as jnp
 SMALLEST_NORMAL = float(jnp.finfo(jnp.float32).tiny)
 """2^-126. CPUs flush smaller numbers to zero, so no grid has a smaller step."""
 MAX_EXPONENT = 126
-"""Of powers of two that float32 holds as normal numbers, as it does their inverses."""
+"""The largest exponent for which a power of two and its inverse are normal float32 numbers."""

@@ -1,4 +1,4 @@
-"""The grid that the entries of a tensor are laid on: two numbers and a bit width per tensor.
+"""The grid of a tensor's quantized values: two numbers and a bit width per tensor.
 
     value = lo + step * code,   code in 0..2^b - 1
 
@@ -22,12 +22,12 @@ from fedjax_diffusion.types import Array, PyTree
 
 
 class Grid(NamedTuple):
-    """What the entries of L tensors may become: ``lo + step * code``, code in 0..2^b - 1.
+    """The possible values in L tensors: ``lo + step * code``, code in 0..2^b - 1.
 
     Attributes:
       lo: float32 [L], the smallest entry of each tensor; 0 for an empty one.
-      step: float32 [L], the distance of neighbours; 0: the tensor is sent as the constant ``lo``.
-      num_bits: int32 [L], 1..16, or 32 for a tensor that is sent as it is.
+      step: float32 [L], distance of neighbours; 0: the tensor is sent as the constant ``lo``.
+      num_bits: int32 [L], 1..16, or 32 for a tensor that is sent unquantized.
       spread: float32 [L], ``hi - lo``; not finite if an entry is NaN or infinite or if the range
         or the grid over it overflows float32. 0 for an empty tensor.
     """
@@ -48,10 +48,10 @@ def check_num_bits(num_bits: PyTree) -> None:
 
 
 def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
-    """Returns the grids that ``num_bits`` bits put over the ranges of the tensors.
+    """Returns the grids with ``num_bits`` bits over the ranges of the tensors.
 
-    A range so small that the step would not be a normal float32 is sent as the constant ``lo``
-    (error at most ``hi - lo``).
+    If a range is so small that the step would not be a normal float32, the tensor is sent as the
+    constant ``lo`` (error at most ``hi - lo``).
 
     Args:
       blocks: float32 [R, 128], ``tree_to_blocks``.
@@ -73,13 +73,13 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
 
 
 def codes_to_blocks(codes: Array, grid: Grid, like: PyTree) -> Array:
-    """Returns ``lo + step * code``, float32 [R, 128]: what the receiver reconstructs."""
+    """Returns the receiver's values ``lo + step * code``, float32 [R, 128]."""
     lo, step = per_row(like, grid.lo, grid.step)
     return lo + step * codes.astype(jnp.float32)
 
 
 def is_quantizable(grid: Grid) -> Array:
-    """Returns bool []: every entry is finite and no tensor's range overflows float32."""
+    """Returns whether every entry is finite and every range fits float32, bool []."""
     return jnp.isfinite(grid.spread).all()
 
 
@@ -101,7 +101,7 @@ def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
 
 
 def per_row(like: PyTree, *columns: Array) -> list[Array]:
-    """Takes float32 [L] each to float32 [R, 1]; one look-up serves all of them."""
+    """Expands float32 [L] each to float32 [R, 1], with one look-up for all of them."""
     return jnp.split(jnp.stack(columns, axis=1)[row_tensors(like)], len(columns), axis=1)
 
 

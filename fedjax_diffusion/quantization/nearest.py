@@ -1,9 +1,9 @@
-"""Deterministic rounding to the nearest value of the paper's grid: no draws, but a bias.
+"""Deterministic rounding to the nearest value of the uniform grid: no random draws, but a bias.
 
     code_i = argmin_c |x_i - (lo + Delta c)|,   so   ||Q(x) - x||^2 <= D Delta^2 / 4.
 
-The worst case equals Theorem 1's mean, yet the errors of several clients no longer average out: see
-``Quantizer.aggregation_factor``.
+The worst case equals the bound of stochastic quantization, but the errors of several clients do not
+average out: see ``Quantizer.aggregation_factor``.
 """
 
 import jax.numpy as jnp
@@ -17,11 +17,11 @@ from fedjax_diffusion.types import Array, Key, PyTree
 def nearest_codes(key: Key, blocks: Array, grid: Grid, like: PyTree) -> Array:
     """Returns the code of the nearest grid value, int32 [R, 128].
 
-    It is ``draw_codes`` with 1/2 for every draw: up where the entry is more than half way. Nearest
-    among the values that float32 holds, so within half a step and half a unit in the last place.
+    It is ``draw_codes`` with 1/2 for every draw: it rounds up above the middle. The nearest of the
+    grid's float32 values, so the error is at most half a step and half a unit in the last place.
 
     Args:
-      key: without effect.
+      key: [], without effect.
       blocks: float32 [R, 128], ``tree_to_blocks``.
       grid: of these blocks.
       like: the tree, or its shapes.

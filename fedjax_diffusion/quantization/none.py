@@ -1,4 +1,4 @@
-"""No quantization: float32 as it is, whatever bit width is asked for."""
+"""No quantization: float32 at every requested bit width."""
 
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
 from fedjax_diffusion.quantization.grid import make_grid

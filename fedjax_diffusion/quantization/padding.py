@@ -1,4 +1,4 @@
-"""Which entries of the blocks are the model's own, and which only fill up a tensor's last row."""
+"""The model's own entries in the blocks, and the padding in a tensor's last row."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from fedjax_diffusion.types import Array, PyTree
 
 
 def row_entries(like: PyTree) -> np.ndarray:
-    """Returns how many entries of each row belong to its tensor, int64 [R], in 1..128.
+    """Returns the number of a tensor's own entries in each row, int64 [R], in 1..128.
 
     >>> row_entries([np.zeros(130), np.zeros(128)]).tolist()
     [128, 2, 128]
@@ -20,14 +20,14 @@ def row_entries(like: PyTree) -> np.ndarray:
 
 
 def is_entry(like: PyTree) -> np.ndarray:
-    """Returns which entries of the blocks are the model's own, bool [R, 128]."""
+    """Returns True for the model's own entries and False for the padding, bool [R, 128]."""
     return np.arange(ROW)[None, :] < row_entries(like)[:, None]
 
 
 def refill(blocks: Array, like: PyTree) -> Array:
-    """Fills the last row of each tensor up with its first entry again, float32 [R, 128].
+    """Pads the last row of each tensor with its first entry again, float32 [R, 128].
 
-    Needed after sums of blocks whose fillings had a life of their own.
+    Needed after sums of blocks with different padding.
 
     >>> refill(jnp.arange(128.0)[None, :], [np.zeros(2)])[0, :4].tolist()
     [0.0, 1.0, 0.0, 0.0]

@@ -1,12 +1,12 @@
 """QSGD: a grid that is symmetric about zero and scaled by a tensor's Euclidean norm.
 
-With ``s = 2^(b - 1) - 1`` bit widths and a sign, a tensor x is rounded without bias to multiples of
-``Delta = ||x|| / s``. The ``2^b - 1`` codes need b bits, and b = 1 leaves nothing but zero. The
-largest entry of a dense tensor lies far below its norm, so most of the grid stays empty: the price
-of one number per tensor instead of two, and of a zero that stays exactly zero.
+With ``s = 2^(b - 1) - 1`` levels and a sign, a tensor x is rounded without bias to multiples of
+``Delta = ||x|| / s``. The ``2^b - 1`` codes need b bits; with b = 1 zero is the only value. The
+largest entry of a dense tensor is far below its norm, so most of the grid is unused. In return a
+tensor needs one number instead of two, and zero stays exactly zero.
 
-Source: Alistarh et al. 2017, "QSGD", section 3.1; here with whole tensors for its buckets, and
-``entropy`` or nothing for its Elias codes.
+Source: Alistarh et al. 2017, "QSGD", section 3.1; here whole tensors replace its buckets, and
+``entropy`` or plain codes replace its Elias codes.
 """
 
 import jax
@@ -24,17 +24,17 @@ from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.types import Array, PyTree
 
 MIN_QSGD_BITS = 2
-"""The fewest bits whose codes hold more than zero."""
+"""The smallest bit width with a value other than zero."""
 _ROOM = 1 + 2.0**-22
-"""Lifts the step above the rounding of a division, so that the grid reaches the norm."""
+"""Factor that raises the step above a division's rounding, so that the grid reaches the norm."""
 
 
 def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     """Returns the grids ``Delta * (-s..s)``, as ``lo = -s Delta`` and codes 0..2s.
 
-    The step is rounded up to ``24 - b`` significant bits, as that of ``make_grid``: every value of
-    the grid is exact, zero is one of them, and the largest entry lies within. A tensor whose step
-    would not be a normal float32 is sent as zeros.
+    The step is rounded up to ``24 - b`` significant bits, as in ``make_grid``: every value of the
+    grid is exact, zero is one of them, and the largest entry is within the grid. A tensor whose
+    step would not be a normal float32 is sent as zeros.
 
     Args:
       blocks: float32 [R, 128], ``tree_to_blocks``.
@@ -42,7 +42,7 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
       num_bits: int32 [] or a pytree prefix of ``like``, 2..16 or 32; may be traced.
 
     Returns:
-      ``Grid`` with ``spread = 2 ||x||``, not finite where an entry is not, or where ``2 ||x||`` or
+      ``Grid`` with ``spread = 2 ||x||``, not finite if an entry is not, or if ``2 ||x||`` or
       ``2^b - 1`` steps overflow.
     """
     bit_widths = broadcast_num_bits(num_bits, like)
@@ -53,7 +53,7 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
     is_normal = exact_step >= SMALLEST_NORMAL
     step = jnp.where(is_normal, round_step_up(_ROOM * exact_step, bits), 0.0)
     lo = jnp.where(is_normal, -num_intervals * step, 0.0)
-    last_code = ((1 << bits) - 1).astype(jnp.float32)  # never drawn, but a receiver allows for it
+    last_code = ((1 << bits) - 1).astype(jnp.float32)  # never drawn, but valid for a receiver
     is_held = jnp.isfinite(lo) & jnp.isfinite(last_code * step) | (
         bit_widths == FULL_PRECISION_BITS
     )
@@ -63,7 +63,7 @@ def make_qsgd_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
 def tensor_norms(blocks: Array, like: PyTree) -> Array:
     """Returns ``||x||`` of each tensor, float32 [L]; never below its largest entry.
 
-    Entries are scaled by a power of two before they are squared: no square over- or underflows.
+    Entries are scaled by a power of two before they are squared: no square overflows or underflows.
     """
     lo, hi = tensor_ranges(blocks, like)
     largest, rows = jnp.maximum(-lo, hi), row_tensors(like)
@@ -79,8 +79,8 @@ def qsgd_error_curve(sizes: np.ndarray) -> np.ndarray:
     """Returns ``min(1 / (4 s^2), 1 / (s sqrt(D)))``, float64 [B, L], per unit of range variance.
 
     In units of ``D ||x||^2``, the range variance of a grid of width ``2 ||x||``, this is the
-    paper's ``min(D / s^2, sqrt(D) / s) ||x||^2`` with the 1/4 of a Bernoulli variance that it
-    leaves out.
+    paper's ``min(D / s^2, sqrt(D) / s) ||x||^2`` with the 1/4 of a Bernoulli variance, which the
+    paper omits.
 
     Args:
       sizes: int [L], entries of each tensor.
@@ -96,9 +96,9 @@ def qsgd_error_curve(sizes: np.ndarray) -> np.ndarray:
 
 
 def qsgd_error_bound(grid: Grid, like: PyTree) -> Array:
-    """Returns the bound on ``E||Q(x) - x||^2``, float32 [], with the steps that are really sent.
+    """Returns the bound on ``E||Q(x) - x||^2``, float32 [], with the sent steps.
 
-    ``sum_j min(D_j Delta_j^2 / 4, sqrt(D_j) Delta_j ||x_j||)``; ``||x_j||^2`` where zeros are sent.
+    ``sum_j min(D_j Delta_j^2 / 4, sqrt(D_j) Delta_j ||x_j||)``; ``||x_j||^2`` if zeros are sent.
     """
     sizes = jnp.asarray(tensor_sizes(like), jnp.float32)
     norm = grid.spread / 2

@@ -1,4 +1,4 @@
-"""A quantizer as a value: its functions, and the facts that other parts must know of it."""
+"""The type of all quantizers: their functions, and their properties for other packages."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,24 +20,24 @@ def _uniform_error_curve(sizes: np.ndarray) -> np.ndarray:
 
 
 class Quantizer(NamedTuple):
-    """A quantizer as pure functions, and what a planner and a wire format must know of it.
+    """The pure functions of a quantizer, and its properties for planner and wire format.
 
     Attributes:
-      wire_number: how a message names it, 0..255, its own; never given anew.
+      wire_number: its unique number in messages, 0..255; never reused.
       make_grid: ``(blocks, like, num_bits) -> Grid``; its ``spread`` must not depend on
         ``num_bits``.
       choose_codes: ``(key, blocks, grid, like) -> int32 [R, 128]``.
       error_curve: ``sizes [L] -> float64 [B, L] or [B, 1]``: the bound on a tensor's squared error
         at each of ``BIT_WIDTHS``, per unit of its range variance ``D spread^2 / 4``; decreasing and
         convex over ``min_bits..16``, 0 at 32.
-      error_bound: ``(grid, like) -> float32 []``, the bound with the steps really sent.
-      transform: what happens to the blocks before the grid is laid; None: nothing.
-      inverse: its inverse, None like it.
+      error_bound: ``(grid, like) -> float32 []``, the bound with the sent steps.
+      transform: transform of the blocks before the grid is made; None: none.
+      inverse: inverse of ``transform``; None: none.
       is_unbiased: whether ``E[Q(x)] = x``, so that the errors of clients average out.
-      min_bits: the least bit width it has; a lower one is raised to it, so plan no lower.
-      extra_overhead_bits: bits of a message beyond grid and codes, at 16 bits and less: 64 for the
-        seed, or 0.
-      max_summed: the most values of the grid that ``inverse`` adds up to one entry.
+      min_bits: its smallest bit width; lower ones are raised to it, so plan no lower.
+      extra_overhead_bits: bits of a message besides grid and codes, up to 16 bits: 64 for the seed,
+        or 0.
+      max_summed: the largest number of grid values that ``inverse`` adds to one entry.
     """
 
     wire_number: int
@@ -53,9 +53,9 @@ class Quantizer(NamedTuple):
     max_summed: int = 1
 
     def aggregation_factor(self, weight: Any) -> Any:
-        """Returns what a client's squared error counts in the aggregate's, [...] like ``weight``.
+        """Returns the factor of a client's squared error in the aggregate's, [...] like ``weight``.
 
         ``E||sum_k a_k e_k||^2 <= sum_k a_k^2 E||e_k||^2`` for independent errors of mean zero;
-        otherwise no more is known than ``sum_k a_k ||e_k||^2`` (Jensen, ``sum_k a_k = 1``).
+        otherwise the bound is ``sum_k a_k ||e_k||^2`` (Jensen, ``sum_k a_k = 1``).
         """
         return weight**2 if self.is_unbiased else weight

@@ -1,18 +1,18 @@
-"""The paper's quantizer and other quantizers behind one registry and one entry point.
+"""The registry of the paper's and the other quantizers, with one function to quantize with any.
 
-Whatever a quantizer does, what it sends is a ``Grid`` (two numbers and a bit width per tensor), one
-code per entry and at most a seed, so one wire format carries them all:
+Every quantizer sends a ``Grid`` (two numbers and a bit width per tensor), one code per entry and at
+most a seed, so there is one wire format for all:
 
     value = inverse(seed, lo + step * code).
 
 ==============  ===================================================  ========  ===========
 name            bound on E||Q(x) - x||^2 per tensor                  unbiased  least bits
 ==============  ===================================================  ========  ===========
-``stochastic``  ``D (hi - lo)^2 / (4 (2^b - 1)^2)``, Theorem 1       yes       1
+``stochastic``  ``D (hi - lo)^2 / (4 (2^b - 1)^2)``                 yes       1
 ``nearest``     the same number, as a worst case                     no        1
 ``qsgd``        ``min(D / (4 s^2), sqrt(D) / s) ||x||^2``,           yes       2
                 ``s = 2^(b - 1) - 1``
-``rotated``     Theorem 1 on the rotated entries                     yes       1
+``rotated``     the same, of the rotated entries                     yes       1
 ``none``        0                                                    yes       32
 ==============  ===================================================  ========  ===========
 
@@ -41,16 +41,16 @@ from fedjax_diffusion.types import Array, Key, PyTree
 
 
 class Quantized(NamedTuple):
-    """One upload. Under ``jit`` a field that is not read costs nothing.
+    """A quantized upload. Under ``jit`` an unused field costs nothing.
 
     Attributes:
-      decoded: float32 [R, 128], what the receiver has; NaN in a tensor that cannot be quantized.
-      codes: int32 [R, 128], in ``0..2^b - 1``; meaningless in a tensor of bit width 32.
+      decoded: float32 [R, 128], the receiver's values; NaN in a tensor that cannot be quantized.
+      codes: int32 [R, 128], in ``0..2^b - 1``; undefined in a tensor of bit width 32.
       grid: ``Grid``, with the bit width of each tensor.
-      seed: uint32 [2], what the receiver inverts the transform with; 0 without one.
-      error_bound: float32 [], on ``E||Q(x) - x||^2`` with this grid.
-      bit_width_error: float32 [B], this upload's bound at each of ``BIT_WIDTHS``: what the next
-        round plans with. The step's rounding, below 0.8 %, is not in it.
+      seed: uint32 [2], seed of the transform and its inverse; 0 without a transform.
+      error_bound: float32 [], bound on ``E||Q(x) - x||^2`` with this grid.
+      bit_width_error: float32 [B], this upload's bound at each of ``BIT_WIDTHS``, for the plan of
+        the next round. It excludes the rounding of the step, below 0.8 %.
     """
 
     decoded: Array
@@ -68,7 +68,7 @@ QUANTIZERS: dict[str, Quantizer] = {
     "rotated": ROTATED,
     "none": NONE,
 }
-"""The quantizers by name; ``none`` sends float32 whatever is asked of it."""
+"""The quantizers by name; ``none`` sends float32 at every requested bit width."""
 
 
 def find_quantizer(name: str) -> Quantizer:
@@ -91,7 +91,7 @@ def quantize(
     *,
     bits_per_tensor: bool = False,
 ) -> Quantized:
-    """Quantizes an upload: the one way through every quantizer.
+    """Quantizes an upload with any quantizer.
 
     Args:
       quantizer: from ``find_quantizer``.
@@ -100,15 +100,16 @@ def quantize(
       like: the tree, or its shapes.
       num_bits: int32 [], or a pytree prefix of ``like``; 1..16 or 32, raised to the quantizer's
         ``min_bits``. May be traced.
-      bits_per_tensor: whether ``num_bits``, then a scalar, is an average that is split over the
-        tensors by ``split_bits``.
+      bits_per_tensor: whether ``num_bits``, then a scalar, is an average that ``split_bits`` splits
+        over the tensors.
 
     Raises:
       ValueError: a concrete ``num_bits`` outside 1..16 or 32.
 
-    **Guarantees**: ``stochastic`` equals ``stochastic_quantize`` of a float32 tree with the same
-    key, and ``decoded`` equals ``dequantize`` of codes, grid and seed where the bit width is at
-    most 16, bit for bit. A tensor that cannot be sent is told by ``is_quantizable(grid)``.
+    Guarantees:
+      ``stochastic`` equals ``stochastic_quantize`` of a float32 tree with the same key, and
+      ``decoded`` equals ``dequantize`` of codes, grid and seed if the bit width is at most 16, bit
+      for bit. ``is_quantizable(grid)`` is False if a tensor cannot be sent.
     """
     values, seed = blocks, jnp.zeros(2, jnp.uint32)
     if quantizer.transform is not None:
@@ -143,7 +144,7 @@ def predict_bit_width_error(
     """Returns the bound on the squared error of sending ``tree`` at each of ``BIT_WIDTHS``.
 
     Args:
-      quantizer: from ``find_quantizer``; of ``rotated``, by one of its rotations.
+      quantizer: from ``find_quantizer``; ``rotated`` uses one fixed rotation.
       tree: pytree of float arrays.
       bits_per_tensor: as in ``quantize``.
 
@@ -156,13 +157,13 @@ def predict_bit_width_error(
 
 
 def dequantize(quantizer: Quantizer, codes: Array, grid: Grid, seed: Array, like: PyTree) -> Array:
-    """Returns the values that a receiver decodes, float32 [R, 128], of at most 16 bits."""
+    """Returns the receiver's values, float32 [R, 128], of tensors with at most 16 bits."""
     values = codes_to_blocks(codes, grid, like)
     return values if quantizer.inverse is None else quantizer.inverse(seed, values, like)
 
 
 def _bit_width_bits(quantizer: Quantizer, grid: Grid, like: PyTree, bits_per_tensor: bool) -> Array:
-    """Returns the bits of each tensor at each bit width that may be asked for, int32 [B, L]."""
+    """Returns the bits of each tensor at each of ``BIT_WIDTHS``, int32 [B, L]."""
     bit_widths = jnp.maximum(jnp.array(BIT_WIDTHS, jnp.int32), quantizer.min_bits)
     sizes = tensor_sizes(like)
     if not bits_per_tensor:
@@ -177,14 +178,14 @@ def _bit_width_bits(quantizer: Quantizer, grid: Grid, like: PyTree, bits_per_ten
 
 
 def _bit_width_error(quantizer: Quantizer, grid: Grid, like: PyTree, bits: Array) -> Array:
-    """Returns the bound at each bit width, float32 [B], of bits [B, L]; reads the spread only."""
+    """Returns the bound at each bit width, float32 [B], of bits [B, L]; uses only the spread."""
     sizes = tensor_sizes(like)
     variances = jnp.asarray(sizes, jnp.float32) * jnp.square(grid.spread) / 4
     return split_error(variances, bits, quantizer.error_curve(sizes))
 
 
 def _raise_bit_width(bit_width: Any, min_bits: int) -> Any:
-    """Returns ``max(bit_width, min_bits)`` of one bit width, checked where it is concrete."""
+    """Returns ``max(bit_width, min_bits)``; checks a bit width that is not traced."""
     if isinstance(bit_width, Tracer):
         return jnp.maximum(bit_width, min_bits)
     check_num_bits(int(bit_width))

@@ -4,14 +4,15 @@ Every full block x of 64 entries becomes
 
     y = H (s * x) / 8,   s_i = +1 or -1 at random, H the Hadamard matrix of order 64,
 
-an orthogonal map: the receiver, who draws the same signs from the same seed, applies its inverse,
-and squared errors stay what they are. Whatever the shape of x, the entries of y look normal with
-the variance of x: heavy-tailed tensors gain range, light-tailed ones lose a little. A last block
-that is not full stays as it is, so the number of codes does not change.
+an orthogonal map: the receiver draws the same signs from the same seed and applies the inverse, so
+squared errors do not change. For any distribution of x, the entries of y are nearly normal with the
+variance of x: the range of heavy-tailed tensors shrinks, that of light-tailed ones grows a little.
+A last block that is not full is not rotated, so the number of codes does not change.
 
 Source: Suresh et al. 2017, "Distributed Mean Estimation with Limited Communication", section 3.
-Blocks in place of one padded transform are this project's own, and 64 because its root is a power
-of two: nothing but additions round, both ends and every mapping compute the same numbers.
+Blocks instead of one padded transform are this project's own. Their size is 64 because its square
+root is a power of two: only additions round, so both ends and all mappings compute the same
+numbers.
 """
 
 import jax
@@ -28,12 +29,12 @@ from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.types import Array, PyTree
 
 SEED_BITS = 64
-"""What the receiver needs to draw the signs."""
+"""Bits of the seed from which the receiver draws the signs."""
 _BLOCK = 64
 _NUM_ROUNDS = 6
 _WORD = 32
 ROUNDING = 2 * _NUM_ROUNDS * 2.0**-24
-"""Error of rotating there and back in float32, at most, relative to the norm of what is rotated.
+"""Largest error of rotation and inverse in float32, relative to the norm of the entries.
 
 Every entry passes six additions each way.
 """
@@ -43,7 +44,7 @@ def rotate(seed: Array, blocks: Array, like: PyTree) -> Array:
     """Rotates the full blocks of float32 [R, 128].
 
     Args:
-      seed: uint32 [2]; the signs are a function of it and of the shapes alone.
+      seed: uint32 [2]; the signs depend only on it and on the shapes.
       blocks: float32 [R, 128], ``tree_to_blocks``.
       like: the tree, or its shapes.
     """
@@ -51,14 +52,14 @@ def rotate(seed: Array, blocks: Array, like: PyTree) -> Array:
 
 
 def rotate_back(seed: Array, blocks: Array, like: PyTree) -> Array:
-    """Inverts ``rotate`` of the same seed, up to ``ROUNDING``."""
+    """Inverts ``rotate`` with the same seed, up to ``ROUNDING``."""
     return jnp.where(_is_full(like), _flip(seed, _hadamard(blocks)), blocks)
 
 
 def make_rotated_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
-    """Returns ``make_grid``, its spread infinite where rotating back may leave float32.
+    """Returns ``make_grid`` with an infinite spread if the inverse rotation may overflow.
 
-    That adds up 64 values of the grid, whatever the codes are.
+    The inverse adds 64 values of the grid, and the codes may be any.
 
     Args:
       blocks: float32 [R, 128], rotated.
@@ -71,11 +72,11 @@ def make_rotated_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
 
 
 def rotated_error_bound(grid: Grid, like: PyTree) -> Array:
-    """Returns the bound on ``E||Q(x) - x||^2``, float32 [], rounding of the rotations included.
+    """Returns the bound on ``E||Q(x) - x||^2``, float32 [], with the rounding of the rotations.
 
         (sqrt(quantization) + ROUNDING ||x||)^2,   ||x||^2 <= sum_j D_j max(|lo_j|, |hi_j|)^2
 
-    For bell-shaped tensors rounding adds below 1 % up to 12 bits and a tenth at 16: it stays below
+    For bell-shaped tensors rounding adds less than 1 % up to 12 bits and a tenth at 16: it is below
     the quantization error unless a rotated tensor is nearly constant.
     """
     sizes = jnp.asarray(tensor_sizes(like), jnp.float32)
@@ -86,7 +87,7 @@ def rotated_error_bound(grid: Grid, like: PyTree) -> Array:
 
 
 def _is_full(like: PyTree) -> np.ndarray:
-    """Returns bool [R, 128]: the entry lies in a full block of its tensor."""
+    """Returns whether each entry is in a full block of its tensor, bool [R, 128]."""
     blocks_end = np.array([_BLOCK, 2 * _BLOCK])
     return np.repeat(row_entries(like)[:, None] >= blocks_end[None, :], _BLOCK, axis=1)
 
@@ -94,8 +95,8 @@ def _is_full(like: PyTree) -> np.ndarray:
 def _hadamard(blocks: Array) -> Array:
     """Multiplies each block by ``H / 8``, its own inverse, in six rounds of butterflies.
 
-    A matrix product is several times as fast on a CPU, but its sums round several times as much,
-    in an order that depends on the mapping.
+    A matrix product is several times as fast on a CPU, but its sums have several times the rounding
+    error, and their order depends on the mapping.
     """
     sums = blocks.reshape(-1, _BLOCK)
     for _ in range(_NUM_ROUNDS):
@@ -105,7 +106,7 @@ def _hadamard(blocks: Array) -> Array:
 
 
 def _flip(seed: Array, blocks: Array) -> Array:
-    """Negates half of the entries, by one bit of the seed's stream each."""
+    """Negates a random half of the entries, by one bit of the seed's stream per entry."""
     key = jax.random.wrap_key_data(seed, impl="threefry2x32")
     words = jax.random.bits(key, (len(blocks), blocks.shape[1] // _WORD), jnp.uint32)
     bits = (words[:, :, None] >> np.arange(_WORD, dtype=np.uint32)[None, None, :]) & 1

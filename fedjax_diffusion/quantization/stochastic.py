@@ -1,21 +1,21 @@
-"""The unbiased stochastic uniform quantizer, at a number of bits that may be traced.
+"""The unbiased stochastic uniform quantizer, with a number of bits that may be traced.
 
-A tensor x with smallest entry lo and largest hi is laid on a grid of ``2^b`` values:
+A tensor x with smallest entry lo and largest hi is rounded to a grid of ``2^b`` values:
 
     Delta = (hi - lo) / (2^b - 1),   z_i = (x_i - lo) / Delta,
     Q(x)_i = lo + Delta * (floor(z_i) + B_i),   B_i ~ Bernoulli(z_i - floor(z_i)) independent,
 
 so that E[Q(x)] = x.
 
-In float32 three things need care, or sender and receiver disagree and large b is biased:
+In float32 three rules make sender and receiver agree and keep large b unbiased:
 
 - Delta is rounded up, see ``grid``: both ends compute the same number, to the bit.
 - The Bernoulli probability is taken between the two *representable* grid values around x_i, so the
   mean is x_i itself. They are found without a division: the code nearest to x_i, and its neighbour
-  on the side of x_i. A rounding error in z_i cannot do harm, for z_i needs to be right to half a
-  step only.
-- CPUs flush what is below the smallest normal float32 (2^-126) to zero. Ranges near either end of
-  float32 are drawn in units of a power of two that keep every difference normal.
+  on the side of x_i. A rounding error in z_i has no effect, because z_i must be right only to half
+  a step.
+- CPUs flush numbers below the smallest normal float32 (2^-126) to zero. Very small and very large
+  ranges are drawn in units of a power of two that keep every difference normal.
 
 The whole model is quantized as one array, see ``blocks``, in one pass over the entries.
 """
@@ -36,44 +36,45 @@ from fedjax_diffusion.quantization.quantizer import Quantizer
 from fedjax_diffusion.types import Array, Key, PyTree
 
 _FAR = 2.0**64
-"""A range above this, or below its reciprocal, is drawn in a unit that brings it nearer to 1."""
+"""A range above this, or below its reciprocal, is drawn in a unit that makes it nearer to 1."""
 _Cast: TypeAlias = Callable[[Array], Array]
 
 
 def stochastic_quantize(
     key: Key, tree: PyTree, num_bits: PyTree, uniform: Uniform = counter_uniform
 ) -> PyTree:
-    """Quantizes every tensor of ``tree`` without bias and returns what the receiver decodes.
+    """Quantizes every tensor of ``tree`` without bias and returns the receiver's values.
 
     Args:
       key: [], consumed; one draw per entry.
-      tree: pytree of float arrays, each [...]; empty tensors pass through.
+      tree: pytree of float arrays, each [...]; empty tensors do not change.
       num_bits: int32 [], or a pytree prefix of ``tree`` (bits per tensor); 1..16, or 32 for the
-        identity. May be traced: a new value never recompiles. Concrete values are checked; other
-        traced values are undefined.
+        identity. May be traced: a new value never recompiles. Only concrete values are checked;
+        other traced values give an undefined result.
       uniform: makes the draws; ``jax.random.uniform`` draws with threefry, several times slower.
         Static.
 
     Returns:
       A pytree like ``tree``, same dtypes. A tensor with a NaN, an infinity or a range that
-      overflows float32 comes back as NaN throughout (at 32 bits: as it is): it is the sender's
-      failure, see ``is_quantizable``, never a plausible number.
+      overflows float32 becomes all NaN (at 32 bits: unchanged), so that the sender's failure, see
+      ``is_quantizable``, never gives plausible numbers.
 
     Raises:
       ValueError: a concrete ``num_bits`` outside 1..16 or 32.
 
-    **Guarantees**: ``E[Q(x)] = x``, in the dtype of x; ``E||Q(x) - x||^2 <=
-    quantization_error_bound``; constant and one-entry tensors are exact; equal to
-    ``decode_update(encode_update(key, tree, num_bits), tree)``, bit for bit, and the same under
-    ``jit``, ``vmap``, ``lax.map`` and ``shard_map``. Entries below the smallest normal number of
-    their dtype may count as 0, as they do on CPUs: it shows in float32 where the step is below
-    1e-35, in float16 at 6e-5.
+    Guarantees:
+      ``E[Q(x)] = x``, in the dtype of x; ``E||Q(x) - x||^2 <= quantization_error_bound``; constant
+      and one-entry tensors are exact; equal to ``decode_update(encode_update(key, tree, num_bits),
+      tree)``, bit for bit, and the same under ``jit``, ``vmap``, ``lax.map`` and ``shard_map``.
+      Entries below the smallest normal number of their dtype may count as 0, as on CPUs: visible in
+      float32 at steps below 1e-35, in float16 at 6e-5.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
     >>> stochastic_quantize(jax.random.key(0), tree, 32)["w"].tolist()
     [0.0, 0.25, 1.0]
 
-    Source: the stochastic quantization of arXiv 2403.04430; the rounding of the step is ours.
+    Source: stochastic k-level quantization, Suresh et al. 2017 (arXiv 1611.00429), as in arXiv
+    2403.04430; the rounding of the step is ours.
     """
     blocks = tree_to_blocks(tree)
     grid = make_grid(blocks, tree, num_bits)
@@ -83,7 +84,7 @@ def stochastic_quantize(
 def quantize_blocks(
     key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform = counter_uniform
 ) -> Array:
-    """Returns what the receiver decodes, float32 [R, 128]; NaN where it cannot be quantized."""
+    """Returns the receiver's values, float32 [R, 128]; NaN in tensors that cannot be quantized."""
     return _quantize(key, blocks, grid, like, uniform, _identity)
 
 
@@ -95,15 +96,16 @@ def draw_codes(
     Args:
       key: [], consumed; one draw per entry.
       blocks: float32 [R, 128], ``tree_to_blocks``.
-      grid: of these blocks; every entry lies within its values.
+      grid: of these blocks; every entry is within its range.
       like: the tree, or its shapes.
       uniform: as in ``stochastic_quantize``.
 
     Returns:
-      Codes in 0..2^b - 1; 0 where the step is 0, undefined where the spread is not finite.
+      Codes in 0..2^b - 1; 0 if the step is 0, undefined if the spread is not finite.
 
-    **Guarantees**: the same under ``jit``, ``vmap``, ``lax.map`` and ``shard_map``, entry by entry:
-    no rounded product is ever added to, so a fused multiply-add changes nothing.
+    Guarantees:
+      The same under ``jit``, ``vmap``, ``lax.map`` and ``shard_map``, entry by entry: nothing is
+      added to a rounded product, so a fused multiply-add changes nothing.
     """
     return _draw(key, blocks, grid, like, uniform, _identity).astype(jnp.int32)
 
@@ -121,13 +123,13 @@ def _quantize(
 def _draw(
     key: Key, blocks: Array, grid: Grid, like: PyTree, uniform: Uniform, cast: _Cast
 ) -> Array:
-    """Draws codes as float32 [R, 128]: integers that need no conversion to be multiplied.
+    """Draws codes as float32 [R, 128]: integers that can be multiplied without conversion.
 
-    Rounding keeps the order of numbers, so x lies between the value of the nearest code and that of
-    its neighbour on x's side: a code never leaves 0..2^b - 1, and a gap of 0 means that x is exact.
+    Rounding keeps the order of numbers, so x is between the value of the nearest code and that of
+    its neighbour on x's side: a code is always in 0..2^b - 1, and a gap of 0 means that x is exact.
     """
     unit = jnp.where(grid.spread > _FAR, 1 / _FAR, jnp.where(grid.spread < 1 / _FAR, _FAR, 1.0))
-    unit = jnp.where(grid.step > 0, unit, 0.0)  # a constant: no entry differs from it
+    unit = jnp.where(grid.step > 0, unit, 0.0)  # a step of 0: every entry is the constant
     step = grid.step * unit
     inverse_step = divide(jnp.ones_like(step), jnp.where(step > 0, step, 1.0))
     unit, lo, step, inverse_step = per_row(like, unit, grid.lo * unit, step, inverse_step)
@@ -145,9 +147,9 @@ def _identity(value: Array) -> Array:
 
 
 def _make_cast(tree: PyTree) -> _Cast:
-    """Returns what a cast to the dtypes of the tensors makes of float32 [R, 128] values.
+    """Returns the rounding of float32 [R, 128] values to the dtypes of their tensors.
 
-    Saturates where a cast would overflow.
+    It saturates if a cast would overflow.
     """
     dtypes = np.array([x.dtype for x in jax.tree.leaves(tree)])[row_tensors(tree)]
 
@@ -163,4 +165,4 @@ def _make_cast(tree: PyTree) -> _Cast:
 
 
 STOCHASTIC = Quantizer(wire_number=0, make_grid=make_grid, choose_codes=draw_codes)
-"""The paper's quantizer."""
+"""Stochastic uniform quantization."""

@@ -1,18 +1,19 @@
-"""Bits per tensor: b bits per entry on average, split over the tensors so that the error is least.
+"""Bits per tensor: b bits per entry on average, split over the tensors for the smallest error.
 
     min sum_j V_j error_curve_j(b_j)   subject to   sum_j D_j b_j <= d b,   b_j in 1..16,
 
-V_j the range variance of tensor j, ``error_curve_j(b) = 1 / (2^b - 1)^2`` on the paper's grid. One
-price per bit separates the tensors: each takes a further bit as long as that saves more error than
-it costs. The laws are convex in b, so all increments of all tensors, sorted by the error that each
-saves per bit, hold the answer at every price: it is a prefix. What then is left of the budget goes
-to the next increments that still fit.
+V_j the range variance of tensor j, ``error_curve_j(b) = 1 / (2^b - 1)^2`` on a uniform grid. One
+price per bit separates the tensors: each takes another bit as long as that saves more error than it
+costs. The error curves are convex in b, so the optimum at every price is a prefix of all increments
+of all tensors, sorted by the error that each saves per bit. The rest of the budget goes to the next
+increments that still fit.
 
-**Guarantees**: the payload is at most that of b bits for all; the error is at most that of b bits
-for all; and it exceeds the least possible error by less than the first increment that does not fit
-would save (the relaxed optimum takes a fraction of that one and nothing else beyond the prefix).
+Guarantees:
+  The payload is at most that of b bits for all; the error is at most that of b bits for all; and it
+  exceeds the smallest possible error by less than the saving of the first increment that does not
+  fit (the relaxed optimum takes a fraction of that one and nothing else beyond the prefix).
 
-The price is the multiplier of arXiv 2403.04430 turned from clients to tensors; the statement is
+The price is the multiplier of arXiv 2403.04430, with tensors in place of clients; the statement is
 this project's own.
 """
 
@@ -44,12 +45,12 @@ def split_bits(
 
     Args:
       range_variances: float32 [L] >= 0, V_j in any common unit; divide ranges by the largest one
-        before squaring them, or tiny ones underflow to 0.
+        before squaring them, else tiny ones underflow to 0.
       sizes: int [L] >= 0, D_j, on the host.
       num_bits: int32 [], b in 1..16, or 32; may be traced.
       error_curve: float64 [B, L] or [B, 1], squared error per unit of range variance at each of
         ``BIT_WIDTHS``; decreasing and convex over ``min_bits..16``.
-      min_bits: the least bit width of a tensor. A smaller ``num_bits`` is returned as it is.
+      min_bits: the smallest bit width of a tensor. A smaller ``num_bits`` is returned unchanged.
 
     Returns:
       int32 [L], in ``min_bits..16``; all 32 at 32. A tensor with V_j = 0 gets ``min_bits``. Ties
@@ -112,10 +113,10 @@ def bits_to_tree(bits: Array, like: PyTree) -> PyTree:
 def _log_worth(
     range_variances: Array, sizes: np.ndarray, error_curve: np.ndarray, min_bits: int
 ) -> Array:
-    """Returns log of the error that each further bit saves, per bit of payload, float32 [n, L].
+    """Returns the log of the error saved by each further bit, per bit of payload, float32 [n, L].
 
-    Row i is the step from ``min_bits + i`` to the next bit width, up to 16. Minus infinity where
-    nothing is saved. Logarithms, because the products would leave float32 where the factors do not.
+    Row i is the step from ``min_bits + i`` to the next bit width, up to 16. Minus infinity if
+    nothing is saved. Logarithms, because products of the factors may overflow or underflow.
     """
     saved = error_curve[min_bits - 1 : MAX_BITS - 1] - error_curve[min_bits:MAX_BITS]
     per_bit = np.log(np.where(saved > 0, saved, 1.0) / np.fmax(sizes, 1))
@@ -126,11 +127,11 @@ def _log_worth(
 
 
 def _take_increments(costs: Array, is_wanted: Array, budget: Array) -> Array:
-    """Takes increments in order as far as they fit, skips the one that does not, and goes on.
+    """Takes increments in order while they fit, skips one that does not, and continues.
 
-    Increments of one tensor cost the same and come in the order of their bit widths, so none is
-    taken before the ones below it. Each pass takes at least one; there are about as many as tensor
-    sizes.
+    Increments of one tensor cost the same and are in the order of their bit widths, so none is
+    taken before the ones below it. Each pass takes at least one; there are about as many passes as
+    different tensor sizes.
 
     Args:
       costs: int32 [n] >= 0, sorted by worth.

@@ -1,1 +1,1 @@
-"""A run and its folder: rounds, records, evaluation, ledger, figure."""
+"""Runs and their folders: rounds, records, evaluation, ledger and figure."""

@@ -1,4 +1,4 @@
-"""environment.json: what a run was begun with, and what it must go on with."""
+"""environment.json: versions, machine, data and compute settings of a run."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
 
 
 def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
-    """Returns versions, machine, data and how the machine is used, as plain values."""
+    """Returns versions, machine, data and compute settings as plain values."""
     from fedjax_diffusion.host.version import __version__
 
     return {
@@ -29,18 +29,18 @@ def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
 
 
 def read(workdir: Path) -> dict[str, Any]:
-    """Returns what a run folder says, nothing where it has no environment.json."""
+    """Returns the content of a run folder's environment.json; empty if there is none."""
     path = workdir / ENVIRONMENT
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:
-    """Returns what ``auto`` meant when the run began: a resumed run computes the same way."""
+    """Returns the resolved compute settings with which the run began, for resuming it."""
     return ComputeConfig(**environment["compute"]) if environment else None
 
 
 def record_change(workdir: Path, compute: ComputeConfig, change: str) -> None:
-    """Writes that a run goes on in another way, and why."""
+    """Records new compute settings of a run, and the reason for the change."""
     if not is_primary():
         return
     environment = read(workdir)
@@ -50,20 +50,20 @@ def record_change(workdir: Path, compute: ComputeConfig, change: str) -> None:
 
 
 def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset) -> None:
-    """Raises ValueError if a run began with other images, such as another version of its data."""
+    """Raises ValueError if a run began with other images, e.g. another version of its data."""
     earlier = environment.get("data")
-    if earlier is None:  # a new run, or one of a version that did not write it
+    if earlier is None:  # a new run, or one of an earlier version
         return
     for key, value in identify(dataset).items():
         if earlier.get(key) != value:
             raise ValueError(
                 f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {value} "
-                "here); set data.data_dir to where they lie, or choose another --workdir"
+                "here); set data.data_dir to their folder, or choose another --workdir"
             )
 
 
 def _git_commit() -> str | None:
-    """Returns the commit of the source checkout, None for an installed package."""
+    """Returns the commit of the source checkout, or None for an installed package."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None

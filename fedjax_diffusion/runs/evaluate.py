@@ -1,4 +1,4 @@
-"""The quality of a run's images, or of a folder of PNGs, against a data set."""
+"""Quality of a run's images, or of a folder of PNGs, against a data set."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from fedjax_diffusion.runs.records import EVALUATION, write_json
 from fedjax_diffusion.runs.runner import load_run, read_config
 
 _COUNTER = 0
-"""Of the drawing that is evaluated: the same noise however long a run is; pictures count from 1."""
+"""Counter of the evaluated images, for the same noise in runs of any length; grids count from 1."""
 
 
 def evaluate(
@@ -36,20 +36,21 @@ def evaluate(
 ) -> dict[str, Any]:
     """Draws images from the newest checkpoint of a run and returns their quality.
 
-    The images come from the averaged model (EMA), by the sampler of the run's config, of a model
-    with classes as many of each as the training images have. Runs of one seed draw from the same
-    noise, whatever their number of rounds. The answer is kept in ``evaluation.json``; asked the
-    same of the same checkpoint again, it is read from there.
+    The images come from the averaged model (EMA), by the sampler of the run's config. A model with
+    classes draws them in the proportions of the training images. Runs of one seed use the same
+    noise for any number of rounds. The result is kept in ``evaluation.json``; a call with the same
+    checkpoint and settings reads it from there.
 
     Args:
       workdir: a run folder.
-      evaluation: settings of ``EvaluationConfig`` to change.
+      evaluation: changed settings of ``EvaluationConfig``.
       on_progress: called now and then with the number of images drawn so far.
 
     Raises:
-      ValueError: the folder holds no run with a checkpoint, or a setting does not fit.
+      ValueError: the folder holds no run with a checkpoint, or a setting is invalid.
 
-    **Guarantees**: the same run, settings and machine give the same numbers.
+    Guarantees:
+      The same run, settings and machine give the same numbers.
     """
     workdir = Path(workdir)
     changed = {f"evaluation.{name}": value for name, value in (evaluation or {}).items()}
@@ -86,13 +87,13 @@ def evaluate_folder(folder: str | Path, config: GivenConfig) -> dict[str, Any]:
     """Returns the quality of the PNGs of a folder against the data of a config.
 
     Args:
-      folder: holds ``*.png``, an image each, of the size of the data set's.
+      folder: a folder of ``*.png`` files, one image each, of the data set's image size.
       config: from ``load_config``, or a ``RunConfig``; only ``data`` and ``evaluation`` matter.
 
     Raises:
-      ValueError: there are too few PNGs, or one is not as the data set's images.
+      ValueError: there are too few PNGs, or one does not match the data set's images.
     """
-    cpu_device()  # a platform that is not there is named first
+    cpu_device()  # a missing platform is reported first
     config = to_run_config(config)
     dataset = load_images(**vars(config.data))
     images = read_pngs(Path(folder), dataset.images.shape[1:])
@@ -104,8 +105,8 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
     """Returns the PNGs of a folder in the order of their names, uint8 [N, H, W, C].
 
     Raises:
-      ValueError: there is no such folder, it holds fewer than ``MIN_SAMPLES``, or one cannot be
-        read, has another size, more than 8 bits a channel, or pixels that are transparent.
+      ValueError: there is no such folder, it holds fewer than ``MIN_SAMPLES``, or a file cannot be
+        read, has another size, more than 8 bits per channel, or transparent pixels.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
@@ -126,7 +127,7 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
         except OSError as error:
             raise ValueError(f"{path} is not an image that can be read: {error}") from None
         if image.mode.startswith(("I", "F")) or is_transparent:
-            raise ValueError(f"{path} must have 8 bits a channel and no transparent pixels")
+            raise ValueError(f"{path} must have 8 bits per channel and no transparent pixels")
         if pixels.shape[:2] != (height, width):
             raise ValueError(
                 f"{path} must be an image of {height}x{width} as in the data set, it is "
@@ -137,13 +138,13 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
 
 
 def check_evaluation(config: RunConfig) -> None:
-    """Raises the ValueError that ``evaluate`` of a run of this config would end in, before it."""
+    """Raises in advance the ValueError of ``evaluate`` for a run of this config."""
     load_held_out(config)
     make_extractor(config.evaluation, load_images(**vars(config.data)))
 
 
 def load_held_out(config: RunConfig) -> ImageDataset | None:
-    """Returns the real images of the floor, None where none are asked for."""
+    """Returns the held-out real images, or None if the config asks for none."""
     split = config.evaluation.held_out_split
     if split is None:
         return None
@@ -151,7 +152,7 @@ def load_held_out(config: RunConfig) -> ImageDataset | None:
 
 
 def _describe_sampling(config: RunConfig) -> dict[str, Any]:
-    """Returns how images are drawn, whatever their number."""
+    """Returns the settings of the sampler, without the number of images."""
     apart = ("every_rounds", "num_samples")
     sampling = config.to_dict()["sampling"]
     return {name: value for name, value in sampling.items() if name not in apart}

@@ -1,4 +1,4 @@
-"""Tables and figures of a run, made from its run folder alone."""
+"""Tables and figures of a run, made from its run folder only."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ FIGURE = "figures/training.png"
 
 
 def format_loss(loss: float | None) -> str:
-    """Returns a training loss as text; "-" where no client participated."""
+    """Returns a training loss as text; "-" if no client participated."""
     return "-" if loss is None else f"{loss:.4f}"
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
-    """Returns the end of a run as text: this run against its baselines, in joules and bytes."""
+    """Returns the summary of a run as text: joules and bytes against its baselines."""
     rows = [
         {
             "method": row["method"],
@@ -42,8 +42,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             format_table(rows),
             "",
             "Each method serves the same clients over the same channels before the same deadline.",
-            "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
-            "A client that it delivers late is charged at full frequency and full power.",
+            "It splits the time optimally; with ':max_frequency' it computes at full frequency.",
+            "A client whose upload is late is charged at full frequency and full power.",
             *split,
             "",
             f"loss {format_loss(summary['loss'])} after {summary['num_rounds']} rounds, "
@@ -55,24 +55,24 @@ def format_summary(summary: Mapping[str, Any]) -> str:
 
 
 def format_quality(quality: Mapping[str, Any]) -> str:
-    """Returns the quality of images as text, a line per number."""
+    """Returns the quality of images as text, one number per line."""
     return "\n".join(
         f"{name:28} {format_cell(value)}" for name, value in quality.items() if value is not None
     )
 
 
 def _split_alone(methods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns what the optimal split of the time saves without any quantization, as text."""
+    """Returns the saving of the optimal split of the time without quantization, as text."""
     joules = {row["method"]: row["total_joules"] for row in methods}
     best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
     if best is None or not fastest:
         return []
     saved = format_percent(percent_saved(best, fastest))
-    return [f"The split alone saves full_precision {saved}."]
+    return [f"Without quantization, the optimal split of the time saves {saved} of the energy."]
 
 
 def format_paths(workdir: Path) -> str:
-    """Returns where the pictures and records of a run lie."""
+    """Returns the paths of a run's images and records as text."""
     rounds = len(read_metrics(workdir))
     return "\n".join(
         [
@@ -84,10 +84,10 @@ def format_paths(workdir: Path) -> str:
 
 
 def draw_figure(workdir: Path) -> Path:
-    """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the picture's path.
+    """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the figure's path.
 
     Raises:
-      ValueError: the folder holds no run, or no round has been played yet.
+      ValueError: the folder holds no run, or no round is finished yet.
     """
     from matplotlib.figure import Figure
 
@@ -124,7 +124,7 @@ def _draw_bits(axes, records: list[dict], rounds: list[int]) -> None:
 def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
     names = {
         "quantization_error": "measured",
-        "quantization_error_bound": "Theorem 1, ranges sent",
+        "quantization_error_bound": "bound, ranges sent",
         "error_budget": "budget",
     }
     for name, label in names.items():
@@ -132,7 +132,7 @@ def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
         if any(value for value in values):
             axes.semilogy(rounds, [value or None for value in values], label=label)
     axes.set(title="quantization error of the mean, squared", xlabel="round")
-    if axes.lines:  # none where everything was sent at 32 bits
+    if axes.lines:  # none if all uploads have 32 bits
         axes.legend(fontsize="small")
 
 
@@ -145,7 +145,7 @@ def _draw_cumulative(axes, rounds: list[int], curves: Mapping[str, list[float]])
 
 
 def _draw_share(axes, records: list[dict]) -> None:
-    """Bars of computing and transmitting, this run beside its baselines."""
+    """Draws bars of the energy of computing and transmitting, for this run and its baselines."""
     compute = {"this run": sum(r["compute_joules"] for r in records)}
     transmit = {"this run": sum(r["transmit_joules"] for r in records)}
     for name in records[0]["baseline_joules"]:

@@ -1,4 +1,4 @@
-"""What has been spent so far, by this run and by each baseline: host totals, exact in bytes."""
+"""Ledger: energy and bytes of this run and of each baseline so far; bytes are exact."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ class Spending:
     """Totals of one method over the rounds.
 
     Attributes:
-      compute_joules: spent on local training.
-      transmit_joules: spent on uploads.
-      uplink_bytes: uploaded.
-      late: uploads that missed a deadline.
-      on_time_joules: spent by clients that were on time under every method, each round.
+      compute_joules: energy of local training.
+      transmit_joules: energy of uploads.
+      uplink_bytes: bytes of uploads.
+      late: number of uploads that missed the deadline.
+      on_time_joules: energy of the clients that were on time under every method, in each round.
     """
 
     compute_joules: float = 0.0
@@ -27,7 +27,7 @@ class Spending:
 
     @property
     def total_joules(self) -> float:
-        """Computing and transmitting."""
+        """Energy of computing and transmitting, joules."""
         return self.compute_joules + self.transmit_joules
 
     def __add__(self, other: "Spending") -> "Spending":
@@ -36,7 +36,7 @@ class Spending:
 
 
 class SavingsRow(NamedTuple):
-    """One method of the table of savings, and what this run saves against it; None if undefined."""
+    """One method of the table of savings, and this run's savings against it; None if undefined."""
 
     method: str
     compute_joules: float
@@ -51,13 +51,13 @@ class SavingsRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Ledger:
-    """Cumulative totals of a run and of its baselines, made from its records alone.
+    """Cumulative totals of a run and of its baselines, computed from its records only.
 
     Attributes:
-      spendings: one ``Spending`` per method, this run's under ``THIS_RUN`` first.
-      full_precision_bytes: what the same uploads would be in float32.
-      on_time_clients: how many uploads ``on_time_joules`` covers.
-      num_rounds: records added.
+      spendings: one ``Spending`` per method; this run's is first, under ``THIS_RUN``.
+      full_precision_bytes: bytes of the same uploads in float32.
+      on_time_clients: number of uploads that ``on_time_joules`` covers.
+      num_rounds: number of records added.
     """
 
     spendings: Mapping[str, Spending] = dataclasses.field(
@@ -113,7 +113,7 @@ class Ledger:
         )
 
     def savings(self) -> list[SavingsRow]:
-        """Returns one row per method, this run first: its spending, and what this run saves."""
+        """Returns one row per method, this run first: its totals and this run's savings."""
         ours = self.spendings[THIS_RUN]
         return [
             SavingsRow(
@@ -132,7 +132,7 @@ class Ledger:
 
 
 def percent_saved(ours: float, theirs: float) -> float | None:
-    """Returns how many percent less ``ours`` is than ``theirs``; None where theirs is nothing.
+    """Returns the saving of ``ours`` against ``theirs`` in percent; None if ``theirs`` is 0.
 
     >>> percent_saved(1.0, 4.0), percent_saved(0.0, 0.0)
     (75.0, None)

@@ -1,4 +1,4 @@
-"""The run folder: config.json, environment.json, metrics.jsonl, summary.json, evaluation.json."""
+"""Run folder: config.json, environment.json, metrics.jsonl, summary.json, evaluation.json."""
 
 import json
 import math
@@ -30,9 +30,9 @@ def make_record(
 ) -> dict:
     """Returns one line of metrics.jsonl: a round as plain numbers, in the cohort's order.
 
-    A client whose training diverged has computed but sends nothing, in this run and under every
-    baseline alike. A message shorter than planned is sent in less time at the planned power, so it
-    costs in proportion to its length.
+    A client whose training diverged computes but sends nothing, both in this run and under every
+    baseline. A message shorter than planned is sent in less time at the planned power, so its
+    energy is proportional to its length.
     """
     allocation = plan.allocation
     is_participating = np.asarray(allocation.num_bits) > 0
@@ -81,15 +81,15 @@ def make_record(
 
 
 class MetricsLog:
-    """metrics.jsonl, one line per round, flushed to disk as it is written."""
+    """The file metrics.jsonl: one line per round, flushed to disk at once."""
 
     def __init__(self, workdir: Path, num_rounds: int, *, is_writer: bool = True):
-        """Opens the log and cuts it to its first ``num_rounds`` lines, where a resumed run goes on.
+        """Opens the log and cuts it to its first ``num_rounds`` lines, so that a run can resume.
 
         Args:
           workdir: the run folder.
-          num_rounds: lines to keep.
-          is_writer: False keeps the records and leaves the file to another process.
+          num_rounds: number of lines to keep.
+          is_writer: False keeps the records in memory; another process writes the file.
 
         Raises:
           ValueError: the log has fewer lines than the checkpoint has rounds.
@@ -113,7 +113,7 @@ class MetricsLog:
         self._file.close()
 
     def append(self, record: dict) -> None:
-        """Writes one line and waits until it is on disk."""
+        """Appends one line and waits until it is on disk."""
         self.records.append(record)
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
@@ -122,7 +122,7 @@ class MetricsLog:
 
 
 def read_metrics(workdir: Path) -> list[dict]:
-    """Returns the rounds of a run folder, in order; a last line that was cut off is none.
+    """Returns the rounds of a run folder, in order, without an incomplete last line.
 
     Raises:
       ValueError: there is no metrics.jsonl.
@@ -140,17 +140,17 @@ def read_summary(workdir: Path) -> dict:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file whole or not at all."""
+    """Writes a JSON file atomically."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def sample_path(workdir: Path, round: int) -> Path:
-    """Returns where the pictures drawn after ``round`` rounds lie."""
+    """Returns the path of the images drawn after ``round`` rounds."""
     return Path(workdir) / "samples" / f"round_{round:05d}.png"
 
 
 def summarize(records: list[dict], num_parameters: int) -> dict:
-    """Returns what summary.json holds: the last loss, and every method's totals and savings."""
+    """Returns the content of summary.json: the last loss, and each method's totals and savings."""
     losses = [record["loss"] for record in records if record["loss"] is not None]
     num_bits = [b for record in records for b in record["num_bits"] if b > 0]
     statuses = [status for record in records for status in record["status"]]
@@ -172,7 +172,7 @@ def summarize(records: list[dict], num_parameters: int) -> dict:
 def _bill_methods(
     plan: RoundPlan, is_included: np.ndarray, traffic: Traffic
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns joules of computing, joules of transmitting and bits sent, [M] each, by method."""
+    """Returns compute joules, transmit joules and sent bits, [M] each, by method."""
     sent_bits = 8.0 * traffic.uplink_bytes
     share_sent = sent_bits / np.where(plan.uplink_bits > 0, plan.uplink_bits, 1.0)
     allocation = plan.allocation
@@ -193,7 +193,7 @@ def _bill_methods(
 
 
 def _full_precision_bits(plan: RoundPlan) -> np.ndarray:
-    """Returns what the participating clients would upload at 32 bits, float64 [M]."""
+    """Returns the participating clients' uplink bits at 32 bits per parameter, float64 [M]."""
     is_active = np.asarray(plan.allocation.num_bits) > 0
     return np.asarray(uplink_bits(plan.problem, np.where(is_active, 32, 0)))
 
@@ -203,6 +203,6 @@ def _read_line(line: str) -> dict:
 
 
 def _finite(value: Any) -> float | None:
-    """Returns a number for JSON, which knows neither NaN nor infinity."""
+    """Returns a number for JSON; None for NaN and infinity."""
     number = float(value)
     return number if math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""Playing a round from the host: plan, step, record, and prepare the next one meanwhile."""
+"""Execution of a round from the host: plan, step, record, and preparation of the next one."""
 
 import functools
 import gc
@@ -21,11 +21,11 @@ from fedjax_diffusion.runs import environment, records
 from fedjax_diffusion.simulator import SimulationState
 
 OnRecord = Callable[[dict], Any]
-"""Called with each line of metrics.jsonl as it is written."""
+"""Callback for each line of metrics.jsonl when it is written."""
 
 
 class Prepared(NamedTuple):
-    """What a round needs and can have before the one ahead of it is over."""
+    """Inputs of the next round, prepared while the current one runs."""
 
     conditions: RoundConditions
     cohort_data: CohortData
@@ -45,7 +45,7 @@ def play_round(
     on_record: OnRecord | None,
     compiling: Callable[[], AbstractContextManager] = nullcontext,
 ) -> tuple[SimulationState, Prepared | None]:
-    """Plays a round and prepares the next one while the devices work."""
+    """Runs a round, and prepares the next one while the devices work."""
     start, round = time.perf_counter(), int(state.round)
     conditions, cohort_data = prepared or _prepare(experiment, round)
     plan = experiment.plan(experiment.run_key, state.upload_statistics, state.params, conditions)
@@ -55,7 +55,7 @@ def play_round(
         )
     is_last = round + 1 == experiment.config.num_rounds
     upcoming = None if is_last else _prepare(experiment, round + 1)
-    _ = plan.baselines  # charged now, not after the wait
+    _ = plan.baselines  # computed now, while the devices work
     info = jax.device_get(info)
     traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
     seconds = time.perf_counter() - start
@@ -73,7 +73,7 @@ def play_first_round(
     workdir: Path,
     progress: Progress,
 ) -> tuple[Experiment, SimulationState, Prepared | None]:
-    """Plays the first round of this process, in a lighter way as often as it does not fit."""
+    """Runs the first round of this process, with lighter settings until the memory suffices."""
     while True:
         way = experiment.compute.describe()
         compiling = functools.partial(progress.watch, f"compiling the round: {way}")
@@ -86,7 +86,7 @@ def play_first_round(
             if not is_out_of_memory(error):
                 raise
         new = state = None
-        gc.collect()  # the next try needs the memory of this one
+        gc.collect()  # the next attempt needs this memory
         lighter = lighten_experiment(experiment)
         change = f"out of the device's memory: {way}; now {lighter.compute.describe()}"
         progress.tell(change)

@@ -1,4 +1,4 @@
-"""The host loop of a run: plan, step, record, save, draw; resumes by itself."""
+"""Host loop of a run: plan, step, record, save and draw, with automatic resumption."""
 
 import functools
 import json
@@ -25,16 +25,16 @@ from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
 OnStart = Callable[[Experiment, int], Any]
-"""Called once with the experiment and the first round to play."""
+"""Callback at the start of a run, with the experiment and the number of the first round."""
 
 
 class RunResult(NamedTuple):
-    """A run that has come to its end.
+    """A finished run.
 
     Attributes:
       workdir: the run folder.
       records: one dict per round, as in metrics.jsonl.
-      summary: what summary.json holds.
+      summary: the content of summary.json.
       is_new: False if the run was finished before this call, which then changed nothing.
     """
 
@@ -52,25 +52,26 @@ def run(
     on_record: OnRecord | None = None,
     progress: Progress = SILENT,
 ) -> RunResult:
-    """Trains to the last round and leaves a run folder; called again, it goes on where it stopped.
+    """Trains to the last round and writes a run folder; continues an interrupted run.
 
     Args:
       config: from ``load_config``, or a ``RunConfig``.
-      workdir: the run folder, made if needed. It may hold an earlier part of the same run.
+      workdir: the run folder, created if needed. It may hold an earlier part of the same run.
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
       progress: shows trials and compilation, which may take minutes.
 
     Returns:
-      The result; of a finished run, what was there.
+      The result; for a finished run, the earlier one.
 
     Raises:
-      ValueError: the config does not fit, or the folder holds a run of another config. Nothing is
+      ValueError: the config is invalid, or the folder holds a run of another config. Nothing is
         written then.
-      DeviceMemoryError: a round does not fit into a device's memory in any way that the config
-        leaves open.
+      DeviceMemoryError: a round does not fit into a device's memory with any settings that the
+        config allows.
 
-    **Guarantees**: the same config gives the same numbers, also when interrupted and resumed.
+    Guarantees:
+      The same config gives the same numbers, even if interrupted and resumed.
     """
     config, workdir = to_run_config(config), Path(workdir)
     check_same_config(config, workdir)
@@ -100,7 +101,7 @@ def _train(
     on_record: OnRecord | None,
     progress: Progress,
 ) -> list[dict]:
-    """Plays all rounds that are left, and returns the records of all."""
+    """Runs the remaining rounds, and returns the records of all rounds."""
     config = experiment.config
     with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         first = checkpoints.latest_round or 0
@@ -136,7 +137,7 @@ def read_config(workdir: Path) -> RunConfig:
     """Returns the config of a run folder.
 
     Raises:
-      ValueError: the folder holds no run, or one whose config is none any more.
+      ValueError: the folder holds no run, or its config is no longer valid.
     """
     return to_run_config(_read_settings(workdir))
 
@@ -153,7 +154,7 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
 
     Args:
       workdir: a run folder.
-      sampling: settings of ``SamplingConfig`` to change.
+      sampling: changed settings of ``SamplingConfig``.
 
     Returns:
       ``(Experiment, SimulationState)``.
@@ -171,7 +172,7 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
     with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         state = checkpoints.restore_latest(like)
     if state is None:
-        raise ValueError(f"{workdir} has no checkpoint yet; let the run reach one first")
+        raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
     return experiment, state
 
 
@@ -186,27 +187,27 @@ def sample(
     seed: int = 0,
     output: str | Path | None = None,
 ) -> Path:
-    """Draws images from the newest checkpoint of a run and returns the path of what it saved.
+    """Draws images from the newest checkpoint of a run and returns the path of the saved images.
 
     Args:
       workdir: a run folder.
-      num_samples: images, >= 1.
-      sampler: ``"ddim"`` or ``"ancestral"``; None: the run's, and as it stands in its config.
-      num_steps: of ``ddim``, in 1..T; None: the run's, of another sampler than the run's all T.
-      eta: of ``ddim``, in [0, 1]; None: the run's, of another sampler than the run's 0.
-      guidance_scale: of a run with classes, >= 0; None: the run's.
-      seed: another seed, other images.
-      output: a ``.png`` for a grid of all images, or a folder for a PNG of each; None: the grid
+      num_samples: number of images, >= 1.
+      sampler: ``"ddim"`` or ``"ancestral"``; None: the run's, with its settings.
+      num_steps: of ``ddim``, in 1..T; None: the run's, or all T for another sampler than the run's.
+      eta: of ``ddim``, in [0, 1]; None: the run's, or 0 for another sampler than the run's.
+      guidance_scale: for a run with classes, >= 0; None: the run's.
+      seed: seed of the images.
+      output: a ``.png`` for a grid of all images, or a folder for one PNG per image; None: the grid
         ``workdir/samples/sample_SEED.png``.
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
-        folder of the output is not empty.
+        output folder is not empty.
     """
     path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
     is_grid = path.suffix.lower() == ".png"
     if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"{path} must be a .png, or a folder that is new or empty")
+        raise ValueError(f"{path} must be a .png file, or a new or empty folder")
     changed: dict[str, Any] = {"num_samples": num_samples}
     if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
         changed |= {"num_steps": None, "eta": 0.0}
@@ -231,7 +232,7 @@ def _draw(
 
 
 def check_same_config(config: RunConfig, workdir: Path) -> None:
-    """Raises ValueError if a folder holds anything but a run of this config."""
+    """Raises ValueError if a folder is not empty and holds no run of this config."""
     path = workdir / records.CONFIG
     if not path.exists():
         if workdir.exists() and any(workdir.iterdir()):

@@ -1,4 +1,4 @@
-"""The paper's study without training: the energy of methods over deadlines and distances."""
+"""Study of the paper without training: energy of methods over deadlines and distances."""
 
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.study.energy import StudyRow, compare

@@ -1,4 +1,4 @@
-"""What every method costs the same clients over the same channels: averages over many rounds."""
+"""Energy of all methods for the same clients and channels, averaged over many rounds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,30 +13,29 @@ from fedjax_diffusion.runs.ledger import percent_saved
 
 
 class StudyRow(NamedTuple):
-    """One method over R rounds; None where nobody participated, or without a budget.
+    """One method over R rounds; None if no client participated, or without a budget.
 
     Attributes:
       method: the method.
       rounds: R.
-      client_rounds: uploads, summed over the rounds; the same for every method.
-      infeasible: client-rounds that the scenario's own method left out; no method serves them.
-      late: uploads that this method does not deliver on time, charged at full frequency and full
-        power.
-      joules_per_round: mean over the rounds, summed over the clients.
-      compute_joules_per_round: its part spent on training.
-      transmit_joules_per_round: its part spent on sending.
+      client_rounds: number of uploads in all rounds; the same for every method.
+      infeasible: client-rounds left out by the scenario's own method; no method serves them.
+      late: uploads of this method that are not on time, charged at full frequency and full power.
+      joules_per_round: energy summed over the clients, mean over the rounds.
+      compute_joules_per_round: the part for training.
+      transmit_joules_per_round: the part for sending.
       joules_per_client: mean over the uploads.
       joules_per_client_p10: 10th percentile of the rounds' means.
-      joules_per_client_p90: 90th percentile.
-      mean_bits: per parameter, over the uploads.
-      uplink_bytes_per_round: mean.
-      error_over_budget: mean over the rounds of the bound on the squared error over eps.
-      relative_gap_max: of the method's allocations, the largest.
-      saved_percent_full_precision: joules saved against full precision, optimal split of the time.
-      saved_percent_full_precision_max_frequency: against full precision at full frequency.
+      joules_per_client_p90: 90th percentile of the rounds' means.
+      mean_bits: bits per parameter, mean over the uploads.
+      uplink_bytes_per_round: uploaded bytes, mean over the rounds.
+      error_over_budget: bound on the squared error divided by eps, mean over the rounds.
+      relative_gap_max: largest relative gap of the method's allocations.
+      saved_percent_full_precision: joules saved against full precision with the optimal split.
+      saved_percent_full_precision_max_frequency: the same against full precision at full frequency.
       on_time_client_rounds: uploads that are on time under every method.
-      on_time_saved_percent_full_precision: the same saving over those uploads alone.
-      on_time_saved_percent_full_precision_max_frequency: likewise.
+      on_time_saved_percent_full_precision: the first saving, over those uploads only.
+      on_time_saved_percent_full_precision_max_frequency: the second saving, over those only.
     """
 
     method: str
@@ -62,19 +61,19 @@ class StudyRow(NamedTuple):
 
 
 def compare(scenario: Scenario, num_rounds: int) -> list[StudyRow]:
-    """Plays the rounds of a scenario without training and returns one row per method.
+    """Plans the rounds of a scenario without training and returns one row per method.
 
-    The scenario's own method decides who participates, as in a run; its baselines are charged for
-    exactly those clients. The ranges of all uploads are taken as equal, ``V_k = 1``, and the model
-    as one tensor: with a budget ``as_fixed_bits`` their scale cancels.
+    The scenario's own method determines the participating clients, as in a run; its baselines are
+    charged for exactly these. All uploads are assumed to have the same range, ``V_k = 1``, and the
+    model to be one tensor: with a budget ``as_fixed_bits`` the scale cancels.
 
     Args:
       scenario: its method and baselines include ``REFERENCE_BASELINES``.
-      num_rounds: R >= 1, rounds 0..R-1 of the run with this seed: the same channels, the same
-        cohorts.
+      num_rounds: R >= 1, rounds 0..R-1 of the run with this seed: the same channels and cohorts.
 
     Returns:
-      The rows, the scenario's own method first. Where nobody can ever participate they are empty.
+      The rows, the scenario's own method first. If no client can ever participate, their totals are
+      0 and their means None.
 
     Raises:
       InfeasibleRoundError: under ``on_infeasible = "stop"``.
@@ -115,7 +114,7 @@ class _Bill(NamedTuple):
 
 
 def _plan_rounds(scenario: Scenario, num_rounds: int) -> list[RoundPlan]:
-    """Returns the rounds' plans; none if not one client can participate even without fading."""
+    """Returns the rounds' plans; none if no client can participate even without fading."""
     try:
         plan = scenario.make_planner()
     except InfeasibleFleetError:
@@ -129,7 +128,7 @@ def _plan_rounds(scenario: Scenario, num_rounds: int) -> list[RoundPlan]:
 
 
 def _own_bill(plan: RoundPlan) -> Baseline:
-    """Returns what the scenario's own method costs, in the terms of its baselines."""
+    """Returns the cost of the scenario's own method, in the form of a baseline's."""
     allocation = plan.allocation
     return Baseline(
         compute_joules=np.asarray(allocation.compute_joules),

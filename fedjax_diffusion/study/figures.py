@@ -1,4 +1,4 @@
-"""Pictures of a study: energy against the deadline and the distance, and where savings reach."""
+"""Figures of a study: energy over deadline and distance, and the region of the savings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,18 +27,18 @@ _DASHES = {"": "-", "max_frequency": (0, (4, 2)), "joint_bandwidth": (0, (1, 1))
 _LABEL_GAP = 0.036
 """Least distance between two labels, as a share of the height of the axes."""
 _NOTE = (
-    "shaded: 10th to 90th percentile of the rounds; hollow: some upload is late, charged at full "
-    "frequency and full power"
+    "shaded: 10th to 90th percentile of the rounds; hollow: some upload is late and charged at "
+    "full frequency and full power"
 )
 _FRAMES = (1.2, 2.6, 4.0, 5.4)
 """Widths of the frames around the first goals."""
 
 
 def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
-    """Draws joules per client of every method against the deadline or the distance.
+    """Draws joules per client of every method over the deadline or the distance.
 
-    One line per method: its colour says how it chooses the bits, its dashes how it divides time and
-    band. Below, the share of uploads that are late, and of clients that are left out.
+    One line per method: its colour is the choice of bits, its dashes the division of time and band.
+    Below: the share of late uploads, and of clients left out.
 
     Args:
       points: of a study.
@@ -65,7 +65,7 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
         late.legend(fontsize="small", frameon=False)
     energy.set_title(_NOTE, fontsize="small", color="dimgray")
     energy.set(xscale="log", ylabel="energy per client and round, J")
-    if uploads.any():  # nothing has no logarithm
+    if uploads.any():  # zero has no logarithm
         energy.set_yscale("log")
     energy.grid(alpha=0.3)
     energy.grid(which="minor", axis="y", alpha=0.12)
@@ -85,10 +85,11 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
 def draw_region(
     cells: Sequence[Cell], method: str, goals_percent: Sequence[float], title: str
 ) -> Figure:
-    """Draws what is saved against full precision, optimal split, for each deadline and distance.
+    """Draws the saving against full precision, optimal split, for each deadline and distance.
 
-    Two maps: the study's own method, and one bit for everybody. Framed where a goal is reached, in
-    brackets where full precision is late for some client; percents are rounded down.
+    Two maps: the study's own method, and one bit for every client. A frame marks the cells that
+    reach a goal; brackets mark those in which full precision is late for some client. Percents are
+    rounded down.
 
     Args:
       cells: of a study.
@@ -105,7 +106,7 @@ def draw_region(
         "saved_percent": (
             f"energy saved by {method} against {REFERENCE_BASELINES[0]}, optimal split, %"
         ),
-        "floor_percent": f"energy saved by one bit for everybody ({FLOOR}), %",
+        "floor_percent": f"energy saved by one bit for every client ({FLOOR}), %",
     }
     maps = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, (name, heading) in zip(maps, headings.items(), strict=True):
@@ -135,7 +136,7 @@ def draw_region(
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure as PNG, whole or not at all."""
+    """Writes a figure as PNG, atomically."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         figure.savefig(temporary, dpi=120, format="png")
@@ -159,7 +160,7 @@ def _draw_energy(
 
 
 def _style(method: str, methods: Sequence[str]) -> dict[str, Any]:
-    """Returns the line of a method; the first of the methods is the thick one."""
+    """Returns the line style of a method; the first of the methods is thick."""
     base, dashes = _divide(method)
     others = [b for b in dict.fromkeys(_divide(s)[0] for s in methods) if b not in _COLORS]
     color = _COLORS.get(base) or _OTHER_COLORS[others.index(base) % len(_OTHER_COLORS)]
@@ -171,7 +172,7 @@ def _style(method: str, methods: Sequence[str]) -> dict[str, Any]:
 
 
 def _divide(method: str) -> tuple[str, str]:
-    """Returns how a method chooses the bits, and how it divides time and band."""
+    """Returns a method's choice of bits and its division of time and band."""
     spec = parse_method(method)
     return str(spec.undivided), spec.division
 
@@ -181,7 +182,7 @@ def _column(points: Sequence[Point], method: str, name: str) -> np.ndarray:
 
 
 def _label_ends(axes: Axes, points: Sequence[Point], methods: Sequence[str]) -> None:
-    """Names every line at the height of its end; labels that would overlap are moved apart."""
+    """Labels every line at its end; labels that would overlap are moved apart."""
     rows = [row for point in points for row in point.rows if row.joules_per_client]
     ends = {row.method: np.log(row.joules_per_client or 1.0) for row in rows}
     low, high = np.log(axes.get_ylim()) if rows else (0.0, 1.0)
@@ -196,7 +197,7 @@ def _label_ends(axes: Axes, points: Sequence[Point], methods: Sequence[str]) -> 
 
 
 def _spread(heights: Sequence[float]) -> list[float]:
-    """Returns ascending heights ``_LABEL_GAP`` apart or more, at most 1, about where they were."""
+    """Returns ascending heights moved apart to at least ``_LABEL_GAP``, at most 1."""
     groups: list[tuple[float, int]] = []
     for height in heights:
         groups.append((height, 1))

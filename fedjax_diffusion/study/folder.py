@@ -1,4 +1,4 @@
-"""The study folder: everything is computed first, then written, each file whole or not at all."""
+"""Study folder: all results are computed first, then each file is written atomically."""
 
 import csv
 import io
@@ -35,8 +35,8 @@ class Study(NamedTuple):
 
     Attributes:
       workdir: its folder.
-      points: every setting that was played.
-      summary: what summary.json holds.
+      points: all settings with their results.
+      summary: the content of summary.json.
     """
 
     workdir: Path
@@ -45,21 +45,22 @@ class Study(NamedTuple):
 
 
 def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) -> Study:
-    """Compares the energy of methods over deadlines and distances; trains nothing, reads no images.
+    """Compares the energy of methods over deadlines and distances, without training or images.
 
-    Leaves ``study.csv`` (a line per setting and method), three figures, ``summary.json`` and
+    Writes ``study.csv`` (a line per setting and method), three figures, ``summary.json`` and
     ``config.json``. An earlier study in the folder is replaced.
 
     Args:
-      config: from ``load_config``, or a ``RunConfig``; its group ``study`` says what is varied.
-      workdir: the study folder, made if needed.
-      track: wraps the settings as they are played, as ``tqdm`` does.
+      config: from ``load_config``, or a ``RunConfig``; its group ``study`` is the study's settings.
+      workdir: the study folder, created if needed.
+      track: wraps the iteration over the settings, as ``tqdm`` does.
 
     Raises:
-      ValueError: the config does not fit, nobody can participate anywhere, or the folder holds
-        something else than a study. Nothing is written then.
+      ValueError: the config is invalid, no client can participate in any setting, or the folder
+        holds something other than a study. Nothing is written then.
 
-    **Guarantees**: the same config gives the same numbers.
+    Guarantees:
+      The same config gives the same numbers.
     """
     config, workdir = to_run_config(config), Path(workdir)
     _check_folder(workdir)
@@ -74,21 +75,21 @@ def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) 
 
 
 def format_paths(workdir: Path) -> str:
-    """Returns where the table and the figures of a study lie."""
+    """Returns the paths of a study's table and figures as text."""
     names = (TABLE, *FIGURES.values(), SUMMARY)
     return "\n".join(["", *(f"{workdir / name}" for name in names)])
 
 
 def build_study(config: GivenConfig) -> tuple[Scenario, StudyConfig]:
-    """Returns what a config's study plays, and how.
+    """Returns the scenario and the settings of a config's study.
 
-    The examples of each client are counted by partitioning labels as even as ``num_classes``
-    allows; no image is read.
+    The examples of each client are counted by partitioning labels, divided as evenly as possible
+    among ``num_classes``; no image is read.
 
     Raises:
-      ValueError: a setting does not fit.
+      ValueError: a setting is invalid.
     """
-    cpu_device()  # a platform that is not there is named first
+    cpu_device()  # a missing platform is reported first
     config = to_run_config(config)
     study = config.study
     labels = np.arange(study.num_examples) % study.num_classes
@@ -99,8 +100,8 @@ def build_study(config: GivenConfig) -> tuple[Scenario, StudyConfig]:
     budget = scenario.allocator.error_budget
     if budget.relative is not None or budget.absolute is not None:
         raise ValueError(
-            "allocator.error_budget: a study trains nothing, so it knows neither updates nor "
-            "ranges; give as_fixed_bits, or None for all three"
+            "allocator.error_budget: a study does not train, so it has neither updates nor ranges; "
+            "give as_fixed_bits, or None for all three"
         )
     return scenario, study
 
@@ -109,7 +110,7 @@ def _check_folder(workdir: Path) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"{workdir} is a file; choose another --workdir")
     if workdir.exists() and any(workdir.iterdir()) and not (workdir / TABLE).exists():
-        raise ValueError(f"{workdir} is not empty and no study folder; choose another --workdir")
+        raise ValueError(f"{workdir} is not empty and not a study; choose another --workdir")
 
 
 def _write(study: Study, config: RunConfig) -> None:
@@ -127,7 +128,7 @@ def _write(study: Study, config: RunConfig) -> None:
 
 
 def to_csv(points: Sequence[Point]) -> str:
-    """Returns one line per point and method; what is None is an empty field."""
+    """Returns CSV text with one line per point and method; None is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*Point._fields[:-1], *StudyRow._fields))

@@ -1,4 +1,4 @@
-"""What a study varies: the deadline, the distance, and both at once."""
+"""Points of a study: varied deadline, varied distance, and both at once."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -12,9 +12,9 @@ from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.energy import StudyRow, compare
 
 FLOOR = "fixed_bits:1"
-"""The cheapest quantized method: what it saves, no other can exceed by much."""
+"""One bit for every client: close to the largest saving that quantization can give."""
 SWEEPS = ("setting", "time_budget", "distance", "region")
-"""The config's own setting; one thing varied; deadline and distance both varied."""
+"""The config's own setting; only the deadline or only the distance varied; both varied."""
 
 
 class Point(NamedTuple):
@@ -23,7 +23,7 @@ class Point(NamedTuple):
     Attributes:
       sweep: one of ``SWEEPS``.
       time_budget_seconds: T.
-      distance_meters: of every client; None: each at its own place in the fleet.
+      distance_meters: of every client; None: each client's own distance in the fleet.
       rows: one per method, the scenario's own method first.
     """
 
@@ -38,23 +38,23 @@ class Point(NamedTuple):
 
 
 Track = Callable[[Sequence], Iterable]
-"""Passes the points on as they are played, and may show how far it has come."""
+"""Wrapper of the iteration over points that may show the progress."""
 
 
 def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> list[Point]:
-    """Plays every point of a study: ``setting``, ``time_budget``, ``distance``, then ``region``.
+    """Computes all points of a study: ``setting``, ``time_budget``, ``distance``, ``region``.
 
-    The sweeps compare all methods; the region, which has a point for every pair of deadline and
-    distance, only ``REFERENCE_BASELINES`` and ``FLOOR``.
+    The sweeps compare all methods. The region has a point for every pair of deadline and distance
+    and compares only ``REFERENCE_BASELINES`` and ``FLOOR``.
 
     Args:
-      scenario: the fleet, at its own places and with its own deadline.
-      study: what to vary.
+      scenario: the fleet, with its own distances and its own deadline.
+      study: the settings of the study.
       track: wraps the points, as ``tqdm`` does.
 
     Raises:
-      ValueError: a client cannot participate although ``on_infeasible`` is ``"stop"``, or nobody
-        can at any point; names the setting.
+      ValueError: a client cannot participate although ``on_infeasible`` is ``"stop"``, or no client
+        can at any point; the message names the setting.
     """
     own_seconds = scenario.allocator.time_budget_seconds
     places = [("setting", own_seconds, None)]
@@ -76,14 +76,14 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
             raise ValueError(f"at {seconds:g} s{where}: {error}") from None
         points.append(Point(sweep, float(seconds), meters and float(meters), rows))
     if not any(row.client_rounds for point in points for row in point.rows):
-        scenario.make_planner()  # says why nobody can
+        scenario.make_planner()  # raises with the reason
     return points
 
 
 def _move(
     scenario: Scenario, methods: Sequence[str], seconds: float, meters: float | None
 ) -> Scenario:
-    """Returns the scenario with other baselines, another deadline, all clients at a distance."""
+    """Returns the scenario with other baselines, deadline and distance of all clients."""
     own = scenario.allocator.method
     baselines = tuple(method for method in methods if method != own)
     moved = scenario.replace_allocator(time_budget_seconds=float(seconds), baselines=baselines)

@@ -1,4 +1,4 @@
-"""Where, over deadline and distance, quantizing saves how much, and where it reaches a goal."""
+"""Savings of quantization over deadline and distance, and the cells that reach a goal."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ class Cell(NamedTuple):
       time_budget_seconds: T.
       distance_meters: of every client.
       saved_percent: joules that the study's own method saves against full precision with the
-        optimal split of the time; None where nobody can participate.
-      floor_percent: what one bit for everybody saves against it.
-      is_late: full precision misses the deadline for some client, and is charged for it.
+        optimal split of the time; None if no client can participate.
+      floor_percent: the same saving of one bit for every client.
+      is_late: full precision misses the deadline for some client and is charged for it.
     """
 
     time_budget_seconds: float
@@ -28,13 +28,13 @@ class Cell(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """Where a saving is reached.
+    """Cells that reach a saving, and cells that do not.
 
     Attributes:
       percent: the saving.
-      reached: cells in which the study's own method saves it.
-      missed: the other cells in which somebody participates.
-      out_of_reach: those of the missed in which one bit for everybody does not save it either.
+      reached: cells in which the study's own method reaches it.
+      missed: the other cells in which some client participates.
+      out_of_reach: the missed cells in which one bit for every client does not reach it either.
     """
 
     percent: float
@@ -59,7 +59,7 @@ def to_cells(points: Sequence[Point]) -> list[Cell]:
 
 
 def find_goal(cells: Sequence[Cell], percent: float) -> Goal:
-    """Returns where a saving of ``percent`` is reached, and where nothing could reach it."""
+    """Returns the cells that reach a saving of ``percent``, miss it, or cannot reach it."""
     reached, missed, out_of_reach = [], [], []
     for cell in cells:
         if cell.saved_percent is None or cell.floor_percent is None:
@@ -71,7 +71,7 @@ def find_goal(cells: Sequence[Cell], percent: float) -> Goal:
 
 
 def format_saving(percent: float | None, is_late: bool) -> str:
-    """Returns a saving in whole percents, rounded down; in brackets with a late baseline.
+    """Returns a saving in whole percents, rounded down; in brackets if the baseline is late.
 
     >>> format_saving(83.96, is_late=True), format_saving(None, is_late=False)
     ('(83)', '-')
@@ -81,7 +81,7 @@ def format_saving(percent: float | None, is_late: bool) -> str:
 
 
 def format_deadline(seconds: float) -> str:
-    """Returns a deadline in seconds, from two hours on in hours, from two days on in days.
+    """Returns a deadline as text: seconds, from two hours on hours, from two days on days.
 
     >>> [format_deadline(seconds) for seconds in (0.5, 600, 64_800, 604_800)]
     ['0.5 s', '600 s', '18 h', '7 d']

@@ -1,4 +1,4 @@
-"""A study in words and numbers: the table of methods, the savings, where the goals are reached."""
+"""Report of a study: table of methods, savings, and the settings that reach the goals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ from fedjax_diffusion.study.region import (
 
 
 def summarize(scenario: Scenario, study: StudyConfig, points: Sequence[Point]) -> dict[str, Any]:
-    """Returns what summary.json holds: the setting, its methods, and where each goal is reached."""
+    """Returns the content of summary.json: the setting, its methods, and the cells of each goal."""
     cycles, bandwidth_hz = scenario.workload.compute_cycles, scenario.devices.bandwidth_hz
     cells = to_cells(points)
     return {
@@ -66,21 +66,21 @@ def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
         [
             describe_setting(summary),
             "",
-            f"Deadline {deadline}, clients at their own places:",
+            f"Deadline {deadline}, clients at their own distances:",
             "",
             format_table([_row_to_cells(row) for row in points[0].rows]),
             "",
             "Each method serves the same clients over the same channels before the same deadline.",
-            "It splits the time optimally, or computes at ':max_frequency', uploading in the rest.",
-            "An upload that it delivers late is charged at full frequency and full power.",
+            "It splits the time optimally; with ':max_frequency' it computes at full frequency.",
+            "A late upload is charged at full frequency and full power.",
             f"saved A: against {REFERENCE_BASELINES[0]} with the optimal split; "
             f"B: against {REFERENCE_BASELINES[1]};",
-            "A, on time: like A, over the uploads that are on time under every method.",
+            "A, on time: like A, only for the uploads that are on time under every method.",
             _left_out(points[0].rows[0]),
             "",
-            f"Saved by {own} against {REFERENCE_BASELINES[0]} with the optimal split, and by one "
-            "bit for",
-            "everybody, in percent rounded down; in brackets where full precision is late for one:",
+            f"Percent saved by {own}, then by one bit for every client, against "
+            f"{REFERENCE_BASELINES[0]} with",
+            "the optimal split; rounded down; in brackets if full precision is late for a client:",
             "",
             format_table(_region_to_rows(to_cells(points))),
             "",
@@ -91,7 +91,10 @@ def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
 
 def _left_out(own: StudyRow) -> str:
     number = own.infeasible + own.client_rounds
-    return f"Left out by {own.method}, and so by the others: {own.infeasible} of {number} clients."
+    return (
+        f"Left out by {own.method}, and therefore by all methods: "
+        f"{own.infeasible} of {number} clients."
+    )
 
 
 def _row_to_cells(row: StudyRow) -> dict[str, Any]:
@@ -129,10 +132,10 @@ def _goal_to_text(goal: Goal) -> str:
     on_time = sum(not cell.is_late for cell in goal.reached)
     text += f", in {on_time} of them with full precision on time;"
     if not goal.out_of_reach:
-        return f"{text} one bit for everybody reaches it in all."
+        return f"{text} one bit for every client reaches it in all settings."
     floors = [cell.floor_percent or 0.0 for cell in goal.out_of_reach]
     return (
-        f"{text} out of reach of any bits in {len(goal.out_of_reach)}, where one bit saves "
+        f"{text} no number of bits reaches it in {len(goal.out_of_reach)}, where one bit saves "
         f"{min(floors):.1f} to {max(floors):.1f} %."
     )
 

@@ -66,7 +66,7 @@ def test_no_error_budget_is_infinite():
         ({"bandwidth_hz": "wide"}, r"bandwidth_hz = 'wide': must be a number"),
         (
             {"bandwidth_hz": [1e6, 1e6, 1e6]},
-            "bandwidth_hz is of 3 clients, compute_cycles of 2: each must be of as many",
+            "bandwidth_hz has 3 clients, compute_cycles has 2: the numbers must be equal",
         ),
         ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
         ({"is_present": [1, 2]}, r"is_present\[1\] = 2: must be 0 or 1, for false or true"),

@@ -57,7 +57,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path, capsys, place):
         output = f"{tmp_path}/there{place}"
     assert main(["data", "--name=digits", f"--output={output}"]) == 2
     captured = capsys.readouterr()
-    reason = f"--output must be a folder that can be written, got {str(output)!r} ("
+    reason = f"--output must be a writable folder, got {str(output)!r} ("
     assert captured.err.startswith(f"fedjax-diffusion: {reason}")
     assert (captured.err.count("\n"), captured.out) == (1, "")
     assert place == "/examples.png" or (tmp_path / "there").read_text() == "precious"

@@ -22,7 +22,7 @@ def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys
     assert (tmp_path / "runs/digits/figures/training.png").exists()
 
     assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
-    assert "is finished already; nothing was done" in capsys.readouterr().out
+    assert "is already finished; nothing was done" in capsys.readouterr().out
 
 
 def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys):

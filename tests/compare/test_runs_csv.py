@@ -41,10 +41,10 @@ def test_rows_come_back_exactly(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("seed,", "seeds,"), "no runs.csv of this version"),
-        (lambda text: "", "no runs.csv of this version"),
+        (lambda text: text.replace("seed,", "seeds,"), "not a runs.csv of this version"),
+        (lambda text: "", "not a runs.csv of this version"),
         (lambda text: text.replace(",32.0,", ",many,"), "line 2: could not convert"),
-        (lambda text: text.replace(",32.0,", ","), "line 2: 19 fields where 20 belong"),
+        (lambda text: text.replace(",32.0,", ","), "line 2: 19 fields instead of 20"),
     ],
 )
 def test_another_file_is_refused_in_one_line(tmp_path, change, said):

@@ -116,5 +116,5 @@ def test_unknown_names_are_refused():
         make_conv("fft")
     with pytest.raises(ValueError, match="conv: 'fft' of 'conv 2x6x5 3x3 3->4' is not one of"):
         make_conv({FORWARD: "fft"})
-    with pytest.raises(ValueError, match="conv: 'nonsense' names no operation"):
+    with pytest.raises(ValueError, match="conv: 'nonsense' is not the key of an operation"):
         measure_convs(["nonsense"])

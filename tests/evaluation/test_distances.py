@@ -98,5 +98,5 @@ def test_the_kernel_distance_of_equal_laws_is_zero_within_its_error():
 
 
 def test_too_few_features_have_no_kernel_distance():
-    with pytest.raises(ValueError, match="20 features a side, got 19"):
+    with pytest.raises(ValueError, match="20 features in a set, got 19"):
         kernel_distance(np.ones((19, 2)), np.ones((99, 2)))

@@ -45,5 +45,5 @@ def test_images_that_occur_many_times_cover_themselves():
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(ValueError, match="more than 3 images of each side, got 3 and 9"):
+    with pytest.raises(ValueError, match="more than 3 images in each set, got 3 and 9"):
         precision_recall(np.ones((3, 2)), np.ones((9, 2)))

@@ -85,7 +85,7 @@ def test_thorough_tries_every_mapping_and_lowering_and_takes_the_fastest(known_t
     assert chosen == "chunked4 rows"
     assert made[:2] == ["map plain", "map table"]
     assert len(made) == 2 + 3 * 4 - 1, "map, chunks of 4 and vmap by four lowerings"
-    assert "chosen of 13: clients by chunked of 4, convolutions by rows" in progress.lines[-1]
+    assert "fastest of 13: clients by chunked of 4, convolutions by rows" in progress.lines[-1]
 
 
 def test_the_guess_stays_unless_another_way_is_clearly_faster(known_times):
@@ -181,7 +181,7 @@ def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch
     config.workload.cycles_per_example = None
     config.allocator.time_budget_seconds = 1000.0
     run(config, tmp_path / "run", progress=progress)
-    assert progress.lines[0].startswith("chosen of 2: clients by map, convolutions by a measured")
+    assert progress.lines[0].startswith("fastest of 2: clients by map, convolutions by a measured")
     experiment, _ = load_run(tmp_path / "run")
     assert {key.split()[0] for key in experiment.compute.conv} == {"conv", "kernel_bar"}
     assert set(experiment.compute.conv.values()) == {"rows"}

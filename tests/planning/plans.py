@@ -40,7 +40,7 @@ SIX_BITS = ErrorBudget(as_fixed_bits=6)
 
 
 def bit_width_error_of(measured):
-    """Returns the paper's error curves of V_k [K, 17]; below 0: not measured."""
+    """Returns the error curves of V_k [K, 17]; below 0: not measured."""
     energies = np.array([-1.0] * K if measured is None else measured)[:, None]
     return np.where(energies < 0, NOT_MEASURED, energies * UNIFORM_ERROR_CURVE[:, 0])
 

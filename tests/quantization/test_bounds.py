@@ -1,4 +1,4 @@
-"""Theorem 1 as numbers: against float64 formulas, per tensor and with bits per tensor."""
+"""The error bound as numbers: against float64 formulas, per tensor and with bits per tensor."""
 
 import jax
 import jax.numpy as jnp

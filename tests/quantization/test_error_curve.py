@@ -1,4 +1,4 @@
-"""The exact law of the quantizer: which two values an entry may become, and how often.
+"""The distribution of the quantizer: the two values that an entry may become, and how often.
 
 The oracle computes the grid's values in float64, rounds them to the dtype of the tensor, and finds
 the two around each entry; the draws must be one of them, the upper one with the probability that
@@ -20,6 +20,7 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
 )
 from fedjax_diffusion.quantization.counter_random import counter_uniform
+from tests.each import check_each
 
 NUM_DRAWS, NUM_ENTRIES = 2048, 64
 ALL_BITS = range(1, MAX_BITS + 1)
@@ -56,7 +57,7 @@ def values_around(x, num_bits):
     return values[below], values[above]
 
 
-def check_law(x, drawn, num_bits):
+def check_distribution(x, drawn, num_bits):
     """Counts are binomial: Bernstein's inequality bounds them at any probability.
 
     Allowed besides: the draws' resolution, 2^-24 each of ``u`` and of the product it is compared
@@ -114,28 +115,34 @@ CASES = (
     "small",
     "smallest",
 )
+ALL_PAIRS = [(case, num_bits) for case in CASES for num_bits in ALL_BITS]
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("num_bits", ALL_BITS)
-def test_float32_follows_the_law(case, num_bits):
-    x = tensor(case)
-    drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
-    check_law(x, drawn, num_bits)
+def test_float32_is_drawn_as_its_distribution_says():
+    def check(case, num_bits):
+        x = tensor(case)
+        drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
+        check_distribution(x, drawn, num_bits)
+
+    check_each(ALL_PAIRS, check)
 
 
-@pytest.mark.parametrize("case", ["normal", "offset", "sparse", "outlier", "huge", "small"])
-@pytest.mark.parametrize("num_bits", ALL_BITS)
-def test_bfloat16_follows_the_law(case, num_bits):
-    x = tensor(case).astype(ml_dtypes.bfloat16)
-    drawn = draw_many(jax.random.key(num_bits), x, num_bits)
-    assert drawn.dtype == jnp.bfloat16
-    check_law(x, np.asarray(drawn, np.float64), num_bits)
+def test_bfloat16_is_drawn_as_its_distribution_says():
+    def check(case, num_bits):
+        x = tensor(case).astype(ml_dtypes.bfloat16)
+        drawn = draw_many(jax.random.key(num_bits), x, num_bits)
+        assert drawn.dtype == jnp.bfloat16
+        check_distribution(x, np.asarray(drawn, np.float64), num_bits)
+
+    cases = ("normal", "offset", "sparse", "outlier", "huge", "small")
+    check_each([pair for pair in ALL_PAIRS if pair[0] in cases], check)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("num_bits", ALL_BITS)
-def test_theorem_1(case, num_bits):
+def test_theorem_1_bounds_the_expected_error():
+    check_each(ALL_PAIRS, check_theorem_1)
+
+
+def check_theorem_1(case, num_bits):
     """The expected error is ``sum_i (x_i - below_i)(above_i - x_i)``, whatever is drawn."""
     x = tensor(case)
     exact = x.astype(np.float64)
@@ -172,14 +179,18 @@ def test_the_counter_errs_as_threefry_does(num_bits):
     assert abs((counter * threefry).sum()) <= 5 * np.sqrt(np.square(variance).sum())
 
 
-@pytest.mark.parametrize("largest", [0.99 * FLOAT32_MAX, 0.9999 * FLOAT32_MAX, FLOAT32_MAX])
-@pytest.mark.parametrize("num_bits", ALL_BITS)
-def test_at_the_end_of_float32_the_law_holds_or_the_tensor_is_refused(largest, num_bits):
+def test_largest_tensors_are_drawn_so_or_refused():
+    largest = (0.99 * FLOAT32_MAX, 0.9999 * FLOAT32_MAX, FLOAT32_MAX)
+    check_each([(x, num_bits) for x in largest for num_bits in ALL_BITS], check_largest)
+
+
+def check_largest(largest, num_bits):
+    """At the end of float32 the distribution holds, or the tensor is refused."""
     x = np.float32(np.linspace(0, 1, NUM_ENTRIES) * largest)
     drawn = np.asarray(draw_many(jax.random.key(0), x, num_bits), np.float64)
     grid = grid_of(x, num_bits)
     if is_quantizable(grid):
-        check_law(x, drawn, num_bits)
+        check_distribution(x, drawn, num_bits)
     else:
         assert largest * (1 + 2.0**-7) > FLOAT32_MAX
         assert np.isnan(drawn).all()

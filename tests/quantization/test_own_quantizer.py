@@ -86,7 +86,7 @@ def test_planner_asks_no_client_for_fewer_bits_than_own_quantizer_has():
         assert (FLEET.min_bits < LEAST).any()
         np.testing.assert_array_equal(plan.problem.min_bits, np.fmax(FLEET.min_bits, LEAST))
         assert (plan.allocation.num_bits >= LEAST).all()
-    with pytest.raises(ValueError, match=r"fewer bits than quantization\.name has, 3"):
+    with pytest.raises(ValueError, match=r"fewer bits than quantization\.name needs, 3"):
         planner_of("fixed_bits:2", quantization=quantization)
 
 

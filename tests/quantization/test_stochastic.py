@@ -1,4 +1,4 @@
-"""The paper's quantizer: unbiased, under Theorem 1's bound, exact where it must be."""
+"""Stochastic quantization: unbiased, under its bound, exact where it must be."""
 
 import jax
 import jax.numpy as jnp

@@ -44,7 +44,7 @@ def test_flops_are_counted_from_shapes_within_a_percent(counts_nothing, monkeypa
     settings = UNetConfig(), DiffusionConfig("linear", 200), GuidanceConfig(0.1), (8, 8, 1)
     from_shapes = make_task(*settings).count_flops()
     assert [record.getMessage() for record in caplog.records] == [
-        "XLA counts no FLOPs here; they are counted from the shapes of the model"
+        "XLA counts no FLOPs on this machine; they are counted from the model's shapes"
     ]
     monkeypatch.undo()
     assert from_shapes == pytest.approx(make_task(*settings).count_flops(), rel=0.01)
@@ -64,7 +64,7 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     assert main(["evaluate", "--workdir=runs/digits"]) == 0
     assert main(["compare", *COUNTED, *compared]) == 0
     assert main(["study", *STUDY, "--config.workload.cycles_per_example=None"]) == 0
-    assert "counted from the shapes" in caplog.text
+    assert "counted from the model's shapes" in caplog.text
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -235,7 +235,7 @@ def test_a_folder_that_does_not_fit_is_named(tmp_path):
 def test_pixels_that_would_be_changed_are_refused(image, tmp_path):
     for i in range(20):
         image.save(tmp_path / f"{i}.PNG")
-    with pytest.raises(ValueError, match=r"0\.PNG must have 8 bits a channel and no transparent"):
+    with pytest.raises(ValueError, match=r"0\.PNG must have 8 bits per channel and no transparent"):
         read_pngs(tmp_path, (8, 8, 1))
 
 

@@ -79,5 +79,5 @@ def test_an_old_key_on_the_command_line_is_answered_with_the_new_one(old, new, t
     code = main(["run", f"--workdir={tmp_path / 'run'}", f"--config.{old}=iid"])
     assert code == 2
     answer = capsys.readouterr().err
-    assert answer == f"fedjax-diffusion: config.{old}: is called config.{new} now\n"
+    assert answer == f"fedjax-diffusion: config.{old}: is now called config.{new}\n"
     assert not (tmp_path / "run").exists()

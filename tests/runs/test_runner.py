@@ -183,7 +183,7 @@ def test_images_are_saved_one_by_one_into_a_folder(finished, tmp_path):
     experiment, state = load_run(finished.workdir, {"num_samples": 21})
     drawn = experiment.draw_samples(seed_to_key(0), state.ema_params, 4)
     np.testing.assert_array_equal(images, drawn)
-    with pytest.raises(ValueError, match=r"must be a \.png, or a folder that is new or empty"):
+    with pytest.raises(ValueError, match=r"must be a \.png file, or a new or empty folder"):
         sample(finished.workdir, num_samples=21, output=folder)
 
 

@@ -68,7 +68,7 @@ def test_shorter_messages_and_the_broadcast_are_counted(finished):
         ),
         (
             {"quantization__name": "none", "allocator__method": "fixed_bits:8"},
-            "sends fewer bits than quantization.name has, 32",
+            "sends fewer bits than quantization.name needs, 32",
         ),
     ],
 )

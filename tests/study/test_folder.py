@@ -94,7 +94,7 @@ def test_it_plays_the_rounds_of_the_run(study):
         (
             {"allocator__error_budget.as_fixed_bits": None}
             | {"allocator__error_budget.relative": 0.1},
-            "allocator.error_budget: a study trains nothing",
+            "allocator.error_budget: a study does not train",
         ),
         (
             {"allocator__error_budget.as_fixed_bits": None}
@@ -124,7 +124,7 @@ def test_no_error_budget_is_allowed(tmp_path):
 
 def test_other_folders_and_files_are_left_alone(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("a run")
-    with pytest.raises(ValueError, match="is not empty and no study folder"):
+    with pytest.raises(ValueError, match="is not empty and not a study"):
         run_study(config_of(), tmp_path)
     with pytest.raises(ValueError, match="is a file; choose another --workdir"):
         run_study(config_of(), tmp_path / "metrics.jsonl")

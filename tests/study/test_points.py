@@ -143,7 +143,7 @@ def test_where_nobody_can_take_part_anywhere_it_says_why():
         ({"methods": (*METHODS, "relaxed")}, "study.methods: 'relaxed' gives real numbers"),
         ({"methods": (*METHODS, 8)}, "study.methods must be names, got 8"),
         ({"methods": METHODS[1:]}, "study.methods must hold full_precision and full_precision:"),
-        ({"methods": (*METHODS, "demand")}, "each method once"),
+        ({"methods": (*METHODS, "demand")}, "no method twice"),
         ({"image_shape": (8, 8)}, r"study.image_shape must be \(H, W, C\)"),
         ({"image_shape": (8, 8, 0)}, r"study.image_shape must be \(H, W, C\)"),
         ({"image_shape": (8.0, 8, 1)}, r"study.image_shape must be \(H, W, C\)"),

@@ -55,7 +55,7 @@ def test_the_text_holds_every_method_and_every_place(study):
         assert any(
             word.strip("()") == text_of_cell for word in lines[f"{cell['distance_meters']:g}"]
         )
-    assert "Left out by on_demand, and so by the others: 0 of 12 clients." in text
+    assert "Left out by on_demand, and therefore by all methods: 0 of 12 clients." in text
     assert "50 % is reached in " in text
     assert "99 % is reached in 0 of 6 settings, in 0 of them with full precision on time" in text
 

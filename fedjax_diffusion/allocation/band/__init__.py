@@ -1,1 +1,1 @@
-"""One band that all clients share: what bandwidth costs, and what it buys."""
+"""One band shared by all clients: its price, its division and its limits."""

@@ -1,8 +1,8 @@
-"""Which bit widths fit into one shared band, alone and together; knows nothing of energy.
+"""Bit widths that fit into one shared band, alone and together, without regard to energy.
 
-Every client has a least band per bit width. Two knapsacks over the bit widths decide what is
-feasible: the least total band whose error meets the budget, and the least total error that fits
-into the whole band. Both are searched as the allocation is, with one multiplier.
+Every client has a least band per bit width. Two knapsacks over the bit widths decide feasibility:
+the least total band whose error meets the budget, and the least total error that fits into the
+whole band. Both are searched with one multiplier, like the allocation.
 """
 
 from typing import NamedTuple
@@ -34,10 +34,10 @@ class BandBitWidths(NamedTuple):
     """Least band and error of every client at every bit width.
 
     Attributes:
-      least_hz: float64 [B, K], the least band over which the bit width arrives; infinite where the
-        client may not use the bit width, or not even over the whole band.
+      least_hz: float64 [B, K], the least band over which the bit width arrives; infinite if the
+        client may not use the bit width or even the whole band is too little.
       error: float64 [B, K], its term of the squared error; 0 where the band is infinite.
-      status: int32 [K], of each client on its own, with the whole band to itself.
+      status: int32 [K], the status of each client if it had the whole band.
     """
 
     least_hz: Array
@@ -46,7 +46,7 @@ class BandBitWidths(NamedTuple):
 
     @property
     def is_active(self) -> Array:
-        """Which clients have a bit width at all, bool [K]."""
+        """Mask of the clients that have a usable bit width, bool [K]."""
         return self.status == Status.OPTIMAL
 
     def total(self, per_client: Array) -> Array:
@@ -54,17 +54,17 @@ class BandBitWidths(NamedTuple):
         return jnp.sum(jnp.where(self.is_active, per_client, 0.0))
 
     def by_band(self) -> BitWidthTable:
-        """Returns the table of bands, and of the errors that they buy, [B, K]."""
+        """Returns the table [B, K] with the band as cost and the error as weight."""
         return self.table(self.least_hz, self.error)
 
     def by_error(self, error: Array) -> BitWidthTable:
-        """Returns the table of errors, any [B, K], and of the bands that they take."""
+        """Returns the table [B, K] with ``error`` as cost and the band as weight."""
         return self.table(jnp.where(jnp.isfinite(self.least_hz), error, jnp.inf), self.least_hz)
 
     def table(self, cost: Array, weight: Array) -> BitWidthTable:
         """Returns a table of costs [B, K] and weights over the bit widths whose cost is finite.
 
-        A client without any has one bit width, which costs nothing.
+        A client without such a bit width has one of cost 0.
         """
         cost = cost.at[0].set(jnp.where(self.is_active, cost[0], 0.0))
         is_usable = jnp.isfinite(cost) & self.is_active[None]
@@ -95,8 +95,8 @@ def band_bit_widths(problem: AllocationProblem) -> BandBitWidths:
 def least_cost(table: BitWidthTable, limit: Array) -> Array:
     """Returns the bit widths int32 [K] of least total cost whose total weight is within a limit.
 
-    Exact up to ``MAX_EXACT_CLIENTS`` clients, else greedy. Where no bit widths are within it, those
-    of least weight.
+    Exact up to ``MAX_EXACT_CLIENTS`` clients, else greedy. If no bit widths are within the limit,
+    returns those of least weight.
     """
     priced = search_multiplier(table, limit)
     if table.energy.shape[1] > MAX_EXACT_CLIENTS:

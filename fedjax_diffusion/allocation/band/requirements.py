@@ -1,4 +1,4 @@
-"""What given bits ask of a shared band: hertz per client, and the deadline at which they fit."""
+"""Requirements of given bits in a shared band: hertz per client, and the least deadline."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ _NUM_HALVINGS = 60
 def least_bandwidth_hz(problem: AllocationProblem, num_bits: Array | np.ndarray) -> Array:
     """Returns the least band over which each client delivers, float64 [K], Hz.
 
-    Infinite where no band is wide enough, 0 at 0 bits.
+    Infinite if no band is wide enough, 0 at 0 bits.
 
     Args:
       problem: K clients; their ``bandwidth_hz`` are not used.
@@ -40,9 +40,9 @@ def shared_time_budget(
     """Returns the smallest deadline [], s, by which clients deliver together over one band.
 
     Args:
-      problem: K clients, who share the sum of their ``bandwidth_hz``; the deadline is not met.
+      problem: K clients, which share the sum of their ``bandwidth_hz`` and miss the deadline.
       num_bits: [K], 1..16 or 32.
-      is_active: bool [K], who participates; at least one.
+      is_active: bool [K], the participating clients; at least one.
     """
     payload = bit_width_payload(problem, bit_width_index(jnp.asarray(num_bits)))
     total_hz = total_bandwidth(problem)

@@ -1,9 +1,8 @@
 """One band shared by all clients at given bit widths: the price at which their shares fill it.
 
 ``min sum_k E_k(tau_k, W_k)`` subject to ``sum_k W_k <= W_total`` is convex. A price ``mu`` of
-bandwidth separates the clients, the bands that they then take fall as it rises, and the price at
-which they add up to ``W_total`` gives the optimum. For any price and any shares ``w`` of the whole
-band
+bandwidth separates the clients. Their bands shrink as it rises, and the price at which they add up
+to ``W_total`` gives the optimum. For any price and any shares ``w`` of the whole band
 
     D(mu) = sum_k min_W [E_k(W) + mu (W - w_k)]  <=  the least energy of those bit widths.
 """
@@ -19,17 +18,17 @@ from fedjax_diffusion.allocation.search.time_split import optimal_split
 from fedjax_diffusion.types import Array
 
 BAND_SLACK = 1e-12
-"""Relative rounding slack of the whole band: a sum in another order still fits."""
+"""Relative rounding slack of the whole band, so that a sum in another order still fits."""
 
 
 class EvenShares(NamedTuple):
-    """The whole band divided evenly, above what each client needs at least.
+    """Division of the whole band: each client's least band plus an equal part of the rest.
 
     Attributes:
       bandwidth_hz: float64 [K]; the whole band for a client that does not participate.
-      least_hz: float64 [K], what it needs; 0 for a client that does not participate.
-      spare_hz: [], what the least bands leave over.
-      log_price: float64 [K], the logarithm of what one more hertz would save each, J/Hz.
+      least_hz: float64 [K], the least band; 0 for a client that does not participate.
+      spare_hz: [], the part of the band beyond the least bands.
+      log_price: float64 [K], log of the energy that one more hertz would save each client, J/Hz.
     """
 
     bandwidth_hz: Array
@@ -42,9 +41,9 @@ class SharedBand(NamedTuple):
     """Shares of the whole band.
 
     Attributes:
-      bandwidth_hz: float64 [K], W; the clients that participate use all of the band.
+      bandwidth_hz: float64 [K], W; the participating clients use the whole band.
       price: float64 [], mu, joules per hertz.
-      energy: float64 [], joules of those that participate.
+      energy: float64 [], joules of the participating clients.
       dual_bound: float64 [], ``D(mu)``, joules.
     """
 
@@ -55,25 +54,25 @@ class SharedBand(NamedTuple):
 
 
 def total_bandwidth(problem: AllocationProblem) -> Array:
-    """Returns the band [] that the clients share, Hz: that of all, also of those left out."""
+    """Returns the band [] that the clients share, Hz: the sum over all, also those left out."""
     return jnp.sum(problem.bandwidth_hz)
 
 
 def is_within(band_hz: Array, problem: AllocationProblem) -> Array:
-    """Returns whether bands in Hz, of any shape, fit into the whole band, to ``BAND_SLACK``."""
+    """Returns whether bands in Hz, any shape, fit into the whole band, within ``BAND_SLACK``."""
     return band_hz <= total_bandwidth(problem) * (1.0 + BAND_SLACK)
 
 
 def share_evenly(
     problem: AllocationProblem, payload: Array, least_hz: Array, is_active: Array
 ) -> EvenShares:
-    """Returns the whole band, divided evenly above the least bands.
+    """Returns the least bands plus equal parts of the rest of the whole band.
 
     Args:
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
       payload: float64 [K], bits.
       least_hz: float64 [K], ``least_bandwidth`` of that payload.
-      is_active: bool [K], who participates.
+      is_active: bool [K], the participating clients.
     """
     total_hz = total_bandwidth(problem)
     least_hz = jnp.where(is_active & jnp.isfinite(least_hz), least_hz, 0.0)
@@ -91,18 +90,18 @@ def share_band(
 ) -> SharedBand:
     """Returns the shares of least energy, to rounding.
 
-    Newton's method on ``log sum_k W_k`` against ``log mu``, between the least and the greatest
-    price that clients offer where the band is divided evenly.
+    Newton's method on ``log sum_k W_k`` against ``log mu``, between the least and the greatest of
+    the clients' prices for the even division.
 
     Args:
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
       payload: float64 [K], bits.
       least_hz: float64 [K], ``least_bandwidth`` of that payload.
-      is_active: bool [K], who participates.
+      is_active: bool [K], the participating clients.
 
     Returns:
-      The shares, each at least ``least_hz``; finite. Without meaning where the least bands of those
-      who participate do not fit together.
+      The shares, each at least ``least_hz``; finite. Meaningless if the least bands of the
+      participating clients do not fit together.
     """
     total_hz = total_bandwidth(problem)
     even = share_evenly(problem, payload, least_hz, is_active)
@@ -118,7 +117,7 @@ def share_band(
     highest = jnp.max(jnp.where(is_active | ~is_any, even.log_price, -jnp.inf))
     log_price = newton(unused_and_slope, lowest, highest)
     split = split_at_price(problem, payload, least_hz, log_price)
-    # What rounding left over or took too much is divided like what exceeds the least bands.
+    # The rounding error of the sum is divided in proportion to the band above the least bands.
     above = jnp.where(is_active, jnp.maximum(split.bandwidth_hz - even.least_hz, 0.0), 0.0)
     taken = jnp.sum(above)
     share = even.least_hz + above * (even.spare_hz / jnp.where(taken > 0, taken, 1.0))
@@ -138,7 +137,7 @@ def band_residual(
 ) -> Array:
     """Returns the largest relative violation [] of ``-dE_k / dW = mu`` and of ``sum_k W = total``.
 
-    At its least band a client may only offer less than ``mu``: it would buy less if it could.
+    At its least band a client violates the first only if its price exceeds ``mu``.
     """
     shared = with_leaves(problem, bandwidth_hz=band.bandwidth_hz)
     offer = bandwidth_price(shared, payload, optimal_split(shared, payload))

@@ -1,4 +1,4 @@
-"""One client that pays for its bandwidth: the band that it takes, and how it splits the deadline.
+"""Band and split of the deadline of one client that pays for its bandwidth.
 
 At a price ``mu`` in joules per hertz the client minimises ``kappa C^3 / tau^2 + t p + mu W`` over
 ``tau >= C / F`` and ``W > 0``, with ``t = T - tau``, ``y = S ln 2 / (W t)`` and ``p = (N0 W / h)
@@ -8,9 +8,9 @@ At a price ``mu`` in joules per hertz the client minimises ``kappa C^3 / tau^2 +
     mu = (1 + nu) N0 t phi(y) / h,    2 kappa C^3 / tau^3 + nu P = (1 + nu) (N0 W / h) phi(y),
 
 ``nu >= 0`` being the multiplier of the power limit. Away from that limit the first equation gives
-``t`` from ``y``; at it ``t = (N0 S ln 2 / (h P)) (e^y - 1) / y``. What is left is one increasing
+``t`` from ``y``; at it ``t = (N0 S ln 2 / (h P)) (e^y - 1) / y``. This leaves one increasing
 function of one unknown, ``log(e^y - 1)`` (the logarithm of the signal-to-noise ratio), in which
-all terms are nearly straight. ``tau >= C / F`` bounds the root.
+all terms are nearly linear. ``tau >= C / F`` bounds the root.
 """
 
 from typing import NamedTuple
@@ -28,12 +28,12 @@ _MAX_LOG_SNR = 300.0
 
 
 class PricedSplit(NamedTuple):
-    """What a client does at a price of bandwidth; float64 [K] each.
+    """Choice of each client at a price of bandwidth; float64 [K] each.
 
     Attributes:
       bandwidth_hz: W, the band that it takes.
-      log_slope: ``d log W / d log mu <= 0``; 0 where the deadline leaves it no choice.
-      total_joules: computing and transmitting, without what the band costs.
+      log_slope: ``d log W / d log mu <= 0``; 0 where the deadline fixes the band.
+      total_joules: energy of computing and transmitting, without the price of the band.
     """
 
     bandwidth_hz: Array
@@ -45,8 +45,8 @@ def least_bandwidth(problem: AllocationProblem, payload: Array) -> Array:
     """Returns the least band [K], Hz, over which ``payload`` [K] arrives, at full power and speed.
 
     ``W = P h / (N0 x)`` where ``x / log(1 + x) = P h t / (N0 S ln 2)`` at ``t = T - C / F``. As the
-    band grows the rate tends to ``P h / (N0 ln 2)``: what is not above ``S / t`` then arrives over
-    no band, and the answer is infinity.
+    band grows, the rate tends to ``P h / (N0 ln 2)``. If that is not above ``S / t``, no band is
+    wide enough and the result is infinity.
     """
     scene = _scene(problem, payload)
     room = jnp.exp(scene.log_max_power - scene.log_work) * scene.longest_upload
@@ -65,7 +65,7 @@ def least_bandwidth(problem: AllocationProblem, payload: Array) -> Array:
 def split_at_price(
     problem: AllocationProblem, payload: Array, least_hz: Array, log_price: Array
 ) -> PricedSplit:
-    """Returns the band of each client, and its energy, at one price of bandwidth for all.
+    """Returns the band and the energy of each client at one price of bandwidth for all.
 
     Args:
       problem: K clients; their ``bandwidth_hz`` are not used.
@@ -74,11 +74,11 @@ def split_at_price(
       log_price: [], log mu, mu in joules per hertz.
 
     Returns:
-      The split; finite, and without meaning where ``least_bandwidth`` is infinite.
+      The split; finite, but meaningless where ``least_bandwidth`` is infinite.
     """
     scene = _scene(problem, payload)
     free, log_power = _split_freely(scene, log_price)
-    # The problem is convex: a limit that its free optimum breaks is active, one that it keeps idle.
+    # Convexity: a limit is active exactly where the optimum without it violates it.
     is_limited = log_power > scene.log_max_power
     limited = _split_at_full_power(scene, least_hz, log_price, is_limited)
     return PricedSplit(*(jnp.where(is_limited, x, y) for x, y in zip(limited, free, strict=True)))
@@ -93,14 +93,14 @@ def bandwidth_price(problem: AllocationProblem, payload: Array, compute_seconds:
       compute_seconds: float64 [K], the best split of the deadline over those bands.
     """
     computing, sending = watts_saved(problem, payload, compute_seconds)
-    # Where the power limit holds tau below its stationary value; elsewhere this is rounding.
+    # Positive where the power limit keeps tau below its stationary value; else rounding.
     power_price = jnp.maximum(computing - sending, 0.0) / (problem.max_power_watts + sending)
     upload_seconds = problem.time_budget_seconds - compute_seconds
     return (1.0 + power_price) * sending * upload_seconds / problem.bandwidth_hz
 
 
 class _Scene(NamedTuple):
-    """What the equations ask about the clients, [K] each, in logarithms against overflow."""
+    """Quantities of the clients in the equations, [K] each; logarithms prevent overflow."""
 
     budget: Array
     shortest: Array
@@ -109,7 +109,7 @@ class _Scene(NamedTuple):
     log_noise: Array  # N0 / h, watts per hertz seen from the transmitter
     log_max_power: Array
     log_nats: Array  # S ln 2
-    log_work: Array  # N0 S ln 2 / h, joules that sending takes over an endless band
+    log_work: Array  # N0 S ln 2 / h, joules of sending over an infinite band
     log_saved: Array  # 2 kappa C^3
 
 
@@ -149,9 +149,9 @@ def _nats_slope(log_snr: Array) -> Array:
 
 
 def _split_freely(scene: _Scene, log_price: Array) -> tuple[PricedSplit, Array]:
-    """Returns the split as if power had no limit, and the logarithm of the power that it takes.
+    """Returns the split without the power limit, and the logarithm of the power that it takes.
 
-    Where ``t + max(tau, C / F) = T``, both times being those that ``y`` makes stationary.
+    Solves ``t + max(tau, C / F) = T``, where ``y`` gives the stationary ``t`` and ``tau``.
     """
 
     def times(log_snr):
@@ -171,7 +171,7 @@ def _split_freely(scene: _Scene, log_price: Array) -> tuple[PricedSplit, Array]:
     log_snr = newton(lambda x: times(x)[:2], *_free_bracket(scene, log_price))
     _, slope, upload_seconds, compute_seconds, is_clipped = times(log_snr)
     nats, _, turn = _curves(log_snr)
-    # Not the difference to T, which has no digits left where the upload is short.
+    # Not as the difference to T, which loses all digits for a short upload.
     upload_seconds = jnp.where(is_clipped, scene.longest_upload, upload_seconds)
     # Along the root, d log x / d log mu: at a given x, mu scales t by itself, tau by its cube root.
     share = upload_seconds / scene.budget
@@ -191,9 +191,9 @@ def _split_freely(scene: _Scene, log_price: Array) -> tuple[PricedSplit, Array]:
 def _split_at_full_power(
     scene: _Scene, least_hz: Array, log_price: Array, is_limited: Array
 ) -> PricedSplit:
-    """Returns the split along ``p = P``, where a wider band lets the upload end earlier.
+    """Returns the split at full power ``p = P``, where a wider band shortens the upload.
 
-    Where ``2 kappa C^3 / tau^3 + P = mu S ln 2 e^y / (t^2 phi)``, or at the least band before it.
+    Solves ``2 kappa C^3 / tau^3 + P = mu S ln 2 e^y / (t^2 phi)``, with at least the least band.
     """
     max_power = jnp.exp(scene.log_max_power)
     upper = _clip(scene.log_max_power - scene.log_noise - jnp.log(least_hz))
@@ -211,7 +211,7 @@ def _split_at_full_power(
         return jnp.log(computing + max_power) - log_paid, slope, compute_seconds
 
     lower = jnp.minimum(_full_power_floor(scene, log_price), upper)
-    # Who is not held by the limit must not hold up the others' search.
+    # Clients below the power limit must not prolong the search for the others.
     log_snr = newton(lambda x: terms(x)[:2], jnp.where(is_limited, lower, upper), upper)
     is_least = log_snr >= upper
     _, slope, compute_seconds = terms(log_snr)
@@ -230,10 +230,10 @@ def _compute_joules(scene: _Scene, compute_seconds: Array) -> Array:
 
 
 def _free_bracket(scene: _Scene, log_price: Array) -> tuple[Array, Array]:
-    """Returns between which ``log x`` the free optimum lies.
+    """Returns a bracket of ``log x`` around the optimum without the power limit.
 
     By ``x^2 / (2 + 2 x / 3) <= phi <= x^2 / 2`` (Bennett's inequality) and ``y <= x``: ``t <= T - C
-    / F`` asks for ``phi >= c``; ``q`` is what ``phi^2 / y`` needs where computing saves most.
+    / F`` requires ``phi >= c``; ``q`` is the value of ``phi^2 / y`` where computing saves most.
     """
     log_least = log_price - scene.log_noise - jnp.log(scene.longest_upload)
     lower = 0.5 * (LN2 + log_least)
@@ -249,7 +249,7 @@ def _free_bracket(scene: _Scene, log_price: Array) -> tuple[Array, Array]:
 def _full_power_floor(scene: _Scene, log_price: Array) -> Array:
     """Returns a ``log x`` below the optimum along the power limit.
 
-    By ``phi e^-y <= x^2 / 2``, at the tau where a second more of computing saves most.
+    By ``phi e^-y <= x^2 / 2``, at the tau where one more second of computing saves most.
     """
     most = jnp.exp(scene.log_saved - 3.0 * jnp.log(scene.shortest)) + jnp.exp(scene.log_max_power)
     log_square = LN2 + log_price + scene.log_nats - jnp.log(most)
@@ -257,7 +257,7 @@ def _full_power_floor(scene: _Scene, log_price: Array) -> Array:
 
 
 def _room_bracket(room: Array) -> tuple[Array, Array]:
-    """Returns logs of x between which ``x / log(1 + x) = room > 1``: ``2 (c - 1)``, ``c^2 - 1``."""
+    """Returns log bounds of the x with ``x / log(1 + x) = c > 1``: ``2 (c - 1)``, ``c^2 - 1``."""
     log_excess = jnp.log(room - 1.0)
     return _clip(log_excess + LN2), _clip(log_excess + jnp.log(room + 1.0))
 

@@ -1,4 +1,4 @@
-"""Tables of clients as CSV files: a header of names, then one row per client."""
+"""CSV files of clients: a header of names, then one row per client."""
 
 import csv
 import dataclasses
@@ -20,8 +20,8 @@ _CLIENT = "client"
 def read_clients(path: str | os.PathLike) -> dict[str, list[float]]:
     """Reads fields of an allocation problem that differ between clients.
 
-    UTF-8, with or without a byte order mark; any line ends; blank lines are skipped. Spaces around
-    a cell do not matter.
+    UTF-8, with or without a byte order mark; any line ends. Blank lines and spaces around a cell
+    are skipped.
 
     Args:
       path: a file whose header names fields of ``AllocationProblem`` that may differ between
@@ -31,10 +31,10 @@ def read_clients(path: str | os.PathLike) -> dict[str, list[float]]:
       K numbers by field.
 
     Raises:
-      ValueError: one line that names the file, the line in it as an editor counts, the client, the
-        column, the value and what is allowed. The file cannot be read, is empty or no CSV; a column
-        is unknown or given twice; a row is too short or too long; a cell is empty, no number or out
-        of range.
+      ValueError: the file cannot be read, is empty or is not CSV; a column is unknown or given
+        twice; a row is too short or too long; a cell is empty, not a number or out of range. The
+        message is one line with the file, the line number, the client, the column, the value and
+        its range.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
@@ -48,11 +48,11 @@ def read_clients(path: str | os.PathLike) -> dict[str, list[float]]:
 
 
 def write_clients(path: str | os.PathLike, allocation: Allocation) -> None:
-    """Writes what an allocation gives each client, one row per client; whole or not at all.
+    """Writes the fields per client of an allocation, one row per client, atomically.
 
     Args:
-      path: the file, replaced if there is one; its folder exists.
-      allocation: of K clients. What is one number for all of them is left out.
+      path: the file, replaced if it exists; its folder must exist.
+      allocation: of K clients. Fields with one number for all of them are left out.
 
     Raises:
       OSError: the file cannot be written.
@@ -86,12 +86,12 @@ def _parse(text: str) -> dict[str, list[float]]:
         for name, cell in zip(names, cells, strict=True):
             columns[name].append(_to_number(place, name, cell.strip()))
     if not columns[names[0]]:
-        raise ValueError("has a header but no client: one row per client must follow")
+        raise ValueError("has a header but no clients: one row per client must follow")
     return columns
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields every row that is not blank, with the number of its line."""
+    """Yields the number and the cells of every line that is not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:
@@ -117,7 +117,7 @@ def _check_header(line: int, names: list[str]) -> None:
 
 
 def _to_number(place: str, name: str, cell: str) -> float:
-    is_plain = cell.isascii() and "_" not in cell  # float() alone takes more than numbers in files
+    is_plain = cell.isascii() and "_" not in cell  # float() accepts more than that
     try:
         value = float(cell) if is_plain else None
     except ValueError:

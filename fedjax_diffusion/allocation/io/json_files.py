@@ -1,4 +1,4 @@
-"""Allocation problems and answers as files."""
+"""Files of allocation problems and allocations."""
 
 import contextlib
 import dataclasses
@@ -36,7 +36,7 @@ _OPTIONAL = tuple(
     for field in dataclasses.fields(AllocationProblem)
     if field.default is not dataclasses.MISSING
 )
-_LARGEST = int(np.finfo(float).max)  # an integer, or comparing with longer ones overflows
+_LARGEST = int(np.finfo(float).max)  # int: comparing a float with longer ones overflows
 _MAY_BE_NULL = ("error_budget", *_TABLES)
 
 
@@ -45,24 +45,24 @@ def read_problem(
 ) -> AllocationProblem:
     """Reads a problem from a JSON object of the fields of ``AllocationProblem``, by name.
 
-    A field per client is a list, or one number for all. ``error_budget`` null (or Infinity) is no
-    budget. ``bit_width_payload_bits``, ``bit_width_error`` and ``is_present`` (true or false) may
-    be left out.
+    A field per client is a list, or one number for all. ``error_budget`` null or Infinity means no
+    budget. ``bit_width_payload_bits``, ``bit_width_error`` and ``is_present`` (true or false) are
+    optional.
 
     Args:
       path: a file like ``{"compute_cycles": [2e9, 4e9], "max_power_watts": 0.2, ...}``.
       clients: a CSV file with one row per client, whose columns are fields that the JSON file does
-        not give; None if that gives all.
+        not give; None if the JSON file gives all.
 
     Raises:
-      ValueError: one line that names the file, the field, the index (in the CSV file the line) and
-        what is allowed. A file cannot be read or is not JSON or CSV; a field is unknown, missing,
-        given twice, not a number, out of range, or does not fit the others.
+      ValueError: a file cannot be read or is not JSON or CSV; a field is unknown, missing, given
+        twice, not a number, out of range, or does not fit the others. The message is one line with
+        the file, the field, the index (in the CSV file the line) and the range.
     """
     columns = {} if clients is None else read_clients(clients)
     with _naming(path):
         text = Path(path).read_text(encoding="utf-8-sig")
-        # Integers become floats too: one with 400 digits is then infinite, and refused as such.
+        # Integers become floats too: one of 400 digits becomes infinite and is refused.
         content = json.loads(text, parse_int=float, object_pairs_hook=_to_dict)
         content = to_current_names("problem", content)
         _check_names(content, columns, clients)
@@ -74,13 +74,13 @@ def read_problem(
 
 
 def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
-    """Writes an allocation by its fields' names; whole or not at all.
+    """Writes an allocation atomically, by the names of its fields.
 
     Each ``status`` is its name in lower case; in JSON an infinite value is null.
 
     Args:
       path: ``.json`` for an object of all fields, ``.csv`` for a row per client of the fields that
-        differ between clients. Replaced if there is one; its folder exists.
+        differ between clients. The file is replaced if it exists; its folder must exist.
       allocation: of K clients.
 
     Raises:
@@ -97,16 +97,17 @@ def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
 
 
 def read_allocation(path: str | os.PathLike) -> Allocation:
-    """Reads what ``write_allocation`` wrote as JSON, for ``verify`` or for a simulation.
+    """Reads an allocation that ``write_allocation`` wrote as JSON.
 
     Args:
       path: a ``.json`` file with all fields of ``Allocation``.
 
     Returns:
-      The allocation, bit for bit the one that was written.
+      The allocation, equal to the written one bit for bit.
 
     Raises:
-      ValueError: one line that names the file, the field, the index and what is allowed.
+      ValueError: the file is not such a JSON file. The message is one line with the file, the
+        field, the index and the range.
     """
     with _naming(path):
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_to_dict)
@@ -121,7 +122,7 @@ def check_suffix(path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def _naming(path: str | os.PathLike) -> Iterator[None]:
-    """Turns what goes wrong with a JSON file into a ValueError of one line that names it."""
+    """Turns any error about a JSON file into a ValueError of one line with the file's name."""
     try:
         yield
     except OSError as error:
@@ -154,7 +155,7 @@ def _to_allocation(content: Any) -> Allocation:
 
 
 def _to_numbers(name: str, value: Any, num_clients: int) -> np.ndarray:
-    """Returns a field as it was before it was written: null is infinity, whole bits are int32."""
+    """Returns a field as before writing: null becomes infinity, whole bits become int32."""
     numbers = value if isinstance(value, list) else [value]
     if name in _PER_CLIENT_ANSWERS and len(numbers) != num_clients:
         raise ValueError(f"{name}: must be a list of {num_clients} numbers, one per client")
@@ -216,13 +217,13 @@ def _check_length(
     num_clients = len(next(iter(columns.values())))
     if len(value) != num_clients:
         raise ValueError(
-            f"{name} is of {len(value)} clients, {clients} of {num_clients}: must be of as many, "
-            "or one number for all"
+            f"{name} has {len(value)} clients, {clients} has {num_clients}: the numbers must be "
+            "equal, or one for all"
         )
 
 
 def _check_value(name: str, value: Any) -> None:
-    """Raises at the first entry of a field that is not what its kind of field holds."""
+    """Raises ValueError at the first entry whose type the field does not allow."""
     if value is None and name in _MAY_BE_NULL:
         return
     if name in _TABLES:
@@ -260,10 +261,10 @@ def _check_numbers(place: str, values: list) -> None:
 
 
 def _quote(value: Any) -> str:
-    """Returns a value as it stands in the file, cut to 40 characters."""
+    """Returns a value as JSON text, cut to 40 characters."""
     return f"{json.dumps(value):.40}"
 
 
 def _to_json(values: Array | np.ndarray) -> Any:
-    """Returns an array as nested lists, or a scalar as a number, with None for infinity."""
+    """Returns an array as nested lists or a scalar as a number; infinity becomes None."""
     return np.where(np.isinf(values), np.array(None), np.asarray(values)).tolist()

@@ -1,4 +1,4 @@
-"""An allocation as text."""
+"""Text table of an allocation."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ _COLUMNS = {
     "compute_joules": ("computing J", 12),
     "transmit_joules": ("transmitting J", 14),
 }
-"""Heading and width, by field."""
+"""Heading and column width by field."""
 _SCALES = {"bandwidth_hz": 1e-3}
 
 
@@ -24,8 +24,8 @@ def allocation_table(allocation: Allocation) -> str:
     """Returns an allocation as an aligned table: a line per client, the total, the certificate.
 
     Args:
-      allocation: K clients; beyond the first 30 they are counted, not listed. The total is over
-        all of them. Their bands are listed where they share one.
+      allocation: K clients; only the first 30 are listed, the rest is counted. The total is over
+        all of them. Bands are listed if the clients share one.
     """
     names = [n for n in _COLUMNS if n != "bandwidth_hz" or allocation.is_band_shared]
     listed = range(min(len(allocation.status), _MAX_CLIENTS))

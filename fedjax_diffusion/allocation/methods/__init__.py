@@ -1,1 +1,1 @@
-"""The methods of the allocator: one file each, from a problem to an allocation."""
+"""Methods of the allocator, one file each."""

@@ -22,7 +22,7 @@ from fedjax_diffusion.types import Array
 
 
 def fixed_bits(problem: AllocationProblem, split: SplitFn, num_bits: Array) -> Choice:
-    """Gives every client ``num_bits``, ignoring demands and budget; only time can fail it.
+    """Gives every client ``num_bits``, ignoring demands and budget; only the deadline can fail.
 
     Args:
       problem: K clients.
@@ -42,7 +42,7 @@ def demand(problem: AllocationProblem, split: SplitFn) -> Choice:
 def largest(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Gives every client its largest bit width that arrives in time, ignoring the error budget.
 
-    For a round before any range was measured, when the error of a bit width is not known.
+    For rounds before any range was measured, when the error of a bit width is unknown.
     """
     del split
 
@@ -62,7 +62,7 @@ def largest(problem: AllocationProblem, split: SplitFn) -> Choice:
 
 def _fixed_bit_widths(problem: AllocationProblem, index: Array) -> Choice:
     payload = bit_width_payload(problem, index)
-    # Limits do not matter here: who is not present is as late as with endless bits to send. (A mask
+    # Limits do not matter here: an absent client is late because its payload is infinite. (A mask
     # among the statuses would change the order in which the sums over the clients are rounded.)
     is_delivered = is_deliverable(problem, jnp.where(problem.is_present, payload, jnp.inf))
     return Choice(

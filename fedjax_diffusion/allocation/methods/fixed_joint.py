@@ -1,7 +1,7 @@
 """Methods that fix the bits by rule, over one shared band.
 
-They ignore the demands as they do without a shared band, except that a client that demands more
-bits than it handles has no share: what it takes, others would lose.
+As without a shared band, they ignore the demands. But a client that demands more bits than it can
+handle gets no share, so that it takes no band from the others.
 """
 
 import jax.numpy as jnp
@@ -28,15 +28,14 @@ from fedjax_diffusion.types import Array
 
 
 def fixed_bits_jointly(problem: AllocationProblem, split: SplitFn, num_bits: Array) -> Choice:
-    """Gives every client ``num_bits`` and the share of the band that makes their energy least.
+    """Gives every client ``num_bits``, and shares the band for the least total energy.
 
-    Ignores demands and the error budget; the deadline and the band can fail it. A client whose
-    ``min_bits`` is above its ``max_bits`` does not participate, so that it takes no band from the
-    others.
+    Ignores demands and the error budget; the deadline and the band can fail. A client whose
+    ``min_bits`` is above its ``max_bits`` does not participate.
 
     Args:
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
-      split: not used; the time is split well.
+      split: not used; the time is split optimally.
       num_bits: [], 1..16 or 32; may be traced.
     """
     del split
@@ -52,8 +51,8 @@ def demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
 def largest_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Gives the clients large bit widths that arrive together, ignoring the error budget.
 
-    Those of least ``sum_k 1 / (2^{b_k} - 1)^2``: for a round before any range was measured, when
-    all clients' errors weigh the same.
+    They minimize ``sum_k 1 / (2^{b_k} - 1)^2``. For rounds before any range was measured, when all
+    clients' errors have the same weight.
     """
     del split
     bit_widths = band_bit_widths(problem)

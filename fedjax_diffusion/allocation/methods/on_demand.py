@@ -1,4 +1,4 @@
-"""The on-demand allocator: integer bits by a multiplier search over tables of energies."""
+"""On-demand allocator: integer bits by a multiplier search over tables of energies."""
 
 import jax.numpy as jnp
 
@@ -24,17 +24,17 @@ from fedjax_diffusion.types import Array
 def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Chooses the bit widths of least energy whose error meets the budget.
 
-    The multiplier search gives the optimum over the bit widths' convex hull and the dual bound, and
-    its bit widths are rounded to good integer ones. Of up to four clients all combinations are
-    compared, which is exact. Beyond ``MAX_CHUNK_CLIENTS`` clients the table is never held as a
-    whole.
+    The multiplier search gives the optimum over the bit widths' convex hull and the dual bound;
+    its solution is rounded to good bit widths. For up to four clients all combinations are
+    compared, which is exact. Beyond ``MAX_CHUNK_CLIENTS`` clients the table is processed in parts.
 
     Args:
       problem: K clients.
-      split: how each client divides the deadline at a given payload.
+      split: divides each client's deadline at a given payload.
 
-    Guarantees: the error is within the budget (to ``ERROR_SLACK``) wherever the status is OPTIMAL.
-    Without a budget every client gets its cheapest bit width, which is the demanded one.
+    Guarantees:
+      The error is within the budget (to ``ERROR_SLACK``) if the status is OPTIMAL. Without a budget
+      every client gets its cheapest bit width, which is the demanded one.
     """
     budget = problem.error_budget * (1.0 + ERROR_SLACK)
     solve = _solve if problem.num_clients <= MAX_CHUNK_CLIENTS else _solve_many
@@ -58,7 +58,7 @@ def on_demand(problem: AllocationProblem, split: SplitFn) -> Choice:
 def _solve(
     problem: AllocationProblem, split: SplitFn, budget: Array
 ) -> tuple[Priced, Array, Array]:
-    """Returns the bit widths with their bound, each client's own status, and the smallest error."""
+    """Returns the bit widths with their bound, the clients' status and the smallest error."""
     table, status = client_table(problem, split)
     smallest_error = jnp.sum(pick(table.error, least_error(table)))
     return round_bit_widths(table, budget), status, smallest_error
@@ -67,7 +67,7 @@ def _solve(
 def _solve_many(
     problem: AllocationProblem, split: SplitFn, budget: Array
 ) -> tuple[Priced, Array, Array]:
-    """Returns the same for more clients than a chunk."""
+    """Returns the result of ``_solve`` for more clients than a chunk."""
     survey, excess_joules = survey_bit_widths(problem, split, budget)
     priced = round_bit_widths(survey.shortlist.table, budget)
     priced = priced._replace(

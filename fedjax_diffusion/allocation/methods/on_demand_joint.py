@@ -1,18 +1,18 @@
-"""The on-demand allocator over one shared band: bits, compute times and bands together.
+"""On-demand allocator over one shared band: bits, compute times and bands together.
 
-With a price ``lambda`` of error and a price ``mu`` of bandwidth
+With a price ``lambda`` of error and a price ``mu`` of bandwidth,
 
     D(lambda, mu) = sum_k min_{b, tau, W} [E_k + lambda v_k(b) + mu (W - w_k)] - lambda eps
 
-is concave and below the least energy, for any shares ``w`` of the whole band. For each ``mu`` the
-clients' best split is tabled per bit width and the multiplier search finds ``lambda``; ``mu`` is
-where the bands that it takes add up to the whole. At a price of bandwidth the bit widths' energies
-are not discrete-convex in the bits, so bit widths are compared over the hull of (error, energy), as
-that search does.
+is concave and a lower bound on the energy, for any shares ``w`` of the whole band. For each ``mu``
+the clients' best split is computed per bit width, and the multiplier search finds ``lambda``. The
+``mu`` sought is the one at which the bands add up to the whole. At a price of bandwidth the energy
+is not discrete-convex in the bits, so bit widths are compared over the hull of (error, energy), as
+in that search.
 
-Every price that is tried also gives an answer: the bit widths that its table favours, with the band
-shared between them exactly. Up to four clients all combinations whose bound is below the best known
-are tried instead, which is exact.
+Every price tried also gives a solution: the cheapest bit widths of its table, with the band shared
+exactly. For up to four clients, all combinations whose bound is below the best known energy are
+tried instead, which is exact.
 """
 
 from typing import NamedTuple
@@ -61,13 +61,13 @@ _TIE = 1e-7
 
 
 class _Market(NamedTuple):
-    """What the search trades in.
+    """Fixed inputs of the search.
 
     Attributes:
       problem: K clients.
-      bit_widths: what they may send.
+      bit_widths: the bit widths that they may send.
       budget: [], eps.
-      shares: float64 [K], Hz, of the whole band: what each buys from or sells to.
+      shares: float64 [K], Hz, w: initial shares of the whole band.
     """
 
     problem: AllocationProblem
@@ -77,14 +77,14 @@ class _Market(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """Bit widths int32 [K], and the shared band; infinite energy where they do not fit."""
+    """Bit widths int32 [K] and the shared band; infinite energy if they do not fit."""
 
     chosen: Array
     band: SharedBand
 
 
 class _Found(NamedTuple):
-    """The best bound so far with what proves it, and the best answer so far."""
+    """The best bound so far with its prices and table, and the best solution so far."""
 
     bound: Array
     price: Array
@@ -98,10 +98,11 @@ def on_demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
 
     Args:
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
-      split: not used; the time is split well.
+      split: not used; the time is split optimally.
 
-    Guarantees: the error is within the budget and the bands within their sum, to rounding, wherever
-    the status is OPTIMAL. Exact up to four clients.
+    Guarantees:
+      The error is within the budget and the bands within their sum, to rounding, if the status is
+      OPTIMAL. Exact up to four clients.
     """
     del split
     bit_widths = band_bit_widths(problem)
@@ -132,10 +133,10 @@ def on_demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
 def _find_feasible(
     problem: AllocationProblem, bit_widths: BandBitWidths, budget: Array
 ) -> tuple[Array, Array, Array]:
-    """Returns bit widths to start from, the status int32 [K], and the smallest error in reach, [].
+    """Returns initial bit widths, the status int32 [K], and the smallest possible error, [].
 
-    The bit widths are those that need the least band within the budget; without an error budget in
-    reach, at all.
+    The bit widths are those that need the least band within the error budget, or without it if it
+    is out of reach.
     """
 
     def fits(index):
@@ -148,7 +149,7 @@ def _find_feasible(
     tables = jax.tree.map(lambda *rows: jnp.stack(rows), *tables)
     limits = jnp.stack([budget, total_bandwidth(problem) * (1.0 + BAND_SLACK)])
     start, finest = jax.lax.map(lambda pair: least_cost(*pair), (tables, limits))
-    # Both may be greedy: what one misses, the other may have found.
+    # Both searches may be greedy: one may find a solution that the other misses.
     start = jnp.where(~fits(start) & (error_of(finest) <= budget), finest, start)
     is_reachable = error_of(least_error(bit_widths.by_band())) <= budget
     narrowest = jnp.argmin(bit_widths.by_band().energy, axis=0).astype(start.dtype)
@@ -166,7 +167,7 @@ def _search(
     start: Array,
     is_feasible: Array,
 ) -> _Found:
-    """Returns the best bound and the best answer, from bit widths to start from."""
+    """Returns the best bound and the best solution, given initial bit widths."""
     least_hz = pick(bit_widths.least_hz, start)
     even = share_evenly(problem, bit_width_payload(problem, start), least_hz, bit_widths.is_active)
     market = _Market(problem, bit_widths, budget, even.bandwidth_hz)
@@ -182,7 +183,7 @@ def _search(
             index = fill_budget(table, priced.bit_width_index, budget, priced.dual_bound)
             offer = _share(market, index)
             answer = select(offer.band.energy < answer.band.energy, offer, answer)
-        # Where nothing is feasible, no bound is worth a search.
+        # If nothing is feasible, the search ends at once.
         known = jnp.where(is_feasible, answer.band.energy, -jnp.inf)
         slope = _mixed_band(market, table, bands, priced)
         return Tried(priced.dual_bound, slope, known), best._replace(answer=answer)
@@ -198,7 +199,7 @@ def _search(
 
 
 def _share(market: _Market, index: Array) -> _Answer:
-    """Shares the band between given bit widths; infinite energy where they break a limit."""
+    """Shares the band between given bit widths; infinite energy if they violate a limit."""
     problem, bit_widths = market.problem, market.bit_widths
     least_hz = pick(bit_widths.least_hz, index)
     is_allowed = is_within(bit_widths.total(least_hz), problem)
@@ -208,7 +209,7 @@ def _share(market: _Market, index: Array) -> _Answer:
 
 
 def _price_bit_widths(market: _Market, log_price: Array) -> tuple[BitWidthTable, Array]:
-    """Returns the table [B, K] of ``E + mu (W - w)`` and error, and the bands W [B, K] it takes."""
+    """Returns the table [B, K] of ``E + mu (W - w)`` and error, and the bands W [B, K]."""
     problem, bit_widths = market.problem, market.bit_widths
 
     def bit_width_row(row):
@@ -224,10 +225,10 @@ def _price_bit_widths(market: _Market, log_price: Array) -> tuple[BitWidthTable,
 
 
 def _mixed_band(market: _Market, table: BitWidthTable, bands: Array, priced: Priced) -> Array:
-    """Returns how much band more than there is the bit widths at the multiplier take, Hz, [].
+    """Returns the excess of the bands over the whole band at the multiplier's bit widths, Hz, [].
 
-    Where bit widths tie at the multiplier, the mixture of both sides whose error is the budget:
-    that is the slope of the bound in the price of bandwidth.
+    If bit widths tie at the multiplier, both sides are mixed so that the error equals the budget.
+    The excess is then the slope of the bound in the price of bandwidth.
     """
 
     def bit_widths_at(multiplier):
@@ -244,10 +245,10 @@ def _mixed_band(market: _Market, table: BitWidthTable, bands: Array, priced: Pri
 
 
 def _try_all(market: _Market, found: _Found) -> _Answer:
-    """Returns the best answer of all combinations of bit widths.
+    """Returns the best solution of all combinations of bit widths.
 
-    In the order of their energies at the price of bandwidth, which bound theirs from below, until
-    the bound is not below the best known.
+    Combinations are tried in the order of their lower bounds, their energies at the price of
+    bandwidth, until the bound is not below the best known energy.
     """
     bit_widths = market.bit_widths
     is_allowed = _sums(found.table.error) <= market.budget

@@ -1,10 +1,10 @@
-"""The relaxed problem: real bits, convex, solved to its KKT conditions.
+"""Relaxed problem with real bits: convex, solved to its KKT conditions.
 
 With ``theta = 1 / (2^b - 1)^2`` every client's energy is convex in its theta and the error is
 linear, so one multiplier separates the clients: client k's bits solve ``e_k'(b) = lambda c_k
-|theta'(b)|``, clipped to its limits, and lambda is where the error meets the budget. The energy is
-a lower bound on that of integer bits. (The variables theta and pi = tau / T of the paper's P3 are
-named there only; this reading of them is the project's own.)
+|theta'(b)|``, clipped to its limits, and lambda is the price at which the error meets the budget.
+The energy is a lower bound on that of integer bits. (The paper's P3 names the variables theta and
+pi = tau / T without a definition; this interpretation is the project's own.)
 """
 
 from typing import NamedTuple
@@ -42,20 +42,19 @@ _CLOSE_ENOUGH = 0.1 * ERROR_SLACK
 def relaxed(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Chooses real bits in ``[min_bits, max_bits]``.
 
-    The payload is ``d b`` plus the least overhead that any bit width has, so that nothing here
-    costs more than a bit width.
+    The payload is ``d b`` plus the least overhead of any bit width, so that a real number of bits
+    never costs more than the same bit width.
 
     Args:
       problem: K clients, without tables per bit width.
-      split: how each client divides the deadline at a given payload: ``max_frequency_split``, or
-        the best there is.
+      split: divides the deadline at a given payload: ``max_frequency_split``, else optimally.
 
     Raises:
-      ValueError: the problem has tables per bit width, between which there is nothing.
+      ValueError: the problem has tables per bit width, which do not define real bits.
 
-    Guarantees: the error is within the budget (to ``ERROR_SLACK``) wherever the status is OPTIMAL.
-    The dual bound holds whatever bits and multiplier were found, also where rounding keeps them
-    from being the best.
+    Guarantees:
+      The error is within the budget (to ``ERROR_SLACK``) if the status is OPTIMAL. The dual bound
+      holds for any bits and multiplier, also if rounding keeps them from the optimum.
     """
     if problem.bit_width_payload_bits is not None or problem.bit_width_error is not None:
         raise ValueError("relaxed: bit_width_payload_bits and bit_width_error must be None")
@@ -76,7 +75,7 @@ def relaxed(problem: AllocationProblem, split: SplitFn) -> Choice:
 
 
 class _Clients(NamedTuple):
-    """Who chooses, between which bits [K], and how each divides the deadline."""
+    """Participating clients, their limits of bits [K], and the kind of split."""
 
     problem: AllocationProblem
     limits: Pair
@@ -85,24 +84,24 @@ class _Clients(NamedTuple):
 
     @property
     def is_priced(self) -> Array:
-        """Whose error has a weight, bool [K]."""
+        """Mask of the participating clients whose error has a weight, bool [K]."""
         return self.is_active & (self.problem.error_weight > 0)
 
     def total(self, per_client: Array) -> Array:
-        """Returns the sum over the clients that participate."""
+        """Returns the sum over the participating clients."""
         return jnp.sum(jnp.where(self.is_active, per_client, 0.0))
 
     def priced(self, num_bits: Pair) -> PricedClients:
-        """Returns the clients as the search sees them where they may choose these bits."""
+        """Returns the inputs of the search for these limits of bits."""
         overhead_bits = jnp.min(self.problem.overhead_bits)
         return price_clients(self.problem, num_bits, overhead_bits, self.is_time_fixed)
 
 
 def _search(clients: _Clients, smallest_error: Array) -> PricedBits:
-    """Returns the answer to the price at which the error meets the budget.
+    """Returns the bits at the price at which the error meets the budget.
 
-    That is the root of ``log(eps - least error) - log(error - least error)``, nearly straight in
-    log lambda even where most clients are at their upper limits.
+    The price is the root of ``log(eps - least error) - log(error - least error)``, nearly linear in
+    log lambda even if most clients are at their upper limits.
     """
     problem, limits = clients.problem, clients.limits
     budget, room = problem.error_budget, problem.error_budget - smallest_error
@@ -128,7 +127,7 @@ def _search(clients: _Clients, smallest_error: Array) -> PricedBits:
 
     most_bits = jnp.where(clients.is_priced, limits.upper, limits.lower)
     most = start._replace(num_bits=most_bits, log_price=highest)
-    # Nothing is to be found where all are at their lower limits, or all at their upper ones.
+    # The price is known if all clients are at their lower limits, or all at their upper ones.
     lower, upper = jnp.where(is_tight, highest, lowest), jnp.where(is_free, lowest, highest)
     _, (answer, affordable) = newton_from(look, start.log_price, lower, upper, (start, most))
     error = clients.total(_error(problem, answer.num_bits))
@@ -139,10 +138,10 @@ def _search(clients: _Clients, smallest_error: Array) -> PricedBits:
 
 
 def _start(clients: _Clients, priced: PricedClients) -> PricedBits:
-    """Returns where to look first: one bit width that would meet the budget, and its price.
+    """Returns the start of the search: one number of bits that would meet the budget, its price.
 
-    Only a guess: z between what it is for tiny payloads and for long uploads, the price as the mean
-    of the clients', weighted by their errors.
+    A guess: z lies between its values for tiny payloads and for long uploads; the price is the mean
+    of the clients' prices, weighted by their errors.
     """
     problem = clients.problem
     weight = jnp.where(clients.is_priced, problem.error_weight, 0.0)
@@ -161,8 +160,8 @@ def _start(clients: _Clients, priced: PricedClients) -> PricedBits:
 def _certify(clients: _Clients, answer: PricedBits, smallest_error: Array) -> Choice:
     """Returns the choice with its multiplier, its dual bound and its KKT residual.
 
-    What one more bit adds is found anew, for the bits as they are. The Lagrangian is convex in
-    every client's bits, so its slope there tells how far below its minimum can be, at most.
+    The marginal energy of one more bit is recomputed at the final bits. The Lagrangian is convex in
+    every client's bits, so its slope there bounds the distance to its minimum.
     """
     problem, limits, num_bits = clients.problem, clients.limits, answer.num_bits
     held = clients.priced(Pair(num_bits, num_bits))
@@ -213,7 +212,7 @@ def _largest_bits(problem: AllocationProblem) -> Array:
 
 
 def _error(problem: AllocationProblem, num_bits: Array) -> Array:
-    """Returns ``c theta(b)`` [K], shifted to reach 0 at 32 bits for clients that may send them."""
+    """Returns ``c theta(b)`` [K], shifted to 0 at 32 bits for clients that may send them."""
     is_exact = problem.max_bits == FULL_PRECISION_BITS
     at_full_precision = 1.0 / jnp.square(jnp.exp2(float(FULL_PRECISION_BITS)) - 1.0)
     floor = jnp.where(is_exact, at_full_precision, 0.0)
@@ -227,7 +226,7 @@ def _error_saved(problem: AllocationProblem, num_bits: Array) -> Array:
 
 
 def _bits_residual(limits: Pair, num_bits: Array, added: Array, saved: Array) -> Array:
-    """Returns the relative violation [K] of ``e'(b) = lambda c |theta'(b)|``, limits respected."""
+    """Returns the relative violation [K] of ``e'(b) = lambda c |theta'(b)|`` within the limits."""
     excess = (added - saved) / jnp.maximum(added, saved)
     excess = jnp.where(num_bits <= limits.lower, jnp.minimum(excess, 0.0), excess)
     excess = jnp.where(num_bits >= limits.upper, jnp.maximum(excess, 0.0), excess)
@@ -237,8 +236,8 @@ def _bits_residual(limits: Pair, num_bits: Array, added: Array, saved: Array) ->
 def _budget_residual(error: Array, budget: Array, unspent_share: Array) -> Array:
     """Returns the relative violation [] of ``error <= eps`` and of ``lambda (eps - error) = 0``.
 
-    The latter counts relative to eps or, where that is less, to the energy: next to full precision
-    one rounding of the bits is more than a whole budget.
+    The second is relative to eps, or to the energy if that gives less: near full precision one
+    rounding of the bits exceeds the whole budget.
     """
     is_finite = jnp.isfinite(budget) & (budget > 0)
     excess = jnp.where(is_finite, (error - budget) / jnp.where(is_finite, budget, 1.0), 0.0)

@@ -1,1 +1,1 @@
-"""Finds one price by which all clients choose: the machinery under the methods of the allocator."""
+"""Searches for one price by which all clients choose: the basis of the allocator's methods."""

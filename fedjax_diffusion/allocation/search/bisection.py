@@ -1,8 +1,7 @@
-"""Roots of many increasing scalar functions at once. Knows nothing of energy.
+"""Roots of many increasing scalar functions at once, independent of energy.
 
-The searches take elementwise functions: entry ``i`` of the value depends on entry ``i`` of the
-argument alone, and grows with it. A root outside the bracket is clipped to the end nearest to it,
-exactly.
+The searches take elementwise functions: entry ``i`` of the value depends only on entry ``i`` of the
+argument and increases with it. A root outside the bracket is clipped exactly to the nearest end.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ def bisect(
       fn: elementwise, any shape to the same shape; not decreasing, a step function is allowed.
       lower: the brackets' lower ends.
       upper: the upper ends, ``lower <= upper``, equal shapes.
-      num_iterations: halvings; 64 reach float64 precision from any bracket within one decade.
+      num_iterations: number of halvings; 64 give float64 precision for any bracket within a decade.
 
     Returns:
       The last bracket ``(lower, upper)`` with ``fn(lower) < 0 <= fn(upper)``. Both ends are
@@ -37,7 +36,7 @@ def bisect(
 
     def halve(iteration, bracket):
         lower, upper = bracket
-        # The first two looks are at the ends: a root beyond them closes the bracket there.
+        # The first two evaluations are at the ends: a root beyond them closes the bracket there.
         ends = jnp.where(iteration == 0, lower, upper)
         x = jnp.where(iteration < 2, ends, lower + 0.5 * (upper - lower))
         is_past_root = fn(x) >= 0
@@ -52,14 +51,14 @@ def newton(
     upper: Array,
     max_iterations: int = 100,
 ) -> Array:
-    """Finds roots of increasing functions by Newton steps, halving where one leaves its bracket.
+    """Finds roots of increasing functions by Newton steps; halves if a step leaves the bracket.
 
     Args:
       fn_and_slope: elementwise, ``x -> (fn(x), fn'(x))``; the slope is positive and finite inside
         the bracket.
       lower: the brackets' lower ends.
       upper: the upper ends, ``lower <= upper``, equal shapes.
-      max_iterations: a bound; the loop ends as soon as every entry has moved by rounding alone.
+      max_iterations: an upper limit; the loop ends once every entry moves only by rounding.
 
     Returns:
       The roots, shape of ``lower``, to a few units in the last place of the larger end of the
@@ -78,7 +77,7 @@ def newton(
         target = x - value / slope
         is_inside = (target >= lower) & (target <= upper)
         target = jnp.where(is_inside, target, lower + 0.5 * (upper - lower))
-        # The first two looks are at the ends: a root beyond them closes the bracket there.
+        # The first two evaluations are at the ends: a root beyond them closes the bracket there.
         target = jnp.where(iteration == 0, upper, target)
         is_moving = (iteration == 0) | jnp.any(jnp.abs(target - x) > rounding)
         return lower, upper, target, is_moving, iteration + 1
@@ -99,23 +98,23 @@ def halley(
     tolerance: float,
     max_iterations: int = 100,
 ) -> Array:
-    """Finds where positive functions of positive numbers reach 1, by Halley's method in ``log x``.
+    """Solves ``g(x) = 1`` for positive functions of positive x, by Halley's method in ``log x``.
 
     With ``f = log g`` and its derivatives by ``log x`` a step is
     ``d = -2 f f' / (2 f'^2 - f f'')``.
-    Here ``2 (g - 1) / (g + 1) = 2 tanh(f / 2)`` stands for ``f`` and ``(2 + d) / (2 - d)`` for
-    ``e^d``. They agree to the order of the method, bound the step, and need neither logarithm nor
-    exponential, which on a CPU would cost more than all the rest.
+    Here ``2 (g - 1) / (g + 1) = 2 tanh(f / 2)`` replaces ``f`` and ``(2 + d) / (2 - d)`` replaces
+    ``e^d``. They agree to the order of the method, bound the step, and need no logarithm and no
+    exponential, which would dominate the cost on a CPU.
 
     Args:
       fn: elementwise, ``x -> (g, f', f'')`` with ``f' > 0`` and ``|f''| < f'^2 / 2``.
-      steepest: elementwise, ``x ->`` a bound of ``f'`` that costs next to nothing.
+      steepest: elementwise, ``x ->`` a cheap upper bound on ``f'``.
       lower: the brackets' lower ends, > 0.
-      upper: the upper ends, equal shapes; where they are below ``lower``, they are the answer.
-      start: where to begin, > 0; clipped to the bracket.
-      tolerance: of ``f``; the loop ends once no step can have moved it by more. What is left of it
-        then is about a twelfth of the cube.
-      max_iterations: a bound.
+      upper: the upper ends, equal shapes; where they are below ``lower``, they are the result.
+      start: the initial x > 0; clipped to the bracket.
+      tolerance: of ``f``; the loop ends once no step changes ``f`` by more. The remaining ``f`` is
+        then about a twelfth of the cube of that change.
+      max_iterations: an upper limit.
 
     Returns:
       The roots, shape of ``lower``.

@@ -1,14 +1,14 @@
-"""The bit widths of least energy within the error budget, proven: branch and bound, on the host.
+"""Proven bit widths of least energy within the error budget: branch and bound, on the host.
 
 Choosing one bit width per client is a multiple-choice knapsack: ``min sum_k e_k(b_k)`` subject to
-``sum_k v_k(b_k) <= eps``. Clients are decided one after another. What is kept of the decisions so
-far is their total error and energy, a *node*, and a node is dropped where
+``sum_k v_k(b_k) <= eps``. Clients are decided one after another. A *node* is the total error and
+energy of the decisions so far. A node is dropped if
 
-- another one has no more error and no more energy (dominance), or
-- the best conceivable completion, on the convex hulls of the clients still open, would not beat
-  the best bit widths known.
+- another node has no more error and no more energy (dominance), or
+- the best possible completion, on the convex hulls of the open clients, is not better than the
+  best known bit widths.
 
-Works on tables of energy and error, in NumPy, and knows nothing of time, channels or bits.
+Works in NumPy on tables of energy and error, independent of time, channels and bits.
 
 Source: Kellerer, Pferschy and Pisinger, Knapsack Problems (2004), chapter 11: the relaxation to
 convex hulls, the reduction of bit widths, and dynamic programming with bounds.
@@ -22,11 +22,11 @@ _HUGE = 1e150
 
 
 class Proven(NamedTuple):
-    """The answer of the search.
+    """Result of the search.
 
     Attributes:
       bit_width_index: int32 [K], bit widths that meet the budget.
-      bound_joules: no bit widths within the budget cost less.
+      bound_joules: a lower bound on the energy of all bit widths within the budget.
     """
 
     bit_width_index: np.ndarray
@@ -49,10 +49,10 @@ def search_bit_widths(
         the bit width, finite for at least one.
       error: float64 [B, K], its term of the error.
       budget: eps >= 0, may be infinite.
-      bit_widths: int [K], a start: within the budget, of finite energy.
-      target_gap: relative, > 0. Half of it is left to rounding.
-      max_nodes: the most nodes kept after each client, those of the least bound. What is cut off
-        lowers the bound that is returned.
+      bit_widths: int [K], the start: within the budget, of finite energy.
+      target_gap: relative, > 0. Half of it is reserved for rounding.
+      max_nodes: the most nodes kept after each client, those of the least bound. Dropping the
+        others lowers the returned bound.
 
     Returns:
       Bit widths whose energy is not above that of the start, and the bound.
@@ -83,32 +83,32 @@ class _Table(NamedTuple):
 
 
 class _Best:
-    """The best bit widths known so far."""
+    """Best bit widths known so far."""
 
     def __init__(self, table: _Table, budget: float, bit_widths: np.ndarray):
         self.table, self.budget, self.bit_widths = table, budget, bit_widths
         self.joules = _total(table.energy, bit_widths)
 
     def offer(self, bit_widths: np.ndarray) -> None:
-        """Takes bit widths over if they meet the budget and cost less."""
+        """Keeps the bit widths if they meet the budget and cost less than the best."""
         joules = _total(self.table.energy, bit_widths)
         if joules < self.joules and _total(self.table.error, bit_widths) <= self.budget:
             self.bit_widths, self.joules = bit_widths, joules
 
 
 class _Steps(NamedTuple):
-    """The lower convex hulls of all clients in the (error, energy) plane, as steps to go.
+    """Lower convex hulls of all clients in the (error, energy) plane, as a sequence of steps.
 
     Every client starts at its bit width of least error. A step moves one client to the next corner
-    of its hull: more error, less energy. N steps, those that save the most per error first.
+    of its hull: more error, less energy. N steps, those with the largest saving per error first.
 
     Attributes:
-      start: int [K], where each client starts.
-      client: int [N], whom a step moves.
-      bit_width: int [N], to which bit width.
+      start: int [K], the first bit width of each client.
+      client: int [N], the client that a step moves.
+      bit_width: int [N], the bit width after the step.
       added: float64 [N] > 0, the error that it adds.
       saved: float64 [N] > 0, the energy that it saves.
-      worth: float64 [N] > 0, what it saves per error.
+      worth: float64 [N] > 0, the energy saved per error.
     """
 
     start: np.ndarray
@@ -120,13 +120,13 @@ class _Steps(NamedTuple):
 
 
 class _Completion(NamedTuple):
-    """What some clients cost together on their hulls: energy as a convex function of error.
+    """Total energy of some clients on their hulls, as a convex function of their error.
 
     Attributes:
-      client: int [N], whom each step moves.
-      bit_width: int [N], to which bit width.
+      client: int [N], the client that each step moves.
+      bit_width: int [N], the bit width after the step.
       error: float64 [N + 1], total error before the first step and after each.
-      energy: float64 [N + 1], total energy likewise.
+      energy: float64 [N + 1], total energy at the same points.
     """
 
     client: np.ndarray
@@ -135,7 +135,7 @@ class _Completion(NamedTuple):
     energy: np.ndarray
 
     def num_steps(self, room: np.ndarray) -> np.ndarray:
-        """Returns how many whole steps the error ``room`` admits, -1 where not even the start."""
+        """Returns the number of whole steps within the error ``room``, -1 if the start exceeds."""
         return np.searchsorted(self.error, room, side="right") - 1
 
     def least_energy(self, room: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ class _Completion(NamedTuple):
 
 
 def _decide(table: _Table, best: _Best, margin: float, max_nodes: int) -> float:
-    """Branches over the clients that have several bit widths left; returns the proven bound."""
+    """Branches over the clients with several bit widths left; returns the proven bound."""
     steps, is_open = _steps(table), np.isfinite(table.energy).sum(axis=0) > 1
     settled = np.flatnonzero(~is_open)
     energy = np.array([np.sum(table.energy[steps.start[settled], settled])])
@@ -185,7 +185,7 @@ def _decide(table: _Table, best: _Best, margin: float, max_nodes: int) -> float:
 def _order(table: _Table, is_open: np.ndarray) -> np.ndarray:
     """Returns the open clients, those whose bit widths differ most in energy first.
 
-    The completions are then the closer to their bound, the more nodes there are.
+    Then the completions get closer to their bound as the number of nodes grows.
     """
     highest = np.max(np.where(np.isfinite(table.energy), table.energy, -np.inf), axis=0)
     spread = highest - np.min(table.energy, axis=0)
@@ -196,13 +196,13 @@ def _order(table: _Table, is_open: np.ndarray) -> np.ndarray:
 def _follow(
     tree: list[tuple[int, np.ndarray, np.ndarray]], node: int, bit_widths: np.ndarray
 ) -> np.ndarray:
-    """Returns the bit widths [K] with those that led to a node.
+    """Returns the bit widths [K] with the decisions of a node filled in.
 
     Args:
-      tree: per decided client: who it is, the bit widths that every node branched into, and which
-        nodes of the client before did so.
+      tree: per decided client: its index, the bit widths of every node's branches, and the nodes of
+        the previous client that branched.
       node: a branch of the last client, counted before any was dropped.
-      bit_widths: int [K], of the others.
+      bit_widths: int [K], of the other clients.
     """
     bit_widths = bit_widths.copy()
     for client, choices, parents in reversed(tree):
@@ -212,14 +212,14 @@ def _follow(
 
 
 def _undominated(energy: np.ndarray, error: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Returns the nodes to which no other one has no more error and no more energy."""
+    """Returns the nodes that no other node dominates in both error and energy."""
     nodes = nodes[np.lexsort((energy[nodes], error[nodes]))]
     before = np.minimum.accumulate(np.r_[np.inf, energy[nodes]])[:-1]
     return nodes[energy[nodes] < before]
 
 
 def _complete(table: _Table, steps: _Steps, is_open: np.ndarray) -> _Completion:
-    """Returns what the open clients, bool [K], cost together."""
+    """Returns the total energy on their hulls of the open clients, bool [K]."""
     clients, stays = np.flatnonzero(is_open), is_open[steps.client]
     start = steps.start[clients]
     return _Completion(
@@ -259,16 +259,15 @@ def _corners(error: np.ndarray, energy: np.ndarray) -> list[int]:
 
 
 def _is_above(error: np.ndarray, energy: np.ndarray, left: int, middle: int, right: int) -> bool:
-    """Whether the middle bit width lies on or above the line through the other two."""
+    """Returns whether the middle bit width lies on or above the line through the other two."""
     fall = (energy[left] - energy[middle]) * (error[right] - error[left])
     return bool(fall <= (energy[left] - energy[right]) * (error[middle] - error[left]))
 
 
 def _regret(table: _Table, bit_widths: np.ndarray, multiplier: float) -> np.ndarray:
-    """Returns by how much each bit width [B, K] raises the bound: ``e + lambda v`` above its least.
+    """Returns the increase of the bound by each bit width [B, K]: ``e + lambda v`` minus its least.
 
-    Differences to ``bit_widths`` [K] are priced, not sums: ``lambda v`` may be far larger than
-    ``e``.
+    Computed from differences to ``bit_widths`` [K], as ``lambda v`` may be far larger than ``e``.
     """
     clients = np.arange(bit_widths.size)
     error = table.error - table.error[bit_widths, clients]

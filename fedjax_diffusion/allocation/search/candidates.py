@@ -1,6 +1,6 @@
-"""A few bit widths per client that are worth a closer look, taken from a table of all of them.
+"""Selection of a few promising bit widths per client from a table of all of them.
 
-Knows nothing of time, channels or bits.
+Independent of time, channels and bits.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Shortlist(NamedTuple):
 
     Attributes:
       table: [A, K], their energy and error.
-      bit_width_index: int32 [A, K], which bit widths of the whole table they are; may repeat.
+      bit_width_index: int32 [A, K], their indices in the whole table; may repeat.
     """
 
     table: BitWidthTable
@@ -26,9 +26,9 @@ class Shortlist(NamedTuple):
 def least_regret(
     table: BitWidthTable, multiplier: Array, num_bit_widths: int
 ) -> tuple[Shortlist, Array]:
-    """Returns each client's bit widths of least ``e + lambda v``, and what any other costs more.
+    """Returns each client's bit widths of least ``e + lambda v``, and the least excess of others.
 
-    With a bit width from outside the list the energy is at least that much above the dual bound at
+    With a bit width outside the list, the energy is at least this excess above the dual bound at
     the multiplier.
 
     Args:
@@ -37,8 +37,8 @@ def least_regret(
       num_bit_widths: A, 1..B.
 
     Returns:
-      The list, and the least excess of a bit width that is not in it, in joules [], infinite if
-      there is none.
+      The list, and the least excess of a bit width outside it, in joules [], infinite if there is
+      none.
     """
     cost = table.energy + multiplier * table.error
     order = jnp.argsort(cost, axis=0).astype(jnp.int32)
@@ -58,9 +58,9 @@ def near_bit_widths(
       ratio: [], >= 1.
 
     Returns:
-      The list [3, K], loosest first, and by how much, in joules [K], the least ``e + lambda v`` of
-      the list may be above that of the table for a multiplier between the outer two: 0 where no
-      bit width in between is left out.
+      The list [3, K], loosest first; and the largest possible excess, in joules [K], of the list's
+      least ``e + lambda v`` over the table's, for multipliers between the outer two: 0 if no bit
+      width in between is left out.
     """
     index = jnp.stack(
         [
@@ -78,10 +78,10 @@ def _shortlist(table: BitWidthTable, index: Array) -> Shortlist:
 
 
 def _excess(table: BitWidthTable, shortlist: Shortlist, row: int) -> Array:
-    """Returns how far above the table's least cost two neighbours' lines cross, in joules [K].
+    """Returns the height above the table's least cost at which two neighbours cross, joules [K].
 
-    Both are on the least cost, which is concave, at the outer multipliers; in between they are
-    farthest from it where they cross.
+    Each has the least cost, which is concave, at its own multiplier. In between, the lines are
+    farthest from the least cost at their crossing.
     """
     (loose, tight), (most, least) = (values[row : row + 2] for values in shortlist.table)
     is_step = most > least

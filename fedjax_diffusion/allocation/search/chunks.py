@@ -1,4 +1,4 @@
-"""Many clients, a chunk at a time: what one chunk needs stays in the processor's cache."""
+"""Processing of many clients in chunks whose data fit into the processor's cache."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,17 +10,17 @@ from fedjax_diffusion.allocation.problem import AllocationProblem
 from fedjax_diffusion.types import Array
 
 MAX_CHUNK_CLIENTS = 8192
-"""Enough for two cores to share each operation, and few enough for their caches."""
+"""Clients per chunk: enough for two cores to share each operation, few enough for the caches."""
 T = TypeVar("T")
 
 
 def map_chunks(fn: Callable[[AllocationProblem], T], problem: AllocationProblem) -> T:
-    """Returns ``fn(problem)``, computed for one chunk of the clients after the other.
+    """Returns ``fn(problem)``, computed for one chunk of clients after another.
 
     Args:
-      fn: treats every client by itself; its results have the clients along their last axis.
+      fn: processes each client independently; its results have the clients along the last axis.
       problem: more clients than fit into one chunk. The last chunk ends with the last client and
-        repeats a few of the one before, so nothing is padded and nothing copied.
+        repeats a few clients of the chunk before, so nothing is padded or copied.
     """
     num_clients = problem.num_clients
     num_chunks = -(-num_clients // MAX_CHUNK_CLIENTS)
@@ -46,7 +46,7 @@ def map_chunks(fn: Callable[[AllocationProblem], T], problem: AllocationProblem)
 
 
 def sample_clients(problem: AllocationProblem) -> tuple[AllocationProblem, float]:
-    """Returns at most a chunk of the clients, evenly spread, and which share of all they are."""
+    """Returns at most a chunk of clients, evenly spread, and their share of all clients."""
     num_clients = problem.num_clients
     stride = -(-num_clients // MAX_CHUNK_CLIENTS)
     sample = _per_client(problem, lambda leaf: leaf[::stride], num_clients)
@@ -56,9 +56,9 @@ def sample_clients(problem: AllocationProblem) -> tuple[AllocationProblem, float
 def _per_client(
     problem: AllocationProblem, fn: Callable[[Array], Array], num_clients: int
 ) -> AllocationProblem:
-    """Returns the problem with ``fn`` applied to what is as long as there are clients.
+    """Returns the problem with ``fn`` applied to the fields per client.
 
-    Nothing else is: there are more clients than bit widths.
+    They are known by their length: there are more clients than bit widths.
     """
 
     def change(leaf):

@@ -22,13 +22,13 @@ from fedjax_diffusion.types import Array
 
 
 def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[BitWidthTable, Array]:
-    """Returns the table [B, K] of energies and errors, and each client's own status, int32 [K].
+    """Returns the table [B, K] of energies and errors, and the clients' status, int32 [K].
 
-    A client that cannot participate has one bit width, which costs nothing and has no error.
+    A client that cannot participate has one bit width, of no energy and no error.
 
     Args:
       problem: K clients.
-      split: how each client divides the deadline at a given payload.
+      split: divides each client's deadline at a given payload.
     """
 
     def split_row(path, payload):
@@ -43,7 +43,7 @@ def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[BitWidthTa
         energy = jnp.where(is_usable, cost.total_joules, jnp.inf)
         return energy, jnp.where(is_usable, _error_at(problem, index), 0.0)
 
-    # One bit width after another: each split is found from those before.
+    # One bit width after another: each split starts from the previous ones.
     payloads = _payloads(problem)
     _, compute_seconds = jax.lax.scan(split_row, start_path(problem, payloads[0]), payloads)
     energy, error = jax.vmap(bit_width_row)(jnp.arange(len(BIT_WIDTHS)), payloads, compute_seconds)
@@ -54,7 +54,7 @@ def client_table(problem: AllocationProblem, split: SplitFn) -> tuple[BitWidthTa
 
 
 def _payloads(problem: AllocationProblem) -> Array:
-    """Returns the payload of every bit width, [B] if the same for all clients, else [B, K]."""
+    """Returns the payload of every bit width, [B] if equal for all clients, else [B, K]."""
     if problem.bit_width_payload_bits is not None:
         return problem.bit_width_payload_bits.T
     return bit_width_payload(problem, jnp.arange(len(BIT_WIDTHS)))

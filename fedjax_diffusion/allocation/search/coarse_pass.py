@@ -1,12 +1,12 @@
-"""Very many clients: the bit widths that matter of each, without the table of all of them.
+"""Selection of the relevant bit widths of very many clients, without the whole table.
 
-A sample of the clients tells the multiplier to within a few percent. The table is then made a chunk
-at a time, and of every client the bit widths are kept that are cheapest at half of that multiplier,
-at it, and at twice of it. What the bit widths in between could take off the dual bound is added up.
-It is nothing where a client's neighbouring bit widths have prices a factor of two apart, as they
-have with errors like ``1 / (2^b - 1)^2``: then the search among the kept is the search among all.
-Where the budget is not met between the outer two, or too much could be missed, the pass is repeated
-where it is met.
+A sample of the clients gives the multiplier to within a few percent. The table is then computed in
+chunks. Of every client three bit widths are kept: the cheapest at half of that multiplier, at it,
+and at twice of it. The pass adds up how much the omitted bit widths could lower the dual bound.
+That is zero if a client's neighbouring bit widths have prices a factor of two apart, as with errors
+like ``1 / (2^b - 1)^2``: then the search among the kept is the search among all. If the budget is
+not met between the outer multipliers, or the omission matters too much, the pass is repeated around
+a better multiplier.
 """
 
 from typing import NamedTuple
@@ -34,15 +34,15 @@ _MAX_RATIO, _MAX_MULTIPLIER = 1e30, 1e250
 
 
 class Survey(NamedTuple):
-    """What one pass over all clients keeps.
+    """Result of one pass over all clients.
 
     Attributes:
       shortlist: [3, K], each client's bit widths near the multiplier, loosest first.
-      status: int32 [K], each client's own.
-      cheapest_error: float64 [K], the error of its cheapest bit width.
-      smallest_error: float64 [K], the least error that it can have.
-      excess_joules: float64 [K], by how much at most the kept bit widths overstate its part of the
-        dual bound.
+      status: int32 [K], the clients' status before any error budget.
+      cheapest_error: float64 [K], the error of the client's cheapest bit width.
+      smallest_error: float64 [K], its least possible error.
+      excess_joules: float64 [K], an upper limit on the amount by which the kept bit widths
+        overstate its part of the dual bound.
     """
 
     shortlist: Shortlist
@@ -64,7 +64,7 @@ class _Window(NamedTuple):
         return _Window(self.centre * jnp.where(is_above, ratio, 1.0 / ratio), ratio)
 
     def move(self, is_above: Array) -> "_Window":
-        """Returns what lies next to it, above or below, and is twice as wide."""
+        """Returns the adjacent window above or below, twice as wide in the logarithm."""
         ratio = jnp.minimum(self.ratio**2, _MAX_RATIO)
         step = self.ratio * ratio
         centre = self.centre * jnp.where(is_above, step, 1.0 / step)
@@ -74,16 +74,16 @@ class _Window(NamedTuple):
 def survey_bit_widths(
     problem: AllocationProblem, split: SplitFn, budget: Array
 ) -> tuple[Survey, Array]:
-    """Returns what is kept of the clients' bit widths, and what may be missed, in joules [].
+    """Returns the kept bit widths, and a limit on the error of their dual bound, in joules [].
 
     Args:
       problem: more clients than a chunk.
-      split: how each client divides the deadline.
+      split: divides each client's deadline.
       budget: [], eps.
 
     Returns:
-      The last pass; and by how much the kept bit widths' dual bound may be above that of all bit
-      widths, infinite where no multiplier meets the budget.
+      The last pass; and the largest possible excess of the kept bit widths' dual bound over that
+      of all bit widths, infinite if no multiplier meets the budget.
     """
 
     def run_pass(window):
@@ -132,7 +132,7 @@ def _keep_near(problem: AllocationProblem, split: SplitFn, window: _Window) -> S
 
 
 def _guess(problem: AllocationProblem, split: SplitFn, budget: Array) -> tuple[Array, Array]:
-    """Returns the multiplier of a sample, >= 0, and the mean price of its widths, > 0; [] each."""
+    """Returns the multiplier >= 0 of a sample and the mean price > 0 of its bit widths; [] each."""
     sample, share = sample_clients(problem)
     table, _ = client_table(sample, split)
     cheapest, finest = argmin_bit_width(table.energy), least_error(table)

@@ -1,16 +1,16 @@
-"""The outer search: one multiplier prices the error, each client picks its cheapest bit width.
+"""Outer search: one multiplier prices the error, each client picks its cheapest bit width.
 
-Works on tables of energy and error per bit width and client, and knows nothing of time, channels or
+Works on tables of energy and error per bit width and client, independent of time, channels and
 bits. With ``b_k(lambda) = argmin_b e_k(b) + lambda v_k(b)`` the total error falls as lambda grows,
 and
 
     D(lambda) = sum_k min_b [e_k(b) + lambda v_k(b)] - lambda eps  <=  the least energy
 
-is a concave lower bound, whose maximum is where the error crosses the budget. It is a polygon, and
-the bit widths at one lambda give a line that supports it there. The search looks where the lines at
-both ends of a bracket cross, again and again (Kelley's cutting planes in one dimension): that
-halves the bracket while the polygon is smooth, and once the crossing lies on the polygon it is the
-peak, exactly, after a dozen looks.
+is a concave lower bound, whose maximum is where the error crosses the budget. It is piecewise
+linear, and the bit widths at one lambda give a supporting line. The search evaluates the crossing
+of the lines at both ends of a bracket, again and again (Kelley's cutting planes in one dimension).
+This halves the bracket as long as D looks smooth; once the crossing lies on D, it is the exact
+maximum, after about twelve evaluations.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from fedjax_diffusion.allocation.search.select import select
 from fedjax_diffusion.types import Array
 
 MAX_EXACT_CLIENTS = 4
-"""Up to so many clients all combinations of bit widths are compared."""
+"""Up to this number of clients, all combinations of bit widths are compared."""
 _MAX_STEPS = 200
 _CLOSED = 1e-11
 _MAX_FILL_PASSES = 4
@@ -47,14 +47,14 @@ class BitWidthTable(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """The answer of the multiplier search.
+    """Result of the multiplier search.
 
     Attributes:
-      bit_width_index: int32 [K], bit widths that meet the budget where any do, else those of least
+      bit_width_index: int32 [K], bit widths that meet the budget if any do, else those of least
         error.
       multiplier: float64 [], lambda >= 0 of the best bound, joules per unit of squared error.
-      dual_bound: float64 [], ``D(lambda)``, joules; unbounded, hence meaningless, where no bit
-        widths meet the budget.
+      dual_bound: float64 [], ``D(lambda)``, joules; unbounded, hence meaningless, if no bit widths
+        meet the budget.
     """
 
     bit_width_index: Array
@@ -68,8 +68,8 @@ class Bracket(NamedTuple):
     Attributes:
       loose_index: int32 [K], the cheapest bit widths just below it: over the budget, unless no
         multiplier is needed.
-      tight_index: int32 [K], just above it: within the budget where any bit widths are.
-      priced: the answer.
+      tight_index: int32 [K], just above it: within the budget if any bit widths are.
+      priced: the result of the search.
     """
 
     loose_index: Array
@@ -78,14 +78,14 @@ class Bracket(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """A multiplier, and the total energy and error of its cheapest bit widths; float64 [] each."""
+    """A multiplier with the total energy and error of its cheapest bit widths; float64 [] each."""
 
     multiplier: Array
     energy: Array
     error: Array
 
     def bound(self, budget: Array) -> Array:
-        """Returns ``D`` here; for a finite budget."""
+        """Returns ``D`` at the multiplier; for a finite budget."""
         return self.energy + self.multiplier * (self.error - budget)
 
 
@@ -102,16 +102,16 @@ def least_error(table: BitWidthTable) -> Array:
 
 
 def search_multiplier(table: BitWidthTable, budget: Array) -> Priced:
-    """Finds the multiplier that maximises the dual bound, and feasible bit widths beside it.
+    """Finds the multiplier that maximizes the dual bound, and feasible bit widths near it.
 
     Args:
       table: [B, K], at least one finite energy per client.
       budget: [], eps >= 0, may be infinite.
 
     Returns:
-      The bit widths, the multiplier and the bound. Exact up to rounding for the bound; the bit
-      widths are the best of those on the lower convex hull of each client, so their energy may
-      exceed the least by one client's step.
+      The bit widths, the multiplier and the bound. The bound is exact up to rounding. The bit
+      widths are the best on the clients' lower convex hulls, so their energy may exceed the least
+      by one client's step.
     """
     return bracket_multiplier(table, budget).priced
 
@@ -121,7 +121,7 @@ def bracket_multiplier(table: BitWidthTable, budget: Array) -> Bracket:
     cheapest, finest = argmin_bit_width(table.energy), least_error(table)
     free, least = _total(table, cheapest, 0.0), _total(table, finest, _HUGE)
     is_free, is_missed = free.error <= budget, least.error > budget
-    # Where no multiplier is needed, or none helps, any finite budget serves.
+    # If no multiplier is needed, or none helps, any finite budget will do.
     target = jnp.where(is_free, free.error, budget)
 
     def step(state):
@@ -147,11 +147,11 @@ def bracket_multiplier(table: BitWidthTable, budget: Array) -> Bracket:
 
 
 def fill_budget(table: BitWidthTable, index: Array, budget: Array, lower_bound: Array) -> Array:
-    """Spends what is left of the budget: the most energy for it, by single clients or by many.
+    """Spends the unused budget on the moves that save the most energy.
 
-    Every pass takes the better of two: the move of one client that saves most and fits; or, for up
-    to ``_MAX_CLIENTS_MOVED_TOGETHER`` clients, the moves that save most per error, one per client,
-    as far as they fit together. It ends when no move is left or the energy is within
+    Every pass takes the better of two options: the move of one client that saves most and fits; or,
+    for up to ``_MAX_CLIENTS_MOVED_TOGETHER`` clients, the moves that save most per error, one per
+    client, as far as they fit together. It ends when no move is left or the energy is within
     ``_CLOSE_ENOUGH`` of the lower bound.
 
     Args:
@@ -161,7 +161,7 @@ def fill_budget(table: BitWidthTable, index: Array, budget: Array, lower_bound: 
       lower_bound: [], joules, from the dual.
 
     Returns:
-      index int32 [K]; meets the budget, and its energy is not above that of the argument.
+      The new index, int32 [K]: it meets the budget at no more energy than the given one.
     """
     is_small = table.energy.shape[1] <= _MAX_CLIENTS_MOVED_TOGETHER
 
@@ -199,10 +199,9 @@ def enumerate_bit_widths(table: BitWidthTable, budget: Array) -> Array:
 
 
 class _Moves(NamedTuple):
-    """Joules that moving a client to a bit width saves, and error that it adds; [B, K] each.
+    """Joules saved and error added by moving a client to a bit width; [B, K] each.
 
-    Nothing is saved by a move that does not fit into the budget. ``slack`` [] is what is left of
-    it.
+    The saving is zero for a move that exceeds the budget. ``slack`` [] is the unused budget.
     """
 
     saved: Array
@@ -245,9 +244,9 @@ def _best_moves(moves: _Moves, index: Array) -> Array:
 
 
 def _mix(table: BitWidthTable, loose: Array, tight: Array, budget: Array) -> Array:
-    """Returns the tight bit widths, and the loose ones of the first clients for whom these fit.
+    """Returns the tight bit widths, replaced by the loose ones for the first clients that fit.
 
-    At the multiplier both cost the same: where many clients tie there, this shares the budget.
+    At the multiplier both cost the same; if many clients tie, this uses up the budget.
     """
     added = pick(table.error, loose) - pick(table.error, tight)
     slack = budget - jnp.sum(pick(table.error, tight))
@@ -257,7 +256,7 @@ def _mix(table: BitWidthTable, loose: Array, tight: Array, budget: Array) -> Arr
 
 
 def argmin_bit_width(rows: Array) -> Array:
-    """Returns the first index int32 [K] of the least of each column of ``rows`` [B, K]."""
+    """Returns the first index int32 [K] of the minimum of each column of ``rows`` [B, K]."""
     return jax.lax.argmin(rows, 0, jnp.int32)
 
 
@@ -278,7 +277,7 @@ def _total(table: BitWidthTable, index: Array, multiplier: Array | float) -> _Po
 
 
 def _crossing(low: _Point, high: _Point, budget: Array) -> tuple[Array, Array]:
-    """Returns where the dual's supporting lines at both ends of a bracket meet, and how high."""
+    """Returns the multiplier and the value at which a bracket's two supporting lines cross."""
     error_step = low.error - high.error
     is_step = error_step > 0
     slope = (high.energy - low.energy) / jnp.where(is_step, error_step, 1.0)

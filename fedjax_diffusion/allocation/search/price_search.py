@@ -1,4 +1,4 @@
-"""The maximum of a concave bound over the price of a shared resource. Knows nothing of energy."""
+"""Maximum of a concave bound over the price of a shared resource, independent of energy."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -17,12 +17,12 @@ _FIRST_STEP, _MAX_STEP = 0.5, 8.0
 
 
 class Tried(NamedTuple):
-    """What is found at one price mu, [] each.
+    """Evaluation at one price mu, [] each.
 
     Attributes:
       bound: ``D(mu)``.
       slope: ``dD / dmu``; at a kink one of its slopes.
-      known: no bound is above this.
+      known: an upper limit on the bound at any price.
     """
 
     bound: Array
@@ -31,7 +31,7 @@ class Tried(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A supporting line of the bound: where it touches, log mu, D and dD / dmu there."""
+    """A supporting line of the bound: log mu, D and dD / dmu at its point of contact."""
 
     log_price: Array
     bound: Array
@@ -49,16 +49,16 @@ class _State(NamedTuple):
 
 
 def search_price(evaluate: Callable[[Array, M], tuple[Tried, M]], log_price: Array, memory: M) -> M:
-    """Tries prices until the best bound seen is within 1e-9 of the greatest that there can be.
+    """Tries prices until the best bound is within 1e-9 of the greatest possible one.
 
-    Two supporting lines enclose the maximum. Where they cross is the next price to try, and bounds
-    the maximum from above (Kelley's cutting planes, in one dimension).
+    Two supporting lines enclose the maximum. Their crossing is the next price to try and bounds the
+    maximum from above (Kelley's cutting planes, in one dimension).
 
     Args:
-      evaluate: ``(log mu, memory) -> (tried, memory)``, the bound concave in mu > 0; the memory, a
-        pytree, is where it keeps what it finds.
-      log_price: [], where to start.
-      memory: to start with.
+      evaluate: ``(log mu, memory) -> (tried, memory)``, the bound concave in mu > 0; the memory is
+        a pytree for its results.
+      log_price: [], the first price.
+      memory: the initial memory.
 
     Returns:
       The last memory.
@@ -98,7 +98,7 @@ def search_price(evaluate: Callable[[Array, M], tuple[Tried, M]], log_price: Arr
 
 
 def _cross(low: _Line, high: _Line) -> tuple[Array, Array]:
-    """Returns log mu where two supporting lines cross, and the value there."""
+    """Returns log mu and the value at the crossing of two supporting lines."""
     low_price, high_price = jnp.exp(low.log_price), jnp.exp(high.log_price)
     bend = low.slope - high.slope
     rise = high.bound - low.bound + low.slope * low_price - high.slope * high_price

@@ -1,19 +1,19 @@
-"""The bits that a client chooses where its error has a price: real, and explicit but for one root.
+"""Real bits that a client chooses at a price of its error: explicit except for one root.
 
-A client is followed by its *marginal nats* z: one more bit of payload costs it ``(N0 ln 2 / h)
-e^z`` joules. As long as the power limit leaves room, z is the load of the channel, ``y = S ln 2 /
-(W t)``; beyond, y stays at ``y_max = log(1 + P h / (N0 W))`` and z goes on. In z all is explicit:
+The unknown of a client is its *marginal nats* z: one more bit of payload costs it ``(N0 ln 2 / h)
+e^z`` joules. Below the power limit, z is the load of the channel, ``y = S ln 2 / (W t)``; beyond
+it, y stays at ``y_max = log(1 + P h / (N0 W))`` and z grows on. All else is explicit in z:
 
     tau(z) = max(C / F, (2 kappa C^3 h / (N0 W psi(z)))^(1/3)),  psi(z) = y e^z - e^y + 1,
     (2^b - 1)^3 / 2^b = lambda (2 c h / (N0 d)) e^-z,            y = min(z, y_max),
 
-with b clipped to its limits: a second of computing is worth what it would be in sending, and a bit
-costs what its error is worth. What is left to find is z in ``tau(z) + S(b(z)) ln 2 / (W y) = T``.
-The left-hand side is a sum of positive terms and falls in z, so the root of its logarithm in log z
-loses no digits, whatever the scales: Newton's method needs about five looks from afar, one or two
-from near.
+with b clipped to its limits: one second saves as much energy in computing as in sending, and one
+bit costs as much as its error at the price. The unknown z solves ``tau(z) + S(b(z)) ln 2 / (W y) =
+T``. The left-hand side is a sum of positive terms and decreases in z, so the root of its logarithm
+in log z loses no digits at any scale: Newton's method needs about five evaluations from a far
+start, one or two from a near one.
 
-This form of the KKT conditions, which arXiv 2403.04430 names, is this project's own.
+arXiv 2403.04430 names the KKT conditions; this form of them is this project's own.
 """
 
 from typing import NamedTuple
@@ -33,31 +33,31 @@ _NUM_CUBIC_STEPS = 4
 
 
 class Pair(NamedTuple):
-    """Both ends of an interval, [K] each."""
+    """Ends of an interval, [K] each."""
 
     lower: Array
     upper: Array
 
     def clip(self, value: Array) -> Array:
-        """Returns the value, or the end that it lies beyond."""
+        """Returns the value clipped to the interval."""
         return jnp.clip(value, self.lower, self.upper)
 
 
 class PricedClients(NamedTuple):
-    """What decides the bits of K clients at a price; float64 [K] unless said otherwise.
+    """Inputs of the choice of bits of K clients at a price; float64 [K] unless noted.
 
     Attributes:
       log_work: log of ``2 kappa C^3 h / (T^3 N0 W)``; minus infinity where the compute time is
         fixed.
       shortest_share: ``C / (F T)``.
-      nats_per_bit: ``ln 2 / (W T)``, the load of one bit if sent for the whole deadline.
+      nats_per_bit: ``ln 2 / (W T)``, the load of one bit sent over the whole deadline.
       nats_limit: ``y_max``, the load at full power.
       log_worth: log of ``2 c h / (N0 d)``; minus infinity where c is 0.
       num_parameters: [], d.
       overhead_bits: [].
-      num_bits: between which bits to choose; ``1 <= lower <= upper``, all deliverable.
+      num_bits: the range of bits; ``1 <= lower <= upper``, all deliverable.
       log_steepness: ``log_steepness(num_bits)``.
-      log_nats: between which log z the root lies.
+      log_nats: the range of log z that contains the root.
     """
 
     log_work: Array
@@ -72,21 +72,21 @@ class PricedClients(NamedTuple):
     log_nats: Pair
 
     def log_price(self, log_nats: Array, num_bits: Array) -> Array:
-        """Returns log lambda [K] at which clients at these marginal nats choose these bits."""
+        """Returns log lambda [K] at which clients with these marginal nats choose these bits."""
         return jnp.exp(log_nats) + log_steepness(num_bits) - self.log_worth
 
     def log_price_bracket(self) -> Pair:
-        """Returns prices [K] below which the bits are the fewest, above which they are the most."""
+        """Returns prices [K] below which the bits are fewest, and above which they are most."""
         return Pair(*map(self.log_price, self.log_nats, self.num_bits))
 
 
 class PricedBits(NamedTuple):
-    """The clients' answer to a price; float64 [K] each, but for the price.
+    """The clients' choice at a price; float64 [K] each, except the price.
 
     Attributes:
       log_price: [], log lambda.
       log_nats: log z.
-      num_bits: b, a limit exactly where it is active.
+      num_bits: b, equal to a limit exactly if the limit is active.
       compute_share: ``tau / T``.
       nats_slope: ``d log z / d log lambda``.
       bits_slope: ``db / d log lambda``; 0 at a limit.
@@ -103,13 +103,13 @@ class PricedBits(NamedTuple):
 def price_clients(
     problem: AllocationProblem, num_bits: Pair, overhead_bits: Array, is_time_fixed: bool
 ) -> PricedClients:
-    """Returns the clients of a problem in the terms of the search.
+    """Returns the inputs of the search for the clients of a problem.
 
     Args:
       problem: K clients.
-      num_bits: between which bits they choose.
+      num_bits: the range of bits.
       overhead_bits: [], bits of an upload beyond ``d b``.
-      is_time_fixed: all compute for ``C / F``, instead of as long as is best.
+      is_time_fixed: all compute for ``C / F``, instead of the optimal time.
     """
     seconds = problem.time_budget_seconds
     noise = noise_watts(problem)
@@ -121,8 +121,8 @@ def price_clients(
     log_work = jnp.log(2.0 * problem.effective_capacitance) + 3.0 * log_cycles - jnp.log(noise)
     if is_time_fixed:
         log_work = jnp.full_like(log_work, -jnp.inf)
-    # No bit costs more than at full frequency and full power, where e^z y_max = P h / (N0 W) +
-    # 2 kappa F^3 h / (N0 W); and less than the whole deadline is left to send the fewest.
+    # A bit costs most at full frequency and full power, where e^z y_max = P h / (N0 W) +
+    # 2 kappa F^3 h / (N0 W); the fewest bits are sent in less than the whole deadline.
     fastest = jnp.logaddexp(log_work - 3.0 * jnp.log(shortest_share), jnp.log(power_ratio))
     most_nats = jnp.maximum(fastest - jnp.log(nats_limit), nats_limit)
     least_nats = nats_per_bit * (problem.num_parameters * num_bits.lower + overhead_bits)
@@ -142,17 +142,17 @@ def price_clients(
 
 
 def log_steepness(num_bits: Array) -> Array:
-    """Returns ``log((2^b - 1)^3 / 2^b)``: the higher, the less one more bit takes off the error."""
+    """Returns ``log((2^b - 1)^3 / 2^b)``: the higher, the less one more bit reduces the error."""
     return 2.0 * LN2 * num_bits + 3.0 * jnp.log1p(-jnp.exp2(-num_bits))
 
 
 def choose_bits(clients: PricedClients, log_price: Array, log_nats: Array) -> PricedBits:
-    """Returns what each client chooses at a price.
+    """Returns the bits that each client chooses at a price.
 
     Args:
       clients: K clients.
       log_price: [], log lambda, finite.
-      log_nats: [K], where to look for log z first.
+      log_nats: [K], the initial log z.
     """
 
     def look(log_nats, _):
@@ -166,7 +166,7 @@ def choose_bits(clients: PricedClients, log_price: Array, log_nats: Array) -> Pr
 def _look(
     clients: PricedClients, log_price: Array, log_nats: Array
 ) -> tuple[Array, Array, PricedBits]:
-    """Returns ``log(T / (tau + t))`` at log z, its slope, and what is chosen there."""
+    """Returns ``log(T / (tau + t))`` at log z, its slope, and the choice at log z."""
     nats = jnp.exp(log_nats)
     load = jnp.minimum(nats, clients.nats_limit)
     curve, power = costs.power_curve(load)
@@ -187,7 +187,7 @@ def _look(
     share_per_bit = clients.nats_per_bit / load
     upload_share = share_per_bit * (clients.num_parameters * num_bits + clients.overhead_bits)
 
-    # What log z takes off the shares: of computing, of sending as many bits, of sending fewer.
+    # Decrease of the shares with log z: of computing, of sending the same bits, of sending fewer.
     is_free = free_share > clients.shortest_share
     curve_slope = nats * load * power * (1.0 + pressure)
     by_computing = jnp.where(is_free, compute_share * curve_slope / (3.0 * curve), 0.0)
@@ -210,10 +210,10 @@ def _look(
 
 
 def _bit_widths_at(log_steepness: Array) -> Array:
-    """Returns ``x = 2^b >= 2`` where ``log((x - 1)^3 / x)`` is given, by Newton's method.
+    """Returns ``x = 2^b >= 2`` for a given ``g = log((x - 1)^3 / x)``, by Newton's method.
 
-    ``(x - 3 / 2)^2 = e^g - 3 / 4 + 1 / x`` and ``1 / x <= 1 / 2`` give a start that is too large by
-    3 % at most, from which four steps reach rounding.
+    ``(x - 3 / 2)^2 = e^g - 3 / 4 + 1 / x`` and ``1 / x <= 1 / 2`` give a start that is at most 3 %
+    too large; four steps then reach rounding.
     """
     steepness = jnp.exp(log_steepness)
     bit_widths = 1.5 + jnp.sqrt(jnp.maximum(steepness - 0.25, 0.0))

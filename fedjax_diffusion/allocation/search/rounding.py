@@ -1,10 +1,10 @@
-"""Good integer bit widths beside the multiplier's, and what proves that they are good.
+"""Good integer bit widths near the multiplier's, with a bound that proves their quality.
 
-At the multiplier some client has two bit widths of equal cost: with the tight one budget is left
-over, with the loose one it is exceeded. First the tight one is taken and the rest of the budget
-filled. Then the loose one is kept for good and the multiplier searched again for the others; and so
-on, a few times. Of a few clients the bit widths of least cost are also enumerated. Works on tables
-of energy and error, like the search.
+At the multiplier some client has two bit widths of equal cost: the tight one leaves some of the
+budget unused, the loose one exceeds it. First the tight one is taken and the rest of the budget is
+filled. Then the loose one is fixed and the multiplier is searched again for the other clients; this
+is repeated a few times. For few clients the bit widths of least cost are also enumerated. Works on
+tables of energy and error, like the search.
 """
 
 import jax
@@ -36,11 +36,12 @@ def round_bit_widths(table: BitWidthTable, budget: Array) -> Priced:
       budget: [], eps >= 0, may be infinite.
 
     Returns:
-      Bit widths that meet the budget where any do, the multiplier of the dual bound, and the bound.
-      That is the dual's; or for up to ``MAX_ENUMERATED_CLIENTS`` clients the lesser of what the
-      best enumerated bit widths need and of what any other bit widths need by the dual.
+      Bit widths that meet the budget if any do, the multiplier of the dual bound, and the bound.
+      The bound is the dual's; or for up to ``MAX_ENUMERATED_CLIENTS`` clients the smaller of the
+      energy of the best enumerated bit widths and the dual bound of all others.
 
-    Guarantees: exact, with the energy as the bound, for up to ``MAX_EXACT_CLIENTS`` clients.
+    Guarantees:
+      Exact, with the energy as the bound, for up to ``MAX_EXACT_CLIENTS`` clients.
     """
     priced = _dive(table, budget)
     if table.energy.shape[1] > MAX_ENUMERATED_CLIENTS:
@@ -74,7 +75,7 @@ def _dive(table: BitWidthTable, budget: Array) -> Priced:
 def _keep_loose(
     energy: Array, error: Array, loose_index: Array, tight_index: Array
 ) -> tuple[Array, Array]:
-    """Leaves the client whose tie weighs most its loose bit width; and returns if there is one."""
+    """Fixes the loose bit width of the client with the largest tie; returns if there is one."""
     step = pick(error, loose_index) - pick(error, tight_index)
     client = jnp.argmax(step)
     is_loose = jnp.arange(energy.shape[0]) == loose_index[client]

@@ -1,4 +1,4 @@
-"""The choice between two answers of a search under ``jit``."""
+"""Choice between two results of a search under ``jit``."""
 
 from typing import TypeVar
 

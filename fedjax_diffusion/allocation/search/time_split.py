@@ -1,11 +1,11 @@
-"""How one client divides the deadline between computing and uploading, and what that costs.
+"""Division of one client's deadline between computing and uploading, with its energy.
 
-The best split of ``T`` minimises ``E_cmp(tau) + E_com(T - tau)`` over ``tau`` in ``[C / F, T - S /
-r_max]``. Its derivative ``-A(tau) + B(tau)`` grows with ``tau``, where ``A = 2 kappa C^3 / tau^3``
-is what a second more of computing saves and ``B = (N0 W / h) phi(y)`` what a second more of sending
-saves, ``phi(y) = y e^y - e^y + 1``, ``y = S ln 2 / (W (T - tau))``. The root is that of ``f = log B
-- log A`` in ``u = log(tau / (T - tau))``, where both shares keep their relative precision. With
-``s = tau / T`` and ``q = y phi'(y) / phi(y) = y^2 e^y / phi(y)``,
+The best split of ``T`` minimizes ``E_cmp(tau) + E_com(T - tau)`` over ``tau`` in ``[C / F, T - S /
+r_max]``. Its derivative ``-A(tau) + B(tau)`` grows with ``tau``. Here ``A = 2 kappa C^3 / tau^3``
+is the saving of one more second of computing and ``B = (N0 W / h) phi(y)`` that of one more second
+of sending, ``phi(y) = y e^y - e^y + 1``, ``y = S ln 2 / (W (T - tau))``. The search finds the root
+of ``f = log B - log A`` in ``u = log(tau / (T - tau))``, where both shares keep their relative
+precision. With ``s = tau / T`` and ``q = y phi'(y) / phi(y) = y^2 e^y / phi(y)``,
 
     f' = q s + 3 (1 - s),    f'' = s (q (2 + y - q) s + (q - 3) (1 - s)),
 
@@ -25,14 +25,14 @@ from fedjax_diffusion.edge.costs import LN2
 from fedjax_diffusion.types import Array
 
 LEAST_SHARE = 1e-15
-"""Of the deadline; no time that something is divided by is shorter."""
+"""Share of the deadline; the least time used as a denominator."""
 _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
-# A step of this size leaves its cube: the split is exact to rounding.
+# A step of this size leaves an error of its cube: the split is exact to rounding.
 _EXACT = 1e-5
-# Energy is flat at the best split: the square of what such a step leaves is below rounding.
+# Energy is flat at the best split: the square of the remaining error is below rounding.
 _EXACT_ENERGY = 5e-3
 SplitFn: TypeAlias = Callable[[AllocationProblem, Array], Array]
-"""``split(problem, payload [K]) -> compute_seconds [K]``; finite, also where it is meaningless."""
+"""``split(problem, payload [K]) -> compute_seconds [K]``; finite, even where meaningless."""
 
 
 class ClientCost(NamedTuple):
@@ -46,12 +46,12 @@ class ClientCost(NamedTuple):
 
     @property
     def total_joules(self) -> Array:
-        """Computing and transmitting, [K]."""
+        """Energy of computing and transmitting, [K]."""
         return self.compute_joules + self.transmit_joules
 
 
 def link(problem: AllocationProblem) -> tuple[Array, ...]:
-    """Returns what ``costs`` asks about the link: power limit, gain, bandwidth, noise."""
+    """Returns the arguments of ``costs`` for the link: power limit, gain, bandwidth, noise."""
     return (
         problem.max_power_watts,
         problem.channel_gain,
@@ -82,29 +82,29 @@ def min_time_budget(problem: AllocationProblem, payload: Array) -> Array:
 
 
 def is_deliverable(problem: AllocationProblem, payload: Array) -> Array:
-    """Returns bool [K]: at full frequency and full power the payload meets the deadline."""
+    """Returns whether the payload meets the deadline at full frequency and power, bool [K]."""
     shortest, longest = time_bracket(problem, payload)
     return shortest <= longest
 
 
 def max_frequency_split(problem: AllocationProblem, payload: Array) -> Array:
-    """Returns ``tau = C / F``: computes as fast as it can and uploads in the time that is left."""
+    """Returns ``tau = C / F``: computing at full speed, uploading in the remaining time."""
     return time_bracket(problem, payload)[0]
 
 
 def optimal_split(problem: AllocationProblem, payload: Array) -> Array:
-    """Returns the compute time [K] of least energy, in seconds; a limit exactly where active."""
+    """Returns the compute time [K] of least energy, s; equal to a limit exactly if it is active."""
     return _balance(problem, payload, start_path(problem, payload).odds, _EXACT)[0]
 
 
 class SplitPath(NamedTuple):
-    """Where the splits at the payloads so far were, to find the next one from.
+    """Splits at the previous payloads, from which the next one is predicted.
 
     Attributes:
       odds: float64 [K], ``tau / (T - tau)`` at the last payload.
-      log_step: float64 [K], by how much its logarithm had grown, to third order.
+      log_step: float64 [K], the last increase of its logarithm, to third order.
       log_payload: float64 [] or [K], of the last payload, in bits.
-      log_payload_step: float64 [] or [K], by how much that had grown; never 0.
+      log_payload_step: float64 [] or [K], the last increase of that; never 0.
     """
 
     odds: Array
@@ -114,9 +114,9 @@ class SplitPath(NamedTuple):
 
 
 def start_path(problem: AllocationProblem, payload: Array) -> SplitPath:
-    """Returns a path that sets out to its first payload, from a guess that costs no search.
+    """Returns a path that starts at the first payload, from a guess without a search.
 
-    The guess is the lesser of two roots: that for ``phi(y) = y^2 / 2`` with all the time for the
+    The guess is the smaller of two roots: that for ``phi(y) = y^2 / 2`` with the whole time for the
     upload, and that of ``B = A`` at ``tau = T``. Its slope is that of ``f`` at the guess, where
     ``q`` is ``1 + sqrt(1 + 4 y / 3 + y^2)`` to a few percent.
 
@@ -138,15 +138,15 @@ def follow_split(
 ) -> tuple[Array, SplitPath]:
     """Returns the compute time [K] at the next payload of a path, and the path so far.
 
-    For ``optimal_split`` the search begins where the odds would be if they went on as a power of
-    the payload, within a percent of where they are, and ends where the energy is exact: the time
-    then is to 1e-7. Any other split is called as it is.
+    For ``optimal_split`` the search starts from the odds extrapolated as a power of the payload,
+    which is within a percent. It ends once the energy is exact; the time is then exact to 1e-7. Any
+    other split is called directly.
 
     Args:
       problem: K clients.
-      split: how each client divides the deadline.
+      split: divides each client's deadline.
       payload: [] or [K], bits.
-      path: from the payloads before, or from ``start_path``.
+      path: from the previous payloads, or from ``start_path``.
     """
     if split is not optimal_split:
         return split(problem, payload), path
@@ -168,7 +168,7 @@ def _balance(
     Args:
       problem: K clients.
       payload: [] or [K], bits.
-      start: [K], the odds to begin at.
+      start: [K], the initial odds.
       tolerance: of ``f``, at which to stop.
     """
     budget = problem.time_budget_seconds
@@ -199,7 +199,7 @@ def _balance(
 
 
 def _scales(problem: AllocationProblem, payload: Array) -> tuple[Array, Array, Array]:
-    """Returns ``(N0 W / h) / A(T)``, ``y`` with all the time for the upload, and the largest y."""
+    """Returns ``(N0 W / h) / A(T)``, ``y`` if all time is for the upload, and the largest y."""
     budget = problem.time_budget_seconds
     computing_at_budget, _ = watts_saved(problem, payload, budget)
     nats_per_bps = LN2 / problem.bandwidth_hz
@@ -210,7 +210,7 @@ def _scales(problem: AllocationProblem, payload: Array) -> tuple[Array, Array, A
 def watts_saved(
     problem: AllocationProblem, payload: Array, compute_seconds: Array
 ) -> tuple[Array, Array]:
-    """Returns A and B [K], joules that one more second of computing, of sending would save."""
+    """Returns A and B [K], the joules saved by one more second of computing and of sending."""
     upload_seconds = problem.time_budget_seconds - compute_seconds
     nats = costs.spectral_nats(upload_seconds, payload, *link(problem))
     computing = costs.compute_watts_saved(
@@ -220,11 +220,11 @@ def watts_saved(
 
 
 def split_residual(problem: AllocationProblem, payload: Array, compute_seconds: Array) -> Array:
-    """Returns how far each split is from stationary, ``|A - B| / max(A, B)`` [K], in [0, 1].
+    """Returns the stationarity violation of each split, ``|A - B| / max(A, B)`` [K], in [0, 1].
 
-    Less what rounding alone does, which is to move ``tau`` by a few units in the last place of
-    ``T``: that matters where one of both shares is very small. At ``C / F`` only ``A > B`` violates
-    the conditions, at ``T - S / r_max`` only ``A < B``, and where both meet nothing does.
+    The effect of rounding is subtracted: it moves ``tau`` by a few units in the last place of
+    ``T``, which matters if one of the two shares is very small. At ``C / F`` only ``A > B``
+    violates the conditions, at ``T - S / r_max`` only ``A < B``, and if both coincide nothing does.
     """
     shortest, longest = time_bracket(problem, payload)
     computing, sending = watts_saved(problem, payload, compute_seconds)
@@ -240,7 +240,7 @@ def split_residual(problem: AllocationProblem, payload: Array, compute_seconds: 
 
 
 def client_cost(problem: AllocationProblem, payload: Array, compute_seconds: Array) -> ClientCost:
-    """Returns what computing for ``compute_seconds`` [K] and sending ``payload`` [K] by T cost."""
+    """Returns the cost of computing for ``compute_seconds`` [K] and sending ``payload`` by T."""
     upload_seconds = problem.time_budget_seconds - compute_seconds
     channel = link(problem)
     power_watts = costs.upload_power(upload_seconds, payload, *channel)

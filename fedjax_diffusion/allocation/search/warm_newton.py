@@ -1,7 +1,7 @@
-"""Newton's method with a start, a bracket, and something to carry from look to look.
+"""Newton's method with a start, a bracket, and data carried from one evaluation to the next.
 
-Knows nothing of energy. For roots that are sought again and again, each near the last one, where
-what a look finds on its way is needed as well.
+Independent of energy. For roots that are searched repeatedly, each near the last one, when
+intermediate results of the function are needed as well.
 """
 
 from collections.abc import Callable
@@ -27,19 +27,19 @@ def newton_from(
     """Finds roots of increasing functions by Newton steps that stay in their shrinking brackets.
 
     A step that would leave the bracket, or that is not at most half as long as the one before,
-    halves the bracket instead: plain Newton steps can go in circles.
+    halves the bracket instead: plain Newton steps can cycle.
 
     Args:
       look: ``(x, carry) -> (fn(x), fn'(x), carry)``, elementwise in x. A value of exactly 0 says
-        that x is the root as far as rounding can tell. Infinite values and slopes of 0 are allowed.
-      start: where to look first; clipped to the bracket.
+        that x is the root up to rounding. Infinite values and slopes of 0 are allowed.
+      start: the first x; clipped to the bracket.
       lower: the brackets' lower ends, finite.
       upper: the upper ends, ``lower <= upper``, equal shapes. A root outside is clipped.
-      carry: a pytree of arrays, which every look gets from the one before.
+      carry: a pytree of arrays, passed from each evaluation to the next.
 
     Returns:
-      The roots, and what the last look carried. That look was at the roots but for one step of
-      about rounding, ``1e-14 max(|x|, 1)``.
+      The roots, and the last carry. Its evaluation was one step of about rounding,
+      ``1e-14 max(|x|, 1)``, away from the roots.
 
     >>> def look(x, num_looks):
     ...     return x**2 - 2.0, 2.0 * x, num_looks + 1

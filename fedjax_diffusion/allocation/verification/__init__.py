@@ -1,1 +1,1 @@
-"""Checks an allocation against its problem with plain NumPy, trusting nothing of the solver."""
+"""Verification of an allocation against its problem in plain NumPy, independent of the solver."""

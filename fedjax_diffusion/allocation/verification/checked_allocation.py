@@ -1,4 +1,4 @@
-"""What an allocation claims, and what its problem makes of the same bits, bands and times."""
+"""Claims of an allocation next to the recomputed values for the same bits, bands and times."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,26 +24,26 @@ _SCALARS = ("error", "dual_bound_joules", "relative_gap", "is_band_shared", *NOT
 
 
 class Claim:
-    """An allocation under scrutiny.
+    """An allocation to be checked.
 
     Args:
       problem: K clients.
-      allocation: of theirs; only its fields are read.
-      respects_limits: its bits have to be within ``min_bits`` and ``max_bits``.
-      respects_budget: its error has to be within the budget.
+      allocation: of these clients; only its fields are read.
+      respects_limits: whether its bits must be within ``min_bits`` and ``max_bits``.
+      respects_budget: whether its error must be within the budget.
       tolerance: relative, of every comparison.
 
     Attributes:
-      fields: what the allocation holds, by name; ``status`` among them.
-      is_active: bool [K], who participates.
-      is_real: the bits are real numbers, not bit widths.
-      is_shared: the clients share the sum of the problem's bands.
-      claimed: the clients on the bands that they are given.
-      offered: the clients on the bands that each could have at most: its own, or if shared all.
-      findings: what is wrong, so far.
+      fields: the allocation's fields by name, with ``status``.
+      is_active: bool [K], the participating clients.
+      is_real: whether the bits are real numbers, not bit widths.
+      is_shared: whether the clients share the sum of the problem's bands.
+      claimed: the clients with the bands of the allocation.
+      offered: the clients with the largest possible band each: their own, or if shared the sum.
+      findings: the violations so far.
 
     Raises:
-      ValueError: a field has not the shape that the problem asks for.
+      ValueError: a field does not have the shape that the problem implies.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Claim:
             self.offered = self._on_bands(whole_hz, self.price("bandwidth_price"))
 
     def price(self, name: str) -> float:
-        """Returns a multiplier, or 0 if what it holds is none; every one >= 0 gives a bound."""
+        """Returns a multiplier, or 0 if its value is invalid; any multiplier >= 0 gives a bound."""
         value = float(self.fields[name])
         return value if 0 <= value < np.inf else 0.0
 
     def total(self, per_client: np.ndarray) -> float:
-        """Returns the sum over those who participate."""
+        """Returns the sum over the participating clients."""
         return float(np.sum(per_client[self.is_active]))
 
     def require(
@@ -94,7 +94,7 @@ class Claim:
         expected: ArrayLike = 0.0,
         where: ArrayLike = True,
     ) -> None:
-        """Notes every entry of a field that is not right where it matters; see ``Findings``."""
+        """Records every entry of a field that is wrong, within ``where``; see ``Findings``."""
         is_fine = np.asarray(is_right) | ~np.asarray(where)
         self.findings.require(name, self.fields[name], is_fine, must, expected)
 

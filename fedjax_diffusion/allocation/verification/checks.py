@@ -1,4 +1,4 @@
-"""What has to hold of an allocation, one function per kind; each notes what does not."""
+"""Checks of an allocation, one function per kind; each records the violations."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _IS_ONE_FOR_ALL = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
 
 def check_fields(claim: Claim) -> None:
-    """Every number is finite; statuses exist; who is left out has zeros."""
+    """Checks that numbers are finite, statuses exist, and clients left out have zeros."""
     for name, values in claim.fields.items():
         claim.require(name, np.isfinite(values), "finite")
     for name in NOT_NEGATIVE:
@@ -28,7 +28,7 @@ def check_fields(claim: Claim) -> None:
 
 
 def check_bits(claim: Claim) -> None:
-    """Bits are bit widths, or real, and within the limits."""
+    """Checks that bits are bit widths, or real, and within the limits."""
     low, high, active = claim.problem.min_bits, claim.problem.max_bits, claim.is_active
     num_bits, requested = claim.fields["num_bits"], claim.fields["requested_bits"]
     for name, bits, where in (("num_bits", num_bits, active), ("requested_bits", requested, True)):
@@ -41,7 +41,7 @@ def check_bits(claim: Claim) -> None:
 
 
 def check_bands(claim: Claim) -> None:
-    """Bands are the clients' own, or add up to no more than those."""
+    """Checks that bands are the clients' own, or add up to at most their sum."""
     own, bands = claim.problem.bandwidth_hz, claim.fields["bandwidth_hz"]
     is_own = claim.is_shared | claim.findings.is_equal(bands, own)
     claim.require("bandwidth_hz", is_own, "the problem's, {:.12g}", own, claim.is_active)
@@ -51,7 +51,7 @@ def check_bands(claim: Claim) -> None:
 
 
 def check_costs(claim: Claim) -> float:
-    """Times, power and energies follow from the bits and fit; returns the energy, J."""
+    """Checks times, power and energies against bits and limits; returns the energy, J."""
     anew, fields, active = claim.claimed, claim.fields, claim.is_active
     is_at_most = claim.findings.is_at_most
     tau, upload_seconds = fields["compute_seconds"], fields["upload_seconds"]
@@ -63,7 +63,7 @@ def check_costs(claim: Claim) -> float:
         (
             "upload_seconds",
             (upload_seconds > 0) & is_at_most(tau + upload_seconds, anew.deadline),
-            "above 0 and at most {:.12g}, what computing leaves of the deadline",
+            "above 0 and at most {:.12g}, the deadline without the compute time",
             anew.deadline - tau,
         ),
         (
@@ -85,9 +85,9 @@ def check_costs(claim: Claim) -> float:
 
 
 def check_statuses(claim: Claim) -> None:
-    """Who is left out could not participate, for the reason given; see ``Status``."""
+    """Checks that clients left out cannot participate, for the given reason; see ``Status``."""
     status = claim.status
-    # Who demands too much has no part in a shared band, whatever the method respects.
+    # A client that demands too much has no share of a shared band, whatever the method respects.
     is_asked = claim.respects_limits | claim.is_shared
     is_demanding = is_asked & (claim.problem.min_bits > claim.problem.max_bits)
     is_late, is_absent = status == Status.INFEASIBLE_TIME, ~claim.problem.is_present
@@ -95,7 +95,7 @@ def check_statuses(claim: Claim) -> None:
     for is_wrong, must in (
         (
             (status == Status.INFEASIBLE_DEMAND) & ~is_demanding & ~is_absent,
-            "another, as limits of bits are no obstacle",
+            "another, as the limits of bits are met or ignored",
         ),
         (
             is_absent & ~np.isin(status, (Status.INFEASIBLE_TIME, Status.INFEASIBLE_DEMAND)),
@@ -103,14 +103,14 @@ def check_statuses(claim: Claim) -> None:
         ),
         (is_late & is_demanding, "infeasible_demand, as min_bits is above max_bits"),
         (is_late & ~is_absent & _arrives(claim), "another, as the client delivers in time"),
-        (claim.is_active & is_all, "infeasible like those of the others"),
+        (claim.is_active & is_all, "infeasible, as those of the others are"),
         (_is_crowded(claim) & _fits(claim), "another, as the bands needed fit together"),
     ):
         claim.require("status", ~is_wrong, must)
 
 
 def _arrives(claim: Claim) -> np.ndarray:
-    """Whether each client, bool [K], certainly delivers something that it may send."""
+    """Returns whether each client certainly delivers some allowed bits, bool [K]."""
     anew = claim.offered
     if claim.respects_limits and not claim.is_real:
         return np.any(anew.is_usable(-claim.tolerance), axis=0)
@@ -124,7 +124,7 @@ def _is_crowded(claim: Claim) -> np.ndarray:
 
 
 def _fits(claim: Claim) -> bool:
-    """Whether the crowded clients' requested bits certainly arrive together."""
+    """Returns whether the requested bits of the crowded clients certainly arrive together."""
     anew, is_crowded = claim.offered, _is_crowded(claim)
     if not claim.is_shared:
         return True
@@ -133,7 +133,7 @@ def _fits(claim: Claim) -> bool:
 
 
 def check_error(claim: Claim) -> float:
-    """The error is that of the bits; returns it, or the least where the budget is out of reach."""
+    """Checks the error; returns that of the bits, or the least if the budget is out of reach."""
     is_at_most, budget = claim.findings.is_at_most, float(claim.problem.error_budget)
     claimed, is_over = claim.fields["error"], claim.status == Status.INFEASIBLE_ERROR
     if not np.any(is_over):
@@ -143,12 +143,12 @@ def check_error(claim: Claim) -> float:
         is_within = is_at_most(error, budget) | (not claim.respects_budget)
         claim.findings.require("error", error, is_within, "at most error_budget {:.12g}", budget)
         return error
-    # A bit width that arrives in the last moment may count or not.
+    # A bit width that arrives exactly at the deadline may count or not.
     least, most = (
         float(np.sum(claim.offered.least_error(slack)[is_over]))
         for slack in (claim.tolerance, -claim.tolerance)
     )
-    # Over one band not all can have their largest bit width at once.
+    # Over one shared band not all clients can have their largest bit width at once.
     is_right = is_at_most(least, claimed) & (claim.is_shared | is_at_most(claimed, most))
     claim.require("error", is_right, "{:.12g}, the least possible", least)
     is_out_of_reach = claim.respects_budget & (most >= budget * (1.0 - claim.tolerance))
@@ -157,7 +157,7 @@ def check_error(claim: Claim) -> float:
 
 
 def check_bound(claim: Claim, joules: float) -> tuple[float, bool]:
-    """The bound and the gap fit this energy, J; returns the bound anew, and if it is as good."""
+    """Checks bound and gap against the energy, J; returns the new bound, and if it is as good."""
     claimed = claim.fields["dual_bound_joules"]
     is_bound = claim.findings.is_at_most(claimed, joules) & (claimed >= 0)
     claim.require("dual_bound_joules", is_bound, "from 0 to the energy, {:.12g}", joules)
@@ -175,7 +175,7 @@ def check_bound(claim: Claim, joules: float) -> tuple[float, bool]:
 def _lagrangian(claim: Claim) -> tuple[float, float]:
     """Returns ``sum_k min [E_k + lambda v_k + mu W_k]`` and ``lambda eps + mu W``, J."""
     anew, multiplier = claim.offered, claim.price("multiplier")
-    # No method shares a band among real bits; 0 bounds them.
+    # No method shares a band among real bits; 0 is a bound.
     if not np.any(claim.is_active) or (claim.is_shared and claim.is_real):
         return 0.0, 0.0
     credit = claim.price("bandwidth_price") * anew.bandwidth_hz[0] if claim.is_shared else 0.0
@@ -183,5 +183,5 @@ def _lagrangian(claim: Claim) -> tuple[float, float]:
         return claim.total(anew.least_joules(anew.payload(claim.fields["num_bits"]))), credit
     priced = anew.least_priced(multiplier, claim.tolerance)
     credit += multiplier * float(claim.problem.error_budget) if multiplier > 0 else 0.0
-    # Who has no bits to choose from, bounds nothing.
+    # A client without usable bits adds nothing to the bound.
     return claim.total(np.where(np.isfinite(priced), priced, 0.0)), credit

@@ -1,7 +1,7 @@
-"""What clients cost and can do, computed anew in NumPy: shares no code with the solvers.
+"""Recomputation of clients' costs and abilities in NumPy, without any code of the solvers.
 
-The equations as they stand in the problem's statement, and golden sections over the energy itself
-instead of roots of its derivative.
+It uses the equations of the problem's statement, and golden sections over the energy itself instead
+of roots of its derivative.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ _LEAST_SHARE = 1e-15
 
 
 class Recomputation:
-    """The K clients of a problem, each on its band.
+    """The K clients of a problem, each with its band.
 
     Args:
       problem: K clients.
       bandwidth_hz: [K] > 0, W.
-      is_real: bits are real numbers, as the method "relaxed" has them: ``d b`` and the least
-        overhead are sent, and the error is less by that of 32 bits for who may send those. Else
-        bits are bit widths.
+      is_real: bits are real numbers as in the method "relaxed": the payload is ``d b`` plus the
+        least overhead, and the error is reduced by that of 32 bits if the client may send them.
+        Else bits are bit widths.
       respects_limits: only bits within ``min_bits`` and ``max_bits`` may be used.
-      band_price: mu, J/Hz, or None. With a price a client may take less than its band, pays ``mu
-        W`` for what it takes, and its energies include that.
+      band_price: mu, J/Hz, or None. With a price a client may use less than its band, and its
+        energies include the price ``mu W`` of the part that it uses.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Recomputation:
         self.is_allowed = is_within | (not respects_limits)
 
     def bit_width_payloads(self) -> np.ndarray:
-        """Returns what an upload occupies, bits [B, K]: ``8 ceil(d b / 8) + overhead``."""
+        """Returns the payload of an upload, bits [B, K]: ``8 ceil(d b / 8) + overhead``."""
         if self.problem.bit_width_payload_bits is not None:
             return np.asarray(self.problem.bit_width_payload_bits).T
         codes = 8.0 * np.ceil(self.problem.num_parameters * _BITS / 8.0)
@@ -84,7 +84,7 @@ class Recomputation:
         return self.shortest_compute + payload / self.bits_per_second
 
     def needed_watts(self, payload: np.ndarray, upload_seconds: np.ndarray) -> np.ndarray:
-        """Returns the power that sends a payload, ``(N0 W / h)(2^{S / (W t)} - 1)``, W [..., K]."""
+        """Returns the power to send a payload, ``(N0 W / h)(2^{S / (W t)} - 1)``, W [..., K]."""
         doublings = payload / (self.bandwidth_hz * upload_seconds)
         return self.noise_watts * np.expm1(np.log(2.0) * doublings)
 
@@ -102,7 +102,7 @@ class Recomputation:
             return self._least_joules_over_bands(payload, self.band_price)
         sending, least = payload / self.bits_per_second, _LEAST_SHARE * self.deadline
 
-        # In log(tau / t) both shares keep their relative precision, however small one of them is.
+        # In log(tau / t) both shares keep their relative precision, even if one is very small.
         def joules(log_odds):
             compute_seconds = self.deadline / (1.0 + np.exp(-log_odds))
             upload_seconds = np.maximum(self.deadline / (1.0 + np.exp(log_odds)), sending)
@@ -116,7 +116,7 @@ class Recomputation:
         return _least(joules, np.broadcast_to(low, payload.shape), np.maximum(low, high))
 
     def least_hz(self, payload: np.ndarray) -> np.ndarray:
-        """Returns the least part of its band [..., K] over which a payload arrives, Hz; or all."""
+        """Returns the least part of the band, Hz [..., K], for a payload to arrive; else all."""
         high = np.log(np.broadcast_to(self.bandwidth_hz, payload.shape))
         low = high + np.log(_LEAST_SHARE)
         for _ in range(_NUM_CUTS):
@@ -152,7 +152,7 @@ class Recomputation:
         return np.maximum(most, self.problem.min_bits)
 
     def least_error(self, slack: float) -> np.ndarray:
-        """Returns the least error [K] of bits that may be used and arrive; infinite if none do."""
+        """Returns the least error [K] of allowed bits that arrive in time; infinite if none do."""
         if self.is_real:
             return self.error(self.most_bits(slack))
         return np.min(np.where(self.is_usable(slack), self.bit_width_errors(), np.inf), axis=0)
@@ -170,16 +170,16 @@ class Recomputation:
 
 
 def _take(table: np.ndarray, num_bits: np.ndarray) -> np.ndarray:
-    """Returns a table's [B, K] entries [K] at these bit widths, others at the next larger one."""
+    """Returns the entries [K] of a table [B, K] at these bit widths, or the next larger ones."""
     index = np.searchsorted(BIT_WIDTHS[:-1], num_bits)
     return np.take_along_axis(table, index[None], axis=0)[0]
 
 
 def _least(fn: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Returns the least values of elementwise functions of one valley each, within ``[low, high]``.
+    """Returns the minima of elementwise functions with one local minimum within ``[low, high]``.
 
-    Golden sections, and both ends. A valley's floor is flat: its place to half the digits gives its
-    depth to all of them.
+    Uses golden sections and both ends. The function is flat at its minimum: half the digits of the
+    place give all digits of the value.
     """
     at_ends = np.minimum(fn(low), fn(high))
     for _ in range(_NUM_CUTS):

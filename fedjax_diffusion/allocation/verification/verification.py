@@ -1,6 +1,6 @@
-"""Checks an allocation, from any source: every limit, every cost and the bound, computed anew.
+"""Verification of an allocation from any source: all limits, costs and the bound, recomputed.
 
-Nothing here is shared with the solvers: equations and searches are those of ``recomputation``.
+It shares no code with the solvers: equations and searches are those of ``recomputation``.
 
 >>> from fedjax_diffusion.allocation import allocate, example_problem
 >>> problem = example_problem()
@@ -25,21 +25,21 @@ _MAX_LISTED = 20
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What came of checking an allocation; as text, the report.
+    """Result of checking an allocation; ``str`` of it is the report.
 
     Attributes:
-      is_valid: nothing is violated.
+      is_valid: whether nothing is violated.
       violations: one line each, naming the field, the client, the value and what it must be.
       total_joules: the energy, recomputed.
       error: the squared error, recomputed; where the budget is out of reach, the least possible.
-      lagrangian_bound_joules: no bits, bands and splits within the limits cost less, by the dual at
-        the allocation's multipliers. Where the budget is not respected: no bands and splits of the
-        same bits.
-      relative_gap: by that bound, how far the energy may be above the least, ``(energy - bound) /
-        energy``.
-      is_bound_proven: ``dual_bound_joules`` is not above ``lagrangian_bound_joules``. A bound from
-        a search (``refine``), or for one way to split the time, is above it: that is no violation,
-        but taken on trust.
+      lagrangian_bound_joules: a lower bound on the energy of any bits, bands and splits within the
+        limits, from the dual at the allocation's multipliers. For a method that does not respect
+        the budget: of any bands and splits of the same bits.
+      relative_gap: by that bound, the largest possible excess of the energy over the least,
+        ``(energy - bound) / energy``.
+      is_bound_proven: whether ``dual_bound_joules`` is at most ``lagrangian_bound_joules``. A bound
+        from a search (``refine``), or for one way to split the time, may be above it: it is no
+        violation, but it is not checked.
     """
 
     is_valid: bool
@@ -71,29 +71,31 @@ def verify(
 ) -> Verification:
     """Recomputes every constraint, cost and bound of an allocation from the problem alone.
 
-    For the author of an allocator, or a reader of its answers: it trusts no number and
-    shares no code with the solvers here. The bits may be bit widths (integers) or, as the method
-    "relaxed" gives them, real (float64).
+    For authors of allocators and readers of their results. It trusts no number of the allocation
+    and shares no code with the solvers. The bits may be bit widths (integers) or, as from the
+    method "relaxed", real (float64).
 
     Args:
       problem: K clients.
-      allocation: an answer; only its fields are read.
-      respects_limits: the bits have to be within ``min_bits`` and ``max_bits``. False for the
+      allocation: a solution; only its fields are read.
+      respects_limits: whether the bits must be within ``min_bits`` and ``max_bits``. False for the
         methods "demand", "fixed_bits" and "full_precision".
-      respects_budget: the error has to be within ``error_budget``. False for those and "largest".
-      shares_bandwidth: the bands have to add up to no more than the problem's do (methods with
-        ":joint_bandwidth"), instead of being those; None to go by ``is_band_shared``.
-      tolerance: relative, > 0, of every comparison.
+      respects_budget: whether the error must be within ``error_budget``. False for those methods
+        and "largest".
+      shares_bandwidth: whether the bands may be any that add up to at most the sum of the problem's
+        (methods with ":joint_bandwidth"), not the problem's own; None takes ``is_band_shared``.
+      tolerance: relative, in (0, 1), of every comparison.
 
     Returns:
-      The violations and the recomputed figures. Always an answer, however wrong the numbers are.
+      The violations and the recomputed figures, for any numbers in the allocation.
 
     Raises:
-      ValueError: a field has not the shape that the problem asks for.
+      ValueError: ``tolerance`` is out of range, or a field does not have the shape that the problem
+        implies.
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance = {tolerance:g}: must be in (0, 1)")
-    # Any number may stand in the fields; with one that is not finite, no comparison holds.
+    # The fields may hold any number; a comparison with a number that is not finite fails.
     with np.errstate(all="ignore"):
         claim = Claim(
             problem,

@@ -1,17 +1,17 @@
-"""Comparisons to a tolerance, and a line of text about every number that fails one."""
+"""Comparisons to a tolerance, with a line of text for every number that fails one."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
 class Findings:
-    """What is wrong, a line each.
+    """Violations of an allocation, one line each.
 
     Args:
       tolerance: relative, of every comparison.
 
     Attributes:
-      lines: so far.
+      lines: the violations so far.
 
     >>> findings = Findings(1e-9)
     >>> power, limit = np.array([0.1, 0.3]), np.array([0.2, 0.2])
@@ -25,12 +25,12 @@ class Findings:
         self.lines: list[str] = []
 
     def is_equal(self, values: ArrayLike, expected: ArrayLike) -> np.ndarray:
-        """Returns which values are as expected, to the tolerance; not where either is NaN."""
+        """Returns whether values equal the expected ones, within the tolerance; False for NaN."""
         scale = np.maximum(np.abs(values), np.abs(expected))
         return np.abs(np.subtract(values, expected)) <= self.tolerance * scale
 
     def is_at_most(self, values: ArrayLike, limit: ArrayLike) -> np.ndarray:
-        """Returns which values are within their limit, to the tolerance; not where one is NaN."""
+        """Returns whether values are at most their limit, within the tolerance; False for NaN."""
         return np.less_equal(values, np.add(limit, self.tolerance * np.abs(limit)))
 
     def require(
@@ -44,10 +44,10 @@ class Findings:
         """Adds a line for every entry that is not right.
 
         Args:
-          name: of the field.
-          values: [] or [K], what it holds.
-          is_right: bool, likewise.
-          must: what it must be; ``{}`` stands for what was expected.
+          name: the name of the field.
+          values: [] or [K], its values.
+          is_right: bool, of the same shape.
+          must: the requirement in words; ``{}`` is replaced by the expected value.
           expected: [] or [K].
         """
         values, expected = np.asarray(values), np.broadcast_to(expected, np.shape(values))

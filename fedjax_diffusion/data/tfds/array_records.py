@@ -7,7 +7,7 @@ from typing import Any
 from fedjax_diffusion.data.image_cache import hash_files
 
 _CHUNK = 256
-"""Records that are read at a time."""
+"""Number of records per read."""
 
 
 def read_array_records(
@@ -15,11 +15,11 @@ def read_array_records(
 ) -> Generator[bytes, None, None]:
     """Yields records ``start`` to ``stop - 1`` of a file.
 
-    Every chunk of the file has a checksum, which the format's reader compares.
+    Every chunk of the file has a checksum, which the format's reader checks.
 
     Args:
       path: the file.
-      num_records: how many it must hold.
+      num_records: the number of records it must hold.
       start: in 0..stop.
       stop: at most ``num_records``.
 
@@ -34,10 +34,10 @@ def read_array_records(
         reader: Any = ArrayRecordReader(str(path))
         found = reader.num_records()
         if found != num_records:
-            reader.read([0])  # says what is wrong with the file, if anything is
+            reader.read([0])  # raises the cause if the file is damaged
             raise ValueError(f"it holds {found} records instead of {num_records}")
         for first in range(start, stop, _CHUNK):
             yield from reader.read([*range(first, min(first + _CHUNK, stop))])
     except (RuntimeError, IndexError) as error:
-        hash_files([path])  # raises OSError where the system is to blame and not the file
+        hash_files([path])  # raises OSError if the system is the cause and not the file
         raise ValueError(str(error)) from error

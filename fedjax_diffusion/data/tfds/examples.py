@@ -1,4 +1,4 @@
-"""From the serialized examples of a prepared data set to arrays: 8-bit images and labels."""
+"""Decoding of the examples of a prepared data set to arrays: 8-bit images and labels."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from fedjax_diffusion.data.image_cache import Arrays, MakeArrays
 from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, one_line
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name of an 8-bit image, by its channels."""
+"""Pillow's modes of 8-bit images by number of channels."""
 
 
 class Crop(NamedTuple):
-    """Cuts a square out of the middle of an image, and scales it.
+    """The central square of an image, scaled.
 
     Attributes:
       crop: side of the square, in pixels of the file.
-      size: side of the result. Scaled down with a triangle filter as wide as the scale.
+      size: side of the result, in pixels. Scaled down with a triangle filter as wide as the scale.
     """
 
     crop: int
@@ -28,7 +28,7 @@ class Crop(NamedTuple):
 
 
 CROPS = {"celeb_a": Crop(crop=140, size=64)}
-"""What is cut out of data sets whose images are not used whole.
+"""Crops of the data sets whose images are not used whole.
 
 CelebA as in Song et al., "Score-Based Generative Modeling through Stochastic Differential
 Equations" (2021), whose code takes the central 140 x 140 of the aligned 178 x 218 images of TFDS.
@@ -36,13 +36,13 @@ Equations" (2021), whose code takes the central 140 x 140 of the aligned 178 x 2
 
 
 class Columns(NamedTuple):
-    """Which features of an example become the image and the labels.
+    """Features of an example that become the image and the labels.
 
     Attributes:
       image: the feature's name.
       channels: of the image.
-      labels: the names of all features that may be the label, in order: F of them.
-      crop: what becomes of the image; None: it is used whole.
+      labels: the names of all F features that may be the label, in order.
+      crop: crop of the image; None: it is used whole.
     """
 
     image: str
@@ -52,7 +52,7 @@ class Columns(NamedTuple):
 
 
 def choose_columns(folder: TfdsFolder) -> Columns:
-    """Returns what to read of a data set: its one image, and all that may be its label.
+    """Returns the columns of a data set: its one image, and all its possible labels.
 
     Raises:
       ValueError: there is not exactly one image of 8 bits.
@@ -71,17 +71,17 @@ def choose_columns(folder: TfdsFolder) -> Columns:
     if image.shape[-1] not in _MODES:
         raise ValueError(f"data set {folder} must have 1, 3 or 4 channels, it has {image.shape}")
     labels = (*_class_labels(folder), *_attributes(folder))
-    # The same crop whatever the version.
+    # All versions of a data set have the same crop.
     crop = CROPS.get(folder.name.partition(":")[0])
     return Columns(images[0], image.shape[-1], labels, crop)
 
 
 class Label(NamedTuple):
-    """The feature that is taken as the label.
+    """The feature that is used as the label.
 
     Attributes:
       feature: its name; ``""``: there is none, all labels are 0.
-      class_names: one for each of its values.
+      class_names: one per value.
     """
 
     feature: str
@@ -93,12 +93,12 @@ def choose_label(folder: TfdsFolder, asked: str = "") -> Label:
 
     Args:
       folder: the data set.
-      asked: a class label or a yes-or-no attribute, by its name, ``"attributes/Smiling"``, or the
-        last part of it, where only one has it; ``""``: the feature ``"label"``, or else the only
+      asked: a class label or a yes-or-no attribute, by its name, ``"attributes/Smiling"``, or by
+        the last part of it if that is unique; ``""``: the feature ``"label"``, or else the only
         class label, or none.
 
     Raises:
-      ValueError: there is no such label, or several to choose from.
+      ValueError: there is no such label, or there are several.
     """
     class_labels = _class_labels(folder)
     known = {**class_labels, **_attributes(folder)}
@@ -133,7 +133,7 @@ def _class_labels(folder: TfdsFolder) -> dict[str, tuple[str, ...]]:
 
 
 def _attributes(folder: TfdsFolder) -> dict[str, tuple[str, ...]]:
-    """Returns what no and yes mean, by feature."""
+    """Returns the names of the values no and yes, by feature."""
     from tensorflow_datasets.core.features.tensor_feature import Tensor
 
     return {
@@ -147,12 +147,12 @@ def _attributes(folder: TfdsFolder) -> dict[str, tuple[str, ...]]:
 def decode(folder: TfdsFolder, columns: Columns, piece: Piece, make_arrays: MakeArrays) -> Arrays:
     """Returns images uint8 [N, H, W, C] and labels int64 [N, F] of a piece of a split.
 
-    A progress bar on a terminal.
+    Shows a progress bar on a terminal.
 
     Args:
       folder: the data set.
-      columns: what to read of it.
-      piece: which examples.
+      columns: image and labels to read.
+      piece: examples to read.
       make_arrays: called once, with the shape of all images.
 
     Raises:
@@ -194,14 +194,14 @@ def _parse(
             features = example.FromString(record).features.feature
             encoded = _single(features[columns.image].bytes_list.value)
             labels = [_single(features[name].int64_list.value) for name in columns.labels]
-        except Exception as error:  # DecodeError is protobuf's own; ValueError: not one value
+        except Exception as error:  # protobuf's DecodeError, or ValueError: not one value
             raise folder.refusal(
                 piece.split,
                 f"example {number} does not hold the image and the labels of features.json",
             ) from error
         try:
             image = decode_image(encoded, columns.channels, columns.crop)
-        except Exception as error:  # a damaged image fails in as many ways as there are formats
+        except Exception as error:  # each image format raises its own errors
             reason = f"the image of example {number} cannot be decoded ({one_line(error)})"
             raise folder.refusal(piece.split, reason) from error
         yield image, labels
@@ -218,11 +218,11 @@ def decode_image(encoded: bytes, channels: int, crop: Crop | None = None) -> np.
     Args:
       encoded: the bytes of the file.
       channels: 1, 3 or 4; an image of another kind is converted.
-      crop: what to cut out.
+      crop: part of the image to use; None: all of it.
 
     Raises:
-      ValueError: more than 8 bits to a channel, or smaller than the crop.
-      OSError: no image, or half of one.
+      ValueError: more than 8 bits in a channel, or an image smaller than the crop.
+      OSError: no image, or an incomplete one.
     """
     with Image.open(io.BytesIO(encoded)) as image:
         if image.mode.startswith(("I", "F")):

@@ -1,4 +1,4 @@
-"""Folders that TFDS has prepared: found by name, described, read, and refused in one line.
+"""Folders that TFDS has prepared: search by name, description, reading, and errors in one line.
 
 ``DATA_DIR/NAME[/CONFIG]/VERSION`` holds ``dataset_info.json``, ``features.json`` and the shards of
 each split, ArrayRecord or TFRecord files. Reading needs no TensorFlow.
@@ -43,8 +43,8 @@ class TfdsFolder:
     """One version of a prepared data set.
 
     Attributes:
-      name: as TFDS knows it: ``"cifar10"``, ``"cifar10:3.0.2"``, ``"emnist/digits"``.
-      data_dir: the folder that was searched.
+      name: its name in TFDS: ``"cifar10"``, ``"cifar10:3.0.2"``, ``"emnist/digits"``.
+      data_dir: the folder of all data sets.
       path: the version's folder.
       version: such as ``"3.0.2"``.
       file_format: ``"array_record"`` or ``"tfrecord"``.
@@ -62,11 +62,11 @@ class TfdsFolder:
     _splits: Any
 
     def num_examples(self, split: str) -> int:
-        """Returns how many examples a whole split has."""
+        """Returns the number of examples of a whole split."""
         return sum(shard.num_examples for shard in self.shards[split])
 
     def find_pieces(self, split: str) -> list[Piece]:
-        """Returns what ``split`` selects, in order: TFDS's own reading of ``"train[:10%]+test"``.
+        """Returns the pieces of a split such as ``"train[:10%]+test"``, in order, found by TFDS.
 
         Raises:
           ValueError: there is no such split or slice, or it is empty.
@@ -127,7 +127,7 @@ class TfdsFolder:
 
         Raises:
           ValueError: a file is missing, cannot be read, is damaged, or holds fewer or more examples
-            than the folder says.
+            than the folder's description states.
         """
         self.source_files(piece.split)
         offset = 0
@@ -148,7 +148,7 @@ class TfdsFolder:
                 raise self.refusal(piece.split, reason) from error
 
     def refusal(self, split: str, reason: str) -> ValueError:
-        """Returns the error that names the folder, the split, and what to do."""
+        """Returns the error that names the folder, the split, the reason and the remedy."""
         return ValueError(
             f"split {split!r} of {self}: {reason}; prepare it again where TensorFlow is installed, "
             f"with `{build_command(self.name, self.data_dir)} --overwrite`"
@@ -159,16 +159,16 @@ class TfdsFolder:
 
 
 def open_folder(name: str, data_dir: Path) -> TfdsFolder:
-    """Returns the folder of a data set, of its newest version if none is named.
+    """Returns the folder of a data set; the newest version if the name has none.
 
     Args:
       name: ``NAME[/CONFIG][:VERSION]``; a version may have stars, ``"cifar10:3.*.*"``.
-      data_dir: where TFDS keeps its data sets.
+      data_dir: the folder of all TFDS data sets.
 
     Raises:
-      ValueError: nothing is there, not this version, or its description is damaged. One line that
-        names the folder and the command which prepares it.
-      OSError: the system does not let it be read.
+      ValueError: the data set or the version is missing, or its description is damaged. One line
+        that names the folder and the command that prepares it.
+      OSError: the system does not permit reading it.
     """
     path = _find_version(name, data_dir)
     command = build_command(name, data_dir)
@@ -176,12 +176,12 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
     for file in ("dataset_info.json", "features.json"):
         if not (path / file).is_file():
             raise ValueError(f"data set {name!r} in {str(path)!r} has no {file}: {advice}")
-        (path / file).read_bytes()  # TFDS's errors do not tell what is damaged from what is denied
+        (path / file).read_bytes()  # TFDS has one error for damaged files and denied access
     from tensorflow_datasets.core.read_only_builder import builder_from_directory
 
     try:
         with _quiet_absl():
-            # The files alone decide, whatever version of the code TFDS ships.
+            # Only the files count, not the version of the data set's code in TFDS.
             info: Any = builder_from_directory(path).info
             shards = {
                 split: tuple(
@@ -191,7 +191,7 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
                 for split, part in info.splits.items()
             }
             features = dict(sorted(_flatten(info.features)))  # protobuf has no order
-    except Exception as error:  # as many kinds as there are ways to damage JSON
+    except Exception as error:  # damaged JSON raises many kinds of errors
         raise ValueError(
             f"data set {name!r} in {str(path)!r} cannot be read ({one_line(error)}): {advice}"
         ) from error
@@ -206,24 +206,24 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
 
 
 def build_command(name: str, data_dir: Path) -> str:
-    """Returns the command that prepares a data set, as a shell takes it."""
+    """Returns the shell command that prepares a data set."""
     folder = shlex.quote(str(data_dir))
     return f"tfds build {shlex.quote(name)} --data_dir={folder} --file_format=array_record"
 
 
 def unreadable(name: str, data_dir: Path, split: str, error: OSError) -> ValueError:
-    """Returns the error of files that are there, but that the system does not let be read.
+    """Returns the error of files that exist but that the system does not permit to read.
 
-    It does not advise to prepare the data again: what cannot be read may be whole.
+    It does not advise to prepare the data again: the files may be intact.
     """
     return ValueError(
         f"split {split!r} of {name!r} in {str(data_dir)!r} cannot be read ({one_line(error)}): "
-        f"allow it and try again, or give the data_dir of a copy"
+        f"permit reading and try again, or give the data_dir of a copy"
     )
 
 
 def _find_version(name: str, data_dir: Path) -> Path:
-    """Returns the folder of the version that is asked for, or of the newest."""
+    """Returns the folder of the requested version, or of the newest."""
     asked = _NAME.fullmatch(name)
     if asked is None:
         raise ValueError(f"data set {name!r} must be named NAME[/CONFIG][:VERSION]")
@@ -266,7 +266,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _flatten(features: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the features below a dictionary of features, by their names within an example."""
+    """Yields the features in a dictionary of features with their names within an example."""
     from tensorflow_datasets.core.features.features_dict import FeaturesDict
 
     for name, feature in features.items():
@@ -291,5 +291,5 @@ def _quiet_absl() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """Returns what an error says, without line breaks, at most 200 characters."""
+    """Returns the text of an error in one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]

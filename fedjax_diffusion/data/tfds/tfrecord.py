@@ -15,7 +15,7 @@ import numpy as np
 
 _POLYNOMIAL = 0x82F63B78  # reflected
 _BLOCK = 1024
-"""Bytes that one pass takes together: its tables, 1 MiB, fit into a core's second cache."""
+"""Bytes per pass: its tables, 1 MiB, fit into the second-level cache of a core."""
 
 
 def read_tfrecords(path: Path, num_records: int, start: int, stop: int) -> Iterator[bytes]:
@@ -23,13 +23,13 @@ def read_tfrecords(path: Path, num_records: int, start: int, stop: int) -> Itera
 
     Args:
       path: the file.
-      num_records: how many it must hold.
+      num_records: the number of records it must hold.
       start: in 0..stop.
       stop: at most ``num_records``; if equal, the file must end there.
 
     Raises:
-      ValueError: the file holds fewer records or more, ends within one, or a checksum does not fit.
-        The message begins with "it" or "record", for the caller to name the file.
+      ValueError: the file holds fewer or more records, ends within one, or a checksum is wrong.
+        The message begins with "it" or "record"; the caller puts the file's name before it.
       OSError: the file cannot be read.
     """
     size, position = path.stat().st_size, 0
@@ -53,11 +53,11 @@ def read_tfrecords(path: Path, num_records: int, start: int, stop: int) -> Itera
                 raise ValueError(f"record {number} is damaged: its checksum is wrong")
             yield data
     if stop == num_records and position != size:
-        raise ValueError(f"it goes on after its {num_records} records")
+        raise ValueError(f"it has more data after its {num_records} records")
 
 
 def mask(checksum: int) -> int:
-    """Returns a CRC-32C as TFRecord files store it: turned right by 15 bits, plus a constant.
+    """Returns a CRC-32C as TFRecord files store it: rotated right by 15 bits, plus a constant.
 
     >>> hex(mask(0))
     '0xa282ead8'
@@ -68,15 +68,16 @@ def mask(checksum: int) -> int:
 def crc32c(data: bytes) -> int:
     """Returns the CRC-32C of ``data``.
 
-    The checksum is linear over GF(2): that of a block is the exclusive or of what each byte adds at
-    its distance from the end, so a block is one look-up and one reduction.
+    The checksum is linear over GF(2): a block's checksum is the exclusive or of one contribution
+    per byte, which depends on its distance from the end. So a block is one look-up and one
+    reduction.
 
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'
     """
     state, start = 0xFFFFFFFF, len(data) % _BLOCK
     tables, rows = _tables()
-    if start < 64:  # few bytes, such as the length of a record: one by one is faster
+    if start < 64:  # for few bytes, such as the length of a record, one by one is faster
         for byte in data[:start]:
             state = int(tables[(state ^ byte) & 0xFF]) ^ (state >> 8)
     ends = range(start if start >= 64 else start + _BLOCK, len(data) + 1, _BLOCK)
@@ -84,7 +85,7 @@ def crc32c(data: bytes) -> int:
     for end in ends:
         begin = max(0, end - _BLOCK)
         places = rows[begin - end :] + values[begin:end]
-        # The register enters as if it had been added to the first four bytes.
+        # The register is added to the first four bytes.
         places[:4] ^= np.frombuffer(struct.pack("<I", state), np.uint8)
         state = int(np.bitwise_xor.reduce(tables[places]))
     return state ^ 0xFFFFFFFF
@@ -92,11 +93,11 @@ def crc32c(data: bytes) -> int:
 
 @functools.cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Returns the register that a byte leaves some bytes later, and the rows of a block.
+    """Returns the contribution of a byte to the register, and the rows of a block's bytes.
 
     Returns:
-      uint32 [_BLOCK * 256]: row d, column b is what byte b leaves d bytes later.
-      int [_BLOCK]: where the row of each byte of a block starts, that of the last byte last.
+      uint32 [_BLOCK * 256]: row d, column b is the contribution of byte b, d bytes later.
+      int [_BLOCK]: the start of each byte's row; the last byte of a block is last.
     """
     tables = np.empty((_BLOCK, 256), np.uint32)
     state = np.arange(256, dtype=np.uint32)

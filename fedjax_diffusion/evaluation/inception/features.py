@@ -1,4 +1,4 @@
-"""Features of FID's Inception, with the weights that the user supplies."""
+"""Features of FID's Inception, with weights from the user."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ _BATCH_SIZE = 32
 
 
 def make_inception_extractor(path: str | Path) -> Extractor:
-    """Returns the 2,048 features that FID is measured in.
+    """Returns the extractor of the 2,048 features of FID.
 
     Args:
-      path: of the weights, ``.pth`` or ``.npz``. With any other file than the well-known one the
-        extractor is called ``"other_inception"``: its distances are no FIDs.
+      path: of the weights, ``.pth`` or ``.npz``. For any file except the well-known one, the
+        extractor's name is ``"other_inception"``: its distances are not FIDs.
 
     Raises:
-      ValueError: the file is not there, damaged, or of another network.
+      ValueError: the file is missing, damaged, or of another network.
     """
     weights = read_inception_weights(path)
     apply = jax.jit(Inception().apply)

@@ -1,8 +1,8 @@
-"""The Inception network of 2015 whose features the Fréchet Inception distance is made of.
+"""The Inception network of 2015, whose features define the Fréchet Inception distance.
 
-It is Inception v3 as the TensorFlow graph ``inception-2015-12-05`` has it, which differs from the
-published architecture: average pools do not count their padding, and the last block pools by the
-maximum. Layers bear the names of the PyTorch port, so its weights load name by name.
+It is Inception v3 of the TensorFlow graph ``inception-2015-12-05``, which differs from the
+published architecture: average pools do not count their padding, and the last block uses a max
+pool. Layers have the names of the PyTorch port, so its weights load name by name.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ NUM_FEATURES = 2048
 NUM_LOGITS = 1008
 
 _Pool = Callable[[Array], Array]
-# PyTorch's count_include_pad=False: a mean over the pixels that are there.
+# PyTorch's count_include_pad=False: a mean over the pixels without the padding.
 _average_pool: _Pool = partial(
     nn.avg_pool, window_shape=(3, 3), padding="SAME", count_include_pad=False
 )
@@ -31,7 +31,7 @@ _halve: _Pool = partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2), paddin
 
 
 class InceptionActivations(NamedTuple):
-    """What the network says of images.
+    """Outputs of the network for a batch of images.
 
     Attributes:
       features: float32 [B, 2048], the mean over positions of the last block ("pool3").
@@ -43,11 +43,11 @@ class InceptionActivations(NamedTuple):
 
 
 def resize_bilinear_tf1(images: Array, size: int = IMAGE_SIZE) -> Array:
-    """Resizes images as TensorFlow 1 did, which is how FID's statistics were made.
+    """Resizes images like TensorFlow 1, with which FID's statistics were made.
 
     ``y[i] = x[k] + (x[min(k + 1, n - 1)] - x[k]) * (i s - k)`` with ``k = floor(i s)`` and
     ``s = n / size``, along the width, then along the height: no half-pixel centres, aligned at
-    the first pixel, not at the last, and no low-pass filter when it shrinks.
+    the first pixel but not at the last, and no low-pass filter for smaller sizes.
 
     Args:
       images: [B, H, W, C], of any real type.
@@ -60,7 +60,7 @@ def resize_bilinear_tf1(images: Array, size: int = IMAGE_SIZE) -> Array:
     images = images.astype(jnp.float32)
     for axis in (2, 1):
         num_pixels = images.shape[axis]
-        # In float32 as TensorFlow computes it: at whole pixels its rounding decides on the floor.
+        # In float32 like TensorFlow: at whole pixels its rounding decides the floor.
         source = np.arange(size, dtype=np.float32) * np.float32(num_pixels / size)
         low = np.floor(source).astype(np.int32)
         high = np.minimum(low + 1, num_pixels - 1)
@@ -87,7 +87,7 @@ class ConvNorm(nn.Module):
             self.stride,
             self.padding,
             use_bias=False,
-            precision=jax.lax.Precision.HIGHEST,  # a GPU would round to TF32 otherwise
+            precision=jax.lax.Precision.HIGHEST,  # otherwise a GPU rounds to TF32
             name="conv",
         )(x)
         x = nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="bn")(x)
@@ -113,7 +113,7 @@ class InceptionA(nn.Module):
 
 
 class InceptionB(nn.Module):
-    """From 35x35 to 17x17: 3x3, two 3x3, max pool."""
+    """The block from 35x35 to 17x17: 3x3, two 3x3, max pool."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -148,7 +148,7 @@ class InceptionC(nn.Module):
 
 
 class InceptionD(nn.Module):
-    """From 17x17 to 8x8: 3x3, 7x7 and 3x3, max pool."""
+    """The block from 17x17 to 8x8: 3x3, 7x7 and 3x3, max pool."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -163,7 +163,7 @@ class InceptionD(nn.Module):
 
 
 class InceptionE(nn.Module):
-    """The 8x8 block, whose 3x3 fork into a row and a column; its pool is one of two."""
+    """The 8x8 block, whose 3x3 split into a row and a column; its pool is one of two."""
 
     is_max_pool: bool
 
@@ -189,15 +189,16 @@ class InceptionE(nn.Module):
 class Inception(nn.Module):
     """FID's Inception of 2015, for inference.
 
-    **Guarantees**: an image's activations do not depend on the rest of the batch (up to the
-    rounding of float32); every product is taken in float32, on a GPU too.
+    Guarantees:
+      An image's activations do not depend on the rest of the batch (up to the rounding of float32);
+      every product is in float32, on a GPU too.
 
     Source: Szegedy et al. 2016 (Inception v3); Heusel et al. 2017 (FID).
     """
 
     @nn.compact
     def __call__(self, images: Array) -> InceptionActivations:
-        """Maps uint8 [B, H, W, C], C = 3 or 1 (grey, shown as RGB), to features and logits.
+        """Maps uint8 [B, H, W, C], C = 3 or 1 (grey, repeated as RGB), to features and logits.
 
         Images are resized to 299x299 by ``resize_bilinear_tf1``, then ``(x - 128) / 128``.
         """

@@ -1,12 +1,12 @@
-"""Reading the tensors of a PyTorch ``.pth`` file without PyTorch, and without running its pickle.
+"""A reader of PyTorch ``.pth`` files without PyTorch and without running their pickles.
 
-A ``.pth`` file is a pickle beside the raw bytes of its storages. Of the pickle only a *description*
-of each tensor is read (storage, offset, shape, strides; see ``pth_pickle``). Arrays are made
-afterwards, from descriptions that were checked against the bytes that are there.
+A ``.pth`` file has a pickle and the raw bytes of its storages. The pickle is read only as a
+*description* of each tensor (storage, offset, shape, strides; see ``pth_pickle``). Then arrays are
+made from the descriptions, after a check against the available bytes.
 
 Both layouts of ``torch.save`` are read: the zip archive of PyTorch >= 1.6 (``data.pkl`` and one
 record per storage) and the older stream of pickles (magic number, protocol, system, the object,
-the storage keys) with the storages behind it.
+the storage keys), followed by the storages.
 """
 
 import io
@@ -32,39 +32,41 @@ _PROTOCOL_VERSION = 1001
 
 
 def read_pth(path: str | Path) -> dict[str, np.ndarray]:
-    """Returns the tensors of a state dict that ``torch.save`` has written, by name.
+    """Returns the tensors of a state dict from ``torch.save``, by name.
 
     Args:
-      path: a file of either layout, holding one flat mapping of names to tensors.
+      path: a file of either layout with one flat mapping of names to tensors.
 
     Returns:
       Read-only arrays in the file's order, with the dtypes, shapes and strides of the tensors.
       Tensors that share a storage share memory here too.
 
     Raises:
-      ValueError: the file is no such file, is cut off or damaged, or names something that a state
-        dict has no need of. OSError as ``open`` raises it.
+      ValueError: the file is not of this kind, is cut off or damaged, or has a name that no state
+        dict needs.
+      OSError: the file cannot be opened.
 
-    **Guarantees**: nothing that the file names is imported or called. What a tensor's description
-    asks for is checked against its storage first; no tensor takes more memory than the file.
+    Guarantees:
+      No name in the file is imported or called. A tensor's description is checked against its
+      storage first; no tensor takes more memory than the file.
     """
     return parse_pth(Path(path).read_bytes(), str(path))
 
 
 def parse_pth(content: bytes, source: str) -> dict[str, np.ndarray]:
-    """Returns what ``read_pth`` returns, from the bytes of the file; errors name ``source``."""
+    """Returns the tensors of ``read_pth`` from the file's bytes; errors name ``source``."""
     try:
         is_zip = content.startswith(_ZIP_SIGNATURE)
         tensors, storages = _read_zip(content) if is_zip else _read_stream(content)
         return {name: _view(name, tensor, storages) for name, tensor in tensors.items()}
     except ValueError as error:
-        # The reason may quote names from the file, which may hold anything.
+        # The reason may quote names from the file, which may contain any characters.
         reason = "".join(c if c.isprintable() else "?" for c in str(error))
         raise ValueError(f"{source} cannot be read as a .pth file: {reason}") from error
 
 
 def _read_zip(content: bytes) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
-    """Returns tensors and storages of a zip archive, PyTorch >= 1.6."""
+    """Returns tensors and storages in a zip archive of PyTorch >= 1.6."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read_archive(archive)
@@ -98,14 +100,14 @@ def _read_record(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _read_stream(content: bytes) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
-    """Returns tensors and storages of a stream of pickles, PyTorch < 1.6."""
+    """Returns tensors and storages in a stream of pickles of PyTorch < 1.6."""
     stream = io.BytesIO(content)
     if not content.startswith(_MAGIC_PICKLES):
         raise ValueError("it starts neither like a zip archive nor like a stream of torch.save")
     unpickle(stream)
     if unpickle(stream) != _PROTOCOL_VERSION:
         raise ValueError(f"its protocol is another than {_PROTOCOL_VERSION}")
-    unpickle(stream)  # sizes of C types, which no reader uses
+    unpickle(stream)  # the sizes of C types are not used
     tensors = to_named_tensors(unpickle(stream))
     keys = unpickle(stream)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -116,7 +118,7 @@ def _read_stream(content: bytes) -> tuple[dict[str, Tensor], dict[str, np.ndarra
 def _read_stream_storages(
     stream: io.BytesIO, keys: Iterable[str], type_names: Mapping[str, str]
 ) -> dict[str, np.ndarray]:
-    """Returns the storages: for each key an int64 count and as many elements, little-endian."""
+    """Returns the storages; each is an int64 count and that many elements, little-endian."""
     storages = {}
     for key in keys:
         if key not in type_names:
@@ -132,7 +134,7 @@ def _read_stream_storages(
 
 
 def _to_type_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Returns storage key -> storage type."""
+    """Returns the storage type of each storage key."""
     type_names = {}
     for name, (storage, *_) in tensors.items():
         if type_names.setdefault(storage.key, storage.type_name) != storage.type_name:
@@ -148,7 +150,7 @@ def _to_array(key: str, type_name: str, content: bytes) -> np.ndarray:
 
 
 def _view(name: str, tensor: Tensor, storages: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns the array that a description means, if the storage holds all of it."""
+    """Returns the described array; checks that the storage holds all of it."""
     storage, offset, shape, strides = tensor
     if storage.key not in storages:
         raise ValueError(f"the storage {storage.key} of tensor {name} is missing")
@@ -162,7 +164,7 @@ def _view(name: str, tensor: Tensor, storages: Mapping[str, np.ndarray]) -> np.n
         return np.empty(shape, array.dtype)
     if num_needed > storage.num_elements or storage.start + storage.num_elements > array.size:
         raise ValueError(f"tensor {name} reaches beyond its storage {storage.key}")
-    # The stride of an axis of length 1 means nothing and may be any number.
+    # The stride of an axis of length 1 has no effect and may be any number.
     byte_strides = [stride * array.itemsize if size > 1 else 0 for size, stride in axes]
     start = array[storage.start + offset :]
     return np.lib.stride_tricks.as_strided(start, shape, byte_strides, writeable=False)

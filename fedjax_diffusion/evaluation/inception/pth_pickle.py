@@ -1,8 +1,8 @@
 """The pickle inside a ``.pth`` file, read as a description of tensors.
 
-A pickle may call whatever it can name. This reader lets it name the storage types of PyTorch and
-four functions, none of which does anything but note its arguments, and it refuses every opcode
-that ``torch.save`` has no use for before the pickle runs.
+A pickle can call any function that it names. This reader permits only the names of PyTorch's
+storage types and of four functions, which only record their arguments. Before the pickle runs, it
+refuses every opcode that ``torch.save`` does not use.
 """
 
 import io
@@ -25,17 +25,17 @@ STORAGE_DTYPES = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
-"""The types of storages that are read, by PyTorch's names."""
+"""The supported types of storages, by PyTorch's names."""
 
 
 class _StorageType(NamedTuple):
-    """What ``torch.FloatStorage`` and its like become."""
+    """A storage type such as ``torch.FloatStorage``."""
 
     name: str
 
 
 class Storage(NamedTuple):
-    """A storage that the pickle refers to. ``num_elements`` counts from ``start``."""
+    """A storage in the pickle; its ``num_elements`` elements begin at ``start``."""
 
     key: str
     type_name: str
@@ -44,7 +44,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A tensor as a view of a storage; offset and strides count elements."""
+    """A tensor as a view of a storage; offset and strides are in elements."""
 
     storage: Storage
     offset: int
@@ -53,7 +53,7 @@ class Tensor(NamedTuple):
 
 
 class _Named(dict):
-    """What ``collections.OrderedDict`` becomes: its attributes (``_metadata``) are dropped."""
+    """A ``collections.OrderedDict`` without its attributes (``_metadata``)."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class _Named(dict):
 
 
 class _Call(NamedTuple):
-    """A function that the pickle may call. A tuple, so that the pickle cannot change it."""
+    """A function that the pickle may call; a tuple, so that the pickle cannot change it."""
 
     name: str
 
@@ -95,7 +95,7 @@ _CALLS = {
 
 
 class _ForbiddenError(ValueError):
-    """The pickle names something that a state dict has no need of."""
+    """A name or an opcode in the pickle that no state dict needs."""
 
 
 def _find_name(module: str, name: str) -> Any:
@@ -122,7 +122,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _scan(stream: io.BytesIO) -> None:
-    """Refuses a pickle before it runs; leaves the stream behind it."""
+    """Checks a pickle before it runs; leaves the stream after it."""
     argument: Any
     for opcode, argument, position in pickletools.genops(stream):
         if opcode.name in ("GLOBAL", "INST"):
@@ -135,10 +135,10 @@ def _scan(stream: io.BytesIO) -> None:
 
 
 def unpickle(stream: io.BytesIO) -> Any:
-    """Returns what the next pickle of a stream describes, and leaves the stream behind it.
+    """Returns the value of the next pickle of a stream, and leaves the stream after it.
 
     Raises:
-      ValueError: the pickle is damaged, or has a name or an opcode that a state dict has not.
+      ValueError: the pickle is damaged, or has a name or an opcode that no state dict needs.
     """
     start = stream.tell()
     try:
@@ -147,13 +147,13 @@ def unpickle(stream: io.BytesIO) -> Any:
         return _Unpickler(stream).load()
     except _ForbiddenError:
         raise
-    except Exception as error:  # a damaged pickle may raise nearly anything
+    except Exception as error:  # a damaged pickle may raise nearly any error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"its pickle is damaged ({reason})") from error
 
 
 def to_named_tensors(unpickled: Any) -> dict[str, Tensor]:
-    """Returns what a state dict's pickle describes; a ValueError if it is no flat state dict."""
+    """Returns the tensors of an unpickled state dict; raises ValueError if it is not a flat one."""
     if not isinstance(unpickled, dict):
         raise ValueError(f"it holds a {type(unpickled).__name__}, not a dict of tensors")
     for name, value in unpickled.items():

@@ -1,4 +1,4 @@
-"""The weights of FID's Inception: their names, their file and its SHA-256."""
+"""Weights of FID's Inception: names, file and SHA-256."""
 
 import hashlib
 import io
@@ -17,13 +17,13 @@ from fedjax_diffusion.evaluation.inception.pth import parse_pth
 from fedjax_diffusion.types import PyTree
 
 FID_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""Of the file that PyTorch ports of FID share; its first 8 digits stand in the file's name."""
+"""SHA-256 of the file that PyTorch ports of FID share; its name has the first 8 digits."""
 
 _WHERE = (
     "a release asset of pytorch-fid (pt_inception-2015-12-05-6726825d.pth) or of torch-fidelity "
     "(weights-inception-2015-12-05-6726825d.pth)"
 )
-# Leaf of the Linen network -> what PyTorch calls it.
+# Leaf of the Linen network -> its name in PyTorch.
 _LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -31,17 +31,17 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_IGNORED = ".num_batches_tracked"  # a counter of training steps that no inference reads
+_IGNORED = ".num_batches_tracked"  # a counter of training steps, not used for inference
 
 
 class InceptionWeights(NamedTuple):
-    """A file of weights, read and checked.
+    """The checked content of a file of weights.
 
     Attributes:
       variables: of ``Inception().apply``, float32.
       sha256: of the file, 64 hexadecimal digits.
-      is_fid: the file is, byte for byte, the well-known one; with other weights a distance is not
-        an FID.
+      is_fid: whether the file is, byte for byte, the well-known one; with other weights a distance
+        is not an FID.
     """
 
     variables: PyTree
@@ -53,15 +53,15 @@ def read_inception_weights(path: str | Path) -> InceptionWeights:
     """Returns the weights in a ``.pth`` file (either layout) or an ``.npz`` file.
 
     Args:
-      path: of a file whose tensors bear PyTorch's names (``Mixed_5b.branch1x1.conv.weight``) and
+      path: of a file whose tensors have PyTorch's names (``Mixed_5b.branch1x1.conv.weight``) and
         shapes. Counters ``*.num_batches_tracked`` are ignored.
 
     Raises:
-      ValueError: there is no such file, it is damaged or holds other things than tensors, or a
+      ValueError: there is no such file, it is damaged or holds other values than tensors, or a
         tensor is missing, unexpected, of another shape, or not of finite real numbers.
 
-    **Guarantees**: the SHA-256 is that of the very bytes that were read, and nothing that the file
-    holds is run.
+    Guarantees:
+      The SHA-256 is of the same bytes that were read, and no code in the file is run.
     """
     path = Path(path)
     if path.suffix not in (".pth", ".npz"):
@@ -80,11 +80,11 @@ def read_inception_weights(path: str | Path) -> InceptionWeights:
 
 
 def tensors_to_variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
-    """Returns the variables of ``Inception`` from tensors under PyTorch's names.
+    """Returns the variables of ``Inception`` from tensors with PyTorch's names.
 
     Raises:
-      ValueError: names the first tensor that is missing, unexpected, of another shape, or not of
-        finite real numbers.
+      ValueError: a tensor is missing, unexpected, of another shape, or not of finite real numbers;
+        the message names the first one.
     """
     leaves = _named_leaves()
     tensors = {name: x for name, x in tensors.items() if not name.endswith(_IGNORED)}
@@ -107,14 +107,14 @@ def tensors_to_variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
 
 
 def variables_to_tensors(variables: PyTree) -> dict[str, np.ndarray]:
-    """Returns the tensors, under PyTorch's names and of its shapes, that an ``.npz`` may hold."""
+    """Returns the tensors with PyTorch's names and shapes, as for an ``.npz`` file."""
     leaves: dict = flax.traverse_util.flatten_dict(variables)
     arrays = {_to_name(path): np.asarray(leaf) for path, leaf in leaves.items()}
     return {name: x.transpose(_to_torch_axes(x.ndim)) for name, x in arrays.items()}
 
 
 def _named_leaves() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-    """Returns PyTorch's name -> path and shape of the leaf, in the order of the names."""
+    """Returns path and shape of each leaf by PyTorch's name, in the order of the names."""
     image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
     shapes: Any = jax.eval_shape(Inception().init, jax.random.key(0), image)
     leaves: dict = flax.traverse_util.flatten_dict(shapes)
@@ -127,12 +127,12 @@ def _to_name(path: tuple[str, ...]) -> str:
 
 
 def _to_torch_axes(rank: int) -> tuple[int, ...]:
-    """HWIO -> OIHW, [in, out] -> [out, in]."""
+    """Returns the axes for HWIO -> OIHW, [in, out] -> [out, in]."""
     return (3, 2, 0, 1) if rank == 4 else tuple(reversed(range(rank)))
 
 
 def _to_linen_axes(rank: int) -> tuple[int, ...]:
-    """OIHW -> HWIO, [out, in] -> [in, out]."""
+    """Returns the axes for OIHW -> HWIO, [out, in] -> [in, out]."""
     return (2, 3, 1, 0) if rank == 4 else tuple(reversed(range(rank)))
 
 

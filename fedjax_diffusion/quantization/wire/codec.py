@@ -1,8 +1,8 @@
-"""One upload as bytes, and back: the quantizer's codes, packed on the device.
+"""Encoding of an upload as bytes, and decoding: the quantizer's codes are packed on the device.
 
-The format, to the byte, is in ``message``; where a code lies is in ``layout``; how codes become
-bits is in ``packing``. Here they meet the quantizer. What is decoded is what
-``stochastic_quantize`` returns, because both come from the same codes and the same ranges.
+``message`` describes the bytes of the format, ``layout`` the places of the codes, ``packing`` the
+bits of the codes. This module combines them with the quantizer. The decoded values are those of
+``stochastic_quantize``, because both come from the same codes and the same ranges.
 """
 
 import functools
@@ -33,8 +33,8 @@ from fedjax_diffusion.types import Array, Key, PyTree
 def overhead_bits(tree: PyTree, quantizer: str = "stochastic") -> np.ndarray:
     """Returns the bits of a message that are not codes, float64 [17], per entry of ``BIT_WIDTHS``.
 
-    Header and bit width bytes at every bit width, ranges and a seed, if the quantizer has one, only
-    where values are quantized (not at 32, and no bit width is below the quantizer's least).
+    Header and bit widths at every bit width; ranges, and a seed if the quantizer has one, only if
+    values are quantized (not at 32, and no bit width is below the quantizer's smallest).
     """
     layout, least = make_layout(tree), find_quantizer(quantizer).min_bits
     bit_widths = np.repeat(np.fmax(BIT_WIDTHS, least)[:, None], len(layout.sizes), axis=1)
@@ -45,7 +45,7 @@ def payload_bytes(tree: PyTree, num_bits: PyTree, quantizer: str = "stochastic")
     """Returns ``len(encode_update(key, tree, num_bits, quantizer=quantizer))``, a plain message.
 
     Args:
-      tree: pytree of arrays, or of their shapes.
+      tree: pytree of arrays or of their shapes.
       num_bits: as in ``encode_update``.
       quantizer: name of the quantizer.
     """
@@ -63,7 +63,7 @@ def encode_update(
     per_tensor: bool = False,
     entropy_coding: bool = False,
 ) -> bytes:
-    """Quantizes ``tree`` and returns the message a device uploads.
+    """Quantizes ``tree`` and returns the message that a device uploads.
 
     Args:
       key: [], consumed, as in ``stochastic_quantize``.
@@ -71,20 +71,20 @@ def encode_update(
       num_bits: int, or a pytree prefix of ``tree``: 1..16, or 32.
       quantizer: name of the quantizer, one of ``QUANTIZERS``.
       per_tensor: whether ``num_bits``, then one bit width, is an average split over the tensors.
-      entropy_coding: whether codes are entropy coded where that is shorter; needs the package
+      entropy_coding: whether codes are entropy coded if that is shorter; needs the package
         ``constriction``.
 
     Raises:
       ValueError: an unknown quantizer, a bit width outside 1..16 and 32, a tensor that is not
-        float32, or one with a NaN, an infinity or an overflowing range (at any bit width: nothing
-        but numbers is ever sent; what is rotated must be below 1/64 of the largest float32). The
-        tensor is named by its path.
+        float32, or one with a NaN, an infinity or an overflowing range (at any bit width, only
+        finite numbers are sent; rotated ones must be below 1/64 of the largest float32). The
+        message names the tensor's path.
 
-    **Guarantees**: ``decode_update(encode_update(key, tree, b, quantizer=s, ...), tree)`` is what
-    ``quantize`` says the receiver has, bit for bit; of the paper's quantizer,
-    ``stochastic_quantize(key, tree, b)``. ``len(...) == payload_bytes(tree, b, s)`` if neither
-    split nor entropy coded. New bit widths do not recompile what draws; each bit width has one
-    small program that packs.
+    Guarantees:
+      ``decode_update(encode_update(key, tree, b, quantizer=s, ...), tree)`` equals ``decoded`` of
+      ``quantize``, bit for bit; for ``stochastic``, ``stochastic_quantize(key, tree, b)``.
+      ``len(...) == payload_bytes(tree, b, s)`` if neither split nor entropy coded. New bit widths
+      do not recompile the draws; each bit width has one small program for packing.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
     >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, bits 1, range 8, codes 2
@@ -93,7 +93,7 @@ def encode_update(
     layout, asked = _make_float32_layout(tree), _host_bit_widths(num_bits, tree, quantizer)
     if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:
         raise ValueError(
-            f"num_bits must be one bit width where per_tensor splits it, got {num_bits!r}"
+            f"num_bits must be one bit width if per_tensor splits it, got {num_bits!r}"
         )
     quantized = [bit_width for bit_width in asked if bit_width < FULL_PRECISION_BITS]
     dtype = code_dtype(MAX_BITS if per_tensor else max(quantized)) if quantized else None
@@ -119,20 +119,21 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     """Returns the tree that the server reconstructs from a message.
 
     Args:
-      message: what ``encode_update`` returned.
+      message: from ``encode_update``.
       like: pytree with the structure, shapes and dtypes of the sender's tree (its values are not
-        read).
+        used).
 
     Raises:
-      WireFormatError: a subclass of ValueError, for bytes that are no message for this tree:
+      WireFormatError: a subclass of ValueError, for bytes that are not a message for this tree:
         ``ForeignMessageError``, ``VersionError``, ``TruncatedMessageError`` or
         ``DamagedMessageError``.
       ValueError: a tensor of ``like`` is not float32.
 
-    **Guarantees**: what is returned is finite, has the shapes of ``like`` and is the same to the
-    bit on every machine (but for subnormal numbers, which some take for zero). Any one flipped bit
-    and any cut is refused; a message that was changed *and* given a true checksum is either refused
-    or says something else, never something undefined.
+    Guarantees:
+      The tree is finite, has the shapes of ``like`` and is bit-identical on every machine (except
+      for subnormal numbers, which some machines flush to zero). A message with one flipped bit or
+      a missing end is refused. A changed message with a valid checksum is either refused or decoded
+      to other values; the result is never undefined.
     """
     layout = _make_float32_layout(like)
     fields = read_message(message, layout)
@@ -150,7 +151,7 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     inverse = find_quantizer(fields.quantizer).inverse
     blocks = _reconstruct(codes, floats, grid, fields.seed, layout, inverse)
     flat = np.asarray(blocks).ravel()
-    # Views, not slices on the device: on a CPU no byte is copied once more.
+    # Views, not slices on the device: on a CPU no byte is copied again.
     parts = [flat[part] for part in layout.tensor_slices()]
     for part, bit_width, name in zip(parts, fields.bit_widths, layout.names, strict=True):
         if bit_width == FULL_PRECISION_BITS and not np.isfinite(part).all():
@@ -170,7 +171,7 @@ def _quantize(
     per_tensor: bool,
     dtype: np.dtype | None,
 ) -> tuple[Grid, Array, Array | None]:
-    """Returns the grid, the seed and the codes, as ``dtype``, of ``quantize``."""
+    """Returns grid, seed and codes of ``quantize``, the codes as ``dtype``."""
     num_bits = bit_widths[0] if per_tensor else [*bit_widths]
     upload = quantize(
         find_quantizer(quantizer),
@@ -192,7 +193,7 @@ def _reconstruct(
     layout: Layout,
     inverse: Transform | None,
 ) -> Array:
-    """Returns float32 [R, 128] from the codes of each bit width, zero where it has none."""
+    """Returns float32 [R, 128] from the codes of each bit width; they are zero in other tensors."""
     like = _shapes(layout)
     if not codes and floats is not None:
         return floats
@@ -217,14 +218,14 @@ def _make_float32_layout(tree: PyTree) -> Layout:
 
 
 def _host_bit_widths(num_bits: PyTree, tree: PyTree, quantizer: str) -> list[int]:
-    """Returns the bit width of each tensor, checked and not below the quantizer's least."""
+    """Returns the bit width of each tensor, checked, and raised to the quantizer's smallest."""
     check_num_bits(num_bits)
     least = find_quantizer(quantizer).min_bits
     return [max(int(b), least) for b in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
 
 
 def _bytes_to_words(rows: np.ndarray, bit_width: int) -> np.ndarray:
-    """Returns packed rows, uint8 [n], as words [R, 128 b / W] of b bits; as float32 at 32 bits."""
+    """Returns packed rows, uint8 [n], as words [R, 128 b / W], or as float32 at b = 32 bits."""
     dtype = np.dtype(np.float32) if bit_width == FULL_PRECISION_BITS else word_dtype(bit_width)
     words = rows.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
     return words.reshape(-1, ROW * bit_width // (8 * dtype.itemsize))

@@ -1,9 +1,9 @@
-"""Codes in fewer bits than their bit width: entropy coding, without loss, tensor by tensor.
+"""Lossless entropy coding of codes, tensor by tensor, in fewer bits than their bit width.
 
-The codes of a bell-shaped tensor are far from uniform. Each tensor of bit width <= 8 for which it
-pays is coded with the frequencies of its own codes; the others stay plain. What an entropy coded
-message carries in place of plain codes (T tensors have entries and a bit width <= 8, C of them are
-coded), a uint32 with the bytes that follow it first:
+The codes of a bell-shaped tensor are far from uniform. A tensor of bit width <= 8 is coded with the
+frequencies of its own codes if that is shorter; the others stay plain. In an entropy coded message
+these fields replace the plain codes, after a uint32 with their number of bytes (T tensors have
+entries and a bit width <= 8, C of them are coded):
 
 ======  ===========  ==========================================================================
 bytes   field        meaning
@@ -18,22 +18,24 @@ C, C    alphabets    uint8 each: the smallest and the largest code of each coded
                      word is not zero
 ======  ===========  ==========================================================================
 
-The receiver takes the last word, then the one before it, as the high and the low half of a state x
-(0 without words). For each entry of a tensor with more than one code, ``p_s = f_s 2^(24 - m)`` and
+The receiver takes the last word and the word before it as the high and the low half of a state x (0
+without words). For each entry of a tensor with more than one code, ``p_s = f_s 2^(24 - m)`` and
 ``c_s`` the sum of the ``p`` of smaller codes:
 
     s with c_s <= x mod 2^24 < c_s + p_s,   x <- p_s floor(x / 2^24) + x mod 2^24 - c_s,
 
 and if then x < 2^32 and words are left, ``x <- 2^32 x + the last word left``. At the end x is 0 and
-no word is left. Each step can be undone, so frequencies and codes have exactly one stack.
+no word is left. Each step is reversible, so frequencies and codes have exactly one stack.
 
-The coder is ``constriction``. It asks for probabilities in floating point; it gets the integers
-``p_s - 1``, whose sum and number of terms it scales by exactly 1: nothing ever rounds, so that both
-ends have the same model. The sender decides in floating point what pays; the receiver only reads.
+The coder is ``constriction``. It expects probabilities in floating point. It gets the integers
+``p_s - 1``, whose sum and number of terms it scales by exactly 1: nothing is rounded, so both ends
+have the same model. The sender uses floating point to choose the coded tensors; the receiver does
+not need it.
 
-**Guarantees**: a coded message is shorter than the plain one, or else the plain one is sent. For n
-entries of a tensor with u different codes, the words take at most ``n (2^-8 / ln 2 - log2(1 - u /
-2^m))`` bits more than its empirical entropy, and 8 bytes once.
+Guarantees:
+  A coded message is shorter than the plain one, else the plain one is sent. For n entries of a
+  tensor with u different codes, the words take at most ``n (2^-8 / ln 2 - log2(1 - u / 2^m))`` bits
+  more than its empirical entropy, and 8 bytes once.
 
 Source: Duda 2015, "The use of asymmetric numeral systems as an accurate replacement for Huffman
 coding"; the rounding of frequencies and their table are this project's own.
@@ -75,7 +77,7 @@ class CodedCodes(NamedTuple):
 
 
 class DecodedCodes(NamedTuple):
-    """What an entropy coded message says.
+    """Content of an entropy coded message.
 
     Attributes:
       plain_bit_widths: [L], bits of each tensor whose codes are plain; 0 for a coded one.
@@ -89,12 +91,12 @@ class DecodedCodes(NamedTuple):
 
 
 def check_entropy_coding() -> None:
-    """Raises ValueError, which says what to install, if ``constriction`` is missing."""
+    """Raises ValueError with the install command if ``constriction`` is missing."""
     _import_stream()
 
 
 def encode_codes(codes: np.ndarray, layout: Layout, bit_widths: Sequence[int]) -> CodedCodes | None:
-    """Returns the entropy coded codes; None if no tensor gets smaller.
+    """Returns the entropy coded codes; None if no tensor becomes smaller.
 
     Args:
       codes: uint8 or uint16 [R, 128], below ``2^bit_width``.
@@ -133,7 +135,7 @@ def encode_codes(codes: np.ndarray, layout: Layout, bit_widths: Sequence[int]) -
 
 
 def decode_codes(rest: np.ndarray, layout: Layout, bit_widths: Sequence[int]) -> DecodedCodes:
-    """Reads what ``encode_codes`` and the plain codes became.
+    """Decodes the rest of an entropy coded message.
 
     Args:
       rest: uint8 [n], the rest of the message.
@@ -144,7 +146,8 @@ def decode_codes(rest: np.ndarray, layout: Layout, bit_widths: Sequence[int]) ->
       DamagedMessageError: bytes that no sender writes.
       ValueError: the package ``constriction`` is missing.
 
-    **Guarantees**: time and memory are bounded by the model, whatever the bytes are.
+    Guarantees:
+      The model bounds time and memory, for any bytes.
     """
     ans = _import_stream()
     candidates = _candidates(layout, bit_widths)
@@ -200,6 +203,6 @@ def _without(coded: list[int], bit_widths: Sequence[int]) -> list[int]:
 
 
 def _make_model(ans: Any, frequencies: np.ndarray) -> Any:
-    """Returns the model with probabilities ``f / sum f``, exactly; at least two f > 0."""
+    """Returns the model with the exact probabilities ``f / sum f``; at least two f are > 0."""
     probabilities = frequencies * ((1 << _PROBABILITY_BITS) // frequencies.sum())
     return ans.model.Categorical((probabilities - 1).astype(np.float64), perfect=False)

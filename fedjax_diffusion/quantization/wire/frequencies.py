@@ -1,10 +1,10 @@
-"""How often each code occurs, as integers that sum to a power of two, and their table in a message.
+"""Frequencies of codes, as integers that sum to a power of two, and their table in a message.
 
 The table's bytes are described in ``entropy``. With counts k_s of n codes, u of them different,
 
     f_s = 1 + (a rounded share k_s / n of 2^m - u) >= 2^m (1 - u / 2^m) k_s / n,
 
-so that coding with the f takes at most ``-log2(1 - u / 2^m)`` bits an entry above the entropy.
+so that coding with the f takes at most ``-log2(1 - u / 2^m)`` bits per entry above the entropy.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ MAX_CODED_BITS = 8
 MAX_PRECISION = 14
 """The largest m: f and its bit length fit 4 + 14 bits."""
 _SPARE_PRECISION = 2
-"""How much coarser than the counts frequencies are: tables stay small beside what they describe."""
+"""Bits by which frequencies are coarser than counts, so that tables are small beside the codes."""
 _LENGTH_BITS = 4
 _ALPHABET_BITS = 16
 
@@ -24,10 +24,10 @@ _ALPHABET_BITS = 16
 def choose_frequencies(counts: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns frequencies, int64 [T, 256], and the m of ``2^m = sum f``, int64 [T].
 
-    One for each code that occurs; of what is left, cumulative shares are rounded down.
+    Each code that occurs gets 1; the rest is divided by cumulative shares, rounded down.
 
     Args:
-      counts: int64 [T, 256], how often each code occurs; none is empty.
+      counts: int64 [T, 256], number of occurrences of each code; no tensor is empty.
       bits: int [T], bit widths of at most 8; ``2^m`` is never below the number of codes.
 
     >>> counts = np.zeros((1, 256), int)
@@ -45,11 +45,11 @@ def choose_frequencies(counts: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray
 
 
 def num_coded_bits(counts: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """Returns what each tensor takes if it is coded, table included, float64 [T].
+    """Returns the bits of each tensor if it is coded, with its table, float64 [T].
 
     Args:
       counts: int64 [T, 256].
-      frequencies: int64 [T, 256], above 0 where counts are.
+      frequencies: int64 [T, 256], above 0 if the count is.
     """
     information = np.log2(frequencies.sum(axis=1))[:, None] - np.log2(np.fmax(frequencies, 1))
     first, last = _alphabets(frequencies)
@@ -76,14 +76,14 @@ def write_tables(frequencies: np.ndarray, precisions: np.ndarray) -> np.ndarray:
 
 
 def read_tables(rest: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns frequencies [C, 256], precisions [T] and how many bytes of ``rest`` held them.
+    """Returns frequencies [C, 256], precisions [T] and the number of bytes read.
 
     Args:
-      rest: uint8 [n], begins with what ``write_tables`` returned.
+      rest: uint8 [n], begins with the tables of ``write_tables``.
       bits: int [T], bit widths of at most 8.
 
     Raises:
-      DamagedMessageError: no tables.
+      DamagedMessageError: the tables are cut off or invalid.
     """
     precisions = rest[: len(bits)].astype(np.int64)
     check(precisions.size == len(bits), "the precisions are cut off")
@@ -106,7 +106,7 @@ def read_tables(rest: np.ndarray, bits: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _read_numbers(stream: np.ndarray, num_numbers: int) -> tuple[np.ndarray, int]:
-    """Returns numbers, int64 [S], and how many bytes held them."""
+    """Returns numbers, int64 [S], and the number of bytes read."""
     most_bits = num_numbers * (_LENGTH_BITS + MAX_PRECISION)
     table = np.unpackbits(stream[: -(-most_bits // 8)], bitorder="little")
     start = num_numbers * _LENGTH_BITS
@@ -130,7 +130,7 @@ def _alphabets(frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_within(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Returns which codes lie in the alphabets, bool [C, 256]."""
+    """Returns whether each code is in the alphabet of each tensor, bool [C, 256]."""
     code = np.arange(1 << MAX_CODED_BITS)[None, :]
     return (first[:, None] <= code) & (code <= last[:, None])
 
@@ -140,5 +140,5 @@ def _bit_lengths(numbers: np.ndarray) -> np.ndarray:
 
 
 def _is_sent(lengths: np.ndarray) -> np.ndarray:
-    """Returns which bits of numbers of some lengths [S] follow the lengths, bool [S, 14]."""
+    """Returns whether each bit of numbers with bit lengths [S] is in the table, bool [S, 14]."""
     return np.arange(MAX_PRECISION)[None, :] < (lengths - 1)[:, None]

@@ -1,7 +1,7 @@
-"""The rows of ``blocks``, copied by the host where the host is the device.
+"""The rows of ``blocks``, copied by the host if the device is a CPU.
 
-On a CPU, XLA concatenates in one thread, into memory that the system hands out in pages of 4 KB;
-NumPy asks for large pages and copies in as many threads as call it.
+On a CPU, XLA concatenates in one thread, into memory with pages of 4 KB. NumPy uses large pages and
+can copy in several threads.
 """
 
 import itertools
@@ -17,12 +17,12 @@ from fedjax_diffusion.types import Array, PyTree
 
 _NUM_THREADS = 2
 _LARGE = 2**17
-"""Groups (2^20 entries) from which threads are worth starting."""
+"""Number of groups (2^20 entries) from which several threads are faster."""
 _jit_tree_to_blocks = jax.jit(tree_to_blocks)
 
 
 def make_blocks(tree: PyTree, layout: Layout) -> Array:
-    """Returns ``tree_to_blocks(tree)``, float32 [R, 128], bit for bit, as fast as memory allows.
+    """Returns ``tree_to_blocks(tree)``, float32 [R, 128], bit for bit, at the speed of memory.
 
     Args:
       tree: pytree of concrete float32 arrays.

@@ -1,10 +1,10 @@
-"""Where the codes of every tensor lie: in packed rows, and in a message.
+"""The places of every tensor's codes in packed rows and in a message.
 
 A packed row (see ``packing``) holds 16 groups of 8 codes, b bytes each. A tensor of n entries
-starts with a row, so its first ``n // 8`` groups are one run of bytes there, and so they are in a
-message: first these *whole bytes* of all tensors, in order. The ``n mod 8`` codes left of each
-tensor follow, as one stream of bits: the *leftovers*. No byte is shared before them, so packing and
-copying never shift by a bit.
+starts with a row, so its first ``n // 8`` groups are one run of bytes there. A message begins with
+these *whole bytes* of all tensors, in order. The remaining ``n mod 8`` codes of each tensor follow
+as one stream of bits: the *leftovers*. Tensors share bytes only there, so packing and copying of
+all others never shift bits.
 """
 
 import functools
@@ -26,14 +26,14 @@ _GROUPS_PER_ROW = ROW // _GROUP
 
 @dataclass(frozen=True)
 class Layout:
-    """The tensors of a model, as both ends of the wire must know them.
+    """The tensors of a model, as sender and receiver must know them.
 
     Attributes:
-      names: the path of each tensor in the tree, as ``['w']``; ``(root)`` for a lone tensor.
+      names: the path of each tensor in the tree, as ``['w']``; ``(root)`` for a single tensor.
       sizes: entries of each tensor, >= 0.
-      dtypes: type of each tensor, by name.
-      first_groups: group of the packed rows with which each tensor starts.
-      num_groups: groups of all rows.
+      dtypes: name of each tensor's dtype.
+      first_groups: first group of each tensor in the packed rows.
+      num_groups: number of groups in all rows.
       fingerprint: CRC-32 of paths, shapes and dtypes, in order.
     """
 
@@ -49,18 +49,18 @@ class Layout:
         return _size_array(self.sizes)
 
     def tensor_slices(self) -> list[slice]:
-        """Returns where the entries of each tensor lie in the rows, made one array."""
+        """Returns the slice of each tensor's entries in the flattened rows."""
         return [
             slice(_GROUP * first, _GROUP * first + size)
             for first, size in zip(self.first_groups, self.sizes, strict=True)
         ]
 
     def num_code_bits(self, bit_widths: Sequence[int]) -> int:
-        """Returns ``sum_j n_j b_j``, what the codes of a message take."""
+        """Returns the bits of a message's codes, ``sum_j n_j b_j``."""
         return sum(size * bit_width for size, bit_width in zip(self.sizes, bit_widths, strict=True))
 
     def runs(self, bit_widths: Sequence[int]) -> list[tuple[int, slice]]:
-        """Returns (bit width, bytes of its rows) of the whole bytes, joined where they touch."""
+        """Returns (bit width, bytes of its rows) of the whole bytes; adjacent ones are joined."""
         runs = [(0, slice(0, 0))]
         for size, first, bit_width in zip(self.sizes, self.first_groups, bit_widths, strict=True):
             start, stop = bit_width * first, bit_width * (first + size // _GROUP)
@@ -70,7 +70,7 @@ class Layout:
         return [(bit_width, part) for bit_width, part in runs if part.stop > part.start]
 
     def leftovers(self, bit_widths: Sequence[int]) -> Iterator[tuple[int, slice, int]]:
-        """Yields (bit width, bytes of its packed rows, how many of their bits) of the leftovers."""
+        """Yields (bit width, bytes of its packed rows, number of bits in them) of the leftovers."""
         for size, first, bit_width in zip(self.sizes, self.first_groups, bit_widths, strict=True):
             start = bit_width * (first + size // _GROUP)
             if bit_width and size % _GROUP:
@@ -83,7 +83,7 @@ def _size_array(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 def make_layout(tree: PyTree) -> Layout:
-    """Returns the layout of a tree of arrays or of shapes; computed once per model."""
+    """Returns the layout of a tree of arrays or shapes; it is computed once per model."""
     leaves, treedef = jax.tree.flatten(tree)
     return _make_layout(treedef, tuple((x.shape, x.dtype) for x in leaves))
 
@@ -127,7 +127,9 @@ def packed_to_stream(
 def stream_to_packed(
     stream: np.ndarray, layout: Layout, bit_widths: Sequence[int]
 ) -> dict[int, np.ndarray]:
-    """Returns what ``packed_to_stream`` took, zero where a bit width has no codes.
+    """Returns the packed rows by bit width, zero in tensors of other bit widths.
+
+    The inverse of ``packed_to_stream``.
 
     Args:
       stream: uint8 [ceil(num_code_bits / 8)], the pieces joined.

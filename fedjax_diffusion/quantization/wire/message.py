@@ -1,25 +1,25 @@
 """The bytes of one upload, version 3: header, bit widths, seed, ranges and codes.
 
-Little endian, no padding but in the very last byte (L tensors, n_j entries at b_j bits):
+Little endian, padding only in the last byte (L tensors, n_j entries at b_j bits):
 
 ======  ===========  ==========================================================================
 bytes   field        meaning
 ======  ===========  ==========================================================================
 4       magic        ``b"FJDQ"``
 1       version      3
-1       quantizer       the quantizer, by its ``wire_number``
+1       quantizer    the quantizer's ``wire_number``
 1       flags        bit 0: the codes are entropy coded; the others zero
 1       reserved     zero
 4       num_tensors  L, uint32
 4       fingerprint  CRC-32 of the tree's paths, shapes and dtypes: both ends must hold the same
                      model
 4       checksum     CRC-32 of all other bytes
-L       bit widths       bits of each tensor, uint8: 1..16, or 32; none below the quantizer's least
+L       bit widths   bits of each tensor, uint8: 1..16, or 32; none below the quantizer's smallest
 8       seed         two uint32, if the quantizer has a seed and a bit width is at most 16
 8 each  ranges       ``lo, step`` as float32, for each tensor that has entries and a bit width of at
                      most 16; ``step`` is 0, or positive and normal with 24 - b significant bits;
-                     ``lo`` and ``lo + step (2^b - 1)`` are finite, ``max_summed`` times as large
-                     too: what is rotated back adds up 64 of them
+                     ``lo`` and ``lo + step (2^b - 1)`` are finite, also times ``max_summed``: the
+                     inverse of the rotation adds 64 of them
 rest    codes        of each tensor in order, C order within, b bits each, least significant bit
                      first: its first ``n - n mod 8`` codes, which fill ``b (n // 8)`` bytes; then,
                      as ONE stream of bits, the last ``n mod 8`` codes of each tensor; zeros to the
@@ -27,8 +27,8 @@ rest    codes        of each tensor in order, C order within, b bits each, least
                      Entropy coded: see ``entropy``
 ======  ===========  ==========================================================================
 
-A plain message has ``20 + L + 8 #ranges + ceil(sum_j n_j b_j / 8)`` bytes, and 8 with a seed. For
-given quantizer, bit widths, seed, ranges and codes there is exactly one plain message.
+A plain message has ``20 + L + 8 #ranges + ceil(sum_j n_j b_j / 8)`` bytes, and 8 more with a seed.
+For given quantizer, bit widths, seed, ranges and codes there is exactly one plain message.
 """
 
 import struct
@@ -55,15 +55,15 @@ _REST_SIZE = struct.Struct("<I")
 
 
 class WireFormatError(ValueError):
-    """Bytes that are no message for this tree; always one of the four kinds below."""
+    """Bytes that are not a message for this tree; always one of the four subclasses below."""
 
 
 class ForeignMessageError(WireFormatError):
-    """No upload at all, or one that was made for another model."""
+    """Bytes that are not an upload, or an upload for another model."""
 
 
 class VersionError(WireFormatError):
-    """An upload in another version of the format, or of a quantizer that this version lacks."""
+    """An upload in another version of the format, or with a quantizer that is unknown here."""
 
 
 class TruncatedMessageError(WireFormatError):
@@ -71,18 +71,18 @@ class TruncatedMessageError(WireFormatError):
 
 
 class DamagedMessageError(WireFormatError):
-    """A wrong checksum, bytes too many, or a field that no sender writes."""
+    """A wrong checksum, too many bytes, or a field that no sender writes."""
 
 
 class Message(NamedTuple):
-    """What the bytes say.
+    """Fields of a message.
 
     Attributes:
       quantizer: name of the quantizer.
       bit_widths: [L], bits of each tensor.
-      lo: float32 [L], 0 where no range is sent.
-      step: float32 [L], 0 where no range is sent.
-      seed: uint32 [2], 0 where none is sent.
+      lo: float32 [L], 0 if no range is sent.
+      step: float32 [L], 0 if no range is sent.
+      seed: uint32 [2], 0 if none is sent.
       is_coded: whether the codes are entropy coded.
       codes: uint8 [n], the rest of the message; a view of it.
     """
@@ -103,7 +103,7 @@ def message_bytes(
 
     Args:
       layout: of the model.
-      bit_widths: int [..., L], bits of each tensor, as sent: none below the quantizer's least.
+      bit_widths: int [..., L], sent bits of each tensor: none below the quantizer's smallest.
       quantizer: name of the quantizer.
     """
     bit_widths = np.asarray(bit_widths, np.int64)
@@ -133,7 +133,7 @@ def write_message(
     *,
     is_coded: bool = False,
 ) -> bytes:
-    """Returns the message; ``codes`` are the pieces of its rest, to be joined."""
+    """Returns the message; ``codes`` are the pieces of its last field, to be joined."""
     ranges = np.stack([lo, step], axis=1)[_has_range(layout, bit_widths)].astype(_RANGE)
     has_seed = (
         _num_seed_bytes(quantizer)
@@ -160,10 +160,10 @@ def write_message(
 
 
 def read_message(message: bytes, layout: Layout) -> Message:
-    """Checks a message, entropy coded codes excepted, and returns its fields.
+    """Checks a message, except entropy coded codes, and returns its fields.
 
     Raises:
-      WireFormatError: one of its four kinds; the message says which field is wrong.
+      WireFormatError: one of its four subclasses; the error names the wrong field.
     """
     quantizer, is_coded, checksum = _read_header(message, layout)
     body = np.frombuffer(message, np.uint8)[_HEADER.size :]
@@ -204,7 +204,7 @@ def read_message(message: bytes, layout: Layout) -> Message:
 def is_range_held(
     lo: np.ndarray, step: np.ndarray, bit_widths: Sequence[int] | np.ndarray, quantizer: str
 ) -> np.ndarray:
-    """Returns bool [L]: whatever the codes, the receiver's values are finite.
+    """Returns whether the receiver's values are finite for all codes, bool [L].
 
     Args:
       lo: float32 [L].
@@ -220,7 +220,7 @@ def is_range_held(
 
 
 def check(is_right: object, cause: str) -> None:
-    """Raises DamagedMessageError unless something is right."""
+    """Raises DamagedMessageError with ``cause`` unless ``is_right``."""
     if not is_right:
         raise DamagedMessageError(cause)
 
@@ -232,7 +232,7 @@ def check_last_bits(stream: np.ndarray, num_bits: int) -> None:
 
 
 def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
-    """Checks the header, in an order that names the cause: quantizer, is_coded, checksum."""
+    """Returns quantizer, is_coded and checksum of the header; checks it, the likely cause first."""
     if not _MAGIC.startswith(message[: len(_MAGIC)]):
         raise ForeignMessageError(
             f"an upload starts with {_MAGIC!r}, this starts with {message[: len(_MAGIC)]!r}"
@@ -244,8 +244,8 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
     if len(message) < _HEADER.size:
         raise TruncatedMessageError(f"{len(message)} bytes of a header of {_HEADER.size}")
     _, _, number, flags, reserved, num_tensors, fingerprint, checksum = _HEADER.unpack_from(message)
-    # Not damage: later senders may have more quantizers, and the rest cannot be read without
-    # knowing.
+    # Not damage: newer senders may have more quantizers, and the rest cannot be read without
+    # knowing them.
     names = {quantizer.wire_number: name for name, quantizer in QUANTIZERS.items()}
     if number not in names:
         raise VersionError(f"quantizer {number} is none of 0..{max(names)}, which this version has")
@@ -265,7 +265,7 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
 def _announced_bytes(
     message: bytes, layout: Layout, bit_widths: Sequence[int], quantizer: str, is_coded: bool
 ) -> int:
-    """Returns how long the message says it is; at least that where it ends before it says so."""
+    """Returns the message's length from its fields; a lower bound if it ends before them."""
     if not is_coded:
         return int(message_bytes(layout, bit_widths, quantizer))
     start = int(num_overhead_bytes(layout, bit_widths, quantizer))
@@ -277,7 +277,7 @@ def _announced_bytes(
 def _check_ranges(
     lo: np.ndarray, step: np.ndarray, bit_widths: Sequence[int], quantizer: str
 ) -> None:
-    """Raises unless every range is one that a quantizer can have made, to the bit."""
+    """Raises DamagedMessageError unless a quantizer can have made every range, to the bit."""
     if not is_range_held(lo, step, bit_widths, quantizer).all():
         raise DamagedMessageError("a range is not finite")
     word = step.view(np.uint32)
@@ -290,7 +290,7 @@ def _check_ranges(
 
 
 def _has_range(layout: Layout, bit_widths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns bool [..., L]: the tensor's values are quantized, so its range is sent."""
+    """Returns whether a tensor is quantized, so that its range is sent, bool [..., L]."""
     return (layout.size_array() > 0) & (np.asarray(bit_widths, np.int64) < FULL_PRECISION_BITS)
 
 

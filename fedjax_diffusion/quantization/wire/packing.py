@@ -1,13 +1,12 @@
-"""Codes to bits and back, on the device: one program per bit width, the same for every tensor.
+"""Packing of codes to bits and back, on the device: one program per bit width for all tensors.
 
-A bit width of b bits packs the 128 codes of a row into 16 b bytes: code i takes the bits ``b i .. b
-i + b - 1`` of the row, and bit n of the row is bit ``n mod 8``, least significant first, of byte
-``n // 8``. Eight codes fill b bytes exactly, so every eighth code starts a byte, at every bit
-width.
+At b bits the 128 codes of a row are packed into 16 b bytes: code i takes the bits ``b i .. b i + b
+- 1`` of the row, and bit n of the row is bit ``n mod 8``, least significant first, of byte
+``n // 8``. Eight codes fill b bytes exactly, so every eighth code starts a byte at every bit width.
 
 The bytes are made as little endian words of W bits (8 and 16 at those bit widths, otherwise 32) in
-two vectorized steps: p neighbours, as many as a word takes whole, are shifted together to a unit of
-p b bits; where p b = W that is a word, otherwise each word is cut out of the at most three units
+two vectorized steps. First p neighbours, as many as fit into a word, are shifted together to a unit
+of p b bits. If p b = W, this is a word; otherwise each word is cut out of the at most three units
 that it covers.
 """
 
@@ -36,7 +35,7 @@ def unpack_codes(words: Array, bit_width: int) -> Array:
 
 
 def word_dtype(bit_width: int) -> np.dtype:
-    """Returns the unsigned type of the words that ``pack_codes`` makes."""
+    """Returns the unsigned type of the words of ``pack_codes``."""
     return np.dtype({8: np.uint8, 16: np.uint16}.get(bit_width, np.uint32))
 
 
@@ -46,16 +45,16 @@ def code_dtype(bit_width: int) -> np.dtype:
 
 
 def _is_packed(array: Array, bit_width: int) -> bool:
-    """Returns whether a code fills its word."""
+    """Returns whether each code fills its word, so that nothing is to pack."""
     return array.dtype == word_dtype(bit_width) and bit_width == 8 * array.dtype.itemsize
 
 
 @functools.partial(jax.jit, static_argnames="bit_width")
 def _pack_codes(codes: Array, bit_width: int) -> Array:
     dtype, width = word_dtype(bit_width), 8 * word_dtype(bit_width).itemsize
-    # The largest power of two, so that it divides a row.
+    # The largest power of two that fits, so that it divides a row.
     per_unit = 1 << (width // bit_width).bit_length() - 1
-    # Slices with a stride, not a sum over an axis: these become vector instructions.
+    # Slices with a stride become vector instructions; a sum over an axis does not.
     flat = codes.ravel()
     parts = [flat[i::per_unit].astype(dtype) << bit_width * i for i in range(per_unit)]
     units = functools.reduce(jnp.bitwise_or, parts).reshape(-1, ROW // per_unit)
@@ -82,7 +81,7 @@ def _unpack_codes(words: Array, bit_width: int) -> Array:
     if width % bit_width == 0:
         codes = jnp.repeat(words, width // bit_width, axis=1) >> _row(shift, dtype)
     else:
-        is_cut = shift + bit_width > width  # the code goes on in the next word
+        is_cut = shift + bit_width > width  # the code continues in the next word
         rest = words[:, np.minimum(word + 1, words.shape[1] - 1)]
         rest = rest << _row((width - shift) * is_cut, dtype)
         codes = words[:, word] >> _row(shift, dtype) | jnp.where(is_cut[None], rest, 0)

@@ -1,6 +1,6 @@
-"""The message of an upload that is quantized already: codes to bits, and where it pays to fewer.
+"""The message of a quantized upload: its codes as bits, entropy coded if that is shorter.
 
-``encode_update`` writes its messages here, and so does a sender that has the codes from elsewhere.
+``encode_update`` and senders with existing codes write their messages here.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def write_upload(
     floats: np.ndarray | Array | None = None,
     entropy_coding: bool = False,
 ) -> bytes:
-    """Returns the message of an upload that is quantized already, as by ``quantize``.
+    """Returns the message of an upload that ``quantize`` has quantized.
 
     Args:
       layout: of the model.
@@ -38,13 +38,12 @@ def write_upload(
       lo: float32 [L], ``grid.lo``.
       step: float32 [L], ``grid.step``.
       seed: uint32 [2]; read if the quantizer has one.
-      codes: uint8 or uint16 [R, 128], below ``2^bit_width``; of no meaning, or None, at bit width
-        32.
-      floats: float32 [R, 128], finite, what is sent at bit width 32; None if no tensor has it.
-      entropy_coding: whether codes are entropy coded where that is shorter.
+      codes: uint8 or uint16 [R, 128], below ``2^bit_width``; ignored, or None, at bit width 32.
+      floats: float32 [R, 128], finite, values of tensors with bit width 32; None if there is none.
+      entropy_coding: whether codes are entropy coded if that is shorter.
 
     Raises:
-      ValueError: a bit width that the quantizer does not have, a range that leaves float32, or
+      ValueError: a bit width that the quantizer does not have, a range that overflows float32, or
         missing codes or floats.
     """
     sent, least = np.asarray(bit_widths).tolist(), find_quantizer(quantizer).min_bits
@@ -52,12 +51,10 @@ def write_upload(
     if not {*sent} <= {*allowed}:
         raise ValueError(f"bit widths of {quantizer!r} must be of {allowed}, got {sorted({*sent})}")
     if floats is None and FULL_PRECISION_BITS in sent:
-        raise ValueError(
-            f"floats must be given where a bit width is {FULL_PRECISION_BITS}, got None"
-        )
+        raise ValueError(f"floats must be given if a bit width is {FULL_PRECISION_BITS}, got None")
     if codes is None and min(sent, default=FULL_PRECISION_BITS) < FULL_PRECISION_BITS:
         raise ValueError(
-            f"codes must be given where a bit width is below {FULL_PRECISION_BITS}, got None"
+            f"codes must be given if a bit width is below {FULL_PRECISION_BITS}, got None"
         )
     step = np.where(np.asarray(bit_widths) < FULL_PRECISION_BITS, step, np.float32(0))
     check_sendable(is_range_held(lo, step, bit_widths, quantizer), layout)
@@ -74,7 +71,7 @@ def write_upload(
 
 
 def check_sendable(is_sendable: np.ndarray, layout: Layout) -> None:
-    """Raises ValueError naming the first tensor, of bool [L], that is not."""
+    """Raises ValueError with the name of the first tensor that is not sendable, bool [L]."""
     for j in np.flatnonzero(~is_sendable).tolist():
         raise ValueError(
             f"tensor {layout.names[j]} cannot be sent: "
@@ -89,7 +86,7 @@ def _pack(
     bit_widths: list[int],
 ) -> list[np.ndarray]:
     """Returns the plain codes as pieces, uint8 [n] each; bit width 0 has none."""
-    # All are on their way before the first is waited for.
+    # All transfers start before the first one is waited for.
     words: dict[int, np.ndarray | Array | None] = {FULL_PRECISION_BITS: floats}
     if quantized := {*bit_widths} - {0, FULL_PRECISION_BITS}:
         ready = jnp.asarray(codes)

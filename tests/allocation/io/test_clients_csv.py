@@ -57,7 +57,7 @@ def test_clients_that_are_not_present_have_a_zero(write):
     [
         ("", "is empty: must have a header with some of compute_cycles, "),
         (" \n\n", "is empty: must have a header"),
-        (PLAIN.splitlines()[0], "has a header but no client: one row per client must follow"),
+        (PLAIN.splitlines()[0], "has a header but no clients: one row per client must follow"),
         ("gain,min_bits\n1,2\n", "line 1, column 1: unknown name 'gain': must be one of compute"),
         ("\nmin_bits,\n1,2\n", "line 2, column 2: unknown name '': must be one of compute_cycles"),
         ("num_parameters\n3\n", "line 1, column 1: unknown name 'num_parameters': must be"),

@@ -87,7 +87,7 @@ def test_no_error_budget(write, budget):
         ({"bandwidth_hz": [1e6, 10**400]}, "bandwidth_hz[1] = inf: must be > 0 and finite"),
         (
             {"bandwidth_hz": [1e6] * 3},
-            "bandwidth_hz is of 3 clients, compute_cycles of 2: each must be of",
+            "bandwidth_hz has 3 clients, compute_cycles has 2: the numbers must be",
         ),
         ({"time_budget_seconds": float("inf")}, "time_budget_seconds = inf: must be > 0"),
         ({"time_budget_seconds": [6]}, "time_budget_seconds has shape (1,): must be"),
@@ -156,17 +156,17 @@ def test_columns_take_the_place_of_fields(write, clients):
         (
             without("min_bits"),
             "min_bits\n2\n2\n2\n",
-            "compute_cycles is of 2 clients, {} of 3: must be of as many, or one number for all",
+            "compute_cycles has 2 clients, {} has 3: the numbers must be equal, or one for all",
         ),
         (
             without("min_bits"),
             "min_bits\n2\n",
-            "compute_cycles is of 2 clients, {} of 1: must be of as many, or one number for all",
+            "compute_cycles has 2 clients, {} has 1: the numbers must be equal, or one for all",
         ),
         (
             without("min_bits", bit_width_error=[[1.0] * 17] * 3),
             "min_bits\n2\n2\n",
-            "bit_width_error is of 3 clients, {} of 2: must be of as many, or one number for all",
+            "bit_width_error has 3 clients, {} has 2: the numbers must be equal, or one for all",
         ),
     ],
 )

@@ -63,5 +63,5 @@ def test_every_truncation_is_found(tmp_path):
 
 
 def test_what_lies_behind_the_last_record_is_found(tmp_path):
-    with pytest.raises(ValueError, match="it goes on after its 3 records"):
+    with pytest.raises(ValueError, match="it has more data after its 3 records"):
         read(tmp_path, FILE, num_records=3, stop=3)

@@ -1,5 +1,6 @@
 """The message: what is decoded is what the round used, and its length is what is charged."""
 
+import functools
 import struct
 
 import jax
@@ -25,19 +26,27 @@ from fedjax_diffusion.quantization.wire import codec
 from tests.quantization.wire import plain_wire
 
 SIZES = (0, 1, 2, 7, 8, 9, 15, 16, 31, 32, 33, 63, 127, 128, 129, 255, 256, 257, 1000)
-TREE = {f"t{n:04}": jax.random.normal(jax.random.key(n), (n,)) for n in SIZES}
+RNG = np.random.default_rng(0)
+TREE = {f"t{n:04}": np.float32(RNG.normal(size=n)) for n in SIZES}
 TREE |= {
-    "constant": jnp.full((45,), 0.3),
-    "empty": jnp.zeros((0, 2)),
-    "matrix": jax.random.normal(jax.random.key(0), (7, 11)),
-    "negative zero": jnp.array([-0.0, -0.0, -0.0]),
-    "scalar": jnp.float32(3.0),
-    "tiny": jnp.linspace(0, 1e-40, 20),
+    "constant": np.full(45, 0.3, np.float32),
+    "empty": np.zeros((0, 2), np.float32),
+    "matrix": np.float32(RNG.normal(size=(7, 11))),
+    "negative zero": np.full(3, -0.0, np.float32),
+    "scalar": np.float32(3.0),
+    "tiny": np.linspace(0, 1e-40, 20, dtype=np.float32),
 }
 NAMES = sorted(TREE)
-SMALL = {"a": jnp.linspace(-1.0, 1.0, 19), "b": {"c": jnp.ones((2, 3)), "d": jnp.arange(5.0)}}
-MESSAGE = encode_update(jax.random.key(0), SMALL, 3)
+SMALL = {
+    "a": np.linspace(-1, 1, 19, dtype=np.float32),
+    "b": {"c": np.ones((2, 3), np.float32), "d": np.arange(5, dtype=np.float32)},
+}
 quantize = jax.jit(stochastic_quantize)
+
+
+@functools.cache
+def small_message():
+    return encode_update(jax.random.key(0), SMALL, 3)
 
 
 def bits(x):
@@ -131,58 +140,94 @@ def as_float(x):
     return struct.pack("<f", x)
 
 
-WRONG = {  # cause: (message, kind, what is said); the range of SMALL["a"] lies at 23 and 27
-    "nothing": (b"", TruncatedMessageError, "^0 bytes of a header of 20$"),
-    "half a start": (b"FJ", TruncatedMessageError, "^2 bytes of a header of 20$"),
+WRONG = {  # cause: (damage, kind, what is said); the range of SMALL["a"] lies at 23 and 27
+    "nothing": (lambda m: b"", TruncatedMessageError, "^0 bytes of a header of 20$"),
+    "half a start": (lambda m: b"FJ", TruncatedMessageError, "^2 bytes of a header of 20$"),
     "a picture": (
-        b"PNG",
+        lambda m: b"PNG",
         ForeignMessageError,
         "^an upload starts with b'FJDQ', this starts with b",
     ),
-    "newer": (MESSAGE[:4] + b"\4", VersionError, "^version 4 of the format; this is version 3$"),
-    "older": (MESSAGE[:4] + b"\2" + MESSAGE[5:], VersionError, "^version 2 of the format; this"),
+    "newer": (
+        lambda m: m[:4] + b"\4",
+        VersionError,
+        "^version 4 of the format; this is version 3$",
+    ),
+    "older": (lambda m: m[:4] + b"\2" + m[5:], VersionError, "^version 2 of the format; this"),
     "new quantizer": (
-        reseal(MESSAGE, 5, b"\5"),
+        lambda m: reseal(m, 5, b"\5"),
         VersionError,
         r"^quantizer 5 is none of 0\.\.4, which",
     ),
-    "other quantizer": (flip(MESSAGE, 5), DamagedMessageError, "the checksum does not match"),
-    "flags": (reseal(MESSAGE, 6, b"\2"), DamagedMessageError, "zero, got 2 and 0$"),
-    "reserved": (reseal(MESSAGE, 7, b"\1"), DamagedMessageError, "reserved byte zero, got 0 and 1"),
-    "no seed": (reseal(MESSAGE, 5, b"\3"), TruncatedMessageError, "^59 bytes of a message of 67$"),
-    "not floats": (reseal(MESSAGE, 5, b"\4"), DamagedMessageError, "'none' must be at least 32, g"),
-    "tensors": (MESSAGE[:8] + b"\4" + MESSAGE[9:], ForeignMessageError, "has 4 tensors, this mod"),
-    "model": (flip(MESSAGE, 12), ForeignMessageError, "made for another model"),
-    "checksum": (flip(MESSAGE, 16), DamagedMessageError, "does not match"),
+    "other quantizer": (lambda m: flip(m, 5), DamagedMessageError, "the checksum does not match"),
+    "flags": (lambda m: reseal(m, 6, b"\2"), DamagedMessageError, "zero, got 2 and 0$"),
+    "reserved": (
+        lambda m: reseal(m, 7, b"\1"),
+        DamagedMessageError,
+        "reserved byte zero, got 0 and 1",
+    ),
+    "no seed": (
+        lambda m: reseal(m, 5, b"\3"),
+        TruncatedMessageError,
+        "^59 bytes of a message of 67$",
+    ),
+    "not floats": (
+        lambda m: reseal(m, 5, b"\4"),
+        DamagedMessageError,
+        "'none' must be at least 32, g",
+    ),
+    "tensors": (lambda m: m[:8] + b"\4" + m[9:], ForeignMessageError, "has 4 tensors, this mod"),
+    "model": (lambda m: flip(m, 12), ForeignMessageError, "made for another model"),
+    "checksum": (lambda m: flip(m, 16), DamagedMessageError, "does not match"),
     "two bit widths": (
-        MESSAGE[:22],
+        lambda m: m[:22],
         TruncatedMessageError,
         "^the message ends after 2 of 3 bit widths$",
     ),
-    "cut": (MESSAGE[:-1], TruncatedMessageError, "^58 bytes of a message of 59$"),
-    "long": (MESSAGE + b"\0", DamagedMessageError, "^60 bytes for a message of 59$"),
+    "cut": (lambda m: m[:-1], TruncatedMessageError, "^58 bytes of a message of 59$"),
+    "long": (lambda m: m + b"\0", DamagedMessageError, "^60 bytes for a message of 59$"),
     "bit width 0": (
-        reseal(MESSAGE, 20, b"\0"),
+        lambda m: reseal(m, 20, b"\0"),
         DamagedMessageError,
         r"1\.\.16 or 32, got \[0, 3\]",
     ),
-    "bit width 17": (reseal(MESSAGE, 20, b"\x11"), DamagedMessageError, r"16 or 32, got \[3, 17\]"),
-    "NaN": (reseal(MESSAGE, 23, as_float(np.nan)), DamagedMessageError, "range is not finite"),
-    "infinity": (reseal(MESSAGE, 27, as_float(np.inf)), DamagedMessageError, "is not finite"),
-    "overflow": (reseal(MESSAGE, 27, as_float(3e38)), DamagedMessageError, "is not finite"),
-    "negative": (reseal(MESSAGE, 27, as_float(-1)), DamagedMessageError, "^a step must be 0, or"),
-    "minus zero": (reseal(MESSAGE, 27, as_float(-0.0)), DamagedMessageError, "must be 0, or pos"),
-    "fine step": (reseal(MESSAGE, 27, as_float(0.1)), DamagedMessageError, "24 - bit width signif"),
-    "subnormal": (reseal(MESSAGE, 27, as_float(2.0**-130)), DamagedMessageError, "and normal"),
-    "last bits": (reseal(MESSAGE, 58, b"\xff"), DamagedMessageError, "the last code must be zero"),
+    "bit width 17": (
+        lambda m: reseal(m, 20, b"\x11"),
+        DamagedMessageError,
+        r"16 or 32, got \[3, 17\]",
+    ),
+    "NaN": (lambda m: reseal(m, 23, as_float(np.nan)), DamagedMessageError, "range is not finite"),
+    "infinity": (lambda m: reseal(m, 27, as_float(np.inf)), DamagedMessageError, "is not finite"),
+    "overflow": (lambda m: reseal(m, 27, as_float(3e38)), DamagedMessageError, "is not finite"),
+    "negative": (
+        lambda m: reseal(m, 27, as_float(-1)),
+        DamagedMessageError,
+        "^a step must be 0, or",
+    ),
+    "minus zero": (
+        lambda m: reseal(m, 27, as_float(-0.0)),
+        DamagedMessageError,
+        "must be 0, or pos",
+    ),
+    "fine step": (
+        lambda m: reseal(m, 27, as_float(0.1)),
+        DamagedMessageError,
+        "24 - bit width signif",
+    ),
+    "subnormal": (lambda m: reseal(m, 27, as_float(2.0**-130)), DamagedMessageError, "and normal"),
+    "last bits": (
+        lambda m: reseal(m, 58, b"\xff"),
+        DamagedMessageError,
+        "the last code must be zero",
+    ),
 }
 
 
 @pytest.mark.parametrize("cause", WRONG)
 def test_what_is_wrong_is_said(cause):
-    message, kind, match = WRONG[cause]
+    damage, kind, match = WRONG[cause]
     with pytest.raises(WireFormatError, match=match) as caught:
-        decode_update(message, SMALL)
+        decode_update(damage(small_message()), SMALL)
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, ValueError)
@@ -206,7 +251,7 @@ def test_a_float_that_is_not_a_number_is_refused(bad):
 )
 def test_a_message_for_another_model_is_refused(other):
     with pytest.raises(ForeignMessageError, match="another model: names or shapes differ"):
-        decode_update(MESSAGE, other)
+        decode_update(small_message(), other)
 
 
 @pytest.mark.parametrize("entries", [[1, np.nan], [1, np.inf], [1, -np.inf], [-3e38, 3e38]])

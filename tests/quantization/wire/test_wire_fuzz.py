@@ -7,6 +7,7 @@ asked for; and no two messages say the same.
 """
 
 import collections
+import functools
 import struct
 import zlib
 
@@ -75,10 +76,15 @@ def make_coded_messages():
 
 
 LIKE = make_tree(0)
-MESSAGES = make_messages()
-OTHERS = make_messages(OTHER_SHAPES, ("stochastic",) * len(MESSAGES))
 CODED_LIKE = make_tree(0, CODED_SHAPES)
-CODED_MESSAGES = make_coded_messages()
+plain_messages = functools.cache(make_messages)
+coded_messages = functools.cache(make_coded_messages)
+
+
+@functools.cache
+def other_messages():
+    """Of a model of other shapes."""
+    return make_messages(OTHER_SHAPES, ("stochastic",) * len(QUANTIZERS_IN_TURN))
 
 
 def outcome(message, like=LIKE):
@@ -103,31 +109,31 @@ def flush(x):
 
 
 def test_the_messages_themselves_are_accepted():
-    for message in MESSAGES:
+    for message in plain_messages():
         assert outcome(message) is None
-    for message in OTHERS:
+    for message in other_messages():
         assert outcome(message) is ForeignMessageError
-    for message in CODED_MESSAGES:
+    for message in coded_messages():
         assert outcome(message, CODED_LIKE) is None
         assert message[6] == 1
 
 
-BOTH = [(MESSAGES, LIKE), (CODED_MESSAGES, CODED_LIKE)]
+BOTH = {"plain": (plain_messages, LIKE), "coded": (coded_messages, CODED_LIKE)}
 
 
-@pytest.mark.parametrize(("messages", "like"), BOTH, ids=["plain", "coded"])
-def test_every_single_flipped_bit(messages, like):
-    for message in messages:
+@pytest.mark.parametrize(("make", "like"), BOTH.values(), ids=BOTH)
+def test_every_single_flipped_bit(make, like):
+    for message in make():
         for bit in range(8 * len(message)):
             damaged = bytearray(message)
             damaged[bit // 8] ^= 1 << bit % 8
             assert outcome(bytes(damaged), like) is not None
 
 
-@pytest.mark.parametrize(("messages", "like"), BOTH, ids=["plain", "coded"])
-def test_every_cut_and_some_extensions(messages, like):
+@pytest.mark.parametrize(("make", "like"), BOTH.values(), ids=BOTH)
+def test_every_cut_and_some_extensions(make, like):
     rng = np.random.default_rng(0)
-    for message in messages:
+    for message in make():
         for length in range(len(message)):
             assert outcome(message[:length], like) is TruncatedMessageError
         for extra in range(1, 100):
@@ -137,9 +143,9 @@ def test_every_cut_and_some_extensions(messages, like):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_bursts_of_flipped_bits(seed):
     """Two to sixteen bits anywhere: a checksum of 32 bits misses one in 2^32 at most."""
-    rng = np.random.default_rng(seed)
+    rng, messages = np.random.default_rng(seed), plain_messages()
     for _ in range(600):
-        damaged = bytearray(MESSAGES[rng.integers(len(MESSAGES))])
+        damaged = bytearray(messages[rng.integers(len(messages))])
         for bit in rng.choice(8 * len(damaged), rng.integers(2, 17), replace=False):
             damaged[bit // 8] ^= 1 << bit % 8
         assert outcome(bytes(damaged)) is not None
@@ -148,10 +154,10 @@ def test_bursts_of_flipped_bits(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_splices_and_swaps(seed):
     """The head of one message and the tail of another, or two pieces of one exchanged."""
-    rng = np.random.default_rng(seed)
-    valid = {*MESSAGES}
+    rng, messages = np.random.default_rng(seed), plain_messages()
+    valid = {*messages}
     for _ in range(600):
-        a, b = (MESSAGES[i] for i in rng.integers(len(MESSAGES), size=2))
+        a, b = (messages[i] for i in rng.integers(len(messages), size=2))
         cut, other_cut = rng.integers(len(a)), rng.integers(len(b))
         i, j, k = sorted(rng.integers(len(a) + 1, size=3))
         for message in (
@@ -165,13 +171,13 @@ def test_splices_and_swaps(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_bytes(seed):
     """From nothing, behind a true start, and behind a true header with a true checksum."""
-    rng = np.random.default_rng(seed)
+    rng, messages = np.random.default_rng(seed), plain_messages()
     for _ in range(300):
         noise = rng.bytes(rng.integers(300))
         assert outcome(noise) is not None
-        header = MESSAGES[0][: rng.integers(1, 21)]
+        header = messages[0][: rng.integers(1, 21)]
         assert outcome(header + noise) is not None
-        check_sealed(MESSAGES[0][:20], noise)
+        check_sealed(messages[0][:20], noise)
 
 
 def check_sealed(header, body, like=LIKE):
@@ -206,23 +212,21 @@ def mutate(rng, body):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_forged_bodies_with_a_true_checksum(seed):
-    rng = np.random.default_rng(seed)
+    rng, messages = np.random.default_rng(seed), plain_messages()
     kinds = collections.Counter()
     for _ in range(800):
-        message = MESSAGES[rng.integers(len(MESSAGES))]
+        message = messages[rng.integers(len(messages))]
         kinds[check_sealed(message[:20], mutate(rng, message[20:]))] += 1
     assert min(kinds[None], kinds[DamagedMessageError], kinds[TruncatedMessageError]) > 20
 
 
+@functools.cache
 def rest_starts(message):
     """Returns where, in the body, the size of what is entropy coded stands."""
     fields = plain_wire.read(message, CODED_LIKE)
     num_ranges = sum(pair is not None for pair in fields.ranges)
     seeds = 8 * plain_wire.has_seed(fields.quantizer, fields.bit_widths)
     return len(CODED_SHAPES) + seeds + 8 * num_ranges
-
-
-CODED_STARTS = [rest_starts(message) for message in CODED_MESSAGES]
 
 
 def mutate_coded(rng, body, start):
@@ -248,12 +252,11 @@ def mutate_coded(rng, body, start):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_forged_entropy_coded_bodies(seed):
-    rng = np.random.default_rng(seed)
+    rng, messages = np.random.default_rng(seed), coded_messages()
     kinds = collections.Counter()
     for _ in range(200):
-        i = rng.integers(len(CODED_MESSAGES))
-        message = CODED_MESSAGES[i]
-        body = mutate_coded(rng, message[20:], CODED_STARTS[i])
+        message = messages[rng.integers(len(messages))]
+        body = mutate_coded(rng, message[20:], rest_starts(message))
         kinds[check_sealed(message[:20], body, CODED_LIKE)] += 1
     assert min(kinds[None], kinds[DamagedMessageError]) > 10
 
@@ -264,7 +267,8 @@ def test_forged_quantizers_and_flags(seed):
     rng = np.random.default_rng(seed)
     kinds = collections.Counter()
     for _ in range(200):
-        messages, like = BOTH[rng.integers(2)]
+        make, like = BOTH["coded" if rng.integers(2) else "plain"]
+        messages = make()
         message = messages[rng.integers(len(messages))]
         quantizer, flags, reserved = rng.integers(7), rng.integers(3), rng.integers(20) // 19
         header = message[:5] + bytes([quantizer, flags, reserved]) + message[8:20]
@@ -274,7 +278,7 @@ def test_forged_quantizers_and_flags(seed):
 
 def test_a_message_of_another_model_relabelled():
     """The fingerprint is all that tells (2, 4) from (4, 2): forged, it is another message."""
-    for message in OTHERS:
+    for message in other_messages():
         fingerprint = plain_wire.start(LIKE, message[5], False)[12:]
         checksum = struct.pack("<I", zlib.crc32(message[:16] + message[20:]))
         assert message[16:20] == checksum

@@ -132,13 +132,9 @@ def test_codes_that_are_there_make_the_same_message(entropy_coding):
 
 def test_an_upload_that_cannot_be_written_says_why():
     *fields, codes = upload([6, 6, 6, 32])
-    with pytest.raises(
-        ValueError, match=r"^floats must be given where a bit width is 32, got None$"
-    ):
+    with pytest.raises(ValueError, match=r"^floats must be given if a bit width is 32, got None$"):
         write_upload(*fields, codes)
-    with pytest.raises(
-        ValueError, match=r"^codes must be given where a bit width is below 32, got N"
-    ):
+    with pytest.raises(ValueError, match=r"^codes must be given if a bit width is below 32, got N"):
         write_upload(*fields, None, floats=codes.astype(np.float32))
     with pytest.raises(
         ValueError, match=r"^bit widths of 'none' must be of \[32\], got \[6, 32\]$"
@@ -157,7 +153,7 @@ def test_wrong_options_are_refused():
         encode_update(jax.random.key(0), tree, 4, quantizer="lattice")
     split = jax.tree.map(lambda x: 4, LIKE)
     with pytest.raises(
-        ValueError, match=r"^num_bits must be one bit width where per_tensor splits it"
+        ValueError, match=r"^num_bits must be one bit width if per_tensor splits it"
     ):
         encode_update(jax.random.key(0), tree, split, per_tensor=True)
 
