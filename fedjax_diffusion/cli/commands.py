@@ -18,6 +18,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
     """Trains to the last round."""
     from fedjax_diffusion.cli.console import RunDisplay
     from fedjax_diffusion.experiment.config import load_config, name_config
+    from fedjax_diffusion.host.interruption import catch_signals
     from fedjax_diffusion.host.processes import join_processes
     from fedjax_diffusion.runs import runner
 
@@ -28,18 +29,20 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
         if None in places:
             raise ValueError("give all of --coordinator, --num_processes, --process_id, or none")
         join_processes(*places)
-    if arguments.process_id:
-        runner.run(config, workdir)  # process 0 writes and prints
-        return 0
-    with RunDisplay(config.num_rounds) as display:
-        result = runner.run(
-            config,
-            workdir,
-            on_start=display.start,
-            on_record=display.advance,
-            progress=display,
-        )
-    display.finish(result)
+    with catch_signals() as interruption:
+        if arguments.process_id:  # process 0 writes and prints
+            runner.run(config, workdir, interruption=interruption)
+            return 0
+        with RunDisplay(config.num_rounds) as display:
+            result = runner.run(
+                config,
+                workdir,
+                on_start=display.start,
+                on_record=display.advance,
+                progress=display,
+                interruption=interruption,
+            )
+        display.finish(result)
     return 0
 
 

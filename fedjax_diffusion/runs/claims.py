@@ -37,6 +37,8 @@ STALE_SECONDS = 600.0
 FOLDER = "claims"
 """Of a run folder and of a sweep."""
 _RELEASED = ".released"
+_RUN = "run"
+"""Name of the claim in a run folder."""
 
 
 class Owner(NamedTuple):
@@ -65,6 +67,10 @@ class ClaimedError(ValueError):
             f"{stale_seconds / 60:g} minutes after its last sign of life at the latest"
         )
         self.owner = owner
+
+
+class LostClaimError(RuntimeError):
+    """Another process took the run over, as this one gave no sign of life for too long."""
 
 
 class Claim:
@@ -118,6 +124,11 @@ class FolderClaim:
     def is_owner(self) -> bool:
         """Returns whether nobody has taken the folder over; all processes ask, and agree."""
         return bool(self._agree(int(self._claim is not None and self._claim.is_owner())))
+
+    def check(self) -> None:
+        """Raises LostClaimError unless this run still owns the folder; asked like ``is_owner``."""
+        if not self.is_owner():
+            raise LostClaimError("another process took this run over; it goes on there")
 
 
 def take(
@@ -189,7 +200,7 @@ def claim_folder(
         try:
             claim = take(
                 Path(workdir) / FOLDER,
-                "run",
+                _RUN,
                 what=str(workdir),
                 worker=worker,
                 heartbeat_seconds=heartbeat_seconds,
@@ -200,6 +211,13 @@ def claim_folder(
     if not agree(int(refusal is None)):
         raise refusal or ValueError(f"{workdir}: the run's first process got no claim on it")
     return FolderClaim(claim, agree)
+
+
+def check_free(workdir: str | Path) -> None:
+    """Raises ClaimedError if another process works in a run folder; takes no claim."""
+    owner = read_owners(Path(workdir) / FOLDER).get(_RUN)
+    if owner is not None and owner.state == "live":
+        raise ClaimedError(str(workdir), owner)
 
 
 def read_owners(folder: Path, stale_seconds: float = STALE_SECONDS) -> dict[str, Owner]:

@@ -174,7 +174,7 @@ def _check_number(number: int, limit: int = HARD_LIMIT) -> None:
 
 
 def _split(key: str, text: str) -> list[str]:
-    """Returns what stands between the commas that no bracket and no quote encloses."""
+    """Returns the parts of a text between its commas, without those in brackets or quotes."""
     items, open_brackets, quote = [""], [], ""
     for char in text:
         if quote:

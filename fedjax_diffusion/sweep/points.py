@@ -9,9 +9,9 @@ from typing import Any
 
 from fedjax_diffusion.experiment.config import (
     GivenConfig,
-    _known_kinds,
-    _read,
     find_config,
+    known_kinds,
+    read_value,
     to_run_config,
 )
 from fedjax_diffusion.experiment.run_config import RunConfig
@@ -74,7 +74,7 @@ def expand(
       Equal arguments give equal points. Nothing is written.
     """
     base = to_run_config(config)
-    read = functools.partial(_read, kinds=_known_kinds(dict(read_settings(base))))
+    read = functools.partial(read_value, kinds=known_kinds(dict(read_settings(base))))
     points: list[Point] = []
     for number, overrides in enumerate(_list_overrides(get_hyper, is_large_ok), 1):
         try:
@@ -167,7 +167,7 @@ def _check_distinct(points: list[Point]) -> None:
 
 
 def _name(number: int, overrides: Mapping[str, Any]) -> str:
-    """Returns how an error names a point."""
+    """Returns the name of a point in an error."""
     pairs = ", ".join(f"{key}={value}" for key, value in overrides.items())
     return f"point {number} ({_one_line(pairs)})"
 

@@ -92,7 +92,7 @@ COUNTER = itertools.count()
 FLAWS = {
     "unknown key; did you mean seed": lambda h: h.sweep("sede", [1]),
     "unknown key; did you mean model.channels": lambda h: h.sweep("config.model.chanels", [1]),
-    "is called config.partition.name now": lambda h: h.sweep("partition.scheme", ["iid"]),
+    "is now called config.partition.name": lambda h: h.sweep("partition.scheme", ["iid"]),
     "config.seed.low: unknown key": lambda h: [{"seed": 1, "seed.low": 2}],
     "is a group; set one of": lambda h: h.sweep("model", [3]),
     "config.compute.conv cannot be swept": lambda h: h.sweep("compute.conv", ["stock"]),
