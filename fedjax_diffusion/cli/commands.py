@@ -129,6 +129,13 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
     return 0
 
 
+def sweep(arguments: Namespace, overrides: Overrides) -> int:
+    """Plays many runs of one config."""
+    from fedjax_diffusion.cli.sweep import play
+
+    return play(arguments, overrides)
+
+
 def data(arguments: Namespace, overrides: Overrides) -> int:
     """Checks and describes a data set, and draws each client's part of it."""
     from pathlib import Path
@@ -206,6 +213,7 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
 
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
-    command.__name__: command for command in (run, sample, evaluate, compare, data, study, allocate)
+    command.__name__: command
+    for command in (run, sample, evaluate, sweep, compare, data, study, allocate)
 }
 """Commands by name; each returns an exit code."""

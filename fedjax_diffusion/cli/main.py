@@ -59,8 +59,14 @@ def _fail(error: Exception, reason: str, exit_code: int) -> int:
 
 
 def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
-    """Returns ``--config.key=value`` arguments as a dict; raises ValueError for any other."""
+    """Returns ``--config.key=value`` arguments as a dict; raises ValueError for any other.
+
+    Those of the form ``--sweep.key=values`` become the ``axes`` of the command ``sweep``.
+    """
     overrides = {}
+    if "axes" in vars(arguments):
+        arguments.axes = [text for text in rest if text.startswith("--sweep.")]
+        rest = [text for text in rest if not text.startswith("--sweep.")]
     for text in rest:
         key, equals, value = text.removeprefix("--config.").partition("=")
         if not text.startswith("--config.") or "config" not in vars(arguments):
