@@ -30,17 +30,17 @@ TINY = ["sweep", "--config=digits", *FLAGS]
 def test_two_points_are_played_evaluated_and_listed(tmp_path, capsys):
     workdir = tmp_path / "sweep"
     line = [*TINY, "--config.num_rounds=2", "--config.evaluation.num_samples=20"]
-    line += ["--sweep.seed=0..1", f"--workdir={workdir}"]
+    line += ["--sweep.allocator.method=demand,full_precision", f"--workdir={workdir}"]
     assert main([*line, "--dry_run"]) == 0
     assert "2 to play" in capsys.readouterr().out
     assert not workdir.exists()
     assert main(line) == 0
     out = capsys.readouterr().out
-    assert re.search(r"seed-0: evaluated  loss \d", out)
+    assert re.search(r"method-demand: evaluated  loss \d", out)
     assert "2 points: 2 evaluated" in out
     table = pyarrow.parquet.read_table(workdir / "index.parquet")
     assert table["num_samples"].to_pylist() == [20, 20]
-    assert len(set(table["loss"].to_pylist())) == 2
+    assert len(set(table["uplink_bytes"].to_pylist())) == 2
 
     folder = find_folders(open_sweep(workdir))[1]
     single = run(with_overrides(read_config(folder), {}), tmp_path / "single")
