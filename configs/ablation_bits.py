@@ -1,6 +1,8 @@
 """Ablation of the bit width on handwritten digits: 8 settings with 5 seeds each.
 
 Sweep:    fedjax-diffusion sweep --config=configs/ablation_bits.py
+Run:      fedjax-diffusion run --config=configs/ablation_bits.py
+          (one point only: on demand with seed 0)
 Takes:    40 runs of 40 rounds; not measured as a whole yet
 Try out:  fedjax-diffusion sweep --config=configs/ablation_bits.py:smoke
           (a tiny U-Net, 2 rounds, 6 points: under 4 minutes on 2 busy CPU cores, AMD EPYC,
