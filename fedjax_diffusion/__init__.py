@@ -66,6 +66,9 @@ from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder
 from fedjax_diffusion.runs.ledger import Ledger
 from fedjax_diffusion.runs.runner import RunResult, load_run, run
 from fedjax_diffusion.simulator import RoundInfo, SimulationState, Simulator, make_simulator
+from fedjax_diffusion.sweep.index import read_sweep
+from fedjax_diffusion.sweep.points import expand
+from fedjax_diffusion.sweep.runner import run_sweep
 from fedjax_diffusion.types import Batch
 
 __all__ = [
@@ -106,6 +109,7 @@ __all__ = [
     "encode_update",
     "evaluate",
     "evaluate_folder",
+    "expand",
     "gather_inputs",
     "guide",
     "load_config",
@@ -122,9 +126,11 @@ __all__ = [
     "partition_quantity_skew",
     "partition_shards",
     "quantization_error_bound",
+    "read_sweep",
     "refine",
     "run",
     "run_comparison",
+    "run_sweep",
     "sample_ancestral",
     "sample_ddim",
     "seed_to_key",

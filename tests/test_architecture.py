@@ -21,7 +21,7 @@ simulator
 planning
 experiment
 runs
-study
+study | sweep
 compare
 __init__
 cli

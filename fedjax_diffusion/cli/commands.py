@@ -18,6 +18,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
     """Trains to the last round."""
     from fedjax_diffusion.cli.console import RunDisplay
     from fedjax_diffusion.experiment.config import load_config, name_config
+    from fedjax_diffusion.host.interruption import catch_signals
     from fedjax_diffusion.host.processes import join_processes
     from fedjax_diffusion.runs import runner
 
@@ -28,18 +29,20 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
         if None in places:
             raise ValueError("give all of --coordinator, --num_processes, --process_id, or none")
         join_processes(*places)
-    if arguments.process_id:
-        runner.run(config, workdir)  # process 0 writes and prints
-        return 0
-    with RunDisplay(config.num_rounds) as display:
-        result = runner.run(
-            config,
-            workdir,
-            on_start=display.start,
-            on_record=display.advance,
-            progress=display,
-        )
-    display.finish(result)
+    with catch_signals() as interruption:
+        if arguments.process_id:  # process 0 writes and prints
+            runner.run(config, workdir, interruption=interruption)
+            return 0
+        with RunDisplay(config.num_rounds) as display:
+            result = runner.run(
+                config,
+                workdir,
+                on_start=display.start,
+                on_record=display.advance,
+                progress=display,
+                interruption=interruption,
+            )
+        display.finish(result)
     return 0
 
 
@@ -126,6 +129,13 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
     return 0
 
 
+def sweep(arguments: Namespace, overrides: Overrides) -> int:
+    """Plays many runs of one config."""
+    from fedjax_diffusion.cli.sweep import play
+
+    return play(arguments, overrides)
+
+
 def data(arguments: Namespace, overrides: Overrides) -> int:
     """Checks and describes a data set, and draws each client's part of it."""
     from pathlib import Path
@@ -203,6 +213,7 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
 
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
-    command.__name__: command for command in (run, sample, evaluate, compare, data, study, allocate)
+    command.__name__: command
+    for command in (run, sample, evaluate, sweep, compare, data, study, allocate)
 }
 """Commands by name; each returns an exit code."""

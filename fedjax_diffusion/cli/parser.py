@@ -38,6 +38,20 @@ the least change that helps); 1 the solution failed the check that follows every
 """
 
 
+_SWEEP = """\
+Play many runs of one config. The points come from get_hyper(h) in the config file, or from axes:
+
+  fedjax-diffusion sweep --config=digits --sweep.seed=0..7 --sweep.quantization.name=qsgd,nearest
+
+Each point is an ordinary run folder in WORKDIR/points. The same command goes on after an
+interruption, plays only what is new if values were added, and does nothing if all is finished.
+WORKDIR/index.csv has a row for each point.
+
+Exit codes: 0 done; 1 some points failed, which stops no other point; 2 bad input; 130 and 143
+stopped by a signal, with everything saved.
+"""
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     from fedjax_diffusion.host.version import __version__
@@ -50,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_run,
         _add_sample,
         _add_evaluate,
+        _add_sweep,
         _add_compare,
         _add_data,
         _add_study,
@@ -102,6 +117,44 @@ def _add_sample(commands: Any) -> None:
         "--output",
         help="a .png for one grid, or a folder for one .png per image "
         "(default: WORKDIR/samples/sample_SEED.png)",
+    )
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        allow_abbrev=False,
+        help="play many runs of one config, each once; continues, and adds points",
+        description=_SWEEP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sweep.set_defaults(axes=())
+    sweep.add_argument(
+        "--config",
+        metavar="FILE[:ARGUMENT]",
+        help="file of settings, perhaps with get_hyper (without: the sweep in --workdir goes on)",
+    )
+    sweep.add_argument("--workdir", help="folder (default: sweeps/NAME-OF-THE-CONFIG)")
+    look = sweep.add_argument_group("without playing")
+    look.add_argument("--dry_run", action="store_true", help="list what would be played")
+    look.add_argument("--status", action="store_true", help="show the sweep in --workdir")
+    look.add_argument("--watch", action="store_true", help="with --status: until all is done")
+    choice = sweep.add_argument_group("which points")
+    choice.add_argument("--only", metavar="GLOB", help="those whose label or hash matches")
+    choice.add_argument("--limit", type=int, metavar="N", help="at most N points now")
+    choice.add_argument("--retry", action="store_true", help="failed points too, once each")
+    choice.add_argument("--fail_fast", action="store_true", help="stop at the first failure")
+    choice.add_argument("--no_evaluation", action="store_true", help="do not measure images")
+    choice.add_argument("--yes", action="store_true", help="play more than 10,000 points")
+    workers = sweep.add_argument_group("several processes")
+    workers.add_argument(
+        "--launcher", choices=["local"], help="start workers on this machine, and wait for them"
+    )
+    workers.add_argument("--workers", type=int, metavar="N", help="with --launcher: their number")
+    workers.add_argument(
+        "--worker",
+        action="store_true",
+        help="play open points of --workdir beside other workers; also on another machine",
     )
 
 

@@ -181,6 +181,22 @@ def check_config(config: RunConfig) -> None:
     learner.make_draw_samples(compute)
 
 
+def count_state_bytes(config: RunConfig) -> int:
+    """Returns the bytes of a run's state, which a checkpoint holds; trains and compiles nothing."""
+    dataset, parts, cohort_size, scenario = _settle(config, config.compute)
+    compute = dataclasses.replace(resolve(config.compute, cohort_size), conv="stock")
+    learner = Learner(config, dataset.images.shape[1:], mesh=None)
+    simulator, clients = learner.make_simulator(compute), _Clients(np.ones(len(parts)))
+    state = jax.eval_shape(lambda key: simulator.init(key, clients), scenario.run_key)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+
+
+class _Clients(NamedTuple):
+    """The part of the data that a state's shapes depend on."""
+
+    num_examples: np.ndarray
+
+
 class _Settled(NamedTuple):
     """Parts of an experiment that need no placement and no compilation."""
 

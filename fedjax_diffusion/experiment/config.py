@@ -46,7 +46,7 @@ def load_config(
     config = _load_file(find_config(name), argument)
     kinds = {key: kind for key, _, kind in _items(config)}
     for key, value in (overrides or {}).items():
-        _set(config, key, _read(key, value, kinds))
+        _set(config, key, read_value(key, value, kinds))
     check_types(config)
     return config.lock()
 
@@ -99,9 +99,9 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig
       ValueError: an unknown key, or a value of the wrong type or out of range.
     """
     settings = config.to_dict()
-    kinds = _known_kinds(flatten(settings))
+    kinds = known_kinds(flatten(settings))
     for key, value in overrides.items():
-        _set(settings, key, _read(key, value, kinds))
+        _set(settings, key, read_value(key, value, kinds))
     return RunConfig.from_dict(settings)
 
 
@@ -138,7 +138,7 @@ def check_types(config: ConfigDict) -> None:
     are those of any dataclass in ``MODELS``.
     """
     given = {key: value for key, value, _ in _items(config)}
-    known = _known_kinds(given)
+    known = known_kinds(given)
     for key in given:
         if key not in known:
             raise _unknown_key(key, known)
@@ -148,23 +148,25 @@ def check_types(config: ConfigDict) -> None:
         _check_type(key, given[key], kind)
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
+    """The type of a setting, and whether it may be None."""
+
     type: type
     is_optional: bool
 
 
-def _items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, _Kind]]:
+def _items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, Kind]]:
     """Yields dotted key, value and kind; a FieldReference marks an optional value."""
     for key, item in config.items(preserve_field_references=True):
         if isinstance(item, ConfigDict):
             yield from _items(item, f"{prefix}{key}.")
         elif isinstance(item, FieldReference):
-            yield prefix + key, item.get(), _Kind(item.get_type(), True)
+            yield prefix + key, item.get(), Kind(item.get_type(), True)
         else:
-            yield prefix + key, item, _Kind(type(item), False)
+            yield prefix + key, item, Kind(type(item), False)
 
 
-def _known_kinds(given: Iterable[str]) -> dict[str, _Kind]:
+def known_kinds(given: Iterable[str]) -> dict[str, Kind]:
     """Returns the kinds of the default's keys; in group ``model``, those of the given model.
 
     Args:
@@ -176,15 +178,15 @@ def _known_kinds(given: Iterable[str]) -> dict[str, _Kind]:
     return known | {f"model.{name}": _hint_to_kind(hint) for name, hint in hints.items()}
 
 
-def _hint_to_kind(hint: Any) -> _Kind:
+def _hint_to_kind(hint: Any) -> Kind:
     """Returns the kind of a field with this annotation.
 
     >>> _hint_to_kind(tuple[int, ...] | None)
-    _Kind(type=<class 'tuple'>, is_optional=True)
+    Kind(type=<class 'tuple'>, is_optional=True)
     """
     is_optional = NoneType in typing.get_args(hint)
     kind = typing.get_args(hint)[0] if is_optional else hint
-    return _Kind(typing.get_origin(kind) or kind, is_optional)
+    return Kind(typing.get_origin(kind) or kind, is_optional)
 
 
 def _load_default() -> ConfigDict:
@@ -212,7 +214,7 @@ def _load_file(path: Path, argument: str) -> ConfigDict:
         raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
 
 
-def _read(key: str, value: Any, kinds: Mapping[str, _Kind]) -> Any:
+def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
     """Returns the value of a key, converted to the key's kind."""
     if key not in kinds:
         group = [known for known in kinds if known.startswith(f"{key}.")]
@@ -235,7 +237,7 @@ def _set(settings: Any, key: str, value: Any) -> None:
     settings[name] = value
 
 
-def _parse(text: str, kind: _Kind) -> Any:
+def _parse(text: str, kind: Kind) -> Any:
     if text.lower() in ("none", "null") and kind.is_optional:
         return None
     if kind.type is str:
@@ -252,7 +254,7 @@ _TAKEN_FOR = {float: int, tuple: list}
 """Other types that a value may have, by kind."""
 
 
-def _check_type(key: str, value: Any, kind: _Kind) -> None:
+def _check_type(key: str, value: Any, kind: Kind) -> None:
     if value is None and kind.is_optional:
         return
     types = (kind.type, _TAKEN_FOR[kind.type]) if kind.type in _TAKEN_FOR else kind.type

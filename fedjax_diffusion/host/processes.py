@@ -31,6 +31,11 @@ def is_primary() -> bool:
     return jax.process_index() == 0
 
 
+def is_alone() -> bool:
+    """Returns whether no other process was joined; asks without starting JAX's devices."""
+    return not jax.distributed.is_initialized()
+
+
 def wait_for_all(what: str) -> None:
     """Waits until every process has called this with the same ``what``."""
     if jax.process_count() > 1:
@@ -42,3 +47,10 @@ def agree(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def find_largest(value: int) -> int:
+    """Returns the largest of all processes' values, in every process."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.process_allgather(np.int32(value)).max())

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +83,20 @@ def make_record(
 class MetricsLog:
     """The file metrics.jsonl: one line per round, flushed to disk at once."""
 
-    def __init__(self, workdir: Path, num_rounds: int, *, is_writer: bool = True):
+    def __init__(
+        self,
+        workdir: Path,
+        num_rounds: int,
+        check: Callable[[], object] = lambda: None,
+        *,
+        is_writer: bool = True,
+    ):
         """Opens the log and cuts it to its first ``num_rounds`` lines, so that a run can resume.
 
         Args:
           workdir: the run folder.
           num_rounds: number of lines to keep.
+          check: called before each line; it raises if another process has taken the run over.
           is_writer: False keeps the records in memory; another process writes the file.
 
         Raises:
@@ -104,6 +112,7 @@ class MetricsLog:
         self.records = [_read_line(line) for line in lines[:num_rounds]]
         if is_writer:
             write_text(path, "".join(lines[:num_rounds]))
+        self._check = check
         self._file = (path if is_writer else Path(os.devnull)).open("a")
 
     def __enter__(self) -> "MetricsLog":
@@ -114,6 +123,7 @@ class MetricsLog:
 
     def append(self, record: dict) -> None:
         """Appends one line and waits until it is on disk."""
+        self._check()
         self.records.append(record)
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()

@@ -16,10 +16,17 @@ from fedjax_diffusion.experiment.config import (
 )
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.images import save_grid, save_images
-from fedjax_diffusion.host.processes import is_primary, wait_for_all
+from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
+from fedjax_diffusion.host.processes import (
+    agree,
+    find_largest,
+    is_alone,
+    is_primary,
+    wait_for_all,
+)
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.runs import environment, records
+from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.figure import draw_figure
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
@@ -51,6 +58,7 @@ def run(
     on_start: OnStart | None = None,
     on_record: OnRecord | None = None,
     progress: Progress = SILENT,
+    interruption: Interruption = NEVER,
 ) -> RunResult:
     """Trains to the last round and writes a run folder; continues an interrupted run.
 
@@ -60,15 +68,18 @@ def run(
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
       progress: shows trials and compilation, which may take minutes.
+      interruption: asked after each round; a run that is to stop saves its state first.
 
     Returns:
       The result; for a finished run, the earlier one.
 
     Raises:
-      ValueError: the config is invalid, or the folder holds a run of another config. Nothing is
-        written then.
+      ValueError: the config is invalid, the folder holds a run of another config, or another
+        process works in it. Nothing is written then.
       DeviceMemoryError: a round does not fit into a device's memory with any settings that the
         config allows.
+      LostClaimError: another process took the folder over, as this one gave no sign of life.
+      StoppedBySignal: ``interruption`` asked for it; the same call continues the run.
 
     Guarantees:
       The same config gives the same numbers, even if interrupted and resumed.
@@ -76,30 +87,54 @@ def run(
     config, workdir = to_run_config(config), Path(workdir)
     check_same_config(config, workdir)
     if (workdir / records.SUMMARY).exists():
-        summary = records.read_summary(workdir)
-        return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
+        return _read_result(workdir)
+    if is_alone():
+        claims.check_free(workdir)  # before the minutes that building may take
+    earlier, experiment = _build(config, workdir, progress)
+    wait_for_all("nobody writes before everybody has read")
+    with claims.claim_folder(workdir) as claim:
+        if agree(int((workdir / records.SUMMARY).exists())):  # finished meanwhile
+            return _read_result(workdir)
+        if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
+            check_same_config(config, workdir)
+            _, experiment = _build(config, workdir, progress)
+        if is_primary():
+            _begin_folder(workdir, experiment)
+        wait_for_all("the run folder is there")
+
+        lines = _train(experiment, workdir, claim, on_start, on_record, progress, interruption)
+        summary = records.summarize(lines, experiment.workload.num_parameters)
+        claim.check()
+        if is_primary():
+            draw_figure(workdir)
+            records.write_json(workdir / records.SUMMARY, summary)
+    return RunResult(workdir, lines, summary, is_new=True)
+
+
+def _build(
+    config: RunConfig, workdir: Path, progress: Progress
+) -> tuple[dict[str, Any], Experiment]:
+    """Returns the environment of the run's earlier part, if any, and the experiment."""
     earlier = environment.read(workdir)
     experiment = build(config, environment.read_compute(earlier), progress)
     environment.check_data(workdir, earlier, experiment.dataset)
-    wait_for_all("nobody writes before everybody has read")
-    if is_primary():
-        _begin_folder(workdir, experiment)
-    wait_for_all("the run folder is there")
+    return earlier, experiment
 
-    lines = _train(experiment, workdir, on_start, on_record, progress)
-    summary = records.summarize(lines, experiment.workload.num_parameters)
-    if is_primary():
-        draw_figure(workdir)
-        records.write_json(workdir / records.SUMMARY, summary)
-    return RunResult(workdir, lines, summary, is_new=True)
+
+def _read_result(workdir: Path) -> RunResult:
+    """Returns the result of a run that was finished earlier."""
+    summary = records.read_summary(workdir)
+    return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
 
 
 def _train(
     experiment: Experiment,
     workdir: Path,
+    claim: claims.FolderClaim,
     on_start: OnStart | None,
     on_record: OnRecord | None,
     progress: Progress,
+    interruption: Interruption,
 ) -> list[dict]:
     """Runs the remaining rounds, and returns the records of all rounds."""
     config = experiment.config
@@ -107,10 +142,14 @@ def _train(
         first = checkpoints.latest_round or 0
         if on_start is not None:
             on_start(experiment, first)
-        with records.MetricsLog(workdir, first, is_writer=is_primary()) as log:
+        is_writer = is_primary()
+        with records.MetricsLog(workdir, first, claim.check, is_writer=is_writer) as log:
             play = functools.partial(play_round, log=log, on_record=on_record)
             state, prepared = None, None
             for round in range(first, config.num_rounds):
+                if exit_code := find_largest(interruption.exit_code):
+                    _save(state, checkpoints, claim)
+                    raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
                 if state is None:
                     experiment, state, prepared = play_first_round(
                         experiment, checkpoints, play, workdir, progress
@@ -121,8 +160,17 @@ def _train(
                 if is_last or (round + 1) % config.sampling.every_rounds == 0:
                     _draw(experiment, state, workdir, progress)
                 if is_last or (round + 1) % config.checkpoint.every_rounds == 0:
-                    checkpoints.save(state)
+                    _save(state, checkpoints, claim)
     return log.records
+
+
+def _save(
+    state: SimulationState | None, checkpoints: Checkpoints, claim: claims.FolderClaim
+) -> None:
+    """Saves a state, if there is one and the run is still this process's."""
+    if state is not None:
+        claim.check()
+        checkpoints.save(state)
 
 
 def _begin_folder(workdir: Path, experiment: Experiment) -> None:
@@ -235,7 +283,7 @@ def check_same_config(config: RunConfig, workdir: Path) -> None:
     """Raises ValueError if a folder is not empty and holds no run of this config."""
     path = workdir / records.CONFIG
     if not path.exists():
-        if workdir.exists() and any(workdir.iterdir()):
+        if workdir.exists() and any(p.name != claims.FOLDER for p in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
     earlier, new = flatten(_read_settings(workdir)), config.flatten()

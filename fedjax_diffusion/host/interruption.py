@@ -1,0 +1,89 @@
+"""Requests to stop, as signals: the work in progress is finished, a second request ends at once."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last one is sent by clusters; not on every system
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class StoppedBySignal(KeyboardInterrupt):
+    """Work that a signal stopped in good order: what was done is saved, the next call goes on."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Interruption:
+    """A request to stop, which may come at any time.
+
+    Attributes:
+      exit_code: of a process that stops now; 0 while nobody asks for it.
+      on_second: called before a second request ends the process.
+    """
+
+    def __init__(self):
+        self.exit_code = 0
+        self.on_second: Callable[[], object] = lambda: None
+
+    def check(self, message: str) -> None:
+        """Raises StoppedBySignal if somebody asked for it; ``message`` says what is saved."""
+        if self.exit_code:
+            raise StoppedBySignal(message, self.exit_code)
+
+    def request(self, number: int) -> None:
+        """Records a signal; the second one ends the process."""
+        exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        if self.exit_code:
+            self.on_second()
+            os._exit(exit_code)
+        self.exit_code = exit_code
+        name = signal.Signals(number).name
+        print(f"\n{name}: stopping as soon as all is saved; again: at once", file=sys.stderr)
+
+
+NEVER = Interruption()
+"""For work that no signal stops in good order."""
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[Interruption]:
+    """Yields the interruption by SIGINT, SIGTERM and SIGUSR1; the first of them ends nothing.
+
+    A thread reads the signals: a second one ends the process even while a program is compiled. Off
+    the main thread, as in some notebooks, nothing is installed.
+    """
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    earlier_descriptor = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    earlier = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+    arguments = (reading, interruption)
+    reader = threading.Thread(target=_read_signals, args=arguments, name="signals", daemon=True)
+    reader.start()
+    try:
+        yield interruption
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        signal.set_wakeup_fd(earlier_descriptor)
+        os.write(writing, b"\0")
+        reader.join()
+        os.close(reading)
+        os.close(writing)
+
+
+def _read_signals(descriptor: int, interruption: Interruption) -> None:
+    while number := os.read(descriptor, 1)[0]:
+        if number in SIGNALS:
+            interruption.request(number)

@@ -1,0 +1,1 @@
+"""Many runs as one command: their definition, identity, folder and index."""

@@ -1,0 +1,76 @@
+"""Text about what a sweep would play: points, groups of equal programs, disk and time."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.experiment.build import count_state_bytes
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.tables import format_table
+from fedjax_diffusion.sweep.checks import choose_checked
+from fedjax_diffusion.sweep.folder import Sweep, find_folders
+from fedjax_diffusion.sweep.identity import HASH_DIGITS, is_in_identity, read_settings
+from fedjax_diffusion.sweep.play import PlayOptions, is_chosen, is_open
+from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.states import format_counts, read_states
+from fedjax_diffusion.sweep.status import count_bytes, format_gigabytes
+
+HOST_SIDE = ("seed", "allocator", "devices", "channel", "workload")
+"""Settings and groups that never enter the compiled program of a round."""
+_ENOUGH = 20
+"""Lines of a list, and folders that are measured."""
+
+
+def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
+    """Returns the points that a sweep would play, and their expected cost, as text.
+
+    Time, and the disk of a whole point, are known once a point of the sweep is finished. Before
+    that, the disk is that of the checkpoints.
+    """
+    folders, states = find_folders(sweep), read_states(sweep)
+    rows = list(zip(sweep.points, folders, states, strict=True))
+    to_play = [
+        point
+        for point, folder, state in rows
+        if is_chosen(point, options) and is_open(sweep, folder, state, options)
+    ][: options.limit]
+    done = [(folder, state.summary) for _, folder, state in rows if state.summary is not None]
+    num_groups = len({_fingerprint(point.config) for point in to_play})
+    lines = [
+        f"sweep   {sweep.workdir}",
+        f"points  {len(rows)}: {format_counts(states)}; {len(to_play)} to play",
+        f"groups  {num_groups} of equal static settings",
+        *([f"cost    {_estimate(to_play, done)}"] if to_play else []),
+        "",
+        *([format_table([_to_cells(point) for point in to_play[:_ENOUGH]])] if to_play else []),
+        *([f"and {len(to_play) - _ENOUGH} more"] * (len(to_play) > _ENOUGH)),
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def _estimate(to_play: Sequence[Point], done: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
+    if done:
+        disk = statistics.mean(count_bytes(folder) for folder, _ in done[:_ENOUGH])
+        seconds = statistics.mean(summary["wall_seconds"] for _, summary in done)
+        minutes = seconds * len(to_play) / 60
+        return f"{format_gigabytes(disk * len(to_play))}, {minutes:.2g} minutes of rounds"
+    checked = choose_checked(to_play)
+    sizes = [count_state_bytes(p.config) * p.config.checkpoint.keep for p in checked]
+    disk = statistics.mean(sizes) * len(to_play)
+    return f"{format_gigabytes(disk)} of checkpoints; minutes are known after the first point"
+
+
+def _to_cells(point: Point) -> dict[str, Any]:
+    return {"point": point.label, "hash": point.hash[:HASH_DIGITS]}
+
+
+def _fingerprint(config: RunConfig) -> str:
+    prefixes = tuple(f"{name}." for name in HOST_SIDE)
+    return repr(
+        [
+            (key, value)
+            for key, value in read_settings(config)
+            if is_in_identity(key) and not f"{key}.".startswith(prefixes)
+        ]
+    )

@@ -1,0 +1,228 @@
+"""Index of a sweep: one row per point, and one per point and round, read from the folders alone.
+
+``index.csv``, ``index.parquet`` and ``rounds.parquet`` can be removed and made again at any time.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
+from fedjax_diffusion.host.atomic import write_bytes
+from fedjax_diffusion.runs import claims, environment, records
+from fedjax_diffusion.runs.ledger import THIS_RUN
+from fedjax_diffusion.sweep.folder import Sweep, find_folders, open_sweep
+from fedjax_diffusion.sweep.identity import HASH_DIGITS, read_settings
+from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.states import PointState, read_evaluation, read_states
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CSV = "index.csv"
+PARQUET = "index.parquet"
+ROUNDS = "rounds.parquet"
+_SPENT = ("compute_joules", "transmit_joules", "total_joules", "uplink_bytes")
+_SAVED = ("saved_joules_percent", "saved_bytes_percent")
+_ROUND = (
+    "loss",
+    "compute_joules",
+    "transmit_joules",
+    "total_joules",
+    "uplink_bytes",
+    "downlink_bytes",
+    "full_precision_bytes",
+    "quantization_error",
+    "wall_seconds",
+)
+_QUALITY = (
+    "quality_name",
+    "quality",
+    "precision",
+    "recall",
+    "num_samples",
+    "extractor",
+    "extractor_fingerprint",
+    "measure_version",
+)
+_RESULTS = (
+    *("rounds", "loss", "mean_bits", *_SPENT, "downlink_bytes", "full_precision_bytes"),
+    *(*_QUALITY, "simulated_seconds", "wall_seconds"),
+)
+_INTEGERS = ("rounds", "uplink_bytes", "downlink_bytes", "full_precision_bytes", "num_samples")
+_TEXTS = (
+    *("hash", "label", "status", "quality_name", "extractor", "extractor_fingerprint"),
+    *("measure_version", "host", "device", "version", "error"),
+)
+
+
+def read_sweep(workdir: str | Path) -> "pyarrow.Table":
+    """Returns the points of a sweep as a table, one row each, from their folders as they are now.
+
+    ``read_sweep(workdir).to_pandas()`` is a data frame.
+
+    Args:
+      workdir: the folder of the sweep.
+
+    Returns:
+      A table with columns ``hash``, ``label``, ``status``, every swept setting, ``seed``,
+      ``rounds``, ``loss``, ``mean_bits``, joules, bytes of both directions, ``quality`` with its
+      name, number of images and extractor, savings in percent against each baseline, simulated and
+      wall seconds, host, device, version and error. A value that is not known yet is null.
+
+    Raises:
+      ValueError: the folder holds no sweep.
+    """
+    sweep = open_sweep(workdir)
+    return _to_table(_read_rows(sweep, read_states(sweep)))
+
+
+def write_index(sweep: Sweep, *, is_new: bool = True) -> None:
+    """Writes the files of the index.
+
+    Args:
+      sweep: an opened sweep.
+      is_new: False writes them only if they are missing.
+    """
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if not is_new and all((sweep.workdir / name).exists() for name in (CSV, PARQUET, ROUNDS)):
+        return
+    states = read_states(sweep)
+    table = _to_table(_read_rows(sweep, states))
+    for name, content in ((PARQUET, table), (ROUNDS, _read_rounds(sweep))):
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(content, buffer)
+        write_bytes(sweep.workdir / name, buffer.getvalue())
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(_to_flat(table), buffer)
+    write_bytes(sweep.workdir / CSV, buffer.getvalue())
+
+
+def _read_rows(sweep: Sweep, states: list[PointState]) -> list[dict[str, Any]]:
+    swept = list(dict.fromkeys(key for point in sweep.points for key in point.overrides))
+    owners = claims.read_owners(sweep.workdir / claims.FOLDER)
+    rows = []
+    for point, state, folder in zip(sweep.points, states, find_folders(sweep), strict=True):
+        settings = dict(read_settings(point.config))
+        name = point.hash[:HASH_DIGITS]
+        machine = _read_machine(folder)
+        rows.append(
+            {
+                "hash": name,
+                "label": point.label,
+                "status": state.status,
+                **{key: settings.get(key) for key in swept},
+                "seed": point.config.seed,
+                **dict.fromkeys(_RESULTS),
+                **_read_result(point, state, folder),
+                "host": owners[name].about.get("host") if name in owners else None,
+                "device": machine.get("device"),
+                "version": machine.get("fedjax_diffusion"),
+                "error": state.error,
+            }
+        )
+    return rows
+
+
+def _read_result(point: Point, state: PointState, folder: Path) -> dict[str, Any]:
+    """Returns the result of a point; without a value where it is not known."""
+    if state.summary is None:
+        return {}
+    summary = state.summary
+    bills = {row["method"]: row for row in summary["methods"]}
+    seconds = summary["num_rounds"] * point.config.allocator.time_budget_seconds
+    return {
+        "rounds": summary["num_rounds"],
+        "loss": summary["loss"],
+        "mean_bits": summary["mean_bits"],
+        **{name: bills[THIS_RUN][name] for name in _SPENT},
+        "downlink_bytes": summary["downlink_bytes"],
+        "full_precision_bytes": summary["full_precision_bytes"],
+        **_read_quality(folder),
+        "simulated_seconds": float(seconds),
+        "wall_seconds": summary["wall_seconds"],
+        **{
+            f"{saved}.{method}": bill[saved]
+            for method, bill in bills.items()
+            if method != THIS_RUN
+            for saved in _SAVED
+        },
+    }
+
+
+def _read_quality(folder: Path) -> dict[str, Any]:
+    kept = read_evaluation(folder)
+    if not kept:
+        return {}
+    quality = kept["quality"]
+    name, _ = DISTANCE_NAMES[quality["extractor"]]
+    return {
+        "quality_name": name,
+        "quality": quality[name],
+        "precision": quality["precision"],
+        "recall": quality["recall"],
+        "num_samples": kept["asked"]["num_samples"],
+        "extractor": quality["extractor"],
+        "extractor_fingerprint": quality["extractor_fingerprint"],
+        "measure_version": str(quality["measure_version"]),
+    }
+
+
+def _read_machine(folder: Path) -> dict[str, Any]:
+    try:
+        return environment.read(folder)
+    except ValueError:  # damaged
+        return {}
+
+
+def _read_lines(folder: Path) -> list[dict]:
+    """Returns the rounds of a point; none if it has not begun, or if its file is damaged."""
+    try:
+        return records.read_metrics(folder)
+    except ValueError:
+        return []
+
+
+def _read_rounds(sweep: Sweep) -> "pyarrow.Table":
+    def list_rows() -> Iterator[dict[str, Any]]:
+        for point, folder in zip(sweep.points, find_folders(sweep), strict=True):
+            seconds = float(point.config.allocator.time_budget_seconds)
+            for record in _read_lines(folder):
+                yield {
+                    "hash": point.hash[:HASH_DIGITS],
+                    "label": point.label,
+                    "round": record["round"],
+                    "simulated_seconds": seconds * (record["round"] + 1),
+                    **{name: record.get(name) for name in _ROUND},
+                }
+
+    return _to_table(list(list_rows()), ["hash", "label", "round", "simulated_seconds", *_ROUND])
+
+
+def _to_table(rows: list[dict[str, Any]], names: list[str] | None = None) -> "pyarrow.Table":
+    """Returns rows as a table; a column without any value keeps its type where it is known."""
+    import pyarrow as pa
+
+    names = names or list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    kinds = {
+        **dict.fromkeys((*_RESULTS, *_ROUND), pa.float64()),
+        **dict.fromkeys(_INTEGERS, pa.int64()),
+        **dict.fromkeys(_TEXTS, pa.string()),
+    }
+    return pa.table({name: pa.array(column, kinds.get(name)) for name, column in columns.items()})
+
+
+def _to_flat(table: "pyarrow.Table") -> "pyarrow.Table":
+    """Returns a table without lists, which a CSV file cannot hold: they become JSON."""
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
+            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
+    return table

@@ -1,0 +1,162 @@
+"""Play of one point of a sweep: under its claim, with its failure in its folder."""
+
+import dataclasses
+import fnmatch
+import socket
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+from fedjax_diffusion.evaluation.quality import EvaluationConfig
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.interruption import Interruption
+from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
+from fedjax_diffusion.runs.evaluate import evaluate
+from fedjax_diffusion.runs.runner import read_config, run
+from fedjax_diffusion.sweep.folder import Sweep, find_folder
+from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.states import (
+    FAILED,
+    PointState,
+    is_evaluated,
+    read_failure,
+    read_state,
+)
+
+
+class PlayOptions(NamedTuple):
+    """Choice of the points that are played.
+
+    Attributes:
+      only: pattern of labels or hashes, as of a shell; None: all points.
+      limit: largest number of points to play now; None: all.
+      is_retrying: play failed points too, each once.
+      is_failing_fast: play no other point after a failure.
+      is_evaluating: measure the quality of each finished point's images.
+    """
+
+    only: str | None = None
+    limit: int | None = None
+    is_retrying: bool = False
+    is_failing_fast: bool = False
+    is_evaluating: bool = True
+
+
+class Task(NamedTuple):
+    """One point to be played.
+
+    Attributes:
+      label: of the point, for messages.
+      config: all settings of its run.
+      folder: its run folder.
+      evaluation: settings of the measurement that follows; None: none.
+      progress: shows the progress within the point.
+      interruption: asked after each round and while images are drawn.
+    """
+
+    label: str
+    config: RunConfig
+    folder: Path
+    evaluation: EvaluationConfig | None
+    progress: Progress
+    interruption: Interruption
+
+
+PlayPoint: TypeAlias = Callable[[Task], Any]
+"""Plays one point: leaves a finished run folder, or raises."""
+
+
+def play_point(task: Task) -> None:
+    """Trains a point to its last round, or continues it, and evaluates its images."""
+
+    def show(unit: str, number: int) -> None:
+        task.progress.tell(f"{task.label}: {unit} {number}")
+
+    def show_image(number: int) -> None:
+        show("image", number)
+        task.interruption.check(f"{task.folder}: the run is finished, its evaluation is not")
+
+    result = run(
+        task.config,
+        task.folder,
+        on_record=lambda record: show("round", record["round"] + 1),
+        progress=task.progress,
+        interruption=task.interruption,
+    )
+    if task.evaluation is not None:
+        evaluate(task.folder, dataclasses.asdict(task.evaluation), on_progress=show_image)
+    if result.is_new:
+        jax.clear_caches()  # the next point traces its own programs
+
+
+def is_chosen(point: Point, options: PlayOptions) -> bool:
+    """Returns whether a point is among those to play, by its label or hash."""
+    names = (point.label, point.folder, point.hash, point.hash[:HASH_DIGITS])
+    return options.only is None or any(fnmatch.fnmatchcase(name, options.only) for name in names)
+
+
+def is_open(sweep: Sweep, folder: Path, state: PointState, options: PlayOptions) -> bool:
+    """Returns whether a point in this state is to be played."""
+    if state.status == "failed":
+        return options.is_retrying
+    is_measured = not options.is_evaluating or is_evaluated(folder, sweep.base.evaluation)
+    return not (state.is_done and is_measured)
+
+
+def play_claimed(
+    sweep: Sweep,
+    point: Point,
+    options: PlayOptions,
+    play: PlayPoint,
+    progress: Progress,
+    interruption: Interruption,
+) -> PointState | None:
+    """Plays a point under its claim, and returns its state; None if it is another process's."""
+    name = point.hash[:HASH_DIGITS]
+    try:
+        claim = claims.take(sweep.workdir / claims.FOLDER, name, what=f"point {point.label}")
+    except ClaimedError:
+        return None
+    with claim:
+        folder = find_folder(sweep, point)
+        if not is_open(sweep, folder, read_state(folder), options):
+            return None  # finished meanwhile
+        evaluation = sweep.base.evaluation if options.is_evaluating else None
+        try:
+            config = _read_config(folder, point)
+            play(Task(point.label, config, folder, evaluation, progress, interruption))
+        except (ClaimedError, LostClaimError) as error:
+            progress.tell(f"{point.label}: left to another process: {error}")
+            return None
+        except Exception as error:
+            if claim.is_owner():
+                _write_failure(folder, error)
+        else:
+            if claim.is_owner():
+                (folder / FAILED).unlink(missing_ok=True)
+        return read_state(folder)
+
+
+def _read_config(folder: Path, point: Point) -> RunConfig:
+    """Returns the settings with which a point began; those that change no number may be others."""
+    return read_config(folder) if (folder / records.CONFIG).exists() else point.config
+
+
+def _write_failure(folder: Path, error: Exception) -> None:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    folder.mkdir(parents=True, exist_ok=True)
+    records.write_json(
+        folder / FAILED,
+        {
+            "error": reason,
+            "traceback": "".join(traceback.format_exception(error)),
+            "attempts": int(read_failure(folder).get("attempts", 0)) + 1,
+            "host": socket.gethostname(),
+        },
+    )

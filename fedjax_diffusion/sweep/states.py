@@ -1,0 +1,123 @@
+"""States of a sweep's points, as their folders and the claims tell them."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedjax_diffusion.evaluation.quality import EvaluationConfig
+from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.runs.claims import Owner
+from fedjax_diffusion.sweep.folder import Sweep, list_folders
+from fedjax_diffusion.sweep.identity import HASH_DIGITS
+
+FAILED = "failed.json"
+STATUSES = ("planned", "running", "stale", "finished", "evaluated", "diverged", "failed")
+_DONE = ("finished", "evaluated", "diverged")
+_DIVERGED_ROUNDS = 3
+"""Last rounds without a finite loss, of a run that diverged."""
+
+
+class PointState(NamedTuple):
+    """The state of a point.
+
+    Attributes:
+      status: of ``STATUSES``; ``"planned"`` also if it was begun and is to go on.
+      error: of a failed point, one line; else None.
+      attempts: number of failures since the last success.
+      summary: the content of summary.json; None if the run is not finished.
+    """
+
+    status: str
+    error: str | None = None
+    attempts: int = 0
+    summary: dict | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run is finished, evaluated or not."""
+        return self.status in _DONE
+
+
+def read_states(sweep: Sweep) -> list[PointState]:
+    """Returns the state of every point of a sweep, in its order."""
+    folders = list_folders(sweep.workdir)
+    owners = claims.read_owners(sweep.workdir / claims.FOLDER)
+    names = [point.hash[:HASH_DIGITS] for point in sweep.points]
+    return [read_state(folders.get(name), owners.get(name)) for name in names]
+
+
+def read_state(folder: Path | None, owner: Owner | None = None) -> PointState:
+    """Returns the state of a point.
+
+    Args:
+      folder: its run folder; None if there is none yet.
+      owner: the newest claim on it, if any.
+    """
+    is_live = owner is not None and owner.state == "live"
+    if folder is None or not folder.exists():
+        return PointState("running" if is_live else "planned")
+    failure = read_failure(folder)
+    attempts = int(failure.get("attempts", 0))
+    if failure and not is_live:
+        return PointState("failed", str(failure.get("error", "unknown")), attempts)
+    if (folder / records.SUMMARY).exists():
+        return _read_finished(folder, attempts)
+    is_stale = owner is not None and owner.state == "stale"
+    return PointState("running" if is_live else "stale" if is_stale else "planned", None, attempts)
+
+
+def read_failure(folder: Path) -> dict[str, Any]:
+    """Returns the content of a point's failed.json; empty if there is none."""
+    try:
+        return dict(json.loads((folder / FAILED).read_text()))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError):
+        return {"error": f"{FAILED} is damaged", "attempts": 1}
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """Returns the content of a run's evaluation.json; empty if it is missing or damaged."""
+    try:
+        kept = dict(json.loads((folder / records.EVALUATION).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+    return kept if {"asked", "quality"} <= kept.keys() else {}
+
+
+def is_evaluated(folder: Path, settings: EvaluationConfig) -> bool:
+    """Returns whether a run was evaluated with these settings."""
+    asked = read_evaluation(folder).get("asked", {})
+    wanted = dataclasses.asdict(settings)
+    return {name: asked.get(name, ...) for name in wanted} == wanted
+
+
+def format_counts(states: Sequence[PointState]) -> str:
+    """Returns the number of points per status as text.
+
+    >>> format_counts([PointState("planned"), PointState("failed"), PointState("planned")])
+    '2 planned, 1 failed'
+    """
+    counts = Counter(state.status for state in states)
+    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+
+
+def _read_finished(folder: Path, attempts: int) -> PointState:
+    try:
+        summary = records.read_summary(folder)
+        has_diverged = summary["diverged"] > 0 and _is_loss_gone(folder)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"{folder / records.SUMMARY} is damaged ({error}); remove it, then --retry"
+        return PointState("failed", " ".join(reason.split()), max(attempts, 1))
+    quality = read_evaluation(folder)
+    status = "diverged" if has_diverged else "evaluated" if quality else "finished"
+    return PointState(status, None, attempts, summary)
+
+
+def _is_loss_gone(folder: Path) -> bool:
+    """Returns whether clients diverged in each of the last rounds, and no loss was finite."""
+    last = records.read_metrics(folder)[-_DIVERGED_ROUNDS:]
+    return all(record["loss"] is None and record["diverged"] for record in last)

@@ -1,0 +1,82 @@
+"""Text about the state of a sweep: counts, disk, running and failed points."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.sweep.folder import Sweep, find_folders, open_sweep
+from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.states import PointState, format_counts, read_states
+
+_ENOUGH = 20
+"""Lines of a list."""
+
+
+def format_status(workdir: str | Path) -> str:
+    """Returns the state of a sweep as text: counts, disk, running and failed points.
+
+    Raises:
+      ValueError: the folder holds no sweep.
+    """
+    sweep = open_sweep(workdir)
+    states = read_states(sweep)
+    lines = [
+        f"sweep   {sweep.workdir}",
+        f"points  {len(states)}: {format_counts(states)}",
+        f"disk    {format_gigabytes(count_bytes(sweep.workdir))}",
+        *_list_running(sweep, states),
+        *list_failures(sweep.points, states),
+    ]
+    return "\n".join(lines)
+
+
+def list_failures(points: Sequence[Point], states: Sequence[PointState]) -> list[str]:
+    """Returns a line for each failed point."""
+    pairs = zip(points, states, strict=True)
+    failed = [(point, state) for point, state in pairs if state.status == "failed"]
+    lines = [
+        f"failed  {point.label}, attempt {state.attempts}: {state.error}"
+        for point, state in failed[:_ENOUGH]
+    ]
+    return lines + [f"        and {len(failed) - _ENOUGH} more"] * (len(failed) > _ENOUGH)
+
+
+def format_gigabytes(num_bytes: float) -> str:
+    """Returns a number of bytes as text.
+
+    >>> format_gigabytes(1_234_567)
+    '0.0012 GB'
+    """
+    return f"{num_bytes / 1e9:.2g} GB"
+
+
+def _list_running(sweep: Sweep, states: Sequence[PointState]) -> list[str]:
+    owners = claims.read_owners(sweep.workdir / claims.FOLDER)
+    rows = zip(sweep.points, find_folders(sweep), states, strict=True)
+    lines = []
+    for point, folder, state in rows:
+        owner = owners.get(point.hash[:HASH_DIGITS])
+        if state.status not in ("running", "stale") or owner is None:
+            continue
+        place = f"{owner.about.get('host')}, process {owner.about.get('pid')}"
+        rounds = f"round {_count_rounds(folder)} of {point.config.num_rounds}"
+        lines.append(f"{state.status:7s} {point.label}, {rounds}, on {place}")
+    return lines
+
+
+def _count_rounds(folder: Path) -> int:
+    try:
+        return len(records.read_metrics(folder))
+    except ValueError:
+        return 0
+
+
+def count_bytes(folder: Path) -> int:
+    """Returns the bytes of all files in a folder, some of which may vanish meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total

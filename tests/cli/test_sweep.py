@@ -1,0 +1,171 @@
+"""The command ``sweep``, as a user types it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from fedjax_diffusion import load_run, run
+from fedjax_diffusion.cli import sweep as command
+from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.experiment.config import with_overrides
+from fedjax_diffusion.runs.records import read_metrics
+from fedjax_diffusion.runs.runner import read_config
+from fedjax_diffusion.sweep import hyper
+from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.runner import play_sweep
+from tests.sweep.stubs import make_sweep, play_stub
+from tests.sweep.test_runner import Flaky
+from tests.tiny import FLAGS
+
+TINY = ["sweep", "--config=digits", *FLAGS]
+
+
+def test_two_points_are_played_evaluated_and_listed(tmp_path, capsys):
+    workdir = tmp_path / "sweep"
+    line = [*TINY, "--config.num_rounds=2", "--config.evaluation.num_samples=20"]
+    line += ["--sweep.allocator.method=demand,full_precision", f"--workdir={workdir}"]
+    assert main([*line, "--dry_run"]) == 0
+    assert "2 to play" in capsys.readouterr().out
+    assert not workdir.exists()
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"method-demand: evaluated  loss \d", out)
+    assert "2 points: 2 evaluated" in out
+    table = pyarrow.parquet.read_table(workdir / "index.parquet")
+    assert table["num_samples"].to_pylist() == [20, 20]
+    assert len(set(table["uplink_bytes"].to_pylist())) == 2
+
+    folder = find_folders(open_sweep(workdir))[1]
+    single = run(with_overrides(read_config(folder), {}), tmp_path / "single")
+    for ours, theirs in zip(read_metrics(folder), single.records, strict=True):
+        assert ours | {"wall_seconds": 0} == theirs | {"wall_seconds": 0}
+    states = [load_run(path)[1] for path in (folder, single.workdir)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_a_signal_ends_a_sweep_with_a_checkpoint(tmp_path):
+    flags = ["--config.num_rounds=500", "--sweep.seed=0..1", "--no_evaluation"]
+    line = [sys.executable, "-m", "fedjax_diffusion", *TINY, *flags, f"--workdir={tmp_path}"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("points/*/checkpoints/[0-9]*")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGUSR1)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    rounds = int(re.search(r"seed-0\S+: (\d+) rounds are saved; repeat the command", error)[1])
+    (folder,) = tmp_path.glob("points/*")
+    assert (folder / "checkpoints" / str(rounds)).is_dir()
+    assert not (folder / "failed.json").exists()
+
+
+@pytest.fixture
+def finished(tmp_path, capsys):
+    workdir = tmp_path / "sweep"
+    make_sweep(workdir, hyper.sweep("seed", range(2)))
+    play_sweep(workdir, play=play_stub)
+    return workdir
+
+
+def test_a_finished_sweep_goes_on_by_its_folder_and_does_nothing(finished, capsys):
+    assert main(["sweep", f"--workdir={finished}"]) == 0
+    assert main(["sweep", f"--workdir={finished}", "--worker"]) == 0
+    assert main(["sweep", f"--workdir={finished}", "--status", "--watch"]) == 0
+    assert capsys.readouterr().out.count("2 evaluated") == 3
+    assert main(["sweep", f"--workdir={finished}", "--dry_run"]) == 0
+    assert "0 to play" in capsys.readouterr().out
+
+
+def test_workers_are_started_by_the_command(finished, capsys):
+    line = ["sweep", f"--workdir={finished}", "--launcher=local", "--workers=1"]
+    assert main(line) == 0
+    assert "2 points: 2 evaluated" in (finished / "logs" / "worker-1.log").read_text()
+    assert "1 workers" in capsys.readouterr().out
+
+
+def test_failed_points_are_listed_with_exit_code_1(tmp_path, monkeypatch, capsys):
+    def play(*arguments, **options):
+        return play_sweep(*arguments, **options, play=Flaky(1))
+
+    make_sweep(tmp_path)
+    monkeypatch.setattr(command, "play_sweep", play)
+    assert main(["sweep", f"--workdir={tmp_path}"]) == 1
+    captured = capsys.readouterr()
+    assert "seed-1: failed, ValueError: a line and another" in captured.out
+    assert "3 points: 2 evaluated, 1 failed" in captured.out
+    assert "failed  seed-1, attempt 1: ValueError" in captured.out
+    assert "--retry" in captured.err
+
+
+def test_values_of_a_file_and_axes_are_multiplied(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from fedjax_diffusion import load_config\n"
+        "def get_config():\n    return load_config('digits')\n"
+        "def get_hyper(h):\n    return h.sweep('num_rounds', [1, 2])\n"
+    )
+    line = ["sweep", "--config=mine.py", "--sweep.seed=0..2", "--dry_run", "--no_evaluation"]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert "sweep   sweeps/mine" in out
+    assert "points  6: 6 planned; 6 to play" in out
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["mine.py"]
+
+
+SEED = "--sweep.seed=0..1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --config=FILE, or --workdir"),
+        (["--config=digits"], "there is no get_hyper"),
+        (["--config=nowhere.py", SEED], "no file nowhere.py"),
+        (["--config=digits", "--sweep.sede=1"], "did you mean seed"),
+        (["--config=digits", "--sweep.seed=a"], "point 1 (seed=a): config.seed must be int"),
+        (["--config=digits", "--sweep.seed=1..0"], "the range 1..0 is empty"),
+        (["--config=digits", "--sweep.seed="], "an empty value"),
+        (["--config=digits", "--sweep.seed"], "an axis is written --sweep.KEY=a,b,c"),
+        (["--config=digits", "--sweep.seed=1,1"], "the same settings"),
+        (["--config=digits", "--sweep.compute.conv=stock"], "cannot be swept"),
+        (["--config=digits", "--sweep.seed=0..10000"], "more than 10,000 points; --yes"),
+        (["--config=digits", SEED, "--config.sede=1"], "did you mean seed"),
+        (["--config=digits", SEED, "--workdir=file"], "file is a file"),
+        (["--config=digits", SEED, "--seed=1"], "unknown argument --seed=1"),
+        (["--config=digits", SEED, "--limit=0"], "--limit must be at least 1"),
+        (["--config=digits", SEED, "--watch"], "--watch belongs to --status"),
+        (["--config=digits", SEED, "--workers=2"], "--launcher and --workers belong together"),
+        (["--config=digits", SEED, "--launcher=local"], "belong together"),
+        (["--config=digits", SEED, "--launcher=local", "--workers=99999"], "--workers must be in"),
+        (["--config=digits", "--status"], "--status reads the sweep's folder"),
+        (["--workdir=x", "--worker", SEED], "give --config=FILE too"),
+        (["--workdir=x", "--worker", "--launcher=local", "--workers=1"], "with neither --worker"),
+        (["--workdir=nowhere"], "nowhere is not the folder of a sweep"),
+        (["--workdir=nowhere", "--status"], "nowhere is not the folder of a sweep"),
+        (
+            ["--config=digits", "--sweep.allocator.time_budget_seconds=0.1", "--no_evaluation"],
+            "no client can participate",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main(["sweep", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("fedjax-diffusion: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_unknown_launcher_is_bad_input(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", "--config=digits", SEED, "--launcher=cloud", "--workers=1"])

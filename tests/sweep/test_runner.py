@@ -1,0 +1,181 @@
+"""A sweep is played once, goes on after failures, signals and kills, and loses nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
+from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.runs.claims import LostClaimError
+from fedjax_diffusion.sweep import hyper
+from fedjax_diffusion.sweep.folder import find_folders, list_folders, open_sweep
+from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.runner import play_sweep
+from fedjax_diffusion.sweep.states import FAILED, read_states
+from tests.sweep.stubs import make_sweep, play_stub
+
+WORKERS = Path(__file__).with_name("killed_workers.py")
+
+
+def statuses(workdir):
+    return [state.status for state in read_states(open_sweep(workdir))]
+
+
+class Flaky:
+    """Plays points, but fails for some seeds; knows the labels that it was given."""
+
+    def __init__(self, *bad, error=ValueError):
+        self.bad, self.error, self.played = bad, error, []
+
+    def __call__(self, task):
+        self.played.append(task.config.seed)
+        if task.config.seed in self.bad:
+            raise self.error("a line\nand another")
+        play_stub(task)
+
+
+def test_every_point_is_played_once(tmp_path):
+    make_sweep(tmp_path)
+    first, shown = play_sweep(tmp_path, play=play_stub), []
+    assert first.num_played == 3
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    again = play_sweep(tmp_path, play=play_stub, on_point=lambda *a: shown.append(a))
+    assert again.num_played == 0
+    assert not shown
+    assert not again.failures
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_failure_stops_nobody_is_shown_at_once_and_can_be_retried(tmp_path):
+    make_sweep(tmp_path)
+    shown, flaky = [], Flaky(1)
+    result = play_sweep(tmp_path, play=flaky, on_point=lambda p, s: shown.append((p.label, s)))
+    assert flaky.played == [0, 1, 2]
+    assert [s.status for _, s in shown] == ["evaluated", "failed", "evaluated"]
+    assert shown[1][1].error == "ValueError: a line and another"
+    folder = find_folders(open_sweep(tmp_path))[1]
+    failure = json.loads((folder / FAILED).read_text())
+    assert failure.keys() == {"error", "traceback", "attempts", "host"}
+    assert "in __call__" in failure["traceback"]
+    assert [point.label for point, _ in result.failures] == ["seed-1"]
+
+    assert play_sweep(tmp_path, play=flaky).num_played == 0
+    retry = PlayOptions(is_retrying=True)
+    assert play_sweep(tmp_path, retry, play=flaky).failures[0][1].attempts == 2
+    assert not play_sweep(tmp_path, retry, play=play_stub).failures
+    assert not (folder / FAILED).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "played"),
+    [
+        (PlayOptions(limit=2), [0, 1]),
+        (PlayOptions(only="seed-[02]"), [0, 2]),
+        (PlayOptions(only="nothing"), []),
+        (PlayOptions(is_failing_fast=True), [0, 1]),
+    ],
+)
+def test_points_are_chosen(options, played, tmp_path):
+    make_sweep(tmp_path)
+    flaky = Flaky(1)
+    play_sweep(tmp_path, options, play=flaky)
+    assert flaky.played == played
+
+
+def test_a_point_is_chosen_by_its_hash(tmp_path):
+    sweep = make_sweep(tmp_path)
+    flaky = Flaky()
+    play_sweep(tmp_path, PlayOptions(only=sweep.points[2].hash[:HASH_DIGITS]), play=flaky)
+    assert flaky.played == [2]
+
+
+def test_a_point_that_another_process_plays_is_left_to_it(tmp_path):
+    sweep = make_sweep(tmp_path)
+    flaky = Flaky()
+    with claims.take(tmp_path / claims.FOLDER, sweep.points[1].hash[:HASH_DIGITS]):
+        assert statuses(tmp_path) == ["planned", "running", "planned"]
+        play_sweep(tmp_path, play=flaky)
+    assert flaky.played == [0, 2]
+    play_sweep(tmp_path, play=Flaky(1, error=LostClaimError))
+    assert statuses(tmp_path) == ["evaluated", "planned", "evaluated"]
+    play_sweep(tmp_path, play=flaky)
+    assert flaky.played == [0, 2, 1]
+
+
+def test_evaluation_follows_its_settings(tmp_path):
+    make_sweep(tmp_path)
+    without = PlayOptions(is_evaluating=False)
+    play_sweep(tmp_path, without, play=play_stub)
+    assert statuses(tmp_path) == ["finished"] * 3
+    assert play_sweep(tmp_path, play=play_stub).num_played == 3
+    assert statuses(tmp_path) == ["evaluated"] * 3
+    folder = find_folders(open_sweep(tmp_path))[0]
+    kept = json.loads((folder / records.EVALUATION).read_text())
+    kept["asked"]["num_samples"] += 1
+    (folder / records.EVALUATION).write_text(json.dumps(kept))
+    assert play_sweep(tmp_path, without, play=play_stub).num_played == 0
+    assert play_sweep(tmp_path, play=play_stub).num_played == 1
+
+
+def test_a_diverged_point_is_a_result(tmp_path):
+    def diverge(task):
+        play_stub(task)
+        lines = records.read_metrics(task.folder)
+        lines = [line | {"loss": None, "diverged": [0]} for line in lines]
+        (task.folder / records.METRICS).write_text("".join(json.dumps(x) + "\n" for x in lines))
+        records.write_json(task.folder / records.SUMMARY, records.summarize(lines, 100))
+
+    make_sweep(tmp_path, hyper.sweep("seed", [0]))
+    result = play_sweep(tmp_path, play=diverge)
+    assert statuses(tmp_path) == ["diverged"]
+    assert not result.failures
+    assert play_sweep(tmp_path, play=diverge).num_played == 0
+
+
+def test_a_damaged_summary_fails_its_point_only(tmp_path):
+    make_sweep(tmp_path)
+    play_sweep(tmp_path, play=play_stub)
+    folder = find_folders(open_sweep(tmp_path))[1]
+    (folder / records.SUMMARY).write_text('{"num_rou')
+    result = play_sweep(tmp_path, play=play_stub)
+    assert statuses(tmp_path) == ["evaluated", "failed", "evaluated"]
+    assert "summary.json is damaged" in result.failures[0][1].error
+
+
+def test_a_request_to_stop_ends_between_points_and_is_no_failure(tmp_path):
+    interruption = Interruption()
+
+    def stop(task):
+        play_stub(task)
+        interruption.exit_code = 143
+
+    make_sweep(tmp_path)
+    with pytest.raises(StoppedBySignal):
+        play_sweep(tmp_path, play=stop, interruption=interruption)
+    assert statuses(tmp_path) == ["evaluated", "planned", "planned"]
+    assert (tmp_path / "index.csv").exists()
+
+
+def test_a_begun_point_keeps_the_settings_that_change_no_number(tmp_path):
+    sweep = make_sweep(tmp_path, hyper.sweep("seed", [0]))
+    folder, seen = find_folders(sweep)[0], []
+    folder.mkdir(parents=True)
+    begun = sweep.points[0].config.to_dict()
+    begun["checkpoint"]["every_rounds"] = 3
+    records.write_json(folder / records.CONFIG, begun)
+    play_sweep(tmp_path, play=lambda task: seen.append(task.config.checkpoint.every_rounds))
+    assert seen == [3]
+
+
+def test_killed_workers_finish_every_point_exactly_once(tmp_path):
+    command = [sys.executable, str(WORKERS), str(tmp_path)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr
+    sweep = open_sweep(tmp_path)
+    assert statuses(tmp_path) == ["finished"] * len(sweep.points)
+    assert len(list_folders(tmp_path)) == len(sweep.points)
+    assert int(answer.stdout) >= 8

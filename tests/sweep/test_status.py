@@ -1,0 +1,58 @@
+"""Text about a sweep: its state, and what it would play."""
+
+import re
+
+import jax
+
+from fedjax_diffusion.experiment.build import build, count_state_bytes
+from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.runs import claims
+from fedjax_diffusion.sweep import hyper
+from fedjax_diffusion.sweep.dry_run import format_dry_run
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.runner import play_sweep
+from fedjax_diffusion.sweep.status import format_status
+from tests.sweep.stubs import make_sweep, play_stub
+from tests.sweep.test_runner import Flaky
+from tests.tiny import tiny_config
+
+
+def test_status_counts_points_and_shows_running_and_failed_ones(tmp_path):
+    sweep = make_sweep(tmp_path, hyper.sweep("seed", range(4)))
+    play_sweep(tmp_path, PlayOptions(limit=2), play=Flaky(1))
+    with claims.take(tmp_path / claims.FOLDER, sweep.points[2].hash[:HASH_DIGITS]):
+        text = format_status(tmp_path)
+    assert "points  4: 1 planned, 1 running, 1 evaluated, 1 failed" in text
+    assert re.search(r"running seed-2, round 0 of 40, on \S+, process \d+", text)
+    assert "failed  seed-1, attempt 1: ValueError: a line and another" in text
+    assert re.search(r"disk    \d\S* GB", text)
+
+
+def test_a_dry_run_counts_points_and_groups_and_writes_nothing(tmp_path):
+    make_sweep(
+        tmp_path,
+        hyper.sweep("seed", range(3)),
+        hyper.sweep("allocator.method", ["on_demand", "full_precision"]),
+        hyper.sweep("local_work.local_steps", [5, 6]),
+    )
+    before = sorted(tmp_path.rglob("*"))
+    text = format_dry_run(open_sweep(tmp_path), PlayOptions())
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "points  12: 12 planned; 12 to play" in text
+    assert "groups  2 of equal static settings" in text
+    assert re.search(r"cost    \d\S* GB of checkpoints; minutes are known after", text)
+    play_sweep(tmp_path, PlayOptions(limit=4), play=play_stub)
+    text = format_dry_run(open_sweep(tmp_path), PlayOptions())
+    assert "8 to play" in text
+    assert re.search(r"cost    \S+ GB, \S+ minutes of rounds", text)
+    assert "2 to play" in format_dry_run(open_sweep(tmp_path), PlayOptions(limit=2))
+
+
+def test_the_bytes_of_a_state_are_those_of_a_checkpoint():
+    config = to_run_config(tiny_config(quantization__error_feedback=True))
+    experiment = build(config)
+    state = experiment.simulator.init(experiment.run_key, experiment.data)
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(state)]
+    assert count_state_bytes(config) == sum(sizes)
