@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from fedjax_diffusion.experiment.build import check_config
+from fedjax_diffusion.experiment.config import load_config
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.runs.evaluate import check_evaluation
 from fedjax_diffusion.sweep.points import Point
 
 NUM_EVALUATED = 2000
 """Images drawn from each finished point, unless the config has another number than the default."""
-_DEFAULT_EVALUATED = 5000
 MAX_CHECKED = 32
 """Points that are checked as a whole; every point's values were checked one by one before."""
 
@@ -18,7 +18,8 @@ MAX_CHECKED = 32
 def choose_evaluation(config: RunConfig, num_evaluated: int | None = None) -> RunConfig:
     """Returns a sweep's config with the number of images that are evaluated."""
     number = num_evaluated or config.evaluation.num_samples
-    if num_evaluated is None and number == _DEFAULT_EVALUATED:
+    default = load_config("configs/default.py").evaluation.num_samples
+    if num_evaluated is None and number == default:
         number = NUM_EVALUATED
     evaluation = dataclasses.replace(config.evaluation, num_samples=number)
     return dataclasses.replace(config, evaluation=evaluation)
