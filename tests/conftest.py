@@ -40,7 +40,7 @@ RUN_BY_NAME = ("slow", "gpu")
 ALL_PLATFORMS = ""
 """Of ``JAX_PLATFORMS``: the accelerators that JAX finds, and the CPU, be there any or not."""
 UNOPTIMIZED = "jax_disable_most_optimizations"
-MAX_WORKERS = 8
+MAX_WORKERS = 4
 MAX_MAPPINGS = 20_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
 
@@ -68,7 +68,7 @@ def pytest_configure(config):
 def pytest_xdist_auto_num_workers(config):
     """Returns the workers of ``-n auto``: none for single files or a GPU, else one per core.
 
-    More than a few gain little, as they compile the same programs.
+    More than a few gain little, as they compile the same programs, and each comes to hold 5 GB.
     """
     paths = [pathlib.Path(name.split("::")[0]) for name in config.args]
     if is_asked_for(config, "gpu") or all(path.is_file() for path in paths):
