@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import METHODS, Status, allocate, refine, verification, verify
+from fedjax_diffusion.allocation import METHODS, allocate, refine, verification, verify
 from fedjax_diffusion.bits import BIT_WIDTHS
 from tests.allocation.tampering import fields_found, scale_entry
 
@@ -27,23 +27,6 @@ CASES = [
     {"error_budget": np.inf},
     {"large": True, "max_bits": [32, 8, 32, 2, 16], "min_bits": [1, 4, 8, 4, 9]},
 ]
-
-
-@pytest.fixture
-def problem(make_problem):
-    return make_problem(NUM_CLIENTS, 2)
-
-
-@pytest.fixture
-def allocation(problem):
-    allocation = allocate(problem)
-    assert np.all(allocation.status == Status.OPTIMAL)
-    # Few clients are solved exactly: a lower bound leaves a gap of which a millionth is seen.
-    bound = 0.99 * verify(problem, allocation).lagrangian_bound_joules
-    return allocation.replace(
-        dual_bound_joules=np.float64(bound),
-        relative_gap=np.float64(1 - bound / allocation.total_joules),
-    )
 
 
 @pytest.mark.parametrize(
