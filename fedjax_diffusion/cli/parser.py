@@ -48,7 +48,7 @@ interruption, plays only what is new if values were added, and does nothing if a
 WORKDIR/index.csv has a row for each point.
 
 Exit codes: 0 done; 1 some points failed, which stops no other point; 2 bad input; 130 and 143
-stopped by a signal, with everything saved.
+stopped by a signal: after the first one everything is saved, a second one ends at once.
 """
 
 
