@@ -4,7 +4,7 @@ Sweep:    fedjax-diffusion sweep --config=configs/ablation_bits.py
 Run:      fedjax-diffusion run --config=configs/ablation_bits.py
           (one point only: on demand with seed 0)
 Takes:    40 runs of 40 rounds; not measured as a whole yet
-Try out:  fedjax-diffusion sweep --config=configs/ablation_bits.py:smoke --workdir=sweeps/smoke
+Try out:  fedjax-diffusion sweep --config=configs/ablation_bits.py:smoke
           (a tiny U-Net, 2 rounds, 6 points: under 4 minutes on 2 busy CPU cores, AMD EPYC,
           2026-11-27, nearly all of it compilation; 3.3 MB on disk)
 Expect:   of the variant "smoke", in index.csv: every point evaluated, the loss between 0.82 and

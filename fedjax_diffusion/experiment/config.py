@@ -7,6 +7,7 @@ import difflib
 import importlib.resources
 import importlib.util
 import inspect
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -126,8 +127,13 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_config(name: str) -> str:
-    """Returns the name of a run of ``--config=NAME``: the file without folder and suffix."""
-    return find_config(name.partition(":")[0]).stem
+    """Returns the name of a folder for ``--config=NAME``: the file's, and its argument.
+
+    >>> name_config("configs/cifar10.py"), name_config("cifar10:smoke")
+    ('cifar10', 'cifar10-smoke')
+    """
+    file, _, argument = name.partition(":")
+    return "-".join([find_config(file).stem, *re.findall(r"[\w.+]+", argument)])
 
 
 def check_types(config: ConfigDict) -> None:
