@@ -17,6 +17,8 @@ RANKS = """
 types bits keys | host
 data | diffusion | quantization | edge
 federated | evaluation | allocation
+simulation_state
+program
 simulator
 planning
 experiment

@@ -38,7 +38,7 @@ Player = Callable[[int, int], tuple[float, np.ndarray]]
 def make_tree(model: str) -> PyTree:
     """Returns normal numbers as parameters of a model, on the host."""
     config, shape = make_config(model), SESSION_MODELS[model].image_shape
-    task = make_task(config.model, config.diffusion, config.guidance, shape)
+    task = make_task(config.model, config.diffusion, shape)
     shapes = jax.eval_shape(task.denoiser.init, seed_to_key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(np.float32), shapes)

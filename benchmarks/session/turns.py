@@ -64,6 +64,7 @@ def make_round(case: Case, compute: ComputeConfig, simulator: Simulator | None =
 def make_step(case: Case, compute: ComputeConfig) -> tuple[Callable, Callable]:
     """Returns ``start(key)`` and ``step(carry, data, row, i)`` of one model, without federation."""
     task = case.learner.make_task(compute)
+    loss_fn = task.make_loss(case.config.guidance.label_dropout)
     is_flat = jax.default_backend() != "cpu"  # as in a run
     optimizer = make_optimizer(case.config.client_optimizer, is_flat=is_flat)
     key = seed_to_key(0)
@@ -75,7 +76,7 @@ def make_step(case: Case, compute: ComputeConfig) -> tuple[Callable, Callable]:
     def step(carry: tuple[Any, Any], data: ClientData, row: Array, i: Array):
         params, opt_state = carry
         batch = draw_batch(key, data, row, i, batch_size=case.batch_size)
-        loss, grads = jax.value_and_grad(task.loss_fn)(params, batch, step_key(key, i))
+        loss, grads = jax.value_and_grad(loss_fn)(params, batch, step_key(key, i))
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 

@@ -48,9 +48,9 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
 
 def sample(arguments: Namespace, overrides: Overrides) -> int:
     """Draws images from a run."""
-    from fedjax_diffusion.runs import runner
+    from fedjax_diffusion.runs.sample import sample as draw_images
 
-    path = runner.sample(
+    path = draw_images(
         arguments.workdir,
         num_samples=arguments.num_samples,
         sampler=arguments.sampler,

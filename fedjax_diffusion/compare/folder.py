@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from fedjax_diffusion.compare.figure import draw_comparison
 from fedjax_diffusion.compare.rows import RunRow, VariantRow, read_run, summarize_variants, to_json
 from fedjax_diffusion.compare.runs_csv import write_runs
@@ -102,8 +100,7 @@ def _play(play: Play, workdir: Path, on_progress: OnProgress | None, progress: P
     def tell_round(line: dict) -> None:
         tell("round", line["round"] + 1)
 
-    if run(play.config, workdir, on_record=tell_round, progress=progress).is_new:
-        jax.clear_caches()  # the next run traces its own programs
+    run(play.config, workdir, on_record=tell_round, progress=progress)
     evaluate(workdir, on_progress=lambda number: tell("image", number))
     return read_run(workdir, play)
 

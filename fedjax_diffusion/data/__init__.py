@@ -3,6 +3,7 @@
 from fedjax_diffusion.data.clients import (
     AugmentationConfig,
     ClientData,
+    count_slots,
     draw_batch,
     images_to_uint8,
     make_client_data,
@@ -34,6 +35,7 @@ __all__ = [
     "Partition",
     "PartitionConfig",
     "StreamedClients",
+    "count_slots",
     "describe_partition",
     "draw_batch",
     "images_to_uint8",

@@ -42,19 +42,36 @@ class ClientData:
         return self.indices.shape[0]
 
 
-def make_client_data(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> ClientData:
+SLOT_MULTIPLE = 64
+"""Arrays of indices are padded to a multiple of this, so that most seeds have equal shapes."""
+
+
+def count_slots(num_examples: int, at_least: int = 0) -> int:
+    """Returns N_max padded to a multiple of ``SLOT_MULTIPLE``, and to ``at_least``.
+
+    >>> count_slots(318), count_slots(318, at_least=384)
+    (320, 384)
+    """
+    return -(-max(num_examples, at_least) // SLOT_MULTIPLE) * SLOT_MULTIPLE
+
+
+def make_client_data(
+    dataset: ImageDataset, parts: Sequence[np.ndarray], num_slots: int | None = None
+) -> ClientData:
     """Returns the data of K clients, one per index array.
 
     Args:
       dataset: N examples.
       parts: K arrays of indices in 0..N-1, none empty, for example from ``partition``. Clients may
         share examples.
+      num_slots: length N_max of the rows of indices; more than needed changes no draw. None: the
+        largest number of examples of a client.
 
     Raises:
       ValueError: there is no client, one is empty, or an index is outside its range.
     """
     num_examples = check_parts(dataset, parts)
-    indices = np.zeros((len(parts), num_examples.max()), np.int32)
+    indices = np.zeros((len(parts), num_slots or num_examples.max()), np.int32)
     for row, part in zip(indices, parts, strict=True):
         row[: len(part)] = part
     return ClientData(*map(jnp.asarray, (dataset.images, dataset.labels, indices, num_examples)))

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from fedjax_diffusion.data.clients import ClientData, check_parts
+from fedjax_diffusion.data.clients import ClientData, check_parts, count_slots
 from fedjax_diffusion.data.sources import ImageDataset
 
 
@@ -41,17 +41,26 @@ class StreamedClients:
       num_examples: int32 [K], at least 1.
     """
 
-    def __init__(self, dataset: ImageDataset, parts: Sequence[np.ndarray], cohort_size: int):
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        parts: Sequence[np.ndarray],
+        cohort_size: int,
+        num_slots: int | None = None,
+    ):
         """Checks the parts like ``make_client_data``.
 
         Args:
           dataset: N examples.
           parts: K arrays of indices in 0..N-1, none empty.
           cohort_size: M in 1..K.
+          num_slots: as of ``make_client_data``.
         """
         self.num_examples = check_parts(dataset, parts)
         self._dataset, self._parts = dataset, parts
-        self._num_slots = int(np.sort(self.num_examples)[-cohort_size:].sum())
+        self._num_slots = num_slots or int(self.num_examples.max())
+        num_loaded = int(np.sort(self.num_examples)[-cohort_size:].sum())
+        self._num_loaded = num_loaded if num_slots is None else count_slots(num_loaded)
 
     def load(self, cohort: np.ndarray, placement: Sharding | None = None) -> CohortData:
         """Returns the cohort's data; their transfer to the device has started.
@@ -65,10 +74,10 @@ class StreamedClients:
         """
         sizes = self.num_examples[cohort]
         examples = np.concatenate([self._parts[client] for client in cohort])
-        padding = np.zeros(self._num_slots - len(examples), examples.dtype)
+        padding = np.zeros(self._num_loaded - len(examples), examples.dtype)
         taken = np.concatenate([examples, padding])
         starts = np.cumsum(sizes) - sizes
-        slots = np.arange(self.num_examples.max(), dtype=np.int32)
+        slots = np.arange(self._num_slots, dtype=np.int32)
         indices = np.where(slots < sizes[:, None], starts[:, None] + slots, 0).astype(np.int32)
         arrays = (self._dataset.images[taken], self._dataset.labels[taken], indices, sizes)
         data = ClientData(*jax.device_put(arrays, placement))

@@ -74,11 +74,10 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
     name = f"classifier_{_RECIPE}_{num_steps}_{dataset.num_classes}_{data}"
     arrays = keep_arrays(name, functools.partial(_train, dataset, num_steps))
     params = flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
-    apply = jax.jit(Classifier(dataset.num_classes).apply)
+    classifier = Classifier(dataset.num_classes)
 
     def forward(images: np.ndarray) -> Array:
-        outputs: Any = apply({"params": params}, images)
-        return outputs[1]
+        return _compute_features(classifier, params, images)
 
     def predict_labels(features: np.ndarray) -> np.ndarray:
         """Returns the classes that the last layer predicts from features [N, D], int [N]."""
@@ -89,6 +88,13 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
     return Extractor(
         "classifier", fingerprint, NUM_FEATURES, forward, _EXTRACT_BATCH_SIZE, predict_labels
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compute_features(classifier: Classifier, params: Params, images: Array) -> Array:
+    """Returns features [B, 64]; compiled once for all extractors of a shape."""
+    outputs: Any = classifier.apply({"params": params}, images)
+    return outputs[1]
 
 
 def _train(dataset: ImageDataset, num_steps: int) -> Mapping[str, np.ndarray]:

@@ -14,6 +14,7 @@ from fedjax_diffusion.data import (
     LoadCohort,
     Partition,
     StreamedClients,
+    count_slots,
     load_images,
     make_client_data,
     make_load_resident,
@@ -45,6 +46,18 @@ from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.simulator import Simulator
 from fedjax_diffusion.types import Key, Params
+
+
+class ProgramChoice(NamedTuple):
+    """A choice made once for several runs, so that they share one compiled program.
+
+    Attributes:
+      compute: resolved settings; None: resolve those of the config.
+      min_slots: smallest padded number of examples of a client; it changes no number.
+    """
+
+    compute: ComputeConfig | None = None
+    min_slots: int = 0
 
 
 class Experiment(NamedTuple):
@@ -94,13 +107,15 @@ class Experiment(NamedTuple):
 
 
 def build(
-    config: GivenConfig, compute: ComputeConfig | None = None, progress: Progress = SILENT
+    config: GivenConfig,
+    choice: ProgramChoice = ProgramChoice(),  # noqa: B008  # it is immutable
+    progress: Progress = SILENT,
 ) -> Experiment:
     """Builds an experiment from a config.
 
     Args:
       config: from ``load_config``, or a ``RunConfig``.
-      compute: the settings of an earlier part of the run; None: those of the config.
+      choice: of the compute settings and the shapes.
       progress: shows trials, if they resolve ``auto``.
 
     Raises:
@@ -108,7 +123,7 @@ def build(
         missing data set, or a deadline that no client can meet.
     """
     config = to_run_config(config)
-    asked = compute or config.compute
+    asked = choice.compute or config.compute
     dataset, parts, cohort_size, scenario = _settle(config, asked)
     image_shape = dataset.images.shape[1:]
     draw_conditions = scenario.make_draw_conditions()
@@ -116,7 +131,8 @@ def build(
     guess_load = functools.partial(count_load, unplaced, scenario, asked)
     compute = resolve(asked, cohort_size, dataset.images.nbytes, count_load=guess_load)
     mesh = make_mesh(int(compute.cpu_devices))
-    data, load_cohort = _place_data(dataset, parts, cohort_size, compute, mesh)
+    num_slots = count_slots(max(map(len, parts)), choice.min_slots)
+    data, load_cohort = _place_data(dataset, parts, cohort_size, num_slots, compute, mesh)
     learner = dataclasses.replace(unplaced, mesh=mesh)
     params = jax.eval_shape(learner.make_task(compute).denoiser.init, scenario.run_key)
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
@@ -181,6 +197,12 @@ def check_config(config: RunConfig) -> None:
     learner.make_draw_samples(compute)
 
 
+def count_examples(config: RunConfig) -> int:
+    """Returns the largest number of examples that a client of a config has."""
+    labels = load_images(**vars(config.data)).labels
+    return max(map(len, partition(labels, config.partition, seed=config.seed)))
+
+
 def count_state_bytes(config: RunConfig) -> int:
     """Returns the bytes of a run's state, which a checkpoint holds; trains and compiles nothing."""
     dataset, parts, cohort_size, scenario = _settle(config, config.compute)
@@ -224,15 +246,16 @@ def _place_data(
     dataset: ImageDataset,
     parts: Partition,
     cohort_size: int,
+    num_slots: int,
     compute: ComputeConfig,
     mesh: Mesh | None,
 ) -> tuple[ClientData | StreamedClients, LoadCohort]:
     """Returns the clients' data, and the function that loads a cohort's onto the devices."""
     placement = None if mesh is None else NamedSharding(mesh, PartitionSpec())
     if compute.data == "streamed":
-        streamed = StreamedClients(dataset, parts, cohort_size)
+        streamed = StreamedClients(dataset, parts, cohort_size, num_slots)
         return streamed, functools.partial(streamed.load, placement=placement)
-    data = jax.device_put(make_client_data(dataset, parts), placement)
+    data = jax.device_put(make_client_data(dataset, parts, num_slots), placement)
     return data, make_load_resident(data)
 
 

@@ -2,19 +2,43 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import optax
 
-OPTIMIZERS = {
-    "sgd": lambda c: optax.sgd(c.learning_rate, momentum=c.momentum or None),
-    "adam": lambda c: optax.adam(c.learning_rate),
-    "adamw": lambda c: optax.adamw(c.learning_rate, weight_decay=c.weight_decay),
-    "yogi": lambda c: optax.yogi(c.learning_rate),
+
+class OptimizerRates(NamedTuple):
+    """Numbers of an optimizer that may be traced: they change without another compilation.
+
+    Attributes:
+      learning_rate: of all optimizers; None: 1, and nothing is multiplied.
+      momentum: of ``sgd``; None: 0, without its state.
+      weight_decay: of ``adamw``; None: 0, without its term.
+    """
+
+    learning_rate: Any
+    momentum: Any
+    weight_decay: Any
+
+
+OPTIMIZERS: dict[str, Callable[[OptimizerRates], optax.GradientTransformation]] = {
+    "sgd": lambda rates: optax.sgd(rates.learning_rate, momentum=rates.momentum),
+    "adam": lambda rates: optax.adam(rates.learning_rate),
+    "adamw": lambda rates: optax.adamw(rates.learning_rate, weight_decay=rates.weight_decay),
+    "yogi": lambda rates: optax.yogi(rates.learning_rate),
 }
 """Optimizers by name."""
-ROUND_SCHEDULES: dict[str, Callable[[int], optax.Schedule | None]] = {
+
+
+def _decay_by_cosine(num_rounds: Any) -> optax.Schedule:
+    """Returns ``optax.cosine_decay_schedule(1.0, num_rounds)`` for a number that may be traced."""
+    return lambda n: 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(n, num_rounds) / num_rounds))
+
+
+ROUND_SCHEDULES: dict[str, Callable[[Any], optax.Schedule | None]] = {
     "constant": lambda num_rounds: None,
-    "cosine": lambda num_rounds: optax.cosine_decay_schedule(1.0, num_rounds),
+    "cosine": _decay_by_cosine,
 }
 """Learning-rate multipliers per round by name."""
 
@@ -53,13 +77,24 @@ class OptimizerConfig:
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
 
+    @property
+    def rates(self) -> OptimizerRates:
+        """Its numbers that may be traced."""
+        rate = None if self.learning_rate == 1 else self.learning_rate
+        return OptimizerRates(rate, self.momentum or None, self.weight_decay or None)
 
-def make_round_schedule(name: str, num_rounds: int) -> optax.Schedule | None:
+    @property
+    def static(self) -> "OptimizerConfig":
+        """The same optimizer without these numbers."""
+        return OptimizerConfig(self.name, learning_rate=1.0, clip_norm=self.clip_norm)
+
+
+def make_round_schedule(name: str, num_rounds: Any) -> optax.Schedule | None:
     """Returns the learning-rate multiplier per round, or None for a constant rate.
 
     Args:
       name: ``"constant"``, or ``"cosine"``: ``(1 + cos(pi n / num_rounds)) / 2``.
-      num_rounds: of the run.
+      num_rounds: of the run, a number that may be traced.
 
     Raises:
       ValueError: an unknown name.
@@ -71,17 +106,23 @@ def make_round_schedule(name: str, num_rounds: int) -> optax.Schedule | None:
 
 
 def make_optimizer(
-    config: OptimizerConfig, *, is_flat: bool = False
+    config: OptimizerConfig, rates: OptimizerRates | None = None, *, is_flat: bool = False
 ) -> optax.GradientTransformation:
     """Returns the optax optimizer of a config, after the clipping of gradients.
 
     Args:
       config: the optimizer.
+      rates: replace those of the config; they may be traced.
       is_flat: update all tensors as one vector. The numbers are equal up to rounding; the program
         of a model with hundreds of tensors is much shorter, and a GPU starts a few kernels per step
         instead of several per tensor. The optimizer's state is flat, too.
     """
-    optimizer = OPTIMIZERS[config.name](config)
+    rates = config.rates if rates is None else rates
+    if rates.learning_rate is None:
+        rates = rates._replace(learning_rate=1.0)
+    if rates.weight_decay is None:
+        rates = rates._replace(weight_decay=0.0)
+    optimizer = OPTIMIZERS[config.name](rates)
     if config.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
     return optax.flatten(optimizer) if is_flat else optimizer

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,11 @@ class SamplingConfig:
             raise ValueError(f"sampling.eta must be in [0, 1], got {self.eta}")
         check_scale("sampling.guidance_scale", self.guidance_scale)
 
+    @property
+    def batch_size(self) -> int:
+        """Number of images drawn with one key."""
+        return min(SAMPLING_BATCH, self.num_samples)
+
 
 class DrawSamples(Protocol):
     """``draw(run_key, params, counter) -> uint8 [num_samples, H, W, C]``."""
@@ -82,13 +87,53 @@ class DrawSamples(Protocol):
         ...
 
 
-def make_draw_samples(
+class SamplerProgram(NamedTuple):
+    """A compiled sampler, which all runs with its settings share.
+
+    Attributes:
+      draw_batches: ``draw(keys [n], labels int32 [n, batch_size] or None, params) -> uint8
+        [n * batch_size, H, W, C]``; the devices of the mesh share the n batches.
+      batch_size: of images.
+      num_classes: of the network; None: it has no labels.
+      mesh: 1-D; None: one device.
+    """
+
+    draw_batches: Callable[[Key, Array | None, Params], Array]
+    batch_size: int
+    num_classes: int | None
+    mesh: Mesh | None
+
+
+def make_sampler_program(
     config: SamplingConfig,
     denoiser: Denoiser,
     schedule: NoiseSchedule,
     image_shape: tuple[int, ...],
     mesh: Mesh | None = None,
-    count_batches: Callable[[], int] = lambda: 1,
+) -> SamplerProgram:
+    """Returns the sampler of a config, which draws batches of one size.
+
+    Args:
+      config: the sampler; of ``num_samples`` only whether it is below a batch of 32 matters.
+      denoiser: the network.
+      schedule: of T steps.
+      image_shape: (H, W, C).
+      mesh: 1-D, of devices that share the batches; None: one device.
+
+    Raises:
+      ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule; a
+        ``guidance_scale`` other than 1 for a network without classes.
+    """
+    num_classes = denoiser.num_classes
+    _check_scale(config.guidance_scale, num_classes)
+    batch_size = config.batch_size
+    draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
+    draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
+    return SamplerProgram(draw_batches, batch_size, num_classes, mesh)
+
+
+def make_draw_samples(
+    config: SamplingConfig, program: SamplerProgram, count_batches: Callable[[], int] = lambda: 1
 ) -> DrawSamples:
     """Returns the function that draws ``config.num_samples`` images, in batches of one size.
 
@@ -96,27 +141,16 @@ def make_draw_samples(
     draws image i of class i mod ``num_classes``.
 
     Args:
-      config: sampler and number of images.
-      denoiser: the network.
-      schedule: of T steps.
-      image_shape: (H, W, C).
-      mesh: 1-D, of devices that share the batches; None: one device.
+      config: the number of images.
+      program: the sampler.
       count_batches: returns the batches per device and call, halved if they do not fit.
-
-    Raises:
-      ValueError: ``num_steps`` or ``eta`` does not suit the sampler or the schedule; a
-        ``guidance_scale`` other than 1 for a network without classes.
 
     Guarantees:
       The same run key, counter, model and labels give the same images, for any number of devices
       and any ``num_samples``. Below a batch of 32, or if a device draws several batches at once,
       this holds up to rounding, as XLA adds in another order.
     """
-    num_classes = denoiser.num_classes
-    _check_scale(config.guidance_scale, num_classes)
-    batch_size = min(SAMPLING_BATCH, config.num_samples)
-    draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
-    draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
+    draw_batches, batch_size, num_classes, mesh = program
     num_devices, placement = (1, None) if mesh is None else (mesh.size, NamedSharding(mesh, P()))
 
     def draw(

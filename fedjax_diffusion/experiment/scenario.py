@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from fedjax_diffusion.edge import ChannelState, DeviceParams, draw_channel, make_fleet
+from fedjax_diffusion.experiment.programs import Network, find_task
 from fedjax_diffusion.experiment.run_config import RunConfig
-from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.participation import DrawConditions, make_draw_conditions
 from fedjax_diffusion.planning.planner import AllocatorConfig, Planner, make_planner
@@ -82,7 +82,7 @@ def build_scenario(
     Raises:
       ValueError: a setting of the model, the fleet or the allocator is out of range.
     """
-    task = make_task(config.model, config.diffusion, config.guidance, image_shape)
+    task = find_task(Network(config.model, config.diffusion, image_shape))
     devices = make_fleet(len(num_examples), seed=config.seed, **vars(config.devices))
     return Scenario(
         run_key=seed_to_key(config.seed),

@@ -12,7 +12,6 @@ from fedjax_diffusion.diffusion import (
     ConvTable,
     Denoiser,
     DiffusionConfig,
-    GuidanceConfig,
     NoiseSchedule,
     UNetConfig,
     ddpm_loss,
@@ -48,13 +47,14 @@ class Task(NamedTuple):
     Attributes:
       denoiser: the network.
       schedule: of T steps.
-      loss_fn: the loss, with labels if the network takes them.
+      make_loss: ``make_loss(label_dropout) -> LossFn``, with labels if the network takes them;
+        ``label_dropout`` in [0, 1] may be traced.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
     """
 
     denoiser: Denoiser
     schedule: NoiseSchedule
-    loss_fn: LossFn
+    make_loss: Callable[[Any], LossFn]
     count_flops: Callable[[], float]
 
 
@@ -71,7 +71,6 @@ def find_model(keys: Collection[str]) -> type:
 def make_task(
     model: ModelConfig,
     diffusion: DiffusionConfig,
-    guidance: GuidanceConfig,
     image_shape: tuple[int, int, int],
     *,
     conv: str | ConvTable = "stock",
@@ -83,7 +82,6 @@ def make_task(
     Args:
       model: of a class in ``MODELS``.
       diffusion: the forward process.
-      guidance: training for guidance, for a model with classes.
       image_shape: (H, W, C).
       conv: lowering of the convolutions, see ``make_denoiser``.
       dtype: of the network's computation.
@@ -98,7 +96,10 @@ def make_task(
     """
     make = functools.partial(MODELS[type(model)], model, image_shape)
     denoiser, schedule = make(conv=conv, dtype=dtype, remat=remat), make_schedule(**vars(diffusion))
-    rate = None if denoiser.num_classes is None else guidance.label_dropout
+
+    def make_loss(label_dropout: Any) -> LossFn:
+        rate = None if denoiser.num_classes is None else label_dropout
+        return functools.partial(ddpm_loss, denoiser.apply, schedule, label_dropout=rate)
 
     @functools.cache
     def count_flops() -> float:
@@ -107,9 +108,4 @@ def make_task(
         params = jax.eval_shape(counted.init, seed_to_key(0))
         return count_training_flops(loss_fn, params, image_shape)
 
-    return Task(
-        denoiser,
-        schedule,
-        functools.partial(ddpm_loss, denoiser.apply, schedule, label_dropout=rate),
-        count_flops,
-    )
+    return Task(denoiser, schedule, make_loss, count_flops)

@@ -10,21 +10,33 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from fedjax_diffusion.data import draw_batch
 from fedjax_diffusion.diffusion import (
     ConvTable,
     list_convs,
     measure_convs,
 )
 from fedjax_diffusion.experiment.compute import ComputeConfig, count_memory_bytes, make_local_mesh
-from fedjax_diffusion.experiment.optimizers import make_optimizer, make_round_schedule
+from fedjax_diffusion.experiment.programs import (
+    RoundSettings,
+    describe_network,
+    find_round_program,
+    find_sampler_program,
+    find_task,
+    list_rates,
+)
 from fedjax_diffusion.experiment.run_config import RunConfig
-from fedjax_diffusion.experiment.sampling import SAMPLING_BATCH, DrawSamples, make_draw_samples
+from fedjax_diffusion.experiment.sampling import (
+    SAMPLING_BATCH,
+    DrawSamples,
+    SamplerProgram,
+    make_draw_samples,
+)
 from fedjax_diffusion.experiment.task import Task, make_task
-from fedjax_diffusion.federated import ClientMapping, LocalTraining, LocalWork, ServerUpdate
+from fedjax_diffusion.federated import ClientMapping, LocalWork
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.simulator import Simulator, make_simulator
+from fedjax_diffusion.program import Program
+from fedjax_diffusion.simulator import Simulator, bind
 from fedjax_diffusion.types import Batch, LossFn, Params
 
 _MODEL_COPIES = 10
@@ -57,15 +69,7 @@ class Learner:
 
     def make_task(self, compute: ComputeConfig) -> Task:
         """Returns the learning task, with the network computed by the settings ``compute``."""
-        return make_task(
-            self.config.model,
-            self.config.diffusion,
-            self.config.guidance,
-            self.image_shape,
-            conv=compute.conv,
-            dtype=jnp.dtype(compute.dtype),
-            remat=compute.remat,
-        )
+        return find_task(describe_network(self.config, self.image_shape, compute))
 
     def make_simulator(
         self, compute: ComputeConfig, local_work: LocalWork | None = None
@@ -76,28 +80,26 @@ class Learner:
           compute: resolved settings.
           local_work: None: that of the config.
         """
-        config, task = self.config, self.make_task(compute)
-        local_work = local_work or config.local_work
-        training = LocalTraining(
-            task.loss_fn,
-            functools.partial(
-                draw_batch, batch_size=local_work.batch_size, **vars(config.augmentation)
-            ),
-            make_optimizer(config.client_optimizer, is_flat=jax.default_backend() != "cpu"),
-            local_work,
-            config.federated.proximal_weight,
-            make_round_schedule(config.round_schedule, config.num_rounds),
-        )
-        server = ServerUpdate(make_optimizer(config.server_optimizer), config.federated.ema_decay)
-        return make_simulator(
-            task.denoiser.init,
-            training,
+        local_work = local_work or self.config.local_work
+        program = self.find_round_program(compute, local_work.batch_size)
+        return bind(program, local_work, list_rates(self.config))
+
+    def find_round_program(self, compute: ComputeConfig, batch_size: int) -> Program:
+        """Returns the compiled round, the same for every run with equal static settings."""
+        config = self.config
+        settings = RoundSettings(
+            network=describe_network(config, self.image_shape, compute),
+            batch_size=batch_size,
+            augmentation=config.augmentation,
+            client_optimizer=config.client_optimizer.static,
+            is_flat=jax.default_backend() != "cpu",
+            server_optimizer=config.server_optimizer.static,
+            round_schedule=config.round_schedule,
             mapping=ClientMapping(compute.client_map, compute.chunk_size, self.mesh),
-            server=server,
             mode=config.federated.mode,
             quantization=config.quantization,
-            donate_state=True,
         )
+        return find_round_program(settings)
 
     def count_client_bytes(self, compute: ComputeConfig) -> int:
         """Returns the memory of one client's training in bytes, estimated from shapes.
@@ -150,27 +152,34 @@ class Learner:
 
     def _make_step(self, compute: ComputeConfig) -> "_Step":
         """Returns the loss of a local step, and the shapes of its arguments."""
-        task = self.make_task(compute)
-        B = self.config.local_work.batch_size
+        config, B = self.config, self.config.local_work.batch_size
+        task = make_task(  # not kept: the table may be one that records what is looked up
+            config.model,
+            config.diffusion,
+            self.image_shape,
+            conv=compute.conv,
+            dtype=jnp.dtype(compute.dtype),
+            remat=compute.remat,
+        )
         batch = jax.eval_shape(
             lambda: Batch(jnp.zeros((B, *self.image_shape)), jnp.zeros(B, jnp.int32))
         )
         key = jax.eval_shape(lambda: seed_to_key(0))
-        return _Step(task.loss_fn, jax.eval_shape(task.denoiser.init, key), batch, key)
+        loss_fn = task.make_loss(config.guidance.label_dropout)
+        return _Step(loss_fn, jax.eval_shape(task.denoiser.init, key), batch, key)
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
         """Returns the function that draws images from a trained model."""
-        sampling, task = self.config.sampling, self.make_task(compute)
-        if task.denoiser.num_classes is not None:
-            self.config.guidance.check_scale(sampling.guidance_scale)
-        return make_draw_samples(
-            sampling,
-            task.denoiser,
-            task.schedule,
-            self.image_shape,
-            make_local_mesh(self.mesh),
-            functools.cache(functools.partial(self._count_sampling_batches, compute)),
-        )
+        config, sampling = self.config, self.config.sampling
+        if config.model.num_classes is not None:
+            config.guidance.check_scale(sampling.guidance_scale)
+        count_batches = functools.cache(functools.partial(self._count_sampling_batches, compute))
+        return make_draw_samples(sampling, self.find_sampler_program(compute), count_batches)
+
+    def find_sampler_program(self, compute: ComputeConfig) -> SamplerProgram:
+        """Returns the compiled sampler, the same for every run with equal static settings."""
+        network = describe_network(self.config, self.image_shape, compute)
+        return find_sampler_program(network, self.config.sampling, make_local_mesh(self.mesh))
 
     def _count_sampling_batches(self, compute: ComputeConfig) -> int:
         """Returns the batches of images that a device draws at once.

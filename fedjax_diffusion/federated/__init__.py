@@ -1,8 +1,9 @@
 """Federated training of any model: a client, the mapping over clients, a round."""
 
-from fedjax_diffusion.federated.aggregation import ServerUpdate, make_server_update
+from fedjax_diffusion.federated.aggregation import GivenServer, ServerUpdate, make_server_update
 from fedjax_diffusion.federated.client import (
     ClientInputs,
+    GivenTraining,
     LocalTraining,
     LocalWork,
     SharedInputs,
@@ -16,6 +17,7 @@ from fedjax_diffusion.federated.client_map import (
     ClientMapping,
     make_client_map,
 )
+from fedjax_diffusion.federated.hyperparameters import settle
 from fedjax_diffusion.federated.round import ClientReport, RoundOutcome, make_round
 from fedjax_diffusion.federated.uplink import MODES, Upload, empty_client_memory, make_send
 from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED, UploadStatistics
@@ -29,6 +31,8 @@ __all__ = [
     "ClientInputs",
     "ClientMapping",
     "ClientReport",
+    "GivenServer",
+    "GivenTraining",
     "LocalTraining",
     "LocalWork",
     "RoundOutcome",
@@ -43,4 +47,5 @@ __all__ = [
     "make_send",
     "make_server_update",
     "make_train",
+    "settle",
 ]

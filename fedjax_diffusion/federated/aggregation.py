@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from fedjax_diffusion.federated.client import SharedInputs
+from fedjax_diffusion.federated.hyperparameters import settle
 from fedjax_diffusion.types import Array, Params, PyTree
 
 
@@ -16,35 +19,39 @@ class ServerUpdate:
 
     Attributes:
       optimizer: any optax optimizer, see ``make_server_update``.
-      ema_decay: decay per round of ``ema_params``, in [0, 1); 0: ``ema_params == params``.
+      ema_decay: decay per round of ``ema_params``, in [0, 1); 0: ``ema_params == params``. An
+        array, which may be traced, is not checked.
 
     Raises:
       ValueError: ``ema_decay`` is out of range.
     """
 
     optimizer: optax.GradientTransformation = field(default_factory=lambda: optax.sgd(1.0))
-    ema_decay: float = 0.0
+    ema_decay: float | Array = 0.0
 
     def __post_init__(self):
-        if not 0 <= self.ema_decay < 1:
+        if not isinstance(self.ema_decay, jax.Array) and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
 
 
-ServerUpdateFn = Callable[[Params, PyTree, Params], tuple[Params, PyTree]]
-"""``update(params, opt_state, mean_update) -> (params, opt_state)``."""
+GivenServer = ServerUpdate | Callable[[Any], ServerUpdate]
+"""Settings, or a function of the hyperparameters that returns them."""
+ServerUpdateFn = Callable[[SharedInputs, PyTree, Params], tuple[Params, PyTree]]
+"""``update(shared, opt_state, mean_update) -> (params, opt_state)``."""
 
 
-def make_server_update(optimizer: optax.GradientTransformation) -> ServerUpdateFn:
+def make_server_update(server: GivenServer) -> ServerUpdateFn:
     """Returns the server's step, which uses the mean update as a negative gradient.
 
     With ``optax.sgd(1.0)`` this is federated averaging (McMahan et al. 2017), with Adam or momentum
     FedAdam and FedAvgM (Reddi et al. 2021, Alg. 2).
     """
 
-    def update(params: Params, opt_state: PyTree, mean_update: Params) -> tuple[Params, PyTree]:
+    def update(shared: SharedInputs, opt_state: PyTree, mean_update: Params):
+        optimizer = settle(server, shared.hyperparameters).optimizer
         gradient = jax.tree.map(jnp.negative, mean_update)
-        step, opt_state = optimizer.update(gradient, opt_state, params)
-        return optax.apply_updates(params, step), opt_state
+        step, opt_state = optimizer.update(gradient, opt_state, shared.params)
+        return optax.apply_updates(shared.params, step), opt_state
 
     return update
 

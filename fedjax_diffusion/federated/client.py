@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import Sharding
 
+from fedjax_diffusion.federated.hyperparameters import settle
 from fedjax_diffusion.keys import Stream, step_key, stream_key
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
 
@@ -24,12 +25,14 @@ class SharedInputs:
       round: int32 [], the round's number.
       params: the global model.
       data: ``ClientData``, or any other input of the batch function.
+      hyperparameters: any pytree; argument of settings that are given as functions.
     """
 
     run_key: Key
     round: Array
     params: Params
     data: Any
+    hyperparameters: Any = ()
 
 
 @flax.struct.dataclass
@@ -137,7 +140,7 @@ class LocalTraining:
       optimizer: any optax optimizer; its state is initialized in each round.
       work: amount of training in a round.
       proximal_weight: mu >= 0 of FedProx (Li et al. 2020, eq. 2); 0 is FedAvg (McMahan et al.
-        2017, Alg. 1).
+        2017, Alg. 1). An array, which may be traced, is not checked.
       round_schedule: ``n -> s_n``, the learning-rate multiplier of round n; None: 1.
 
     Raises:
@@ -148,19 +151,21 @@ class LocalTraining:
     batch_fn: BatchFn
     optimizer: optax.GradientTransformation
     work: LocalWork
-    proximal_weight: float = 0.0
+    proximal_weight: float | Array = 0.0
     round_schedule: optax.Schedule | None = None
 
     def __post_init__(self):
-        if self.proximal_weight < 0:
+        if not isinstance(self.proximal_weight, jax.Array) and self.proximal_weight < 0:
             raise ValueError(f"proximal_weight must be at least 0, got {self.proximal_weight}")
 
 
+GivenTraining = LocalTraining | Callable[[Any], LocalTraining]
+"""Settings, or a function of the hyperparameters that returns them."""
 TrainFn = Callable[[SharedInputs, ClientInputs], tuple[Params, Array]]
 """``train(shared, inputs) -> (params, loss float32 [])`` of one client."""
 
 
-def make_train(training: LocalTraining) -> TrainFn:
+def make_train(training: GivenTraining) -> TrainFn:
     """Returns the training of one client as a pure function, to be mapped over clients.
 
         w <- w - s_n optimizer(grad loss(w; batch) + mu (w - w_global)),   ``num_steps`` times
@@ -168,29 +173,32 @@ def make_train(training: LocalTraining) -> TrainFn:
     The number of steps is traced: clients with fewer steps stop earlier and do not recompile.
 
     Args:
-      training: settings; ``ClientInputs.num_steps`` replaces its ``work``.
+      training: settings, or a function of the hyperparameters; ``ClientInputs.num_steps`` replaces
+        their ``work``.
 
     Returns:
       ``train(shared, inputs) -> (params, loss)``; loss float32 [] is the mean over the steps.
     """
-    loss_fn, batch_fn, optimizer = training.loss_fn, training.batch_fn, training.optimizer
-    proximal_weight, round_schedule = training.proximal_weight, training.round_schedule
 
     def train(shared: SharedInputs, inputs: ClientInputs) -> tuple[Params, Array]:
+        settings = settle(training, shared.hyperparameters)
+        optimizer, proximal_weight = settings.optimizer, settings.proximal_weight
+        has_penalty = isinstance(proximal_weight, jax.Array) or proximal_weight > 0
         key_batch = stream_key(shared.run_key, Stream.BATCH, shared.round, inputs.client)
         key_loss = stream_key(shared.run_key, Stream.LOSS, shared.round, inputs.client)
 
         def local_step(step, carry):
             params, opt_state, loss_sum = carry
-            batch = batch_fn(key_batch, shared.data, inputs.row, step)
-            loss, grads = jax.value_and_grad(loss_fn)(params, batch, step_key(key_loss, step))
-            if proximal_weight:
+            batch = settings.batch_fn(key_batch, shared.data, inputs.row, step)
+            value_and_grad = jax.value_and_grad(settings.loss_fn)
+            loss, grads = value_and_grad(params, batch, step_key(key_loss, step))
+            if has_penalty:
                 grads = jax.tree.map(
                     lambda g, w, w0: g + proximal_weight * (w - w0), grads, params, shared.params
                 )
             updates, opt_state = optimizer.update(grads, opt_state, params)
-            if round_schedule is not None:
-                updates = optax.tree.scale(round_schedule(shared.round), updates)
+            if settings.round_schedule is not None:
+                updates = optax.tree.scale(settings.round_schedule(shared.round), updates)
             return optax.apply_updates(params, updates), opt_state, loss_sum + loss
 
         carry = (shared.params, optimizer.init(shared.params), jnp.float32(0))

@@ -101,8 +101,8 @@ def make_round(
     def round_fn(shared: SharedInputs, cohort: ClientInputs, opt_state: PyTree) -> RoundOutcome:
         params = shared.params
         received = _receive(shared, quantization.downlink_bits)
-        shared = dataclasses.replace(shared, params=received)
-        (update, error), reports = client_map(client_round, shared, cohort)
+        broadcast = dataclasses.replace(shared, params=received)
+        (update, error), reports = client_map(client_round, broadcast, cohort)
         is_included, loss, error_bound, bit_width_error, upload, client_memory = reports
         weight = normalize_weights(cohort.weight, is_included)
         total_weight = jnp.where(is_included, cohort.weight, 0.0).sum()
@@ -111,7 +111,7 @@ def make_round(
         if mode == "model" and received is not params:
             # The update is relative to the server's model, not to the quantized broadcast model.
             update += tree_to_blocks(received) - tree_to_blocks(params)
-        updated = server_update(params, opt_state, blocks_to_tree(update, params))
+        updated = server_update(shared, opt_state, blocks_to_tree(update, params))
         is_any = total_weight > 0
         new_params, opt_state = select(is_any, updated, (params, opt_state))
         update_squared_norm = jnp.where(is_any, blocks_squared_norm(update, params), 0.0)

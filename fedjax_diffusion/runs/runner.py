@@ -2,11 +2,12 @@
 
 import functools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedjax_diffusion.experiment.build import Experiment, build
+from fedjax_diffusion.experiment.build import Experiment, ProgramChoice, build
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.config import (
     GivenConfig,
@@ -15,7 +16,7 @@ from fedjax_diffusion.experiment.config import (
     with_overrides,
 )
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
-from fedjax_diffusion.host.images import save_grid, save_images
+from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
 from fedjax_diffusion.host.processes import (
     agree,
@@ -25,12 +26,29 @@ from fedjax_diffusion.host.processes import (
     wait_for_all,
 )
 from fedjax_diffusion.host.progress import SILENT, Progress
-from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.figure import draw_figure
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
+
+class AmongMany(NamedTuple):
+    """How one run of many is played: none of it changes a number.
+
+    Attributes:
+      choice: made once for all runs that share a program.
+      has_pictures: draw images every ``sampling.every_rounds`` rounds, and the figure. Without:
+        images after the last round; ``report`` draws the figure.
+      save_seconds: seconds from one checkpoint to the next, instead of
+        ``checkpoint.every_rounds``; the last round is always saved. None: by rounds.
+    """
+
+    choice: ProgramChoice = ProgramChoice()
+    has_pictures: bool = True
+    save_seconds: float | None = None
+
+
+ALONE = AmongMany()
 OnStart = Callable[[Experiment, int], Any]
 """Callback at the start of a run, with the experiment and the number of the first round."""
 
@@ -59,6 +77,7 @@ def run(
     on_record: OnRecord | None = None,
     progress: Progress = SILENT,
     interruption: Interruption = NEVER,
+    among: AmongMany = ALONE,
 ) -> RunResult:
     """Trains to the last round and writes a run folder; continues an interrupted run.
 
@@ -69,6 +88,7 @@ def run(
       on_record: called after each round, with its record.
       progress: shows trials and compilation, which may take minutes.
       interruption: asked after each round; a run that is to stop saves its state first.
+      among: what is shared with other runs, or left out, if there are many.
 
     Returns:
       The result; for a finished run, the earlier one.
@@ -90,33 +110,38 @@ def run(
         return _read_result(workdir)
     if is_alone():
         claims.check_free(workdir)  # before the minutes that building may take
-    earlier, experiment = _build(config, workdir, progress)
+    earlier, experiment = _build(config, workdir, among.choice, progress)
     wait_for_all("nobody writes before everybody has read")
     with claims.claim_folder(workdir) as claim:
         if agree(int((workdir / records.SUMMARY).exists())):  # finished meanwhile
             return _read_result(workdir)
         if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
             check_same_config(config, workdir)
-            _, experiment = _build(config, workdir, progress)
+            _, experiment = _build(config, workdir, among.choice, progress)
         if is_primary():
             _begin_folder(workdir, experiment)
         wait_for_all("the run folder is there")
 
-        lines = _train(experiment, workdir, claim, on_start, on_record, progress, interruption)
+        lines = _train(
+            experiment, workdir, claim, on_start, on_record, progress, interruption, among
+        )
         summary = records.summarize(lines, experiment.workload.num_parameters)
         claim.check()
         if is_primary():
-            draw_figure(workdir)
+            if among.has_pictures:
+                draw_figure(workdir)
             records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, lines, summary, is_new=True)
 
 
 def _build(
-    config: RunConfig, workdir: Path, progress: Progress
+    config: RunConfig, workdir: Path, choice: ProgramChoice, progress: Progress
 ) -> tuple[dict[str, Any], Experiment]:
     """Returns the environment of the run's earlier part, if any, and the experiment."""
     earlier = environment.read(workdir)
-    experiment = build(config, environment.read_compute(earlier), progress)
+    if begun := environment.read_compute(earlier):
+        choice = choice._replace(compute=begun)
+    experiment = build(config, choice, progress)
     environment.check_data(workdir, earlier, experiment.dataset)
     return earlier, experiment
 
@@ -135,6 +160,7 @@ def _train(
     on_record: OnRecord | None,
     progress: Progress,
     interruption: Interruption,
+    among: AmongMany,
 ) -> list[dict]:
     """Runs the remaining rounds, and returns the records of all rounds."""
     config = experiment.config
@@ -145,7 +171,7 @@ def _train(
         is_writer = is_primary()
         with records.MetricsLog(workdir, first, claim.check, is_writer=is_writer) as log:
             play = functools.partial(play_round, log=log, on_record=on_record)
-            state, prepared = None, None
+            state, prepared, saved = None, None, time.monotonic()
             for round in range(first, config.num_rounds):
                 if exit_code := find_largest(interruption.exit_code):
                     _save(state, checkpoints, claim)
@@ -157,10 +183,15 @@ def _train(
                 else:
                     state, prepared = play(experiment, state, prepared)
                 is_last = round + 1 == config.num_rounds
-                if is_last or (round + 1) % config.sampling.every_rounds == 0:
+                is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
+                if is_last or is_drawn:
                     _draw(experiment, state, workdir, progress)
-                if is_last or (round + 1) % config.checkpoint.every_rounds == 0:
+                is_due = (round + 1) % config.checkpoint.every_rounds == 0
+                if among.save_seconds is not None:
+                    is_due = time.monotonic() - saved >= among.save_seconds
+                if is_last or is_due:
                     _save(state, checkpoints, claim)
+                    saved = time.monotonic()
     return log.records
 
 
@@ -214,7 +245,7 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
     changed = {f"sampling.{name}": value for name, value in (sampling or {}).items()}
     config = with_overrides(read_config(workdir), changed)
     earlier = environment.read(workdir)
-    experiment = build(config, environment.read_compute(earlier))
+    experiment = build(config, ProgramChoice(environment.read_compute(earlier)))
     environment.check_data(workdir, earlier, experiment.dataset)
     like = experiment.simulator.init(experiment.run_key, experiment.data)
     with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
@@ -222,50 +253,6 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
     if state is None:
         raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
     return experiment, state
-
-
-def sample(
-    workdir: str | Path,
-    *,
-    num_samples: int = 64,
-    sampler: str | None = None,
-    num_steps: int | None = None,
-    eta: float | None = None,
-    guidance_scale: float | None = None,
-    seed: int = 0,
-    output: str | Path | None = None,
-) -> Path:
-    """Draws images from the newest checkpoint of a run and returns the path of the saved images.
-
-    Args:
-      workdir: a run folder.
-      num_samples: number of images, >= 1.
-      sampler: ``"ddim"`` or ``"ancestral"``; None: the run's, with its settings.
-      num_steps: of ``ddim``, in 1..T; None: the run's, or all T for another sampler than the run's.
-      eta: of ``ddim``, in [0, 1]; None: the run's, or 0 for another sampler than the run's.
-      guidance_scale: for a run with classes, >= 0; None: the run's.
-      seed: seed of the images.
-      output: a ``.png`` for a grid of all images, or a folder for one PNG per image; None: the grid
-        ``workdir/samples/sample_SEED.png``.
-
-    Raises:
-      ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
-        output folder is not empty.
-    """
-    path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
-    is_grid = path.suffix.lower() == ".png"
-    if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"{path} must be a .png file, or a new or empty folder")
-    changed: dict[str, Any] = {"num_samples": num_samples}
-    if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
-        changed |= {"num_steps": None, "eta": 0.0}
-    given = {"sampler": sampler, "num_steps": num_steps, "eta": eta}
-    given["guidance_scale"] = guidance_scale
-    changed |= {name: value for name, value in given.items() if value is not None}
-    experiment, state = load_run(workdir, changed)
-    images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
-    (save_grid if is_grid else save_images)(path, images)
-    return path
 
 
 def _draw(

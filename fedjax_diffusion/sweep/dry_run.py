@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_diffusion.experiment.build import count_state_bytes
-from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.programs import list_static
 from fedjax_diffusion.host.tables import format_table
 from fedjax_diffusion.sweep.checks import choose_checked
 from fedjax_diffusion.sweep.folder import Sweep, find_folders
-from fedjax_diffusion.sweep.identity import HASH_DIGITS, is_in_identity, read_settings
+from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.play import PlayOptions, is_chosen, is_open
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.states import format_counts, read_states
 from fedjax_diffusion.sweep.status import count_bytes, format_gigabytes
 
-HOST_SIDE = ("seed", "allocator", "devices", "channel", "workload")
-"""Settings and groups that never enter the compiled program of a round."""
 _ENOUGH = 20
 """Lines of a list, and folders that are measured."""
 
@@ -36,7 +34,7 @@ def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
         if is_chosen(point, options) and is_open(sweep, folder, state, options)
     ][: options.limit]
     done = [(folder, state.summary) for _, folder, state in rows if state.summary is not None]
-    num_groups = len({_fingerprint(point.config) for point in to_play})
+    num_groups = len({list_static(point.config) for point in to_play})
     lines = [
         f"sweep   {sweep.workdir}",
         f"points  {len(rows)}: {format_counts(states)}; {len(to_play)} to play",
@@ -63,14 +61,3 @@ def _estimate(to_play: Sequence[Point], done: Sequence[tuple[Path, Mapping[str, 
 
 def _to_cells(point: Point) -> dict[str, Any]:
     return {"point": point.label, "hash": point.hash[:HASH_DIGITS]}
-
-
-def _fingerprint(config: RunConfig) -> str:
-    prefixes = tuple(f"{name}." for name in HOST_SIDE)
-    return repr(
-        [
-            (key, value)
-            for key, value in read_settings(config)
-            if is_in_identity(key) and not f"{key}.".startswith(prefixes)
-        ]
-    )

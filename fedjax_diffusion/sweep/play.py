@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import jax
-
 from fedjax_diffusion.evaluation.quality import EvaluationConfig
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.interruption import Interruption
@@ -17,10 +15,11 @@ from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
-from fedjax_diffusion.runs.runner import read_config, run
+from fedjax_diffusion.runs.runner import AmongMany, read_config, run
 from fedjax_diffusion.sweep.folder import Sweep, find_folder
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.programs import GroupChoices
 from fedjax_diffusion.sweep.states import (
     FAILED,
     PointState,
@@ -28,6 +27,9 @@ from fedjax_diffusion.sweep.states import (
     read_failure,
     read_state,
 )
+
+SAVE_SECONDS = 300.0
+"""From one checkpoint of a point to the next."""
 
 
 class PlayOptions(NamedTuple):
@@ -56,6 +58,7 @@ class Task(NamedTuple):
       config: all settings of its run.
       folder: its run folder.
       evaluation: settings of the measurement that follows; None: none.
+      choices: of the sweep's groups.
       progress: shows the progress within the point.
       interruption: asked after each round and while images are drawn.
     """
@@ -64,6 +67,7 @@ class Task(NamedTuple):
     config: RunConfig
     folder: Path
     evaluation: EvaluationConfig | None
+    choices: GroupChoices
     progress: Progress
     interruption: Interruption
 
@@ -82,17 +86,20 @@ def play_point(task: Task) -> None:
         show("image", number)
         task.interruption.check(f"{task.folder}: the run is finished, its evaluation is not")
 
-    result = run(
+    run(
         task.config,
         task.folder,
         on_record=lambda record: show("round", record["round"] + 1),
         progress=task.progress,
         interruption=task.interruption,
+        among=AmongMany(
+            task.choices.find(task.config, task.progress),
+            has_pictures=False,
+            save_seconds=SAVE_SECONDS,
+        ),
     )
     if task.evaluation is not None:
         evaluate(task.folder, dataclasses.asdict(task.evaluation), on_progress=show_image)
-    if result.is_new:
-        jax.clear_caches()  # the next point traces its own programs
 
 
 def is_chosen(point: Point, options: PlayOptions) -> bool:
@@ -113,6 +120,7 @@ def play_claimed(
     sweep: Sweep,
     point: Point,
     options: PlayOptions,
+    choices: GroupChoices,
     play: PlayPoint,
     progress: Progress,
     interruption: Interruption,
@@ -130,7 +138,7 @@ def play_claimed(
         evaluation = sweep.base.evaluation if options.is_evaluating else None
         try:
             config = _read_config(folder, point)
-            play(Task(point.label, config, folder, evaluation, progress, interruption))
+            play(Task(point.label, config, folder, evaluation, choices, progress, interruption))
         except (ClaimedError, LostClaimError) as error:
             progress.tell(f"{point.label}: left to another process: {error}")
             return None

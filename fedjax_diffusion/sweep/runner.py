@@ -26,6 +26,7 @@ from fedjax_diffusion.sweep.play import (
     play_point,
 )
 from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.programs import GroupChoices
 from fedjax_diffusion.sweep.states import PointState, read_states
 
 
@@ -160,6 +161,7 @@ def play_sweep(
     sweep = open_sweep(workdir)
     check_folders(sweep.workdir)
     tried: dict[str, PointState] = {}
+    choices = GroupChoices(sweep)
 
     def is_over() -> bool:
         failed = any(state.status == "failed" for state in tried.values())
@@ -171,7 +173,7 @@ def play_sweep(
             is_pass_useful = False  # a process may die while this one plays other points
             for point in track(_list_open(sweep, options, tried)):
                 interruption.check(f"{sweep.workdir}: finished points are kept")
-                state = play_claimed(sweep, point, options, play, progress, interruption)
+                state = play_claimed(sweep, point, options, choices, play, progress, interruption)
                 if state is None:
                     continue
                 tried[point.hash], is_pass_useful = state, True

@@ -168,3 +168,15 @@ def test_pixels_and_images_are_inverse():
     assert (float(images.min()), float(images.max())) == (-1.0, 1.0)
     np.testing.assert_array_equal(images_to_uint8(images), pixels)
     assert images_to_uint8(jnp.array([-2.0, -0.999, 0.999, 7.0])).tolist() == [0, 0, 255, 255]
+
+
+def test_longer_rows_change_no_draw(dataset, parts, data):
+    """Batches at N_max = 10 and 64: the order of a pass sorts the first n of the bits alone."""
+    longer = make_client_data(dataset, parts, num_slots=64)
+    assert longer.indices.shape == (4, 64)
+    for client in range(4):
+        draws = [
+            draw_labels(jax.random.key(5), d, client, num_steps=9, batch_size=4)
+            for d in (data, longer)
+        ]
+        np.testing.assert_array_equal(*draws)

@@ -10,7 +10,11 @@ import pytest
 from fedjax_diffusion.data import images_to_uint8
 from fedjax_diffusion.diffusion import Denoiser, guide, make_schedule, sample_ddim
 from fedjax_diffusion.experiment.compute import make_mesh
-from fedjax_diffusion.experiment.sampling import SamplingConfig, make_draw_samples
+from fedjax_diffusion.experiment.sampling import (
+    SamplingConfig,
+    make_draw_samples,
+    make_sampler_program,
+)
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 
 SHAPE = (4, 3, 1)
@@ -33,7 +37,8 @@ WITH_CLASSES = Denoiser(DENOISER.init, shift_apply, num_classes=3)
 @functools.cache
 def draw_of(num_samples, num_devices=1, denoiser=DENOISER, **changes):
     config = dataclasses.replace(CONFIG, num_samples=num_samples, **changes)
-    return make_draw_samples(config, denoiser, SCHEDULE, SHAPE, make_mesh(num_devices))
+    program = make_sampler_program(config, denoiser, SCHEDULE, SHAPE, make_mesh(num_devices))
+    return make_draw_samples(config, program)
 
 
 def test_more_images_than_a_batch_are_drawn_batch_by_batch():
@@ -76,7 +81,8 @@ def test_several_batches_at_once_are_the_same_images(num_devices, denoiser):
     one_by_one = draw_of(300, 1, denoiser)(key, PARAMS, 5)
     config = dataclasses.replace(CONFIG, num_samples=300)
     mesh = make_mesh(num_devices)
-    draw = make_draw_samples(config, denoiser, SCHEDULE, SHAPE, mesh, lambda: 4)
+    program = make_sampler_program(config, denoiser, SCHEDULE, SHAPE, mesh)
+    draw = make_draw_samples(config, program, lambda: 4)
     at_once = draw(key, PARAMS, 5, progress.append)
     assert progress == ([128, 256, 300] if num_devices == 1 else [192, 300])
     np.testing.assert_allclose(at_once.astype(int), one_by_one.astype(int), atol=1)
@@ -172,4 +178,4 @@ def test_key_counter_and_model_make_the_images():
 )
 def test_what_does_not_fit_is_refused_before_anything_is_drawn(changes, message):
     with pytest.raises(ValueError, match=message):
-        make_draw_samples(dataclasses.replace(CONFIG, **changes), DENOISER, SCHEDULE, SHAPE)
+        make_sampler_program(dataclasses.replace(CONFIG, **changes), DENOISER, SCHEDULE, SHAPE)

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from fedjax_diffusion.diffusion import (
     Denoiser,
     DiffusionConfig,
-    GuidanceConfig,
     UNetConfig,
     ddpm_loss,
     make_denoiser,
@@ -26,7 +25,7 @@ from fedjax_diffusion.types import Batch
 from tests.tiny import tiny_config
 
 SHAPE = (8, 8, 1)
-UNET, DIFFUSION, GUIDANCE = UNetConfig(4, (1,)), DiffusionConfig("linear", 10), GuidanceConfig(0.5)
+UNET, DIFFUSION = UNetConfig(4, (1,)), DiffusionConfig("linear", 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +53,7 @@ def gain_model(monkeypatch):
 @pytest.mark.parametrize("num_classes", [None, 3])
 def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes):
     model = dataclasses.replace(UNET, num_classes=num_classes)
-    task = make_task(model, DIFFUSION, GUIDANCE, SHAPE)
+    task = make_task(model, DIFFUSION, SHAPE)
     denoiser, key = make_denoiser(model, SHAPE), seed_to_key(0)
     params = jax.tree.map(lambda x: jnp.full_like(x, 0.1), denoiser.init(key))
     batch = Batch(jnp.zeros((2, *SHAPE)), jnp.array([0, 2]))
@@ -66,18 +65,16 @@ def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes):
         key,
         label_dropout=None if num_classes is None else 0.5,
     )
-    np.testing.assert_array_equal(task.loss_fn(params, batch, key), expected)
+    np.testing.assert_array_equal(task.make_loss(0.5)(params, batch, key), expected)
     assert task.denoiser.num_classes == num_classes
     assert task.schedule.num_steps == 10
 
 
 def test_the_cost_of_an_example_depends_on_the_model_alone():
-    plain = make_task(UNET, DIFFUSION, GUIDANCE, SHAPE)
-    other = make_task(
-        UNET, DIFFUSION, GUIDANCE, SHAPE, conv="matmul", dtype=jnp.bfloat16, remat=True
-    )
+    plain = make_task(UNET, DIFFUSION, SHAPE)
+    other = make_task(UNET, DIFFUSION, SHAPE, conv="matmul", dtype=jnp.bfloat16, remat=True)
     assert plain.count_flops() == other.count_flops() > 1e5
-    larger = make_task(UNetConfig(8, (1,)), DIFFUSION, GUIDANCE, SHAPE)
+    larger = make_task(UNetConfig(8, (1,)), DIFFUSION, SHAPE)
     assert larger.count_flops() > 2 * plain.count_flops()
 
 

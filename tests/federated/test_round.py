@@ -5,13 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from fedjax_diffusion.federated import (
     ClientError,
     ClientInputs,
     ClientMapping,
+    ServerUpdate,
     SharedInputs,
     make_client_map,
     make_round,
@@ -31,7 +31,7 @@ from tests.federated.problems import (
 
 KEY = seed_to_key(0)
 PARAMS = init_params(jax.random.key(1))
-SERVER = optax.sgd(1.0)
+SERVER = ServerUpdate()
 TRAIN = make_train(TRAINING)
 
 
@@ -71,7 +71,7 @@ def round_fn_of(name, mode="update", train=TRAIN):
 
 def play(name, cohort, mode="update", train=TRAIN, params=PARAMS, key=KEY):
     shared = SharedInputs(key, jnp.int32(4), params, make_data())
-    return round_fn_of(name, mode, train)(shared, cohort, SERVER.init(params))
+    return round_fn_of(name, mode, train)(shared, cohort, SERVER.optimizer.init(params))
 
 
 MIXED = cohort_of([4, 32, 0, 8, 16])

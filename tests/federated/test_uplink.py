@@ -5,12 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from fedjax_diffusion.federated import (
     ClientInputs,
     ClientMapping,
+    ServerUpdate,
     SharedInputs,
     empty_client_memory,
     make_client_map,
@@ -34,7 +34,7 @@ from tests.federated.problems import NUM_CLIENTS, TRAINING, init_params, make_da
 
 KEY, ROUND = seed_to_key(0), 4
 PARAMS = init_params(jax.random.key(1))
-SERVER = optax.sgd(1.0)
+SERVER = ServerUpdate()
 TRAIN = make_train(TRAINING)
 SIZES = np.asarray(make_data().num_examples, np.float32)
 PLAIN = QuantizationConfig()
@@ -61,7 +61,7 @@ def play(config, num_bits, mode="update", num_steps=3, client_memory=None, name=
         client_memory=client_memory,
     )
     shared = SharedInputs(KEY, jnp.int32(ROUND), PARAMS, make_data())
-    return round_fn_of(config, mode, name)(shared, cohort, SERVER.init(PARAMS))
+    return round_fn_of(config, mode, name)(shared, cohort, SERVER.optimizer.init(PARAMS))
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import pytest
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.compare import folder
 from fedjax_diffusion.compare.rows import read_run
-from fedjax_diffusion.diffusion import DiffusionConfig, GuidanceConfig, UNetConfig
+from fedjax_diffusion.diffusion import DiffusionConfig, UNetConfig
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.runs import evaluate as module
 from tests.runs.test_evaluate import pixels_as_features
@@ -41,7 +41,7 @@ def counts_nothing(request, monkeypatch):
 
 def test_flops_are_counted_from_shapes_within_a_percent(counts_nothing, monkeypatch, caplog):
     """Elementwise functions are what the two counts see differently."""
-    settings = UNetConfig(), DiffusionConfig("linear", 200), GuidanceConfig(0.1), (8, 8, 1)
+    settings = UNetConfig(), DiffusionConfig("linear", 200), (8, 8, 1)
     from_shapes = make_task(*settings).count_flops()
     assert [record.getMessage() for record in caplog.records] == [
         "XLA counts no FLOPs on this machine; they are counted from the model's shapes"

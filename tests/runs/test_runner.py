@@ -12,7 +12,7 @@ from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import runner
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import read_metrics
-from fedjax_diffusion.runs.runner import sample
+from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.tiny import tiny_config
 

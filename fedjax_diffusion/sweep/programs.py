@@ -1,0 +1,76 @@
+"""Choices that the points of a sweep with equal programs make once, for all of them.
+
+The first point of a group resolves the compute settings, which may take trials; all others, also
+those of other processes, take them from the sweep's folder. So no point is tried, equal points have
+equal bits, and the group compiles one round.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fedjax_diffusion.experiment.build import ProgramChoice, build, count_examples
+from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.programs import list_static
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.sweep.folder import Sweep
+
+PROGRAMS = "programs"
+"""Folder of the choices, one file per group and kind of device."""
+
+
+class GroupChoices:
+    """The choices of a sweep's groups on this machine's devices.
+
+    Args:
+      sweep: its points are grouped by their static settings.
+    """
+
+    def __init__(self, sweep: Sweep):
+        self._sweep = sweep
+        self._min_slots: dict[tuple[Any, ...], int] = {}
+
+    def find(self, config: RunConfig, progress: Progress) -> ProgramChoice:
+        """Returns the choice of a point's group; the first point makes it."""
+        static = list_static(config)
+        min_slots = self._find_min_slots(static)
+        path = self._sweep.workdir / PROGRAMS / f"{_fingerprint(static)}.json"
+        if not path.exists():
+            experiment = build(config, ProgramChoice(min_slots=min_slots), progress)
+            _publish(path, dataclasses.asdict(experiment.compute))
+        compute = ComputeConfig(**json.loads(path.read_text()))
+        return ProgramChoice(compute, min_slots)
+
+    def _find_min_slots(self, static: tuple[Any, ...]) -> int:
+        """Returns the largest number of examples of a client in a group."""
+        if static not in self._min_slots:
+            configs = [point.config for point in self._sweep.points]
+            group = [config for config in configs if list_static(config) == static]
+            divisions = {(c.partition, c.seed): c for c in group}
+            self._min_slots[static] = max(map(count_examples, divisions.values()))
+        return self._min_slots[static]
+
+
+def _fingerprint(static: tuple[Any, ...]) -> str:
+    device = jax.devices()[0]
+    asked = [static, device.platform, device.device_kind, jax.device_count(), jax.__version__]
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
+
+
+def _publish(path: Path, choice: dict[str, Any]) -> None:
+    """Writes a choice, unless another process was faster."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(choice, indent=2))
+    try:
+        os.link(temporary, path)  # complete or not there at all, and never replaced
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
