@@ -33,7 +33,7 @@ from fedjax_diffusion.simulator import SimulationState
 
 
 class AmongMany(NamedTuple):
-    """How one run of many is played: none of it changes a number.
+    """Play of one run of many: what is shared, and what is left out. It changes no number.
 
     Attributes:
       choice: made once for all runs that share a program.

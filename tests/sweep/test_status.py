@@ -35,7 +35,7 @@ def test_a_dry_run_counts_points_and_groups_and_writes_nothing(tmp_path):
         tmp_path,
         hyper.sweep("seed", range(3)),
         hyper.sweep("allocator.method", ["on_demand", "full_precision"]),
-        hyper.sweep("local_work.local_steps", [5, 6]),
+        hyper.sweep("local_work.batch_size", [5, 6]),
     )
     before = sorted(tmp_path.rglob("*"))
     text = format_dry_run(open_sweep(tmp_path), PlayOptions())
