@@ -196,7 +196,10 @@ def _list_done(sweep: Sweep) -> set[str]:
 
 def _check_plays(plays: Sequence[Play]) -> None:
     """Raises the errors that would stop a run later, of the first run of each variant."""
-    for play in {play.variant: play for play in reversed(plays)}.values():
+    firsts: dict[str, Play] = {}
+    for play in plays:
+        firsts.setdefault(play.variant, play)
+    for play in firsts.values():
         config = play.point.config
         missing = [name for name in REFERENCE_BASELINES if name not in config.allocator.baselines]
         if missing:
