@@ -191,6 +191,8 @@ def _check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None
     for name in ("status", "worker"):
         if _is(arguments, name) and (defines or arguments.workdir is None):
             raise ValueError(f"--{name} reads the sweep's folder: give --workdir, without --config")
+    if arguments.reference is not None and (arguments.status or arguments.worker):
+        raise ValueError("--reference names a point of what is played: without --status, --worker")
     check_playing(arguments)
 
 
