@@ -64,7 +64,7 @@ class OpenComparison(NamedTuple):
     """A comparison whose settings are checked.
 
     Attributes:
-      sweep: of its folder, which may hold other points too.
+      sweep: that of its folder, with its own runs alone.
       plays: its runs.
       known: rows of runs that were played elsewhere, by hash.
       options: the choice of exactly those of its runs that are to be played.
@@ -157,6 +157,7 @@ def open_comparison(
     _check_plays([play for play in plays if play.point.hash not in {*known, *done}])
     if not is_dry:
         sweep = grow_sweep(base, points, workdir, reference)
+    sweep = sweep._replace(points=points)
     chosen = [p.hash[:HASH_DIGITS] for p in points if p.hash not in known and is_chosen(p, options)]
     return OpenComparison(sweep, plays, known, options._replace(only=",".join(chosen)))
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs import evaluate as module
 from fedjax_diffusion.sweep import play
+from fedjax_diffusion.sweep.dry_run import format_dry_run
+from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.runs.test_evaluate import pixels_as_features
@@ -171,9 +174,10 @@ def test_other_settings_are_refused_and_another_variant_is_new_points(workdir, t
     changed = config_of(2)
     changed.compare.variants = (VARIANTS[0], VARIANTS[1].replace("bits:2", "bits:3"))
     opened = open_comparison(changed, workdir, PlayOptions(), [], is_dry=True)
-    hashes = {point.hash for point in opened.sweep.points}
-    assert len(opened.sweep.points) == 6
-    assert {play.point.hash for play in opened.plays} < hashes
+    assert "2 planned, 2 evaluated; 2 to play" in format_dry_run(opened.sweep, opened.options)
+    shutil.copytree(workdir, tmp_path / "copy")
+    open_comparison(changed, tmp_path / "copy", PlayOptions(), [])
+    assert len(open_sweep(tmp_path / "copy").points) == 6
 
 
 @pytest.mark.parametrize(
