@@ -20,6 +20,7 @@ from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import find_folders, open_sweep
 from fedjax_diffusion.sweep.runner import play_sweep
+from fedjax_diffusion.sweep.states import read_states
 from tests.runs.test_evaluate import pixels_as_features
 from tests.sweep.stubs import make_sweep, play_stub
 from tests.sweep.test_runner import Flaky
@@ -110,6 +111,22 @@ def test_workers_are_started_by_the_command(finished, capsys):
     assert main(line) == 0
     assert "2 points: 2 evaluated" in (finished / "logs" / "worker-1.log").read_text()
     assert "1 workers" in capsys.readouterr().out
+
+
+def test_the_launcher_opens_failed_points_once_for_all_workers(tmp_path, monkeypatch, capsys):
+    sweep = make_sweep(tmp_path)
+    play_sweep(tmp_path, play=Flaky(1))
+    seen = []
+
+    def launch(workdir, num_workers, flags, **_):
+        seen.append((num_workers, flags, [state.status for state in read_states(sweep)]))
+        return 0
+
+    monkeypatch.setattr(command, "launch_workers", launch)
+    line = ["sweep", f"--workdir={tmp_path}", "--launcher=local", "--workers=1"]
+    assert main([*line, "--retry", "--fail_fast", "--only=seed-*"]) == 0
+    flags = ["--fail_fast", "--only=seed-*"]
+    assert seen == [(1, flags, ["evaluated", "planned", "evaluated"])]
 
 
 def test_failed_points_are_listed_with_exit_code_1(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,9 @@ from fedjax_diffusion.compare import open_comparison, read_runs
 from fedjax_diffusion.host.old_names import OLD_NAMES, to_current_names
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs.records import read_metrics, read_summary
+from fedjax_diffusion.sweep.folder import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.states import read_states
 
 OLD = pathlib.Path(__file__).parents[1] / "old_folders"
 
@@ -82,6 +84,19 @@ def test_a_finished_comparison_becomes_a_sweep_that_says_the_same(tmp_path):
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     assert run_comparison(config, folder).runs == before
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")} == times
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
+    folder = copy("comparison", tmp_path)
+    begun = folder / "on_demand" / "seed_1"
+    for name in ("summary.json", "evaluation.json"):
+        (begun / name).unlink()
+    (begun / "checkpoints").mkdir()
+    (begun / "checkpoints" / "precious").touch()
+    opened = open_comparison(config_of(folder), folder, PlayOptions(), [])
+    assert [state.status for state in read_states(opened.sweep)] == ["evaluated"] * 3 + ["planned"]
+    assert (find_folders(opened.sweep)[3] / "checkpoints" / "precious").exists()
+    assert not begun.parent.exists()
 
 
 def test_a_finished_comparison_goes_on_elsewhere(tmp_path):
