@@ -55,6 +55,8 @@ def format_gigabytes(num_bytes: float) -> str:
 
 
 def _list_running(sweep: Sweep, states: Sequence[PointState]) -> list[str]:
+    if not {"running", "stale"} & {state.status for state in states}:
+        return []
     owners = claims.read_owners(sweep.workdir / claims.FOLDER)
     rows = zip(sweep.points, find_folders(sweep), states, strict=True)
     lines = []
