@@ -103,30 +103,9 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
 
 def compare(arguments: Namespace, overrides: Overrides) -> int:
     """Runs every variant with every seed and compares them."""
-    from fedjax_diffusion.cli.console import LoopDisplay
-    from fedjax_diffusion.compare import format_comparison, read_runs, run_comparison
-    from fedjax_diffusion.experiment.config import load_config, name_config
+    from fedjax_diffusion.cli.compare import play
 
-    display = LoopDisplay("run")
-    config = load_config(arguments.config, overrides)
-    workdir = arguments.workdir or f"comparisons/{name_config(arguments.config)}"
-    done = run_comparison(
-        config,
-        workdir,
-        earlier=[row for path in arguments.earlier for row in read_runs(path)],
-        track=display.track,
-        on_play=lambda play, row: display.print(
-            f"{play.variant} seed {play.seed}: {row.distance_name} {row.distance:.2f}  "
-            f"{row.total_joules:.4g} J  {row.uplink_bytes / 1e6:.4g} MB"
-        ),
-        on_progress=lambda play, unit, number: display.tell(
-            f"{play.variant} seed {play.seed}, {unit} {number}"
-        ),
-        progress=display,
-    )
-    print(format_comparison(done.variants, done.runs, config.compare.tolerance_percent))
-    print(f"\n{done.workdir}")
-    return 0
+    return play(arguments, overrides)
 
 
 def sweep(arguments: Namespace, overrides: Overrides) -> int:

@@ -135,27 +135,39 @@ def _add_sweep(commands: Any) -> None:
         help="file of settings, perhaps with get_hyper (without: the sweep in --workdir goes on)",
     )
     sweep.add_argument("--workdir", help="folder (default: sweeps/NAME-OF-THE-CONFIG)")
-    look = sweep.add_argument_group("without playing")
-    look.add_argument("--dry_run", action="store_true", help="list what would be played")
-    look.add_argument("--status", action="store_true", help="show the sweep in --workdir")
-    look.add_argument("--watch", action="store_true", help="with --status: until all is done")
-    choice = sweep.add_argument_group("which points")
-    choice.add_argument("--only", metavar="GLOB", help="those whose label or hash matches")
-    choice.add_argument("--limit", type=int, metavar="N", help="at most N points now")
-    choice.add_argument("--retry", action="store_true", help="failed points too, once each")
-    choice.add_argument("--fail_fast", action="store_true", help="stop at the first failure")
+    choice, workers = _add_playing(sweep)
     choice.add_argument("--no_evaluation", action="store_true", help="do not measure images")
     choice.add_argument("--yes", action="store_true", help="play more than 10,000 points")
-    workers = sweep.add_argument_group("several processes")
-    workers.add_argument(
-        "--launcher", choices=["local"], help="start workers on this machine, and wait for them"
-    )
-    workers.add_argument("--workers", type=int, metavar="N", help="with --launcher: their number")
     workers.add_argument(
         "--worker",
         action="store_true",
         help="play open points of --workdir beside other workers; also on another machine",
     )
+    sweep.add_argument(
+        "--reference",
+        metavar="GLOB",
+        help="the index states each point's savings against this one, by label or hash; seeds are "
+        "paired",
+    )
+
+
+def _add_playing(command: Any) -> tuple[Any, Any]:
+    """Adds the arguments of everything that plays points; returns two groups for more of them."""
+    look = command.add_argument_group("without playing")
+    look.add_argument("--dry_run", action="store_true", help="list what would be played")
+    look.add_argument("--status", action="store_true", help="show the state of --workdir")
+    look.add_argument("--watch", action="store_true", help="with --status: until all is done")
+    choice = command.add_argument_group("which points")
+    choice.add_argument("--only", metavar="GLOB", help="those whose label or hash matches, or a,b")
+    choice.add_argument("--limit", type=int, metavar="N", help="at most N points now")
+    choice.add_argument("--retry", action="store_true", help="failed points too, once each")
+    choice.add_argument("--fail_fast", action="store_true", help="stop at the first failure")
+    workers = command.add_argument_group("several processes")
+    workers.add_argument(
+        "--launcher", choices=["local"], help="start workers on this machine, and wait for them"
+    )
+    workers.add_argument("--workers", type=int, metavar="N", help="with --launcher: their number")
+    return choice, workers
 
 
 def _add_compare(commands: Any) -> None:
@@ -163,7 +175,9 @@ def _add_compare(commands: Any) -> None:
         "compare",
         allow_abbrev=False,
         help="train and evaluate several variants with the same seeds; continues if interrupted",
-        epilog="Choose variants and seeds by --config.compare.KEY=VALUE, see configs/default.py.",
+        epilog="Choose variants and seeds by --config.compare.KEY=VALUE, see configs/default.py. "
+        "The folder is that of a sweep, whose points are labelled VARIANT+seed-SEED: "
+        "fedjax-diffusion sweep --workdir=... --worker plays them too.",
     )
     _add_config(compare, "configs/paper_digits.py")
     compare.add_argument(
@@ -176,6 +190,7 @@ def _add_compare(commands: Any) -> None:
         metavar="RUNS.csv",
         help="results of the same comparison from other folders; their runs are not repeated",
     )
+    _add_playing(compare)
 
 
 def _add_data(commands: Any) -> None:

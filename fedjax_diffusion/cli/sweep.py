@@ -3,19 +3,21 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedjax_diffusion.cli.console import LoopDisplay
 from fedjax_diffusion.experiment.config import load_config, name_config
 from fedjax_diffusion.host.interruption import catch_signals
 from fedjax_diffusion.sweep.dry_run import format_dry_run
-from fedjax_diffusion.sweep.folder import Sweep, open_sweep
+from fedjax_diffusion.sweep.features import list_conflicts
+from fedjax_diffusion.sweep.folder import Sweep, grow_sweep, open_sweep
 from fedjax_diffusion.sweep.hyper import add_axes, parse_axis
-from fedjax_diffusion.sweep.index import CSV, write_index
+from fedjax_diffusion.sweep.index import CSV, name_distance, write_index
 from fedjax_diffusion.sweep.launcher import check_workers, launch_workers
-from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.points import Point, expand, load_get_hyper
+from fedjax_diffusion.sweep.reference import find_reference
 from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
 from fedjax_diffusion.sweep.states import PointState, format_counts, read_states
 from fedjax_diffusion.sweep.status import format_status, list_failures
@@ -28,29 +30,88 @@ def play(arguments: Namespace, overrides: Mapping[str, str]) -> int:
     """Plays, describes or plans a sweep, and returns the exit code."""
     _check_arguments(arguments, overrides)
     if arguments.status:
-        return _show_status(Path(arguments.workdir), is_watching=arguments.watch)
-    options = PlayOptions(
-        only=arguments.only,
-        limit=arguments.limit,
-        is_retrying=arguments.retry,
-        is_failing_fast=arguments.fail_fast,
-        is_evaluating=not arguments.no_evaluation,
-    )
+        return show_status(Path(arguments.workdir), is_watching=arguments.watch)
+    options = read_options(arguments)
     if arguments.config is None:
-        sweep = open_sweep(arguments.workdir)
+        sweep = _open(arguments)
     else:
         sweep = _prepare(arguments, overrides, options)
     if arguments.dry_run:
         print(format_dry_run(sweep, options))
         return 0
-    num_dead = _launch(arguments, sweep) if arguments.launcher else _play(sweep, options)
+    return finish(sweep, play_points(arguments, sweep.workdir, options))
+
+
+def read_options(arguments: Namespace) -> PlayOptions:
+    """Returns the choice of points that arguments make."""
+    return PlayOptions(
+        only=arguments.only,
+        limit=arguments.limit,
+        is_retrying=arguments.retry,
+        is_failing_fast=arguments.fail_fast,
+        is_evaluating=not vars(arguments).get("no_evaluation"),
+    )
+
+
+def play_points(
+    arguments: Namespace,
+    workdir: Path,
+    options: PlayOptions,
+    update: Callable[[], object] = lambda: None,
+) -> int:
+    """Plays the points of a sweep, or lets workers play them, as the arguments say.
+
+    Args:
+      arguments: of the command.
+      workdir: the folder of the sweep.
+      options: choice of its points.
+      update: called after each point that this process has played.
+
+    Returns:
+      The number of workers that died.
+    """
+    if arguments.launcher is not None:
+        return _launch(open_sweep(workdir), arguments.workers, options)
+    display = LoopDisplay("point")
+
+    def show(point: Point, state: PointState) -> None:
+        display.print(_format_point(point, state))
+        update()
+
+    with catch_signals() as interruption:
+        play_sweep(
+            workdir,
+            options,
+            track=display.track,
+            on_point=show,
+            progress=display,
+            interruption=interruption,
+        )
+    return 0
+
+
+def finish(sweep: Sweep, num_dead: int) -> int:
+    """Prints the state of a sweep after its play, and returns the exit code."""
     states = read_states(sweep)
     print(f"{len(states)} points: {format_counts(states)}")
     failures = list_failures(sweep.points, states)
     print("\n".join([*failures, f"{sweep.workdir / CSV}"]))
     if failures:
         print("--retry plays failed points again; failed.json has the traceback", file=sys.stderr)
+    for line in list_conflicts(sweep.points, states):
+        print(line, file=sys.stderr)
     return _EXIT_FAILED if failures or num_dead else 0
+
+
+def _open(arguments: Namespace) -> Sweep:
+    """Returns the sweep of a folder, with another reference if one is named."""
+    sweep = open_sweep(arguments.workdir)
+    if arguments.reference is None:
+        return sweep
+    family = find_reference(sweep.points, arguments.reference)
+    if arguments.dry_run:
+        return sweep
+    return grow_sweep(sweep.base, sweep.points, sweep.workdir, family)
 
 
 def _prepare(arguments: Namespace, overrides: Mapping[str, str], options: PlayOptions) -> Sweep:
@@ -63,33 +124,26 @@ def _prepare(arguments: Namespace, overrides: Mapping[str, str], options: PlayOp
     workdir = Path(arguments.workdir or f"sweeps/{name_config(arguments.config)}")
     given = "evaluation.num_samples" in overrides
     num_evaluated = config.evaluation.num_samples if given else None
-    is_dry = arguments.dry_run
-    return prepare_sweep(config, points, workdir, options, num_evaluated, is_dry=is_dry)
+    return prepare_sweep(
+        config,
+        points,
+        workdir,
+        options,
+        num_evaluated,
+        arguments.reference,
+        is_dry=arguments.dry_run,
+    )
 
 
-def _play(sweep: Sweep, options: PlayOptions) -> int:
-    display = LoopDisplay("point")
-    with catch_signals() as interruption:
-        play_sweep(
-            sweep.workdir,
-            options,
-            track=display.track,
-            on_point=lambda point, state: display.print(_format_point(point, state)),
-            progress=display,
-            interruption=interruption,
-        )
-    return 0
-
-
-def _launch(arguments: Namespace, sweep: Sweep) -> int:
+def _launch(sweep: Sweep, num_workers: int, options: PlayOptions) -> int:
     """Lets workers play, and returns the number of those that died."""
-    flags = [
-        f"--{name}" for name in ("retry", "fail_fast", "no_evaluation") if _is(arguments, name)
-    ]
-    flags += [f"--only={arguments.only}"] * (arguments.only is not None)
+    options = reopen_failed(sweep, options)  # once, not by each worker
+    flags = ["--fail_fast"] * options.is_failing_fast
+    flags += ["--no_evaluation"] * (not options.is_evaluating)
+    flags += [f"--only={options.only}"] * (options.only is not None)
     with catch_signals() as interruption:
         num_dead = launch_workers(
-            sweep.workdir, arguments.workers, flags, tell=print, interruption=interruption
+            sweep.workdir, num_workers, flags, tell=print, interruption=interruption
         )
     write_index(sweep)
     if num_dead:
@@ -98,7 +152,8 @@ def _launch(arguments: Namespace, sweep: Sweep) -> int:
     return num_dead
 
 
-def _show_status(workdir: Path, *, is_watching: bool) -> int:
+def show_status(workdir: Path, *, is_watching: bool) -> int:
+    """Prints the state of a sweep, again and again until all is done if asked for; returns 0."""
     print(format_status(workdir))
     while is_watching and {"planned", "running", "stale"} & _list_statuses(workdir):
         time.sleep(_WATCH_SECONDS)
@@ -115,7 +170,11 @@ def _format_point(point: Point, state: PointState) -> str:
         return f"{point.label}: {state.status}" + f", {state.error}" * (state.error is not None)
     bill = state.summary["methods"][0]
     cost = f"{bill['total_joules']:.4g} J  {bill['uplink_bytes'] / 1e6:.4g} MB"
-    return f"{point.label}: {state.status}  loss {state.summary['loss']}  {cost}"
+    quality = ""
+    if state.evaluation:
+        name, distance = name_distance(state.evaluation["quality"])
+        quality = f"  {name} {distance:.2f}"
+    return f"{point.label}: {state.status}  loss {state.summary['loss']}{quality}  {cost}"
 
 
 def _is(arguments: Namespace, name: str) -> bool:
@@ -132,6 +191,13 @@ def _check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None
     for name in ("status", "worker"):
         if _is(arguments, name) and (defines or arguments.workdir is None):
             raise ValueError(f"--{name} reads the sweep's folder: give --workdir, without --config")
+    if arguments.reference is not None and (arguments.status or arguments.worker):
+        raise ValueError("--reference names a point of what is played: without --status, --worker")
+    check_playing(arguments)
+
+
+def check_playing(arguments: Namespace) -> None:
+    """Raises ValueError for arguments of the play that do not belong together."""
     if arguments.watch and not arguments.status:
         raise ValueError("--watch belongs to --status")
     if arguments.limit is not None and arguments.limit < 1:
@@ -139,6 +205,6 @@ def _check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None
     if (arguments.launcher is None) != (arguments.workers is None):
         raise ValueError("--launcher and --workers belong together: --launcher=local --workers=2")
     if arguments.launcher is not None:
-        if arguments.worker or arguments.limit is not None:
+        if vars(arguments).get("worker") or arguments.limit is not None:
             raise ValueError("--launcher starts workers; it goes with neither --worker nor --limit")
         check_workers(arguments.workers)

@@ -1,13 +1,14 @@
 """Comparison of variants with the same clients, channels and seeds: quality and its cost."""
 
-from fedjax_diffusion.compare.folder import Comparison, run_comparison
+from fedjax_diffusion.compare.folder import open_comparison
 from fedjax_diffusion.compare.pairs import (
     Interval,
     count_seeds_to_decide,
     mean_interval,
     paired_percent,
 )
-from fedjax_diffusion.compare.rows import RunRow, VariantRow, read_run, summarize_variants
+from fedjax_diffusion.compare.rows import RunRow, VariantRow, summarize_variants
+from fedjax_diffusion.compare.runner import Comparison, conclude, run_comparison
 from fedjax_diffusion.compare.runs_csv import read_runs, write_runs
 from fedjax_diffusion.compare.table import format_comparison, verdict
 from fedjax_diffusion.compare.variants import Play, list_plays
@@ -21,13 +22,14 @@ __all__ = [
     "RunRow",
     "Variant",
     "VariantRow",
+    "conclude",
     "count_seeds_to_decide",
     "format_comparison",
     "list_plays",
     "mean_interval",
+    "open_comparison",
     "paired_percent",
     "parse_variant",
-    "read_run",
     "read_runs",
     "run_comparison",
     "summarize_variants",

@@ -1,16 +1,12 @@
-"""Rows of a comparison: one per run folder, and one per variant over its seeds."""
+"""Rows of a comparison: one per run, and one per variant over its seeds."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings
-from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
-from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
-from fedjax_diffusion.runs.records import EVALUATION, read_summary
+from fedjax_diffusion.runs.ledger import percent_saved
 
 
 class RunRow(NamedTuple):
@@ -66,9 +62,9 @@ class RunRow(NamedTuple):
         return self.compute_joules + self.transmit_joules
 
     @property
-    def measure_version(self) -> str:
-        """``MEASURE_VERSION`` of the measured distance; 1 if it was not recorded."""
-        return self.extractor.partition("-")[2] or "1"
+    def measure(self) -> str:
+        """Name of the distance, and its ``MEASURE_VERSION``; 1 if it was not recorded."""
+        return f"{self.distance_name}, version {self.extractor.partition('-')[2] or 1}"
 
 
 class VariantRow(NamedTuple):
@@ -123,34 +119,39 @@ class VariantRow(NamedTuple):
         return self.compute_joules + self.transmit_joules
 
 
-def read_run(workdir: Path, play: Play) -> RunRow:
-    """Returns the row of a run folder that is finished and evaluated."""
-    summary = read_summary(workdir)
-    quality = json.loads((workdir / EVALUATION).read_text())["quality"]
-    bills = {row["method"]: row for row in summary["methods"]}
-    name, _ = DISTANCE_NAMES[quality["extractor"]]
+def make_row(play: Play, indexed: Mapping[str, Any]) -> RunRow:
+    """Returns the row of a finished and evaluated run from that of the sweep's index."""
+    full_precision, max_frequency = REFERENCE_BASELINES
+    names = ("precision", "recall", "loss", "mean_bits", "compute_joules", "transmit_joules")
+    names += ("uplink_bytes", "full_precision_bytes", "client_rounds", "left_out")
     return RunRow(
         variant=play.variant,
         seed=play.seed,
-        distance_name=name,
-        distance=quality[name],
-        floor=quality.get(f"{name}_floor"),
-        precision=quality["precision"],
-        recall=quality["recall"],
-        loss=summary["loss"],
-        mean_bits=summary["mean_bits"],
-        compute_joules=bills[THIS_RUN]["compute_joules"],
-        transmit_joules=bills[THIS_RUN]["transmit_joules"],
-        uplink_bytes=bills[THIS_RUN]["uplink_bytes"],
-        full_precision_bytes=summary["full_precision_bytes"],
-        full_precision_joules=bills[REFERENCE_BASELINES[0]]["total_joules"],
-        max_frequency_joules=bills[REFERENCE_BASELINES[1]]["total_joules"],
-        late=bills[REFERENCE_BASELINES[0]]["late"],
-        client_rounds=summary["client_rounds"],
-        left_out=sum(summary["left_out"].values()),
-        settings=fingerprint_settings(play.config),
-        extractor=f"{quality['extractor_fingerprint']}-{quality['measure_version']}",
+        distance_name=indexed["quality_name"],
+        distance=indexed["quality"],
+        floor=indexed["quality_floor"],
+        full_precision_joules=indexed[f"total_joules.{full_precision}"],
+        max_frequency_joules=indexed[f"total_joules.{max_frequency}"],
+        late=indexed[f"late.{full_precision}"],
+        settings=fingerprint_settings(play.point.config),
+        extractor=f"{indexed['extractor_fingerprint']}-{indexed['measure_version']}",
+        **{name: indexed[name] for name in names},
     )
+
+
+def check_same_features(rows: Sequence[RunRow]) -> None:
+    """Raises ValueError if runs cannot be compared: all by their measure, a seed's by features."""
+    firsts: dict[int, RunRow] = {}
+    for row in rows:
+        of_seed = firsts.setdefault(row.seed, row)
+        for other, name in ((rows[0], "measure"), (of_seed, "extractor")):
+            theirs, ours = getattr(other, name), getattr(row, name)
+            if theirs != ours:
+                raise ValueError(
+                    f"{other.variant} with seed {other.seed} was measured by {theirs}, "
+                    f"{row.variant} with seed {row.seed} by {ours}, which are not comparable; "
+                    "remove evaluation.json of one of them, and repeat the command on one machine"
+                )
 
 
 def summarize_variants(rows: Sequence[RunRow], reference: str | None = None) -> list[VariantRow]:

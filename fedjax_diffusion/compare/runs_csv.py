@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_diffusion.compare.rows import RunRow
+from fedjax_diffusion.compare.variants import Play, fingerprint_settings
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.old_names import OLD_NAMES
 
@@ -44,6 +45,29 @@ def read_runs(path: str | Path) -> list[RunRow]:
             raise ValueError(f"{path}, line {number}: {error}") from None
         rows.append(RunRow(*fields))
     return rows
+
+
+def match_earlier(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[str, RunRow]:
+    """Returns those earlier runs that are requested, by hash.
+
+    Raises:
+      ValueError: one of them has other settings.
+    """
+    asked = {(play.variant, play.seed): play.point for play in plays}
+    known = {}
+    for row in earlier:
+        point = asked.get(row[:2])
+        if point is None:
+            continue
+        settings = fingerprint_settings(point.config)
+        if row.settings != settings:
+            raise ValueError(
+                f"the earlier run of {row.variant} with seed {row.seed} was played with other "
+                f"settings (fingerprint {row.settings}, now {settings}); leave it out, or use its "
+                "config"
+            )
+        known[point.hash] = row
+    return known
 
 
 def _parse(text: str, kind: Any) -> Any:

@@ -1,18 +1,15 @@
 """Runs of a comparison: every variant with every seed."""
 
+import dataclasses
 import hashlib
 import json
 from typing import NamedTuple
 
 from fedjax_diffusion.experiment.compare_config import Variant, parse_variant
-from fedjax_diffusion.experiment.config import (
-    GivenConfig,
-    load_config,
-    to_run_config,
-    with_overrides,
-)
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.old_names import to_old_name
+from fedjax_diffusion.sweep.points import Point, expand
 
 _OF_A_MACHINE = (
     "seed",
@@ -28,41 +25,55 @@ _OF_NO_RUN = ("compare.", "study.", "checkpoint.")
 
 
 class Play(NamedTuple):
-    """One run of a comparison.
+    """One run of a comparison: a point of its sweep.
 
     Attributes:
       variant: its name.
-      seed: of the run; the same seed gives every variant the same clients, channels and batches.
-      config: of the run.
+      point: the run; the same seed gives every variant the same clients, channels and batches.
     """
 
     variant: str
-    seed: int
-    config: RunConfig
+    point: Point
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.point.config.seed
 
 
 def list_plays(config: GivenConfig) -> list[Play]:
     """Returns all runs, seed by seed, so that every finished seed can be compared.
 
+    The label of a point is ``VARIANT+seed-SEED``.
+
     Raises:
-      ValueError: a setting is invalid.
+      ValueError: a setting is invalid, or two variants have the same settings.
     """
-    config = to_run_config(config)
-    alone = load_config("default").compare  # a run does not depend on the comparison
-    base = with_overrides(config, {f"compare.{key}": value for key, value in alone.items()})
-    variants = [parse_variant(text) for text in config.compare.variants]
-    return [
-        Play(variant.name, seed, _vary(base, variant, seed))
-        for seed in range(config.seed, config.seed + config.compare.num_seeds)
-        for variant in variants
-    ]
+    base = to_run_config(config)
+    variants = [_list_of_variant(base, parse_variant(text)) for text in base.compare.variants]
+    names: dict[str, str] = {}
+    for play, *_ in variants:
+        other = names.setdefault(play.point.hash, play.variant)
+        if other != play.variant:
+            raise ValueError(
+                f"compare.variants: {other} and {play.variant} have the same settings; variants "
+                "must differ in a setting that changes numbers"
+            )
+    return [play for of_a_seed in zip(*variants, strict=True) for play in of_a_seed]
 
 
-def _vary(base: RunConfig, variant: Variant, seed: int) -> RunConfig:
+def _list_of_variant(base: RunConfig, variant: Variant) -> list[Play]:
+    """Returns the plays of a variant in the order of their seeds."""
+    seeds = range(base.seed, base.seed + base.compare.num_seeds)
+    overrides = [{**variant.overrides, "seed": seed} for seed in seeds]
     try:
-        return with_overrides(base, {**variant.overrides, "seed": seed})
+        points = expand(base, lambda _: overrides, is_large_ok=True)
     except ValueError as error:
         raise ValueError(f"variant {variant.name}: {error}") from None
+    return [
+        Play(variant.name, dataclasses.replace(point, label=f"{variant.name}+seed-{seed}"))
+        for point, seed in zip(points, seeds, strict=True)
+    ]
 
 
 def fingerprint_settings(config: RunConfig) -> str:

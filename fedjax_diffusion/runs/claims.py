@@ -270,7 +270,9 @@ def _judge(path: Path, now: float, stale_seconds: float) -> Owner:
         beat = os.fstat(file.fileno()).st_mtime  # opened: a network's cache is asked again
         with contextlib.suppress(ValueError, TypeError):
             about = dict(json.loads(file.read()))
-    is_stale = now - beat > stale_seconds or is_surely_dead(about)
-    is_released = path.with_name(path.name + _RELEASED).exists()
-    state = "released" if is_released else "stale" if is_stale else "live"
+    if path.with_name(path.name + _RELEASED).exists():
+        state = "released"
+    else:
+        is_stale = now - beat > stale_seconds or is_surely_dead(about)
+        state = "stale" if is_stale else "live"
     return Owner(int(path.name.rpartition(".")[2]), state, about)

@@ -36,20 +36,29 @@ def check_points(config: RunConfig, points: Sequence[Point], *, is_evaluating: b
       is_evaluating: check the data of the evaluation too.
     """
     for point in choose_checked(points):
-        try:
-            check_config(point.config)
-            if is_evaluating:
-                check_evaluation(dataclasses.replace(point.config, evaluation=config.evaluation))
-        except ValueError as error:
-            raise ValueError(f"point {point.label}: {error}") from None
+        check_point(config, point, is_evaluating=is_evaluating)
+
+
+def check_point(config: RunConfig, point: Point, *, is_evaluating: bool) -> None:
+    """Raises in advance the ValueError of a point that cannot be played, as ``check_points``."""
+    try:
+        check_config(point.config)
+        if is_evaluating:
+            check_evaluation(dataclasses.replace(point.config, evaluation=config.evaluation))
+    except ValueError as error:
+        raise ValueError(f"point {point.label}: {error}") from None
 
 
 def choose_checked(points: Sequence[Point]) -> list[Point]:
-    """Returns points that have every value of every swept setting, evenly thinned if too many."""
+    """Returns points that have every value of every swept setting, evenly thinned if too many.
+
+    That a point leaves a setting as it is counts as a value.
+    """
+    keys = {key for point in points for key in point.overrides} - {"seed"}
     seen: set[tuple[str, str]] = set()
     chosen = list(points[:1])
     for point in points:
-        values = {(key, repr(value)) for key, value in point.overrides.items() if key != "seed"}
+        values = {(key, repr(point.overrides.get(key, ...))) for key in keys}
         if values - seen:
             chosen += [point] if point is not points[0] else []
             seen |= values

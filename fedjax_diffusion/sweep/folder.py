@@ -5,9 +5,10 @@ that was moved goes on. ``sweep.json`` is written by the command that has the de
 worker, and a point that is in it stays in it.
 """
 
+import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,12 +44,15 @@ class Sweep(NamedTuple):
       base: the settings that are not swept.
       points: all points, in the order in which they were added.
       created: time, ISO 8601.
+      reference: family of the points that the others are held against, see ``hash_family``; None
+        if none is named.
     """
 
     workdir: Path
     base: RunConfig
     points: list[Point]
     created: str
+    reference: str | None = None
 
 
 def open_sweep(workdir: str | Path) -> Sweep:
@@ -72,23 +76,31 @@ def open_sweep(workdir: str | Path) -> Sweep:
         )
     base = to_run_config(fill_missing(content["base"]))
     overrides = [dict(point["overrides"]) for point in content["points"]]
-    points = expand(base, lambda _: overrides, is_large_ok=True)
-    for point, kept in zip(points, content["points"], strict=True):
+    points = []
+    expanded = expand(base, lambda _: overrides, is_large_ok=True)
+    for point, kept in zip(expanded, content["points"], strict=True):
         if point.hash != kept["hash"]:
             raise ValueError(
                 f"{path}: the settings of point {kept['label']} have the hash "
                 f"{point.hash[:HASH_DIGITS]}, there {kept['hash'][:HASH_DIGITS]}; restore it"
             )
-    return Sweep(workdir, base, points, content["created"])
+        points.append(dataclasses.replace(point, label=kept["label"]))
+    return Sweep(workdir, base, points, content["created"], content.get("reference"))
 
 
-def merge_sweep(config: GivenConfig, points: Sequence[Point], workdir: str | Path) -> Sweep:
+def merge_sweep(
+    config: GivenConfig,
+    points: Sequence[Point],
+    workdir: str | Path,
+    reference: str | None = None,
+) -> Sweep:
     """Returns the sweep that a folder will hold with these points added; writes nothing.
 
     Args:
       config: the settings that are not swept.
       points: from ``expand`` of this config.
-      workdir: the sweep's folder, or one that is new or empty.
+      workdir: the sweep's folder, or one that is new, is empty, or has points and no sweep.json.
+      reference: as in ``Sweep``; None keeps the earlier one.
 
     Raises:
       ValueError: the folder holds something else, or a sweep of other settings.
@@ -99,31 +111,41 @@ def merge_sweep(config: GivenConfig, points: Sequence[Point], workdir: str | Pat
     if not (workdir / SWEEP).exists():
         if any((workdir / name).exists() for name in (records.CONFIG, records.METRICS)):
             raise ValueError(f"{workdir} is the folder of a run; choose another --workdir")
-        if workdir.exists() and any(p.name != claims.FOLDER for p in workdir.iterdir()):
+        names = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+        if names - {claims.FOLDER} and POINTS not in names:
             raise ValueError(f"{workdir} is not empty and no sweep; choose another --workdir")
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return Sweep(workdir, base, list(points), now)
+        return Sweep(workdir, base, list(points), now, reference)
     there = open_sweep(workdir)
     _check_same_base(there, base, points)
     known = {point.hash for point in there.points}
     added = [point for point in points if point.hash not in known]
-    return there._replace(base=_take_free_settings(there.base, base), points=there.points + added)
+    return there._replace(
+        base=_take_free_settings(there.base, base),
+        points=there.points + added,
+        reference=reference or there.reference,
+    )
 
 
-def grow_sweep(config: GivenConfig, points: Sequence[Point], workdir: str | Path) -> Sweep:
+def grow_sweep(
+    config: GivenConfig,
+    points: Sequence[Point],
+    workdir: str | Path,
+    reference: str | None = None,
+) -> Sweep:
     """Adds points to the sweep of a folder, which is made if needed, and returns the sweep.
 
     Raises:
       ValueError: as ``merge_sweep``, or the folder cannot be written to.
     """
     workdir = Path(workdir)
-    sweep = merge_sweep(config, points, workdir)
+    sweep = merge_sweep(config, points, workdir, reference)
     if (workdir / SWEEP).exists() and open_sweep(workdir) == sweep:
         return sweep
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with _claim_growing(workdir):
-            sweep = merge_sweep(config, points, workdir)  # another process may have added some
+            sweep = merge_sweep(config, points, workdir, reference)  # others may have added some
             records.write_json(workdir / SWEEP, _to_json(sweep))
     except OSError as error:
         raise ValueError(f"{workdir}: cannot be written: {error.strerror}") from None
@@ -156,7 +178,7 @@ def check_folders(workdir: Path) -> None:
     for digits, folder in list_folders(workdir).items():
         if not (folder / records.CONFIG).exists():
             continue
-        there = _hash_folder(folder)
+        there = hash_folder(folder)
         if there[:HASH_DIGITS] != digits:
             raise ValueError(
                 f"{folder} holds a run of other settings: its {records.CONFIG} has the hash "
@@ -164,7 +186,12 @@ def check_folders(workdir: Path) -> None:
             )
 
 
-def _hash_folder(folder: Path) -> str:
+def hash_folder(folder: Path) -> str:
+    """Returns the identity of the run in a folder.
+
+    Raises:
+      ValueError: its config.json cannot be read.
+    """
     try:  # the settings of this version are read ten times faster
         return hash_config(RunConfig.from_dict(json.loads((folder / records.CONFIG).read_text())))
     except (TypeError, KeyError, ValueError, StopIteration):
@@ -175,16 +202,34 @@ def _hash_folder(folder: Path) -> str:
         raise ValueError(f"{folder / records.CONFIG} cannot be read: {error}") from None
 
 
+def find_difference(
+    earlier: RunConfig, new: RunConfig, ignored: Collection[str] = ()
+) -> tuple[str, str] | None:
+    """Returns the first setting that differs and changes numbers, and text on both values.
+
+    Args:
+      earlier: of a folder.
+      new: of a command.
+      ignored: dotted keys that may differ.
+
+    Returns:
+      Dotted key and ``"KEY: VALUE there, VALUE here"``; None if there is no difference.
+    """
+    there, here = dict(read_settings(earlier)), dict(read_settings(new))
+    for key in {**there, **here}:
+        if is_in_identity(key) and key not in ignored and there.get(key) != here.get(key):
+            return key, f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+    return None
+
+
 def _check_same_base(there: Sweep, base: RunConfig, points: Sequence[Point]) -> None:
     """Raises ValueError if settings differ that change numbers and that a point does not set."""
     everywhere = set.intersection(*(set(p.overrides) for p in [*there.points, *points]))
-    earlier, new = dict(read_settings(there.base)), dict(read_settings(base))
-    for key in {**earlier, **new}:
-        if not is_in_identity(key) or key in everywhere or earlier.get(key) == new.get(key):
-            continue
+    if difference := find_difference(there.base, base, everywhere):
+        key, text = difference
         raise ValueError(
-            f"{there.workdir} holds another sweep ({key}: {earlier.get(key)!r} there, "
-            f"{new.get(key)!r} here); choose another --workdir, or sweep {key}"
+            f"{there.workdir} holds another sweep ({text}); choose another --workdir, or sweep "
+            f"{key}"
         )
 
 
@@ -218,6 +263,7 @@ def _to_json(sweep: Sweep) -> dict[str, Any]:
         "schema": SCHEMA,
         "fedjax_diffusion": __version__,
         "created": sweep.created,
+        "reference": sweep.reference,
         "base": sweep.base.to_dict(),
         "points": [
             {"hash": p.hash, "label": p.label, "overrides": dict(p.overrides)} for p in sweep.points

@@ -5,7 +5,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.host.atomic import write_bytes
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.ledger import THIS_RUN
-from fedjax_diffusion.sweep.folder import Sweep, find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import SWEEP, Sweep, find_folders, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS, read_settings
 from fedjax_diffusion.sweep.points import Point
-from fedjax_diffusion.sweep.states import PointState, read_evaluation, read_states
+from fedjax_diffusion.sweep.reference import SAVED, list_savings
+from fedjax_diffusion.sweep.states import PointState, read_states
 
 if TYPE_CHECKING:
     import pyarrow
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 CSV = "index.csv"
 PARQUET = "index.parquet"
 ROUNDS = "rounds.parquet"
+_PLAYED = ("client_rounds", "left_out")
 _SPENT = ("compute_joules", "transmit_joules", "total_joules", "uplink_bytes")
-_SAVED = ("saved_joules_percent", "saved_bytes_percent")
+_OF_BASELINE = ("total_joules", "late", "saved_joules_percent", "saved_bytes_percent")
 _ROUND = (
     "loss",
     "compute_joules",
@@ -40,6 +42,7 @@ _ROUND = (
 _QUALITY = (
     "quality_name",
     "quality",
+    "quality_floor",
     "precision",
     "recall",
     "num_samples",
@@ -48,10 +51,14 @@ _QUALITY = (
     "measure_version",
 )
 _RESULTS = (
-    *("rounds", "loss", "mean_bits", *_SPENT, "downlink_bytes", "full_precision_bytes"),
+    *("rounds", *_PLAYED, "loss", "mean_bits", *_SPENT, "downlink_bytes"),
+    "full_precision_bytes",
     *(*_QUALITY, "simulated_seconds", "wall_seconds"),
 )
-_INTEGERS = ("rounds", "uplink_bytes", "downlink_bytes", "full_precision_bytes", "num_samples")
+_INTEGERS = (
+    *("rounds", *_PLAYED, "uplink_bytes", "downlink_bytes", "full_precision_bytes"),
+    "num_samples",
+)
 _TEXTS = (
     *("hash", "label", "status", "quality_name", "extractor", "extractor_fingerprint"),
     *("measure_version", "host", "device", "version", "error"),
@@ -69,8 +76,9 @@ def read_sweep(workdir: str | Path) -> "pyarrow.Table":
     Returns:
       A table with columns ``hash``, ``label``, ``status``, every swept setting, ``seed``,
       ``rounds``, ``loss``, ``mean_bits``, joules, bytes of both directions, ``quality`` with its
-      name, number of images and extractor, savings in percent against each baseline, simulated and
-      wall seconds, host, device, version and error. A value that is not known yet is null.
+      name, number of images and extractor, each baseline's joules and late uploads, savings in
+      percent against each baseline and against the reference, simulated and wall seconds, host,
+      device, version and error. A value that is not known yet is null.
 
     Raises:
       ValueError: the folder holds no sweep.
@@ -84,12 +92,12 @@ def write_index(sweep: Sweep, *, is_new: bool = True) -> None:
 
     Args:
       sweep: an opened sweep.
-      is_new: False writes them only if they are missing.
+      is_new: False writes them only if one is missing or older than the list of points.
     """
     import pyarrow.csv
     import pyarrow.parquet
 
-    if not is_new and all((sweep.workdir / name).exists() for name in (CSV, PARQUET, ROUNDS)):
+    if not is_new and _is_current(sweep.workdir):
         return
     states = read_states(sweep)
     table = _to_table(_read_rows(sweep, states))
@@ -100,6 +108,12 @@ def write_index(sweep: Sweep, *, is_new: bool = True) -> None:
     buffer = io.BytesIO()
     pyarrow.csv.write_csv(_to_flat(table), buffer)
     write_bytes(sweep.workdir / CSV, buffer.getvalue())
+
+
+def _is_current(workdir: Path) -> bool:
+    paths = [workdir / name for name in (CSV, PARQUET, ROUNDS)]
+    written = (workdir / SWEEP).stat().st_mtime_ns
+    return all(path.exists() and path.stat().st_mtime_ns >= written for path in paths)
 
 
 def _read_rows(sweep: Sweep, states: list[PointState]) -> list[dict[str, Any]]:
@@ -118,17 +132,20 @@ def _read_rows(sweep: Sweep, states: list[PointState]) -> list[dict[str, Any]]:
                 **{key: settings.get(key) for key in swept},
                 "seed": point.config.seed,
                 **dict.fromkeys(_RESULTS),
-                **_read_result(point, state, folder),
+                **_read_result(point, state),
                 "host": owners[name].about.get("host") if name in owners else None,
                 "device": machine.get("device"),
                 "version": machine.get("fedjax_diffusion"),
                 "error": state.error,
             }
         )
+    if sweep.reference is not None:
+        for row, saved in zip(rows, list_savings(sweep.points, sweep.reference, rows), strict=True):
+            row.update(saved)
     return rows
 
 
-def _read_result(point: Point, state: PointState, folder: Path) -> dict[str, Any]:
+def _read_result(point: Point, state: PointState) -> dict[str, Any]:
     """Returns the result of a point; without a value where it is not known."""
     if state.summary is None:
         return {}
@@ -137,35 +154,43 @@ def _read_result(point: Point, state: PointState, folder: Path) -> dict[str, Any
     seconds = summary["num_rounds"] * point.config.allocator.time_budget_seconds
     return {
         "rounds": summary["num_rounds"],
+        "client_rounds": summary["client_rounds"],
+        "left_out": sum(summary["left_out"].values()),
         "loss": summary["loss"],
         "mean_bits": summary["mean_bits"],
         **{name: bills[THIS_RUN][name] for name in _SPENT},
         "downlink_bytes": summary["downlink_bytes"],
         "full_precision_bytes": summary["full_precision_bytes"],
-        **_read_quality(folder),
+        **_read_quality(state.evaluation),
         "simulated_seconds": float(seconds),
         "wall_seconds": summary["wall_seconds"],
         **{
-            f"{saved}.{method}": bill[saved]
+            f"{name}.{method}": bill[name]
             for method, bill in bills.items()
             if method != THIS_RUN
-            for saved in _SAVED
+            for name in _OF_BASELINE
         },
     }
 
 
-def _read_quality(folder: Path) -> dict[str, Any]:
-    kept = read_evaluation(folder)
-    if not kept:
-        return {}
-    quality = kept["quality"]
+def name_distance(quality: Mapping[str, Any]) -> tuple[str, float]:
+    """Returns name and value of the Fréchet distance of a measured run."""
     name, _ = DISTANCE_NAMES[quality["extractor"]]
+    return name, quality[name]
+
+
+def _read_quality(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
+    if evaluation is None:
+        return {}
+    quality = evaluation["quality"]
+    name, distance = name_distance(quality)
     return {
         "quality_name": name,
-        "quality": quality[name],
+        "quality": distance,
+        "quality_floor": quality.get(f"{name}_floor"),
         "precision": quality["precision"],
         "recall": quality["recall"],
-        "num_samples": kept["asked"]["num_samples"],
+        "num_samples": evaluation["asked"]["num_samples"],
         "extractor": quality["extractor"],
         "extractor_fingerprint": quality["extractor_fingerprint"],
         "measure_version": str(quality["measure_version"]),
@@ -210,7 +235,7 @@ def _to_table(rows: list[dict[str, Any]], names: list[str] | None = None) -> "py
     names = names or list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
     kinds = {
-        **dict.fromkeys((*_RESULTS, *_ROUND), pa.float64()),
+        **dict.fromkeys((*_RESULTS, *_ROUND, *SAVED), pa.float64()),
         **dict.fromkeys(_INTEGERS, pa.int64()),
         **dict.fromkeys(_TEXTS, pa.string()),
     }

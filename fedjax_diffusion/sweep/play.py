@@ -1,7 +1,6 @@
 """Play of one point of a sweep: under its claim, with its failure in its folder."""
 
 import dataclasses
-import fnmatch
 import socket
 import traceback
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
 from fedjax_diffusion.runs.runner import AmongMany, read_config, run
-from fedjax_diffusion.sweep.folder import Sweep, find_folder
+from fedjax_diffusion.sweep.folder import Sweep, find_folder, find_folders
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.programs import GroupChoices
@@ -24,8 +23,10 @@ from fedjax_diffusion.sweep.states import (
     FAILED,
     PointState,
     is_evaluated,
+    mark_open,
     read_failure,
     read_state,
+    read_states,
 )
 
 SAVE_SECONDS = 300.0
@@ -36,9 +37,9 @@ class PlayOptions(NamedTuple):
     """Choice of the points that are played.
 
     Attributes:
-      only: pattern of labels or hashes, as of a shell; None: all points.
+      only: labels or hashes, see ``Point.matches``; None: all points.
       limit: largest number of points to play now; None: all.
-      is_retrying: play failed points too, each once.
+      is_retrying: play the points too that failed before now, each once.
       is_failing_fast: play no other point after a failure.
       is_evaluating: measure the quality of each finished point's images.
     """
@@ -104,8 +105,7 @@ def play_point(task: Task) -> None:
 
 def is_chosen(point: Point, options: PlayOptions) -> bool:
     """Returns whether a point is among those to play, by its label or hash."""
-    names = (point.label, point.folder, point.hash, point.hash[:HASH_DIGITS])
-    return options.only is None or any(fnmatch.fnmatchcase(name, options.only) for name in names)
+    return options.only is None or point.matches(options.only)
 
 
 def is_open(sweep: Sweep, folder: Path, state: PointState, options: PlayOptions) -> bool:
@@ -114,6 +114,22 @@ def is_open(sweep: Sweep, folder: Path, state: PointState, options: PlayOptions)
         return options.is_retrying
     is_measured = not options.is_evaluating or is_evaluated(folder, sweep.base.evaluation)
     return not (state.is_done and is_measured)
+
+
+def reopen_failed(sweep: Sweep, options: PlayOptions) -> PlayOptions:
+    """Opens the chosen points that have failed, if ``options`` ask for it.
+
+    Their number of attempts is kept. A point that fails again is closed to all workers.
+
+    Returns:
+      The options with which they are played: without a retry.
+    """
+    if options.is_retrying:
+        rows = zip(sweep.points, find_folders(sweep), read_states(sweep), strict=True)
+        for point, folder, state in rows:
+            if state.status == "failed" and is_chosen(point, options):
+                mark_open(folder)
+    return options._replace(is_retrying=False)
 
 
 def play_claimed(

@@ -1,6 +1,7 @@
 """The points of a sweep: from a definition to checked configs with label and hash."""
 
 import dataclasses
+import fnmatch
 import functools
 import importlib.util
 import inspect
@@ -36,7 +37,7 @@ class Point:
     """One run of a sweep.
 
     Attributes:
-      label: readable, of the swept settings; two points may share it.
+      label: readable, of the swept settings unless it was given; two points may share it.
       hash: the identity, 64 hexadecimal digits.
       overrides: the swept settings by dotted key, plain values: of JSON, and of their type.
       config: every setting.
@@ -51,6 +52,19 @@ class Point:
     def folder(self) -> str:
         """Name of the point's folder, ``LABEL--HASH12``."""
         return make_folder_name(self.label, self.hash)
+
+    def matches(self, pattern: str) -> bool:
+        """Returns whether the label, the hash or the folder's name is one of those that are meant.
+
+        Args:
+          pattern: names as of a shell, with ``*``, ``?`` and ``[...]``, divided by commas.
+        """
+        names = {self.label, self.folder, self.hash, self.hash[:HASH_DIGITS]}
+        patterns = pattern.split(",")
+        if not names.isdisjoint(patterns):
+            return True
+        open_patterns = [p for p in patterns if any(char in p for char in "*?[")]
+        return any(fnmatch.fnmatchcase(name, p) for p in open_patterns for name in names)
 
 
 def expand(

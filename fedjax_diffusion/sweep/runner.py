@@ -24,9 +24,11 @@ from fedjax_diffusion.sweep.play import (
     is_open,
     play_claimed,
     play_point,
+    reopen_failed,
 )
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.programs import GroupChoices
+from fedjax_diffusion.sweep.reference import find_reference
 from fedjax_diffusion.sweep.states import PointState, read_states
 
 
@@ -65,6 +67,7 @@ def run_sweep(
     options: PlayOptions = PlayOptions(),  # noqa: B008  # it is immutable
     *,
     num_evaluated: int | None = None,
+    reference: str | None = None,
     play: PlayPoint = play_point,
     track: Track = iter,
     on_point: OnPoint | None = None,
@@ -81,6 +84,9 @@ def run_sweep(
       options: choice of the points that are played.
       num_evaluated: images drawn from each finished point; None: 2,000, or the config's number if
         it is not the default.
+      reference: label of a point, see ``Point.matches``; the index holds every point's savings
+        against it, or against the point that differs from it in the seed alone. None: none, or
+        the one that was named before.
       play: plays one point.
       track: wraps the points, to show progress.
       on_point: called after each point, with its state.
@@ -95,7 +101,7 @@ def run_sweep(
     Guarantees:
       A finished point is not played again, and a failure stops no other point.
     """
-    prepare_sweep(config, points, workdir, options, num_evaluated)
+    prepare_sweep(config, points, workdir, options, num_evaluated, reference)
     return play_sweep(
         workdir,
         options,
@@ -113,6 +119,7 @@ def prepare_sweep(
     workdir: str | Path,
     options: PlayOptions = PlayOptions(),  # noqa: B008
     num_evaluated: int | None = None,
+    reference: str | None = None,
     *,
     is_dry: bool = False,
 ) -> Sweep:
@@ -124,6 +131,7 @@ def prepare_sweep(
       workdir: as there.
       options: as there.
       num_evaluated: as there.
+      reference: as there.
       is_dry: write nothing.
     """
     config = choose_evaluation(to_run_config(config), num_evaluated)
@@ -131,8 +139,11 @@ def prepare_sweep(
     sweep = merge_sweep(config, points, workdir)
     states = read_states(sweep)
     unfinished = [p for p, s in zip(sweep.points, states, strict=True) if not s.is_done]
+    family = reference and find_reference(sweep.points, reference)
     check_points(config, unfinished, is_evaluating=options.is_evaluating)
-    return sweep if is_dry else grow_sweep(config, points, workdir)
+    if is_dry:
+        return sweep
+    return grow_sweep(config, points, workdir, family)
 
 
 def play_sweep(
@@ -160,6 +171,7 @@ def play_sweep(
     """
     sweep = open_sweep(workdir)
     check_folders(sweep.workdir)
+    options = reopen_failed(sweep, options)
     tried: dict[str, PointState] = {}
     choices = GroupChoices(sweep)
 

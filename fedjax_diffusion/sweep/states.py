@@ -16,6 +16,8 @@ from fedjax_diffusion.sweep.identity import HASH_DIGITS
 FAILED = "failed.json"
 STATUSES = ("planned", "running", "stale", "finished", "evaluated", "diverged", "failed")
 _DONE = ("finished", "evaluated", "diverged")
+_IS_OPEN = "is_open"
+"""Field of a failed.json whose point is to be played again."""
 _DIVERGED_ROUNDS = 3
 """Last rounds without a finite loss, of a run that diverged."""
 
@@ -26,14 +28,16 @@ class PointState(NamedTuple):
     Attributes:
       status: of ``STATUSES``; ``"planned"`` also if it was begun and is to go on.
       error: of a failed point, one line; else None.
-      attempts: number of failures since the last success.
+      attempts: number of failures since the last success, also while it is played again.
       summary: the content of summary.json; None if the run is not finished.
+      evaluation: the content of evaluation.json; None if the run is not finished and evaluated.
     """
 
     status: str
     error: str | None = None
     attempts: int = 0
     summary: dict | None = None
+    evaluation: dict | None = None
 
     @property
     def is_done(self) -> bool:
@@ -61,7 +65,7 @@ def read_state(folder: Path | None, owner: Owner | None = None) -> PointState:
         return PointState("running" if is_live else "planned")
     failure = read_failure(folder)
     attempts = int(failure.get("attempts", 0))
-    if failure and not is_live:
+    if failure and not is_live and not failure.get(_IS_OPEN):
         return PointState("failed", str(failure.get("error", "unknown")), attempts)
     if (folder / records.SUMMARY).exists():
         return _read_finished(folder, attempts)
@@ -77,6 +81,11 @@ def read_failure(folder: Path) -> dict[str, Any]:
         return {}
     except (ValueError, TypeError):
         return {"error": f"{FAILED} is damaged", "attempts": 1}
+
+
+def mark_open(folder: Path) -> None:
+    """Lets a failed point be played again by the first worker that comes to it."""
+    records.write_json(folder / FAILED, read_failure(folder) | {_IS_OPEN: True})
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
@@ -112,9 +121,9 @@ def _read_finished(folder: Path, attempts: int) -> PointState:
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{folder / records.SUMMARY} is damaged ({error}); remove it, then --retry"
         return PointState("failed", " ".join(reason.split()), max(attempts, 1))
-    quality = read_evaluation(folder)
-    status = "diverged" if has_diverged else "evaluated" if quality else "finished"
-    return PointState(status, None, attempts, summary)
+    evaluation = read_evaluation(folder) or None
+    status = "diverged" if has_diverged else "evaluated" if evaluation else "finished"
+    return PointState(status, None, attempts, summary, evaluation)
 
 
 def _is_loss_gone(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.sweep.features import list_conflicts
 from fedjax_diffusion.sweep.folder import Sweep, find_folders, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.points import Point
@@ -15,7 +16,7 @@ _ENOUGH = 20
 
 
 def format_status(workdir: str | Path) -> str:
-    """Returns the state of a sweep as text: counts, disk, running and failed points.
+    """Returns the state of a sweep as text: counts, disk, running, failed, ill-measured points.
 
     Raises:
       ValueError: the folder holds no sweep.
@@ -28,6 +29,7 @@ def format_status(workdir: str | Path) -> str:
         f"disk    {format_gigabytes(count_bytes(sweep.workdir))}",
         *_list_running(sweep, states),
         *list_failures(sweep.points, states),
+        *list_conflicts(sweep.points, states),
     ]
     return "\n".join(lines)
 
@@ -53,6 +55,8 @@ def format_gigabytes(num_bytes: float) -> str:
 
 
 def _list_running(sweep: Sweep, states: Sequence[PointState]) -> list[str]:
+    if not {"running", "stale"} & {state.status for state in states}:
+        return []
     owners = claims.read_owners(sweep.workdir / claims.FOLDER)
     rows = zip(sweep.points, find_folders(sweep), states, strict=True)
     lines = []

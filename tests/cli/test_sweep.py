@@ -3,8 +3,7 @@
 import os
 import re
 import signal
-import subprocess
-import sys
+import threading
 
 import jax
 import numpy as np
@@ -15,19 +14,23 @@ from fedjax_diffusion import load_run, run
 from fedjax_diffusion.cli import sweep as command
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.experiment.config import with_overrides
+from fedjax_diffusion.runs import evaluate
 from fedjax_diffusion.runs.records import read_metrics
 from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import find_folders, open_sweep
 from fedjax_diffusion.sweep.runner import play_sweep
+from fedjax_diffusion.sweep.states import read_states
+from tests.runs.test_evaluate import pixels_as_features
 from tests.sweep.stubs import make_sweep, play_stub
 from tests.sweep.test_runner import Flaky
-from tests.tiny import FLAGS
+from tests.tiny import FLAGS, OVERRIDES
 
 TINY = ["sweep", "--config=digits", *FLAGS]
 
 
-def test_two_points_are_played_evaluated_and_listed(tmp_path, capsys):
+def test_two_points_are_played_evaluated_and_listed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "make_extractor", lambda *_: pixels_as_features())
     workdir = tmp_path / "sweep"
     line = [*TINY, "--config.num_rounds=2", "--config.evaluation.num_samples=20"]
     line += ["--sweep.allocator.method=demand,full_precision", f"--workdir={workdir}"]
@@ -36,7 +39,7 @@ def test_two_points_are_played_evaluated_and_listed(tmp_path, capsys):
     assert not workdir.exists()
     assert main(line) == 0
     out = capsys.readouterr().out
-    assert re.search(r"method-demand: evaluated  loss \d", out)
+    assert re.search(r"method-demand: evaluated  loss \d\S+  fcd \d\S+  \d\S+ J  \d\S+ MB", out)
     assert "2 points: 2 evaluated" in out
     table = pyarrow.parquet.read_table(workdir / "index.parquet")
     assert table["num_samples"].to_pylist() == [20, 20]
@@ -50,15 +53,23 @@ def test_two_points_are_played_evaluated_and_listed(tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
-def test_a_signal_ends_a_sweep_with_a_checkpoint(tmp_path):
+def test_a_signal_ends_a_sweep_with_a_checkpoint(tmp_path, capsys):
+    def send():
+        while not any(path.stat().st_size for path in tmp_path.glob("points/*/metrics.jsonl")):
+            if is_over.wait(0.1):
+                return
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    is_over = threading.Event()
+    sender = threading.Thread(target=send)
+    sender.start()
     flags = ["--config.num_rounds=500", "--sweep.seed=0..1", "--no_evaluation"]
-    line = [sys.executable, "-m", "fedjax_diffusion", *TINY, *flags, f"--workdir={tmp_path}"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("points/*/checkpoints/[0-9]*")):
-        assert process.poll() is None
-    process.send_signal(signal.SIGUSR1)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 143
+    try:
+        assert main([*TINY, *flags, f"--workdir={tmp_path}"]) == 143
+    finally:
+        is_over.set()
+        sender.join()
+    error = capsys.readouterr().err
     rounds = int(re.search(r"seed-0\S+: (\d+) rounds are saved; repeat the command", error)[1])
     (folder,) = tmp_path.glob("points/*")
     assert (folder / "checkpoints" / str(rounds)).is_dir()
@@ -82,11 +93,40 @@ def test_a_finished_sweep_goes_on_by_its_folder_and_does_nothing(finished, capsy
     assert "0 to play" in capsys.readouterr().out
 
 
+def test_a_reference_is_named_by_the_config_or_for_the_folder(finished, capsys):
+    line = ["sweep", f"--workdir={finished}", "--reference=seed-*"]
+    assert main([*line, "--dry_run"]) == 0
+    assert open_sweep(finished).reference is None
+    assert main(line) == 0
+    assert '"saved_joules_percent.reference"' in (finished / "index.csv").read_text()
+    assert main(["sweep", f"--workdir={finished}", "--reference=mine"]) == 2
+    assert "--reference=mine matches no point" in capsys.readouterr().err
+    line = ["sweep", "--config=digits", "--sweep.seed=0..1", "--no_evaluation", "--dry_run"]
+    assert main([*line, "--reference=best"]) == 2
+    assert "--reference=best matches no point" in capsys.readouterr().err
+
+
 def test_workers_are_started_by_the_command(finished, capsys):
     line = ["sweep", f"--workdir={finished}", "--launcher=local", "--workers=1"]
     assert main(line) == 0
     assert "2 points: 2 evaluated" in (finished / "logs" / "worker-1.log").read_text()
     assert "1 workers" in capsys.readouterr().out
+
+
+def test_the_launcher_opens_failed_points_once_for_all_workers(tmp_path, monkeypatch, capsys):
+    sweep = make_sweep(tmp_path)
+    play_sweep(tmp_path, play=Flaky(1))
+    seen = []
+
+    def launch(workdir, num_workers, flags, **_):
+        seen.append((num_workers, flags, [state.status for state in read_states(sweep)]))
+        return 0
+
+    monkeypatch.setattr(command, "launch_workers", launch)
+    line = ["sweep", f"--workdir={tmp_path}", "--launcher=local", "--workers=1"]
+    assert main([*line, "--retry", "--fail_fast", "--only=seed-*"]) == 0
+    flags = ["--fail_fast", "--only=seed-*"]
+    assert seen == [(1, flags, ["evaluated", "planned", "evaluated"])]
 
 
 def test_failed_points_are_listed_with_exit_code_1(tmp_path, monkeypatch, capsys):
@@ -107,7 +147,7 @@ def test_values_of_a_file_and_axes_are_multiplied(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
         "from fedjax_diffusion import load_config\n"
-        "def get_config():\n    return load_config('digits')\n"
+        f"def get_config():\n    return load_config('digits', {OVERRIDES})\n"
         "def get_hyper(h):\n    return h.sweep('num_rounds', [1, 2])\n"
     )
     line = ["sweep", "--config=mine.py", "--sweep.seed=0..2", "--dry_run", "--no_evaluation"]
@@ -146,6 +186,10 @@ SEED = "--sweep.seed=0..1"
         (["--config=digits", "--status"], "--status reads the sweep's folder"),
         (["--workdir=x", "--worker", SEED], "give --config=FILE too"),
         (["--workdir=x", "--worker", "--launcher=local", "--workers=1"], "with neither --worker"),
+        (
+            ["--workdir=x", "--status", "--reference=a"],
+            "--reference names a point of what is played",
+        ),
         (["--workdir=nowhere"], "nowhere is not the folder of a sweep"),
         (["--workdir=nowhere", "--status"], "nowhere is not the folder of a sweep"),
         (

@@ -41,17 +41,16 @@ def test_runs_of_another_machine_are_of_the_same_variant(changed, is_another):
     assert (fingerprints[0] != fingerprints[1]) is is_another
 
 
-def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
+def test_runs_come_seed_by_seed_and_are_the_same_in_another_comparison():
     variants = ("full: allocator.method=full_precision", "own:")
     few = list_plays(tiny_config(compare__variants=variants, compare__num_seeds=2, seed=3))
     assert [(p.variant, p.seed) for p in few] == [("full", 3), ("own", 3), ("full", 4), ("own", 4)]
-    assert [p.config.seed for p in few] == [3, 3, 4, 4]
-    assert few[0].config.allocator.method == "full_precision"
-    assert few[1].config.allocator.method == "on_demand"
-    more = list_plays(
-        tiny_config(compare__variants=(*variants, "x:"), compare__num_seeds=5, seed=3)
-    )
-    assert more[0].config == few[0].config
+    assert [p.point.label for p in few[1:3]] == ["own+seed-3", "full+seed-4"]
+    assert few[0].point.config.allocator.method == "full_precision"
+    assert few[1].point.config.allocator.method == "on_demand"
+    variants = (*variants, "x: num_rounds=9")
+    more = list_plays(tiny_config(compare__variants=variants, compare__num_seeds=5, seed=3))
+    assert more[0].point.hash == few[0].point.hash
 
 
 @pytest.mark.parametrize(
@@ -62,6 +61,7 @@ def test_runs_come_seed_by_seed_and_know_nothing_of_the_comparison():
         ({"compare__variants": ("a:",)}, "two or more, each named once"),
         ({"compare__reference": "best"}, "compare.reference must be one of full_precision, fixed"),
         ({"compare__variants": ("a:", "a: num_rounds=3")}, "two or more, each named once"),
+        ({"compare__variants": ("a:", "b: num_rounds=4")}, "a and b have the same settings"),
         ({"compare__variants": ("a:", "b: allocator.bits=3")}, r"config\.allocator\.bits: unknown"),
     ],
 )

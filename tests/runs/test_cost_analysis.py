@@ -3,20 +3,21 @@
 Trials on such a backend: test_trials.py.
 """
 
+import functools
 import logging
-from pathlib import Path
 
 import jax
 import pytest
 
+from fedjax_diffusion.cli import sweep as command
 from fedjax_diffusion.cli.main import main
-from fedjax_diffusion.compare import folder
-from fedjax_diffusion.compare.rows import read_run
 from fedjax_diffusion.diffusion import DiffusionConfig, UNetConfig
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.runs import evaluate as module
+from fedjax_diffusion.sweep.runner import play_sweep
 from tests.runs.test_evaluate import pixels_as_features
 from tests.study.test_folder import OVERRIDES
+from tests.sweep.stubs import play_stub
 from tests.tiny import FLAGS
 
 STUDY = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
@@ -58,7 +59,7 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     variants = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
     compared = ["--config.compare.num_seeds=2", f"--config.compare.variants={variants}"]
     # A comparison counts before it plays; its runs are as the one above.
-    monkeypatch.setattr(folder, "_play", lambda play, *_: read_run(Path("runs/digits"), play))
+    monkeypatch.setattr(command, "play_sweep", functools.partial(play_sweep, play=play_stub))
     assert main(["run", *COUNTED]) == 0
     assert main(["sample", "--workdir=runs/digits", "--num_samples=2"]) == 0
     assert main(["evaluate", "--workdir=runs/digits"]) == 0

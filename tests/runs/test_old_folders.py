@@ -9,10 +9,13 @@ import pytest
 
 from fedjax_diffusion import load_config, load_run, run, run_comparison
 from fedjax_diffusion.cli.main import main
-from fedjax_diffusion.compare import list_plays, read_run, read_runs
-from fedjax_diffusion.host.old_names import OLD_NAMES
+from fedjax_diffusion.compare import open_comparison, read_runs
+from fedjax_diffusion.host.old_names import OLD_NAMES, to_current_names
+from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs.records import read_metrics, read_summary
-from fedjax_diffusion.runs.runner import check_same_config
+from fedjax_diffusion.sweep.folder import find_folders
+from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.states import read_states
 
 OLD = pathlib.Path(__file__).parents[1] / "old_folders"
 
@@ -64,14 +67,60 @@ def test_a_summary_has_the_names_of_today():
     assert [row["method"] for row in rows][:2] == ["this_run", "full_precision"]
 
 
-def test_a_finished_comparison_is_read_and_goes_on_elsewhere(tmp_path):
+def test_a_finished_comparison_becomes_a_sweep_that_says_the_same(tmp_path):
+    folder = copy("comparison", tmp_path)
+    before, config = read_runs(folder / "runs.csv"), config_of(folder)
+    summary = to_current_names("runs", json.loads((folder / "summary.json").read_text()))
+    done = run_comparison(config, folder)
+    assert done.runs == before
+    assert done.missing == []
+    after = json.loads((folder / "summary.json").read_text())
+    assert after["variants"] == summary["schemes"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("claims", "figures", "index.csv", "index.parquet", "points", "rounds.parquet"),
+        *("runs.csv", "summary.json", "sweep.json"),
+    ]
+    assert len(list((folder / "points").glob("on_demand+seed-[01]--*/metrics.jsonl"))) == 2
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    assert run_comparison(config, folder).runs == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")} == times
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path):
+    folder = copy("comparison", tmp_path)
+    begun = folder / "on_demand" / "seed_1"
+    for name in ("summary.json", "evaluation.json"):
+        (begun / name).unlink()
+    (begun / "checkpoints").mkdir()
+    (begun / "checkpoints" / "precious").touch()
+    opened = open_comparison(config_of(folder), folder, PlayOptions(), [])
+    assert [state.status for state in read_states(opened.sweep)] == ["evaluated"] * 3 + ["planned"]
+    assert (find_folders(opened.sweep)[3] / "checkpoints" / "precious").exists()
+    assert not begun.parent.exists()
+
+
+def test_a_finished_comparison_goes_on_elsewhere(tmp_path):
     before, config = read_runs(OLD / "comparison" / "runs.csv"), config_of(OLD / "comparison")
-    plays = list_plays(config)
-    for play, row in zip(plays, before, strict=True):
-        folder = OLD / "comparison" / play.variant / f"seed_{play.seed}"
-        check_same_config(play.config, folder)
-        assert read_run(folder, play) == row
     assert run_comparison(config, tmp_path / "elsewhere", earlier=before).runs == before
+
+
+def test_a_comparison_of_other_settings_is_left_as_it_is(tmp_path):
+    folder = copy("comparison", tmp_path)
+    config = config_of(folder)
+    with config.unlocked():
+        config.num_rounds += 1
+    with pytest.raises(ValueError, match=r"full_precision/seed_0 holds a run of another config"):
+        run_comparison(config, folder)
+    with pytest.raises(ValueError, match="a comparison of an earlier version; without --dry_run"):
+        open_comparison(config_of(folder), folder, PlayOptions(), [], is_dry=True)
+    busy = folder / "on_demand" / "seed_1" / "claims"
+    with claims.take(busy, "run"), pytest.raises(ValueError, match="works on it since"):
+        run_comparison(config_of(folder), folder)
+    shutil.rmtree(busy)
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    assert names == sorted(
+        p.relative_to(OLD / "comparison") for p in (OLD / "comparison").rglob("*")
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), OLD_NAMES["config"].items())

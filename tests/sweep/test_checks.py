@@ -25,6 +25,8 @@ def test_each_value_is_checked_once_and_seeds_are_not():
     for key in ("local_work.local_steps", "num_rounds"):
         assert {p.overrides[key] for p in chosen} == {p.overrides[key] for p in points}
     assert len(choose_checked(make_points())) == 1
+    left = expand(CONFIG, lambda h: [{"num_rounds": 2}, {"num_rounds": 3}, {}, {"seed": 2}])
+    assert choose_checked(left) == left[:3]
     assert choose_checked([]) == []
     many = make_points(hyper.sweep("num_rounds", range(1, 200)))
     assert len(choose_checked(many)) <= MAX_CHECKED

@@ -1,5 +1,6 @@
 """The folder of a sweep: what it takes, what it refuses, and that it can be moved."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -48,6 +49,17 @@ def test_points_are_added_and_none_is_lost(tmp_path):
     assert (tmp_path / SWEEP).stat().st_mtime_ns == before
     merge_sweep(CONFIG, make_points(hyper.sweep("seed", [9])), tmp_path)
     assert len(open_sweep(tmp_path).points) == 3
+
+
+def test_a_lost_list_of_points_is_made_again_and_labels_are_kept(tmp_path):
+    named = [dataclasses.replace(p, label=f"mine+{p.config.seed}") for p in make_points()]
+    sweep = grow_sweep(CONFIG, named, tmp_path, "a family")
+    assert open_sweep(tmp_path) == sweep == make_sweep(tmp_path)
+    play_sweep(tmp_path, play=play_stub)
+    (tmp_path / SWEEP).unlink()
+    again = make_sweep(tmp_path)
+    assert [point.label for point in again.points] == ["seed-0", "seed-1", "seed-2"]
+    assert play_sweep(tmp_path, play=play_stub).num_played == 0
 
 
 def test_an_axis_at_its_base_value_keeps_finished_points(tmp_path):

@@ -13,7 +13,7 @@ from fedjax_diffusion.runs.claims import LostClaimError
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import find_folders, list_folders, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
-from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.states import FAILED, read_states
 from tests.sweep.stubs import make_sweep, play_stub
@@ -70,12 +70,31 @@ def test_a_failure_stops_nobody_is_shown_at_once_and_can_be_retried(tmp_path):
     assert not (folder / FAILED).exists()
 
 
+def test_a_retry_tries_once_whatever_the_number_of_workers(tmp_path):
+    sweep, flaky = make_sweep(tmp_path), Flaky(1)
+    play_sweep(tmp_path, play=flaky)
+    assert statuses(tmp_path) == ["evaluated", "failed", "evaluated"]
+    options = reopen_failed(sweep, PlayOptions(is_retrying=True))
+    assert statuses(tmp_path) == ["evaluated", "planned", "evaluated"]
+    flaky.played.clear()
+    for _ in range(3):  # workers
+        play_sweep(tmp_path, options, play=flaky)
+    assert flaky.played == [1]
+    assert read_states(sweep)[1].attempts == 2
+    others = PlayOptions(is_retrying=True, only="seed-0")
+    assert statuses(tmp_path)[1] == "failed" == read_states(sweep)[1].status
+    reopen_failed(sweep, others)
+    assert statuses(tmp_path)[1] == "failed"
+
+
 @pytest.mark.parametrize(
     ("options", "played"),
     [
         (PlayOptions(limit=2), [0, 1]),
         (PlayOptions(only="seed-[02]"), [0, 2]),
+        (PlayOptions(only="seed-2,*-0,seed-[9]"), [0, 2]),
         (PlayOptions(only="nothing"), []),
+        (PlayOptions(only=""), []),
         (PlayOptions(is_failing_fast=True), [0, 1]),
     ],
 )

@@ -1,15 +1,16 @@
 """Text about a sweep: its state, and what it would play."""
 
+import json
 import re
 
 import jax
 
 from fedjax_diffusion.experiment.build import build, count_state_bytes
 from fedjax_diffusion.experiment.config import to_run_config
-from fedjax_diffusion.runs import claims
+from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.dry_run import format_dry_run
-from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.folder import find_folders, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
@@ -28,6 +29,30 @@ def test_status_counts_points_and_shows_running_and_failed_ones(tmp_path):
     assert re.search(r"running seed-2, round 0 of 40, on \S+, process \d+", text)
     assert "failed  seed-1, attempt 1: ValueError: a line and another" in text
     assert re.search(r"disk    \d\S* GB", text)
+
+
+def test_points_that_were_measured_by_other_features_are_named(tmp_path):
+    axes = [hyper.sweep("data.split", ["train", "test"]), hyper.sweep("seed", range(2))]
+    sweep = make_sweep(tmp_path, *axes)
+    play_sweep(tmp_path, play=play_stub)
+    folders = find_folders(sweep)
+
+    def measure(number, **changed):
+        path = folders[number] / records.EVALUATION
+        kept = json.loads(path.read_text())
+        records.write_json(path, kept | {"quality": kept["quality"] | changed})
+
+    for number in (2, 3):  # other data has other features
+        measure(number, extractor_fingerprint="def")
+    assert "not comparable" not in format_status(tmp_path)
+    measure(3, measure_version=3)
+    lines = [line for line in format_status(tmp_path).splitlines() if "not comparable" in line]
+    assert len(lines) == 1
+    assert re.search(
+        r"split-test\+seed-1 was measured by classifier def, version 3, split-test\+seed-"
+        r"0 by classifier def, version 2; remove evaluation.json",
+        lines[0],
+    )
 
 
 def test_a_dry_run_counts_points_and_groups_and_writes_nothing(tmp_path):

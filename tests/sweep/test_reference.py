@@ -1,0 +1,61 @@
+"""Points are held against the reference's point of the same seed."""
+
+import pytest
+
+from fedjax_diffusion import read_sweep
+from fedjax_diffusion.sweep import hyper
+from fedjax_diffusion.sweep.folder import grow_sweep
+from fedjax_diffusion.sweep.reference import find_reference, hash_family, list_savings
+from fedjax_diffusion.sweep.runner import play_sweep
+from tests.sweep.stubs import CONFIG, make_points, play_stub
+
+POINTS = make_points(
+    hyper.sweep("allocator.method", ["demand", "full_precision"]), hyper.sweep("seed", range(3))
+)
+COLUMNS = ("saved_joules_percent.reference", "saved_bytes_percent.reference")
+
+
+def test_a_family_is_a_points_settings_without_its_seed():
+    families = [hash_family(point) for point in POINTS]
+    assert families == [families[0]] * 3 + [families[3]] * 3
+    assert families[0] != families[3]
+
+
+@pytest.mark.parametrize("pattern", ["method-full-precision+seed-1", "*full*", POINTS[4].hash])
+def test_a_reference_is_named_by_one_point_or_all_its_seeds(pattern):
+    assert find_reference(POINTS, pattern) == hash_family(POINTS[3])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("best", "reference=best matches no point; the first point is method-demand.seed-0"),
+        ("*seed-1", "matches method-demand.seed-1 and method-full-precision.seed-1, which differ"),
+    ],
+)
+def test_a_reference_that_is_none_or_several_is_refused(pattern, said):
+    with pytest.raises(ValueError, match=said):
+        find_reference(POINTS, pattern)
+
+
+def test_savings_are_those_against_the_same_seed():
+    spent = [{"total_joules": j, "uplink_bytes": b} for j, b in [(1.0, 10), (2.0, 20), (3.0, 30)]]
+    spent += [{"total_joules": j, "uplink_bytes": b} for j, b in [(4.0, 40), (4.0, 0)]]
+    spent += [{"total_joules": None, "uplink_bytes": None}]
+    saved = list_savings(POINTS, hash_family(POINTS[3]), spent)
+    rows = [tuple(row[name] for name in COLUMNS) for row in saved]
+    assert rows == [(75, 75), (50, None), (None, None), (0, 0), (0, None), (None, None)]
+
+
+def test_the_index_follows_the_reference_that_was_named_last(tmp_path):
+    plain = grow_sweep(CONFIG, POINTS, tmp_path)
+    assert plain.reference is None
+    play_sweep(tmp_path, play=play_stub)
+    assert not {*COLUMNS} & {*read_sweep(tmp_path).column_names}
+    family = hash_family(POINTS[0])
+    grow_sweep(CONFIG, POINTS, tmp_path, family)
+    assert grow_sweep(CONFIG, POINTS[:1], tmp_path).reference == family
+    play_sweep(tmp_path, play=play_stub)
+    header, *rows = (tmp_path / "index.csv").read_text().splitlines()
+    assert all(f'"{name}"' in header for name in COLUMNS)
+    assert all(row.endswith(",0,0") for row in rows)  # the same stub was played everywhere
