@@ -13,8 +13,9 @@ from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.host.atomic import write_bytes
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.ledger import THIS_RUN
-from fedjax_diffusion.sweep.folder import Sweep, find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import Sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS, read_settings
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.states import PointState, read_evaluation, read_states
 

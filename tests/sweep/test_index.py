@@ -8,7 +8,8 @@ import pytest
 from fedjax_diffusion import read_sweep
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.sweep.stubs import OLD, make_sweep, play_stub
