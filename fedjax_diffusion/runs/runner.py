@@ -17,17 +17,12 @@ from fedjax_diffusion.experiment.config import (
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.images import save_grid, save_images
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
-from fedjax_diffusion.host.processes import (
-    agree,
-    find_largest,
-    is_alone,
-    is_primary,
-    wait_for_all,
-)
+from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_primary, wait_for_all
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.figure import draw_figure
+from fedjax_diffusion.runs.quality_log import QualityLog
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
@@ -91,6 +86,7 @@ def run(
     if is_alone():
         claims.check_free(workdir)  # before the minutes that building may take
     earlier, experiment = _build(config, workdir, progress)
+    quality = QualityLog(workdir, experiment)
     wait_for_all("nobody writes before everybody has read")
     with claims.claim_folder(workdir) as claim:
         if agree(int((workdir / records.SUMMARY).exists())):  # finished meanwhile
@@ -101,8 +97,9 @@ def run(
         if is_primary():
             _begin_folder(workdir, experiment)
         wait_for_all("the run folder is there")
-
-        lines = _train(experiment, workdir, claim, on_start, on_record, progress, interruption)
+        lines = _train(
+            experiment, quality, workdir, claim, on_start, on_record, progress, interruption
+        )
         summary = records.summarize(lines, experiment.workload.num_parameters)
         claim.check()
         if is_primary():
@@ -129,6 +126,7 @@ def _read_result(workdir: Path) -> RunResult:
 
 def _train(
     experiment: Experiment,
+    quality: QualityLog,
     workdir: Path,
     claim: claims.FolderClaim,
     on_start: OnStart | None,
@@ -159,6 +157,8 @@ def _train(
                 is_last = round + 1 == config.num_rounds
                 if is_last or (round + 1) % config.sampling.every_rounds == 0:
                     _draw(experiment, state, workdir, progress)
+                if quality.is_due(round + 1, is_last=is_last):
+                    quality.measure(experiment, state, claim, progress)
                 if is_last or (round + 1) % config.checkpoint.every_rounds == 0:
                     _save(state, checkpoints, claim)
     return log.records

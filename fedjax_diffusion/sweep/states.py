@@ -1,6 +1,5 @@
 """States of a sweep's points, as their folders and the claims tell them."""
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -93,7 +92,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 def is_evaluated(folder: Path, settings: "EvaluationConfig") -> bool:
     """Returns whether a run was evaluated with these settings."""
     asked = read_evaluation(folder).get("asked", {})
-    wanted = dataclasses.asdict(settings)
+    wanted = settings.describe_final()
     return {name: asked.get(name, ...) for name in wanted} == wanted
 
 
