@@ -23,34 +23,25 @@ from fedjax_diffusion.sweep.identity import (
     NOT_IN_IDENTITY,
     hash_settings,
     is_in_identity,
-    make_folder_name,
     make_label,
     read_settings,
 )
+from fedjax_diffusion.sweep.listing import PointName
 
 _Read = Callable[[str, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class Point(PointName):
     """One run of a sweep.
 
     Attributes:
-      label: readable, of the swept settings; two points may share it.
-      hash: the identity, 64 hexadecimal digits.
       overrides: the swept settings by dotted key, plain values: of JSON, and of their type.
       config: every setting.
     """
 
-    label: str
-    hash: str
     overrides: Mapping[str, Any]
     config: RunConfig
-
-    @property
-    def folder(self) -> str:
-        """Name of the point's folder, ``LABEL--HASH12``."""
-        return make_folder_name(self.label, self.hash)
 
 
 def expand(

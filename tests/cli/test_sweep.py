@@ -18,7 +18,8 @@ from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.runs.records import read_metrics
 from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.sweep.stubs import make_sweep, play_stub
 from tests.sweep.test_runner import Flaky
