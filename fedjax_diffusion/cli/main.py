@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.failures import fail, find_reason
 from fedjax_diffusion.cli.parser import make_parser
-from fedjax_diffusion.host.interruption import EXIT_INTERRUPTED, StoppedBySignal
+from fedjax_diffusion.host.interruption import StoppedBySignal, end_at_interrupt
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
@@ -26,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment, errors show a traceback.
     """
     arguments, rest = make_parser().parse_known_args(argv)
+    advice = "; repeat the command to continue from the last checkpoint"
     try:
-        return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
+        with end_at_interrupt(f"interrupted{advice * (arguments.command in _RESUMABLE)}"):
+            return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
     except ValueError as error:
         return fail(error, str(error), _EXIT_BAD_INPUT)
     except RuntimeError as error:
@@ -38,12 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StoppedBySignal as stop:
         print(f"{stop}; repeat the command to continue there", file=sys.stderr)
         return stop.exit_code
-    except KeyboardInterrupt:
-        advice = "; repeat the command to continue from the last checkpoint" * (
-            arguments.command in _RESUMABLE
-        )
-        print(f"\ninterrupted{advice}", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
