@@ -12,7 +12,8 @@ from fedjax_diffusion.host.progress import SILENT
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.environment import read as read_environment
 from fedjax_diffusion.runs.runner import AmongMany, load_run, run
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.programs import PROGRAMS, GroupChoices
