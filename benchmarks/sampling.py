@@ -13,7 +13,8 @@ from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion import load_config
 from fedjax_diffusion.diffusion import UNetConfig, make_denoiser, make_schedule, sample_ddim
-from fedjax_diffusion.experiment.compute import count_cores, make_mesh
+from fedjax_diffusion.experiment.compute import make_mesh
+from fedjax_diffusion.host.machine import count_cores
 from fedjax_diffusion.keys import seed_to_key, step_keys
 
 

@@ -43,7 +43,6 @@ from fedjax_diffusion import seed_to_key  # noqa: E402
 from fedjax_diffusion.diffusion import layers, q_sample, unet  # noqa: E402
 from fedjax_diffusion.experiment.compute import (  # noqa: E402
     ComputeConfig,
-    count_cores,
     describe_machine,
     make_mesh,
     start_backend,
@@ -57,6 +56,7 @@ from fedjax_diffusion.federated import (  # noqa: E402
     make_client_map,
     make_train,
 )
+from fedjax_diffusion.host.machine import count_cores  # noqa: E402
 from fedjax_diffusion.types import Batch  # noqa: E402
 
 WHOLE = "whole step"

@@ -45,7 +45,8 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, is_evaluating:
     from fedjax_diffusion import expand, load_config, run_sweep
     from fedjax_diffusion.runs import records
     from fedjax_diffusion.sweep import play
-    from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+    from fedjax_diffusion.sweep.folder import open_sweep
+    from fedjax_diffusion.sweep.listing import find_folders
     from fedjax_diffusion.sweep.play import PlayOptions
 
     compilations: dict[str, int] = {}

@@ -194,10 +194,12 @@ def get_config() -> ConfigDict:
         }
     )
     config.evaluation = ConfigDict(
-        {  # EvaluationConfig, for `fedjax-diffusion evaluate` and `compare`
+        {  # EvaluationConfig, for `fedjax-diffusion evaluate`, `compare` and `sweep`
             "num_samples": 5000,  # images drawn from the run's model by the sampler above, >= 20
             "inception_weights": optional(str),  # .pth or .npz file for FID; None: fcd, see docs
             "held_out_split": optional(str, "test"),  # real images to compare with; None: none
+            "every_rounds": optional(int),  # `run` measures too, after so many rounds; None: not
+            "num_samples_along": 500,  # images drawn for each of these measurements, >= 20
         }
     )
     config.compare = ConfigDict(

@@ -5,136 +5,40 @@
 
 Everything below ``run`` is public too: the data and its partition, the quantizer and its wire
 format, the allocator, and ``make_simulator`` for any model and loss.
+
+The public names are those that ``__init__.pyi`` imports. A module is imported when one of its names
+is first used: the command line answers ``--help`` without JAX.
 """
 
-from fedjax_diffusion.allocation import (
-    Allocation,
-    AllocationProblem,
-    Status,
-    Verification,
-    allocate,
-    refine,
-    verify,
-)
-from fedjax_diffusion.compare import Comparison, run_comparison
-from fedjax_diffusion.data import (
-    ClientData,
-    ImageDataset,
-    PartitionConfig,
-    draw_batch,
-    load_images,
-    make_client_data,
-    partition,
-    partition_dirichlet,
-    partition_iid,
-    partition_quantity_skew,
-    partition_shards,
-)
-from fedjax_diffusion.diffusion import (
-    Denoiser,
-    NoiseSchedule,
-    UNetConfig,
-    ddpm_loss,
-    guide,
-    make_denoiser,
-    make_schedule,
-    sample_ancestral,
-    sample_ddim,
-)
-from fedjax_diffusion.edge import DeviceClass, DeviceParams, draw_channel, make_fleet
-from fedjax_diffusion.experiment.build import Experiment, build
-from fedjax_diffusion.experiment.config import load_config
-from fedjax_diffusion.federated import (
-    ClientInputs,
-    ClientMapping,
-    LocalTraining,
-    LocalWork,
-    ServerUpdate,
-    gather_inputs,
-)
-from fedjax_diffusion.host.version import __version__ as __version__
-from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
-from fedjax_diffusion.quantization import (
-    QuantizationConfig,
-    WireFormatError,
-    decode_update,
-    encode_update,
-    quantization_error_bound,
-    stochastic_quantize,
-)
-from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder
-from fedjax_diffusion.runs.ledger import Ledger
-from fedjax_diffusion.runs.runner import RunResult, load_run, run
-from fedjax_diffusion.simulator import RoundInfo, SimulationState, Simulator, make_simulator
-from fedjax_diffusion.sweep.index import read_sweep
-from fedjax_diffusion.sweep.points import expand
-from fedjax_diffusion.sweep.runner import run_sweep
-from fedjax_diffusion.types import Batch
+import ast
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
 
-__all__ = [
-    "Allocation",
-    "AllocationProblem",
-    "Batch",
-    "ClientData",
-    "ClientInputs",
-    "ClientMapping",
-    "Comparison",
-    "Denoiser",
-    "DeviceClass",
-    "DeviceParams",
-    "Experiment",
-    "ImageDataset",
-    "Ledger",
-    "LocalTraining",
-    "LocalWork",
-    "NoiseSchedule",
-    "PartitionConfig",
-    "QuantizationConfig",
-    "RoundInfo",
-    "RunResult",
-    "ServerUpdate",
-    "SimulationState",
-    "Simulator",
-    "Status",
-    "Stream",
-    "UNetConfig",
-    "Verification",
-    "WireFormatError",
-    "allocate",
-    "build",
-    "ddpm_loss",
-    "decode_update",
-    "draw_batch",
-    "draw_channel",
-    "encode_update",
-    "evaluate",
-    "evaluate_folder",
-    "expand",
-    "gather_inputs",
-    "guide",
-    "load_config",
-    "load_images",
-    "load_run",
-    "make_client_data",
-    "make_denoiser",
-    "make_fleet",
-    "make_schedule",
-    "make_simulator",
-    "partition",
-    "partition_dirichlet",
-    "partition_iid",
-    "partition_quantity_skew",
-    "partition_shards",
-    "quantization_error_bound",
-    "read_sweep",
-    "refine",
-    "run",
-    "run_comparison",
-    "run_sweep",
-    "sample_ancestral",
-    "sample_ddim",
-    "seed_to_key",
-    "stochastic_quantize",
-    "stream_key",
-    "verify",
-]
+
+def _read_modules() -> dict[str, str]:
+    """Returns the module of every public name."""
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
+    imports = [statement for statement in stub.body if isinstance(statement, ast.ImportFrom)]
+    return {alias.name: str(line.module) for line in imports for alias in line.names}
+
+
+_MODULES = _read_modules()
+__all__ = [name for name in _MODULES if name != "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Returns a public name or a module of the package, imported now."""
+    if name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    elif name[0] != "_" and importlib.util.find_spec(f"{__name__}.{name}"):
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_MODULES)

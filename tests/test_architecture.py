@@ -57,9 +57,9 @@ def path_to_module(path: pathlib.Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-TREES = {
-    path_to_module(p): ast.parse(p.read_text()) for p in sorted((ROOT / PACKAGE).rglob("*.py"))
-}
+# The imports of a package with a stub are in the stub, which therefore takes its place.
+PATHS = [path for suffix in ("py", "pyi") for path in sorted((ROOT / PACKAGE).rglob(f"*.{suffix}"))]
+TREES = {path_to_module(path): ast.parse(path.read_text()) for path in PATHS}
 
 
 def names_imported(tree: ast.AST) -> set[str]:

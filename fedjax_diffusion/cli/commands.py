@@ -103,6 +103,9 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
 
 def compare(arguments: Namespace, overrides: Overrides) -> int:
     """Runs every variant with every seed and compares them."""
+    from fedjax_diffusion.cli.sweep_arguments import check_playing
+
+    check_playing(arguments)
     from fedjax_diffusion.cli.compare import play
 
     return play(arguments, overrides)
@@ -110,6 +113,13 @@ def compare(arguments: Namespace, overrides: Overrides) -> int:
 
 def sweep(arguments: Namespace, overrides: Overrides) -> int:
     """Plays many runs of one config."""
+    from fedjax_diffusion.cli.sweep_arguments import check_arguments
+
+    check_arguments(arguments, overrides)
+    if arguments.status:
+        from fedjax_diffusion.cli.sweep_status import show_status
+
+        return show_status(arguments.workdir, is_watching=arguments.watch)
     from fedjax_diffusion.cli.sweep import play
 
     return play(arguments, overrides)

@@ -5,13 +5,8 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedjax_diffusion.cli.sweep import (
-    check_playing,
-    finish,
-    play_points,
-    read_options,
-    show_status,
-)
+from fedjax_diffusion.cli.sweep import finish, play_points, read_options
+from fedjax_diffusion.cli.sweep_status import show_status
 from fedjax_diffusion.compare import conclude, format_comparison, open_comparison, read_runs
 from fedjax_diffusion.experiment.config import load_config, name_config
 from fedjax_diffusion.sweep.dry_run import format_dry_run
@@ -19,7 +14,6 @@ from fedjax_diffusion.sweep.dry_run import format_dry_run
 
 def play(arguments: Namespace, overrides: Mapping[str, str]) -> int:
     """Plays, describes or plans a comparison, and returns the exit code."""
-    check_playing(arguments)
     config = load_config(arguments.config, overrides)
     workdir = Path(arguments.workdir or f"comparisons/{name_config(arguments.config)}")
     if arguments.status:

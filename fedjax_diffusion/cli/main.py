@@ -1,24 +1,20 @@
-"""Entry point of the command line: parses arguments, runs a command, returns an exit code."""
+"""Entry point of the command line: parses arguments, runs a command, returns an exit code.
 
-import os
+It imports no JAX, nor do the modules that it imports: a command imports its own when it is called.
+"""
+
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-import jax
-
 from fedjax_diffusion.cli.commands import COMMANDS
+from fedjax_diffusion.cli.failures import fail, find_reason
 from fedjax_diffusion.cli.parser import make_parser
-from fedjax_diffusion.experiment.memory import DeviceMemoryError
-from fedjax_diffusion.host.interruption import EXIT_INTERRUPTED, StoppedBySignal
-from fedjax_diffusion.runs.claims import LostClaimError
+from fedjax_diffusion.host.interruption import StoppedBySignal, end_at_interrupt
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
-_DEBUG = "FEDJAX_DIFFUSION_DEBUG"
 _RESUMABLE = ("run", "compare", "sweep")
-_MAX_REASON = 300
-"""Largest number of characters printed of an error of JAX, which may contain a whole program."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,32 +26,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment, errors show a traceback.
     """
     arguments, rest = make_parser().parse_known_args(argv)
+    advice = "; repeat the command to continue from the last checkpoint"
     try:
-        return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
+        with end_at_interrupt(f"interrupted{advice * (arguments.command in _RESUMABLE)}"):
+            return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
     except ValueError as error:
-        return _fail(error, str(error), _EXIT_BAD_INPUT)
-    except (DeviceMemoryError, LostClaimError) as error:
-        return _fail(error, str(error), _EXIT_FAILED)
-    except jax.errors.JaxRuntimeError as error:
-        reason = f"the device failed: {str(error)[:_MAX_REASON]} ({_DEBUG}=1 shows where)"
-        return _fail(error, reason, _EXIT_FAILED)
+        return fail(error, str(error), _EXIT_BAD_INPUT)
+    except RuntimeError as error:
+        reason = find_reason(error)
+        if reason is None:
+            raise
+        return fail(error, reason, _EXIT_FAILED)
     except StoppedBySignal as stop:
         print(f"{stop}; repeat the command to continue there", file=sys.stderr)
         return stop.exit_code
-    except KeyboardInterrupt:
-        advice = "; repeat the command to continue from the last checkpoint" * (
-            arguments.command in _RESUMABLE
-        )
-        print(f"\ninterrupted{advice}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-
-
-def _fail(error: Exception, reason: str, exit_code: int) -> int:
-    """Prints the reason of a failure in one line, and returns the exit code."""
-    if os.environ.get(_DEBUG):
-        raise error
-    print(f"fedjax-diffusion: {' '.join(reason.split())}", file=sys.stderr)
-    return exit_code
 
 
 def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from fedjax_diffusion.host.version import __version__
+
 _ALLOCATE = """\
 Choose bits, compute time and transmit power of every client in one round, such that
 all clients meet the deadline, the error stays within its budget, and computing and
@@ -54,8 +56,6 @@ stopped by a signal: after the first one everything is saved, a second one ends 
 
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
-    from fedjax_diffusion.host.version import __version__
-
     parser = argparse.ArgumentParser(prog="fedjax-diffusion", allow_abbrev=False)
     parser.description = "Simulate quantized, energy-aware federated training of diffusion models."
     parser.add_argument("--version", action="version", version=__version__)

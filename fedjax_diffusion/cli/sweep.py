@@ -1,7 +1,6 @@
-"""The command ``sweep``: its arguments, and what it prints."""
+"""The command ``sweep``, if it plays or plans something."""
 
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,24 +12,25 @@ from fedjax_diffusion.sweep.dry_run import format_dry_run
 from fedjax_diffusion.sweep.features import list_conflicts
 from fedjax_diffusion.sweep.folder import Sweep, grow_sweep, open_sweep
 from fedjax_diffusion.sweep.hyper import add_axes, parse_axis
-from fedjax_diffusion.sweep.index import CSV, name_distance, write_index
-from fedjax_diffusion.sweep.launcher import check_workers, launch_workers
+from fedjax_diffusion.sweep.index import CSV, read_distance, write_index
+from fedjax_diffusion.sweep.launcher import launch_workers
 from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.points import Point, expand, load_get_hyper
 from fedjax_diffusion.sweep.reference import find_reference
 from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
 from fedjax_diffusion.sweep.states import PointState, format_counts, read_states
-from fedjax_diffusion.sweep.status import format_status, list_failures
+from fedjax_diffusion.sweep.status import list_failures
 
-_WATCH_SECONDS = 5.0
 _EXIT_FAILED = 1
 
 
 def play(arguments: Namespace, overrides: Mapping[str, str]) -> int:
-    """Plays, describes or plans a sweep, and returns the exit code."""
-    _check_arguments(arguments, overrides)
-    if arguments.status:
-        return show_status(Path(arguments.workdir), is_watching=arguments.watch)
+    """Plays or plans a sweep, and returns the exit code.
+
+    Args:
+      arguments: checked ones.
+      overrides: changed values of the config, by dotted key.
+    """
     options = read_options(arguments)
     if arguments.config is None:
         sweep = _open(arguments)
@@ -152,19 +152,6 @@ def _launch(sweep: Sweep, num_workers: int, options: PlayOptions) -> int:
     return num_dead
 
 
-def show_status(workdir: Path, *, is_watching: bool) -> int:
-    """Prints the state of a sweep, again and again until all is done if asked for; returns 0."""
-    print(format_status(workdir))
-    while is_watching and {"planned", "running", "stale"} & _list_statuses(workdir):
-        time.sleep(_WATCH_SECONDS)
-        print(f"\n{format_status(workdir)}", flush=True)
-    return 0
-
-
-def _list_statuses(workdir: Path) -> set[str]:
-    return {state.status for state in read_states(open_sweep(workdir))}
-
-
 def _format_point(point: Point, state: PointState) -> str:
     if state.summary is None:
         return f"{point.label}: {state.status}" + f", {state.error}" * (state.error is not None)
@@ -172,39 +159,10 @@ def _format_point(point: Point, state: PointState) -> str:
     cost = f"{bill['total_joules']:.4g} J  {bill['uplink_bytes'] / 1e6:.4g} MB"
     quality = ""
     if state.evaluation:
-        name, distance = name_distance(state.evaluation["quality"])
+        name, distance = read_distance(state.evaluation["quality"])
         quality = f"  {name} {distance:.2f}"
     return f"{point.label}: {state.status}  loss {state.summary['loss']}{quality}  {cost}"
 
 
 def _is(arguments: Namespace, name: str) -> bool:
     return bool(getattr(arguments, name))
-
-
-def _check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None:
-    """Raises ValueError for arguments that do not belong together."""
-    defines = arguments.config is not None or arguments.axes or overrides
-    if arguments.config is None and (arguments.axes or overrides):
-        raise ValueError("--sweep.KEY and --config.KEY change a config: give --config=FILE too")
-    if arguments.config is None and arguments.workdir is None:
-        raise ValueError("give --config=FILE, or --workdir=FOLDER of an existing sweep")
-    for name in ("status", "worker"):
-        if _is(arguments, name) and (defines or arguments.workdir is None):
-            raise ValueError(f"--{name} reads the sweep's folder: give --workdir, without --config")
-    if arguments.reference is not None and (arguments.status or arguments.worker):
-        raise ValueError("--reference names a point of what is played: without --status, --worker")
-    check_playing(arguments)
-
-
-def check_playing(arguments: Namespace) -> None:
-    """Raises ValueError for arguments of the play that do not belong together."""
-    if arguments.watch and not arguments.status:
-        raise ValueError("--watch belongs to --status")
-    if arguments.limit is not None and arguments.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {arguments.limit}")
-    if (arguments.launcher is None) != (arguments.workers is None):
-        raise ValueError("--launcher and --workers belong together: --launcher=local --workers=2")
-    if arguments.launcher is not None:
-        if vars(arguments).get("worker") or arguments.limit is not None:
-            raise ValueError("--launcher starts workers; it goes with neither --worker nor --limit")
-        check_workers(arguments.workers)

@@ -14,11 +14,11 @@ from fedjax_diffusion.sweep.checks import check_point
 from fedjax_diffusion.sweep.folder import (
     Sweep,
     check_folders,
-    find_folders,
     grow_sweep,
     merge_sweep,
 )
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions, is_chosen, is_open
 from fedjax_diffusion.sweep.reference import hash_family
 from fedjax_diffusion.sweep.states import read_states

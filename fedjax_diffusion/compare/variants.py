@@ -15,6 +15,7 @@ _OF_A_MACHINE = (
     "seed",
     "data.data_dir",
     "evaluation.inception_weights",  # known by their SHA-256
+    *("evaluation.every_rounds", "evaluation.num_samples_along"),
     "sampling.every_rounds",
     "sampling.num_samples",
     *(f"compute.{name}" for name in ("client_map", "chunk_size", "conv", "cpu_devices", "data")),

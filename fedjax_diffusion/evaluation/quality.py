@@ -1,6 +1,6 @@
 """Quality of images: distances from real images in the features of an extractor."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -41,20 +41,31 @@ class EvaluationConfig:
       inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
         a small classifier trained on the same data replaces it and names the distances.
       held_out_split: split of other real images, whose distance is a reference; None: none.
+      every_rounds: rounds of a run from one measurement to the next, >= 1; also after the last.
+        None: a run measures nothing.
+      num_samples_along: images drawn for each of them, >= 20.
 
     Raises:
-      ValueError: a number below 20.
+      ValueError: a number is too small.
     """
 
     num_samples: int
     inception_weights: str | None = None
     held_out_split: str | None = "test"
+    every_rounds: int | None = None
+    num_samples_along: int = 500
 
     def __post_init__(self):
-        if self.num_samples < MIN_SAMPLES:
-            raise ValueError(
-                f"evaluation.num_samples must be at least {MIN_SAMPLES}, got {self.num_samples}"
-            )
+        smallest = {"num_samples": MIN_SAMPLES, "num_samples_along": MIN_SAMPLES, "every_rounds": 1}
+        for name, least in smallest.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"evaluation.{name} must be at least {least}, got {value}")
+
+    def describe_final(self) -> dict[str, Any]:
+        """Returns the settings that matter for a finished run."""
+        apart = ("every_rounds", "num_samples_along")
+        return {name: value for name, value in asdict(self).items() if name not in apart}
 
 
 def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor:
@@ -91,20 +102,10 @@ def measure_quality(
       images; sample counts; name and fingerprint of the extractor; for a classifier its accuracy on
       held-out images, and the share of images with the requested class.
     """
-    frechet, kernel = DISTANCE_NAMES[extractor.name]
     features = extractor.extract(images)
-    real_features = extractor.extract(spread(dataset.images, min(len(images), len(dataset.images))))
-    real = reference_statistics(extractor, dataset.images)
-    kernel_mean, kernel_error = kernel_distance(real_features, features)
-    manifold = spread(features, len(real_features))
-    precision, recall = precision_recall(real_features, manifold)
     quality = {
-        frechet: frechet_distance(measure_statistics([features]), real),
-        kernel: kernel_mean,
-        f"{kernel}_standard_error": kernel_error,
-        "precision": precision,
-        "recall": recall,
-        "num_precision_recall": len(manifold),
+        **measure_distances(features, dataset, extractor),
+        "num_precision_recall": min(len(images), len(dataset.images)),
         "authenticity": authenticity(_flatten(dataset.images), _flatten(images)),
         "num_samples": len(images),
         "num_real": len(dataset.images),
@@ -118,6 +119,34 @@ def measure_quality(
     if held_out is None:
         return quality
     return quality | _measure_held_out(held_out, dataset, extractor)
+
+
+def measure_distances(
+    features: np.ndarray, dataset: ImageDataset, extractor: Extractor
+) -> dict[str, float]:
+    """Returns the measures of images that depend on their features alone.
+
+    Args:
+      features: float32 [N, D], of the images.
+      dataset: the real images.
+      extractor: of the features.
+
+    Returns:
+      The Fréchet and the kernel distance, each under its name, precision and recall.
+    """
+    frechet, kernel = DISTANCE_NAMES[extractor.name]
+    real_images = spread(dataset.images, min(len(features), len(dataset.images)))
+    real_features = extractor.extract(real_images)
+    real = reference_statistics(extractor, dataset.images)
+    kernel_mean, kernel_error = kernel_distance(real_features, features)
+    precision, recall = precision_recall(real_features, spread(features, len(real_features)))
+    return {
+        frechet: frechet_distance(measure_statistics([features]), real),
+        kernel: kernel_mean,
+        f"{kernel}_standard_error": kernel_error,
+        "precision": precision,
+        "recall": recall,
+    }
 
 
 def _measure_held_out(

@@ -19,6 +19,7 @@ from fedjax_diffusion.experiment.guesses import (
     guess_mapping,
 )
 from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
+from fedjax_diffusion.host.machine import count_cores
 from fedjax_diffusion.host.platforms import cpu_device, prepare_platforms, read_flags
 from fedjax_diffusion.host.processes import agree
 
@@ -95,13 +96,6 @@ class ComputeConfig:
         conv = self.conv if isinstance(self.conv, str) else "a measured table"
         remat = ", activations computed again" * self.remat
         return f"clients by {self.client_map}{size}, convolutions by {conv}{remat}"
-
-
-def count_cores() -> int:
-    """Returns the number of cores this process may use; all if the system does not say (macOS)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def count_memory_bytes() -> int:

@@ -54,6 +54,28 @@ NEVER = Interruption()
 
 
 @contextlib.contextmanager
+def end_at_interrupt(message: str) -> Iterator[None]:
+    """Lets SIGINT end the process at once, with a line on stderr; ``catch_signals`` within saves.
+
+    It raises no KeyboardInterrupt: that is lost in JAX's callbacks, and becomes an ImportError
+    while JAX's library is imported. Off the main thread nothing is installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_) -> None:
+        os.write(2, f"\n{message}\n".encode())  # stderr, even in the middle of another line
+        os._exit(EXIT_INTERRUPTED)
+
+    earlier = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier or signal.SIG_DFL)
+
+
+@contextlib.contextmanager
 def catch_signals() -> Iterator[Interruption]:
     """Yields the interruption by SIGINT, SIGTERM and SIGUSR1; the first of them ends nothing.
 

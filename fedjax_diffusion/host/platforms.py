@@ -1,13 +1,13 @@
 """Platforms of JAX: the CPU in addition to an accelerator, and XLA's flags for a GPU."""
 
 import functools
-import importlib.util
 import os
-import pkgutil
 from typing import Any
 
 import jax
 from jax._src import xla_bridge  # no public function says whether JAX has started
+
+from fedjax_diffusion.host.machine import has_gpu_plugin
 
 GPU_FLAGS = {"xla_gpu_autotune_level": "2", "xla_gpu_enable_triton_gemm": "false"}
 """Flags of XLA that a GPU run sets unless the user's ``XLA_FLAGS`` name them.
@@ -17,8 +17,6 @@ default 4, but does not compare their results. Without Triton products, each of 
 in many tilings, a round compiles in two thirds of the time and runs equally fast
 (docs/accelerators.md).
 """
-_GPU_PLUGINS = ("xla_cuda", "xla_rocm")
-"""Prefixes of GPU modules in the package ``jax_plugins``, where JAX looks for its platforms."""
 _FLAGS = "XLA_FLAGS"
 
 
@@ -40,13 +38,6 @@ def prepare_platforms() -> None:
 def _read_platforms() -> str:
     config: Any = jax.config  # its flags are made at run time
     return config.jax_platforms or ""
-
-
-def has_gpu_plugin() -> bool:
-    """Returns whether JAX would find a plugin for a GPU."""
-    spec = importlib.util.find_spec("jax_plugins")
-    modules = pkgutil.iter_modules((spec and spec.submodule_search_locations) or [])
-    return any(module.name.startswith(_GPU_PLUGINS) for module in modules)
 
 
 def add_flags(flags: str, added: dict[str, str]) -> str:

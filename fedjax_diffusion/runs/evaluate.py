@@ -16,16 +16,13 @@ from fedjax_diffusion.evaluation.quality import (
     MEASURE_VERSION,
     make_extractor,
     measure_quality,
-    spread,
 )
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER, spread_labels
 from fedjax_diffusion.runs.records import EVALUATION, write_json
 from fedjax_diffusion.runs.runner import load_run, read_config
-
-_COUNTER = 0
-"""Counter of the evaluated images, for the same noise in runs of any length; grids count from 1."""
 
 
 def evaluate(
@@ -64,18 +61,16 @@ def evaluate(
         "extractor_fingerprint": extractor.fingerprint,
         "measure_version": MEASURE_VERSION,
         "data": identify(experiment.dataset),
-        **dataclasses.asdict(settings),
+        **settings.describe_final(),
     }
     path = workdir / EVALUATION
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["asked"] == asked:
             return kept["quality"]
-    labels = None
-    if config.model.num_classes is not None:
-        labels = spread(np.sort(experiment.dataset.labels), settings.num_samples)
+    labels = spread_labels(experiment, settings.num_samples)
     images = experiment.draw_samples(
-        experiment.run_key, state.ema_params, _COUNTER, on_progress, labels
+        experiment.run_key, state.ema_params, EVALUATION_COUNTER, on_progress, labels
     )
     quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}

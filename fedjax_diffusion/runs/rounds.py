@@ -18,6 +18,7 @@ from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.planning.participation import RoundConditions
 from fedjax_diffusion.runs import environment, records
+from fedjax_diffusion.runs.round_record import make_record
 from fedjax_diffusion.simulator import SimulationState
 
 OnRecord = Callable[[dict], Any]
@@ -59,7 +60,7 @@ def play_round(
     info = jax.device_get(info)
     traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
     seconds = time.perf_counter() - start
-    record = records.make_record(round, plan, info, traffic, seconds)
+    record = make_record(round, plan, info, traffic, seconds)
     log.append(record)
     if on_record is not None:
         on_record(record)

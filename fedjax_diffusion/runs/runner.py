@@ -18,16 +18,11 @@ from fedjax_diffusion.experiment.config import (
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
-from fedjax_diffusion.host.processes import (
-    agree,
-    find_largest,
-    is_alone,
-    is_primary,
-    wait_for_all,
-)
+from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_primary, wait_for_all
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.figure import draw_figure
+from fedjax_diffusion.runs.quality_log import QualityLog
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
@@ -67,6 +62,16 @@ class RunResult(NamedTuple):
     records: list[dict]
     summary: dict
     is_new: bool
+
+
+class _Around(NamedTuple):
+    """Arguments of ``run`` that concern the loop over rounds."""
+
+    on_start: OnStart | None
+    on_record: OnRecord | None
+    progress: Progress
+    interruption: Interruption
+    among: AmongMany
 
 
 def run(
@@ -111,6 +116,7 @@ def run(
     if is_alone():
         claims.check_free(workdir)  # before the minutes that building may take
     earlier, experiment = _build(config, workdir, among.choice, progress)
+    quality = QualityLog(workdir, experiment)
     wait_for_all("nobody writes before everybody has read")
     with claims.claim_folder(workdir) as claim:
         if agree(int((workdir / records.SUMMARY).exists())):  # finished meanwhile
@@ -121,16 +127,25 @@ def run(
         if is_primary():
             _begin_folder(workdir, experiment)
         wait_for_all("the run folder is there")
+        around = _Around(on_start, on_record, progress, interruption, among)
+        lines = _train(experiment, quality, workdir, claim, around)
+        return _finish(experiment, workdir, claim, lines, among)
 
-        lines = _train(
-            experiment, workdir, claim, on_start, on_record, progress, interruption, among
-        )
-        summary = records.summarize(lines, experiment.workload.num_parameters)
-        claim.check()
-        if is_primary():
-            if among.has_pictures:
-                draw_figure(workdir)
-            records.write_json(workdir / records.SUMMARY, summary)
+
+def _finish(
+    experiment: Experiment,
+    workdir: Path,
+    claim: claims.FolderClaim,
+    lines: list[dict],
+    among: AmongMany,
+) -> RunResult:
+    """Writes the figure and the summary of a run whose rounds are all played."""
+    summary = records.summarize(lines, experiment.workload.num_parameters)
+    claim.check()
+    if is_primary():
+        if among.has_pictures:
+            draw_figure(workdir)
+        records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, lines, summary, is_new=True)
 
 
@@ -154,26 +169,23 @@ def _read_result(workdir: Path) -> RunResult:
 
 def _train(
     experiment: Experiment,
+    quality: QualityLog,
     workdir: Path,
     claim: claims.FolderClaim,
-    on_start: OnStart | None,
-    on_record: OnRecord | None,
-    progress: Progress,
-    interruption: Interruption,
-    among: AmongMany,
+    around: _Around,
 ) -> list[dict]:
     """Runs the remaining rounds, and returns the records of all rounds."""
-    config = experiment.config
+    config, among, progress = experiment.config, around.among, around.progress
     with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         first = checkpoints.latest_round or 0
-        if on_start is not None:
-            on_start(experiment, first)
+        if around.on_start is not None:
+            around.on_start(experiment, first)
         is_writer = is_primary()
         with records.MetricsLog(workdir, first, claim.check, is_writer=is_writer) as log:
-            play = functools.partial(play_round, log=log, on_record=on_record)
+            play = functools.partial(play_round, log=log, on_record=around.on_record)
             state, prepared, saved = None, None, time.monotonic()
             for round in range(first, config.num_rounds):
-                if exit_code := find_largest(interruption.exit_code):
+                if exit_code := find_largest(around.interruption.exit_code):
                     _save(state, checkpoints, claim)
                     raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
                 if state is None:
@@ -186,6 +198,8 @@ def _train(
                 is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
                 if is_last or is_drawn:
                     _draw(experiment, state, workdir, progress)
+                if quality.is_due(round + 1, is_last=is_last):
+                    quality.measure(experiment, state, claim, progress)
                 is_due = (round + 1) % config.checkpoint.every_rounds == 0
                 if among.save_seconds is not None:
                     is_due = time.monotonic() - saved >= among.save_seconds

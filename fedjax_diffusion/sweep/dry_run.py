@@ -9,8 +9,9 @@ from fedjax_diffusion.experiment.build import count_state_bytes
 from fedjax_diffusion.experiment.programs import list_static
 from fedjax_diffusion.host.tables import format_table
 from fedjax_diffusion.sweep.checks import choose_checked
-from fedjax_diffusion.sweep.folder import Sweep, find_folders
+from fedjax_diffusion.sweep.folder import Sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions, is_chosen, is_open
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.states import format_counts, read_states

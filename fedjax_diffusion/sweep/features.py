@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from fedjax_diffusion.sweep.identity import read_settings
-from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.listing import PointName
 from fedjax_diffusion.sweep.states import PointState
 
 
-def list_conflicts(points: Sequence[Point], states: Sequence[PointState]) -> list[str]:
+def list_conflicts(points: Sequence[PointName], states: Sequence[PointState]) -> list[str]:
     """Returns a line for each point whose quality is not comparable with the others'.
 
     Points of the same data must have been measured by the same features: a classifier that was
@@ -21,7 +20,7 @@ def list_conflicts(points: Sequence[Point], states: Sequence[PointState]) -> lis
         quality = state.evaluation["quality"]
         names = ("extractor", "extractor_fingerprint", "measure_version")
         features = "{} {}, version {}".format(*(quality[name] for name in names))
-        data = repr([pair for pair in read_settings(point.config.data) if pair[0] != "data_dir"])
+        data = repr(state.evaluation["asked"].get("data"))
         norm, expected = norms.setdefault(data, (point.label, features))
         if features != expected:
             lines.append(

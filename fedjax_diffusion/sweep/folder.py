@@ -1,8 +1,7 @@
 """Folder of a sweep: sweep.json lists its points, and each has an ordinary run folder in points.
 
-A folder is found by the hash in its name alone, so labels may change. Paths are relative: a sweep
-that was moved goes on. ``sweep.json`` is written by the command that has the definition, never by a
-worker, and a point that is in it stays in it.
+Paths are relative: a sweep that was moved goes on. ``sweep.json`` is written by the command that
+has the definition, never by a worker, and a point that is in it stays in it.
 """
 
 import dataclasses
@@ -20,17 +19,13 @@ from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep.identity import (
     HASH_DIGITS,
-    folder_name_to_hash,
     hash_config,
     is_in_identity,
     read_settings,
 )
+from fedjax_diffusion.sweep.listing import POINTS, SCHEMA, SWEEP, list_folders, read_listing
 from fedjax_diffusion.sweep.points import Point, expand
 
-SCHEMA = 1
-SWEEP = "sweep.json"
-POINTS = "points"
-LOGS = "logs"
 _GROWING = "sweep"
 """Name of the claim of the process that writes sweep.json."""
 _GROWING_SECONDS = 10.0
@@ -61,31 +56,19 @@ def open_sweep(workdir: str | Path) -> Sweep:
     Raises:
       ValueError: the folder holds no sweep, one of a newer version, or a damaged one.
     """
-    workdir = Path(workdir)
-    path = workdir / SWEEP
-    if not path.exists():
-        raise ValueError(f"{workdir} is not the folder of a sweep: it has no {SWEEP}")
-    try:
-        content = json.loads(path.read_text())
-        schema = int(content["schema"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if schema > SCHEMA:
-        raise ValueError(
-            f"{path} is of a newer version: its schema is {schema}, this version reads {SCHEMA}"
-        )
-    base = to_run_config(fill_missing(content["base"]))
-    overrides = [dict(point["overrides"]) for point in content["points"]]
+    listing = read_listing(workdir)
+    base = to_run_config(fill_missing(listing.base))
+    overrides = [dict(point.overrides) for point in listing.points]
     points = []
     expanded = expand(base, lambda _: overrides, is_large_ok=True)
-    for point, kept in zip(expanded, content["points"], strict=True):
-        if point.hash != kept["hash"]:
+    for point, listed in zip(expanded, listing.points, strict=True):
+        if point.hash != listed.hash:
             raise ValueError(
-                f"{path}: the settings of point {kept['label']} have the hash "
-                f"{point.hash[:HASH_DIGITS]}, there {kept['hash'][:HASH_DIGITS]}; restore it"
+                f"{listing.workdir / SWEEP}: the settings of point {listed.label} have the hash "
+                f"{point.hash[:HASH_DIGITS]}, there {listed.hash[:HASH_DIGITS]}; restore it"
             )
-        points.append(dataclasses.replace(point, label=kept["label"]))
-    return Sweep(workdir, base, points, content["created"], content.get("reference"))
+        points.append(dataclasses.replace(point, label=listed.label))
+    return Sweep(listing.workdir, base, points, listing.created, listing.reference)
 
 
 def merge_sweep(
@@ -150,27 +133,6 @@ def grow_sweep(
     except OSError as error:
         raise ValueError(f"{workdir}: cannot be written: {error.strerror}") from None
     return sweep
-
-
-def find_folder(sweep: Sweep, point: Point) -> Path:
-    """Returns the folder of a point: the one with its hash, or one by its label if it is new."""
-    return list_folders(sweep.workdir).get(
-        point.hash[:HASH_DIGITS], sweep.workdir / POINTS / point.folder
-    )
-
-
-def find_folders(sweep: Sweep) -> list[Path]:
-    """Returns the folders of all points of a sweep, as ``find_folder`` does, in its order."""
-    known, points = list_folders(sweep.workdir), sweep.workdir / POINTS
-    return [known.get(p.hash[:HASH_DIGITS], points / p.folder) for p in sweep.points]
-
-
-def list_folders(workdir: Path) -> dict[str, Path]:
-    """Returns the folders of points by the digits of the hash in their names."""
-    points = workdir / POINTS
-    if not points.exists():
-        return {}
-    return {folder_name_to_hash(path.name): path for path in sorted(points.iterdir())}
 
 
 def check_folders(workdir: Path) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, TypeAlias
 
-import numpy as np
-
 Points: TypeAlias = Iterable[Mapping[str, Any]]
 GetHyper: TypeAlias = Callable[[ModuleType], Points]
 """A config file's ``get_hyper``; it is given this module."""
@@ -153,8 +151,8 @@ def _take_point(point: Any) -> dict[str, Any]:
 
 
 def _to_plain(value: Any) -> Any:
-    """Returns NumPy's numbers and arrays as Python's."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    """Returns numbers and arrays of NumPy or JAX as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.host.atomic import write_bytes
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.ledger import THIS_RUN
-from fedjax_diffusion.sweep.folder import SWEEP, Sweep, find_folders, open_sweep
+from fedjax_diffusion.runs.quality_log import name_distance, read_quality
+from fedjax_diffusion.sweep.folder import Sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS, read_settings
+from fedjax_diffusion.sweep.listing import SWEEP, find_folders
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.reference import SAVED, list_savings
 from fedjax_diffusion.sweep.states import PointState, read_states
@@ -39,6 +41,7 @@ _ROUND = (
     "quantization_error",
     "wall_seconds",
 )
+_ALONG = ("quality_name", "quality", "precision", "recall")
 _QUALITY = (
     "quality_name",
     "quality",
@@ -173,7 +176,7 @@ def _read_result(point: Point, state: PointState) -> dict[str, Any]:
     }
 
 
-def name_distance(quality: Mapping[str, Any]) -> tuple[str, float]:
+def read_distance(quality: Mapping[str, Any]) -> tuple[str, float]:
     """Returns name and value of the Fréchet distance of a measured run."""
     name, _ = DISTANCE_NAMES[quality["extractor"]]
     return name, quality[name]
@@ -183,7 +186,7 @@ def _read_quality(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
     if evaluation is None:
         return {}
     quality = evaluation["quality"]
-    name, distance = name_distance(quality)
+    name, distance = read_distance(quality)
     return {
         "quality_name": name,
         "quality": distance,
@@ -212,10 +215,25 @@ def _read_lines(folder: Path) -> list[dict]:
         return []
 
 
+def _read_along(folder: Path) -> dict[int, dict[str, Any]]:
+    """Returns the quality measured along a point's run, by the number of completed rounds."""
+    try:
+        return {line["round"]: _to_along(line) for line in read_quality(folder)}
+    except (ValueError, KeyError):  # damaged
+        return {}
+
+
+def _to_along(line: dict[str, Any]) -> dict[str, Any]:
+    name, number = name_distance(line), line["num_samples"]
+    values = (name, line[name], line[f"precision_{number}"], line[f"recall_{number}"])
+    return dict(zip(_ALONG, values, strict=True))
+
+
 def _read_rounds(sweep: Sweep) -> "pyarrow.Table":
     def list_rows() -> Iterator[dict[str, Any]]:
         for point, folder in zip(sweep.points, find_folders(sweep), strict=True):
             seconds = float(point.config.allocator.time_budget_seconds)
+            along = _read_along(folder)
             for record in _read_lines(folder):
                 yield {
                     "hash": point.hash[:HASH_DIGITS],
@@ -223,9 +241,11 @@ def _read_rounds(sweep: Sweep) -> "pyarrow.Table":
                     "round": record["round"],
                     "simulated_seconds": seconds * (record["round"] + 1),
                     **{name: record.get(name) for name in _ROUND},
+                    **along.get(record["round"] + 1, {}),
                 }
 
-    return _to_table(list(list_rows()), ["hash", "label", "round", "simulated_seconds", *_ROUND])
+    names = ["hash", "label", "round", "simulated_seconds", *_ROUND, *_ALONG]
+    return _to_table(list(list_rows()), names)
 
 
 def _to_table(rows: list[dict[str, Any]], names: list[str] | None = None) -> "pyarrow.Table":

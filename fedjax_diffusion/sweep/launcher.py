@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fedjax_diffusion.experiment.compute import count_cores
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
-from fedjax_diffusion.host.platforms import has_gpu_plugin
+from fedjax_diffusion.host.machine import count_cores, has_gpu_plugin
 from fedjax_diffusion.runs.records import METRICS
-from fedjax_diffusion.sweep.folder import LOGS, POINTS
+from fedjax_diffusion.sweep.listing import POINTS
 
+LOGS = "logs"
 _POLL_SECONDS = 0.2
 _GOOD_ENDS = (0, 1)
 """Exit codes of a worker that played all it could; 1: a point failed, which its folder says."""

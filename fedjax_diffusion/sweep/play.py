@@ -15,8 +15,9 @@ from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
 from fedjax_diffusion.runs.runner import AmongMany, read_config, run
-from fedjax_diffusion.sweep.folder import Sweep, find_folder, find_folders
+from fedjax_diffusion.sweep.folder import Sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.listing import find_folder, find_folders
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.programs import GroupChoices
 from fedjax_diffusion.sweep.states import (

@@ -1,7 +1,6 @@
 """The points of a sweep: from a definition to checked configs with label and hash."""
 
 import dataclasses
-import fnmatch
 import functools
 import importlib.util
 import inspect
@@ -24,47 +23,25 @@ from fedjax_diffusion.sweep.identity import (
     NOT_IN_IDENTITY,
     hash_settings,
     is_in_identity,
-    make_folder_name,
     make_label,
     read_settings,
 )
+from fedjax_diffusion.sweep.listing import PointName
 
 _Read = Callable[[str, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class Point(PointName):
     """One run of a sweep.
 
     Attributes:
-      label: readable, of the swept settings unless it was given; two points may share it.
-      hash: the identity, 64 hexadecimal digits.
       overrides: the swept settings by dotted key, plain values: of JSON, and of their type.
       config: every setting.
     """
 
-    label: str
-    hash: str
     overrides: Mapping[str, Any]
     config: RunConfig
-
-    @property
-    def folder(self) -> str:
-        """Name of the point's folder, ``LABEL--HASH12``."""
-        return make_folder_name(self.label, self.hash)
-
-    def matches(self, pattern: str) -> bool:
-        """Returns whether the label, the hash or the folder's name is one of those that are meant.
-
-        Args:
-          pattern: names as of a shell, with ``*``, ``?`` and ``[...]``, divided by commas.
-        """
-        names = {self.label, self.folder, self.hash, self.hash[:HASH_DIGITS]}
-        patterns = pattern.split(",")
-        if not names.isdisjoint(patterns):
-            return True
-        open_patterns = [p for p in patterns if any(char in p for char in "*?[")]
-        return any(fnmatch.fnmatchcase(name, p) for p in open_patterns for name in names)
 
 
 def expand(

@@ -11,12 +11,12 @@ from fedjax_diffusion.sweep.checks import check_points, choose_evaluation
 from fedjax_diffusion.sweep.folder import (
     Sweep,
     check_folders,
-    find_folders,
     grow_sweep,
     merge_sweep,
     open_sweep,
 )
 from fedjax_diffusion.sweep.index import write_index
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import (
     PlayOptions,
     PlayPoint,

@@ -1,17 +1,18 @@
 """States of a sweep's points, as their folders and the claims tell them."""
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fedjax_diffusion.evaluation.quality import EvaluationConfig
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import Owner
-from fedjax_diffusion.sweep.folder import Sweep, list_folders
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.listing import HasPoints, list_folders
+
+if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
+    from fedjax_diffusion.evaluation.quality import EvaluationConfig
 
 FAILED = "failed.json"
 STATUSES = ("planned", "running", "stale", "finished", "evaluated", "diverged", "failed")
@@ -45,7 +46,7 @@ class PointState(NamedTuple):
         return self.status in _DONE
 
 
-def read_states(sweep: Sweep) -> list[PointState]:
+def read_states(sweep: HasPoints) -> list[PointState]:
     """Returns the state of every point of a sweep, in its order."""
     folders = list_folders(sweep.workdir)
     owners = claims.read_owners(sweep.workdir / claims.FOLDER)
@@ -97,10 +98,10 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     return kept if {"asked", "quality"} <= kept.keys() else {}
 
 
-def is_evaluated(folder: Path, settings: EvaluationConfig) -> bool:
+def is_evaluated(folder: Path, settings: "EvaluationConfig") -> bool:
     """Returns whether a run was evaluated with these settings."""
     asked = read_evaluation(folder).get("asked", {})
-    wanted = dataclasses.asdict(settings)
+    wanted = settings.describe_final()
     return {name: asked.get(name, ...) for name in wanted} == wanted
 
 

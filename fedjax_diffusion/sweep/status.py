@@ -1,14 +1,14 @@
 """Text about the state of a sweep: counts, disk, running and failed points."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.sweep.features import list_conflicts
-from fedjax_diffusion.sweep.folder import Sweep, find_folders, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
-from fedjax_diffusion.sweep.points import Point
+from fedjax_diffusion.sweep.listing import Listing, PointName, find_folders, read_listing
 from fedjax_diffusion.sweep.states import PointState, format_counts, read_states
 
 _ENOUGH = 20
@@ -21,7 +21,7 @@ def format_status(workdir: str | Path) -> str:
     Raises:
       ValueError: the folder holds no sweep.
     """
-    sweep = open_sweep(workdir)
+    sweep = read_listing(workdir)
     states = read_states(sweep)
     lines = [
         f"sweep   {sweep.workdir}",
@@ -34,7 +34,7 @@ def format_status(workdir: str | Path) -> str:
     return "\n".join(lines)
 
 
-def list_failures(points: Sequence[Point], states: Sequence[PointState]) -> list[str]:
+def list_failures(points: Sequence[PointName], states: Sequence[PointState]) -> list[str]:
     """Returns a line for each failed point."""
     pairs = zip(points, states, strict=True)
     failed = [(point, state) for point, state in pairs if state.status == "failed"]
@@ -54,18 +54,17 @@ def format_gigabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e9:.2g} GB"
 
 
-def _list_running(sweep: Sweep, states: Sequence[PointState]) -> list[str]:
-    if not {"running", "stale"} & {state.status for state in states}:
-        return []
-    owners = claims.read_owners(sweep.workdir / claims.FOLDER)
+def _list_running(sweep: Listing, states: Sequence[PointState]) -> list[str]:
     rows = zip(sweep.points, find_folders(sweep), states, strict=True)
+    claimed = [row for row in rows if row[2].status in ("running", "stale")]
+    owners = claims.read_owners(sweep.workdir / claims.FOLDER) if claimed else {}
     lines = []
-    for point, folder, state in rows:
+    for point, folder, state in claimed:
         owner = owners.get(point.hash[:HASH_DIGITS])
-        if state.status not in ("running", "stale") or owner is None:
+        if owner is None:
             continue
         place = f"{owner.about.get('host')}, process {owner.about.get('pid')}"
-        rounds = f"round {_count_rounds(folder)} of {point.config.num_rounds}"
+        rounds = f"round {_count_rounds(folder)} of {sweep.find_setting(point, 'num_rounds')}"
         lines.append(f"{state.status:7s} {point.label}, {rounds}, on {place}")
     return lines
 
@@ -80,7 +79,8 @@ def _count_rounds(folder: Path) -> int:
 def count_bytes(folder: Path) -> int:
     """Returns the bytes of all files in a folder, some of which may vanish meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total

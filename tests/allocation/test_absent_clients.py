@@ -6,7 +6,6 @@ import pytest
 
 from fedjax_diffusion.allocation import (
     METHODS,
-    MethodSpec,
     Status,
     allocate,
     make_allocator,
@@ -19,11 +18,19 @@ from tests.allocation.tampering import fields_found
 NUM_CLIENTS, ABSENT = 12, [2, 5]  # the present ones are too many to be enumerated
 IS_PRESENT = ~np.isin(np.arange(NUM_CLIENTS), ABSENT)
 SPECS = [
-    MethodSpec(name, 6 if method.takes_bits else None, is_at_max_frequency, is_joint)
-    for name, method in METHODS.items()
-    for is_at_max_frequency, is_joint in ((False, False), (True, False), (False, True))
-    if method.choose_jointly or not is_joint
+    parse_method(name)
+    for name in (
+        "on_demand",
+        "on_demand:max_frequency",
+        "on_demand:joint_bandwidth",
+        "relaxed",
+        "demand",
+        "fixed_bits:6",
+        "fixed_bits:6:joint_bandwidth",
+        "largest:max_frequency",
+    )
 ]
+"""Every method, every way to split the time, and both ways to share a band."""
 
 
 @pytest.fixture(params=SPECS, ids=str)
@@ -48,6 +55,10 @@ def without_absent(problem):
     bandwidth_hz = kept.bandwidth_hz.copy()
     bandwidth_hz[0] += problem.bandwidth_hz[ABSENT].sum()
     return kept, kept.replace(bandwidth_hz=bandwidth_hz)
+
+
+def test_every_method_is_among_them():
+    assert {spec.method for spec in SPECS} == set(METHODS.values())
 
 
 def status_if_absent(spec):

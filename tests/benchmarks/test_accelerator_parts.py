@@ -1,4 +1,7 @@
-"""Every part of the accelerator session, rehearsed on the CPU at a tiny size."""
+"""Every part of the accelerator session, rehearsed on the CPU at a tiny size.
+
+Three minutes long: run it by name before a session.
+"""
 
 import contextlib
 import functools
@@ -30,6 +33,7 @@ from fedjax_diffusion.diffusion import Denoiser, UNetConfig
 from fedjax_diffusion.experiment.task import MODELS
 from tests.data.prepared import write_cifar10
 
+pytestmark = pytest.mark.slow
 REHEARSED = (start, correctness, small, medium, large, sampling, real, compile_)
 """Parts that train a network: here, in this process, one that is compiled at once."""
 

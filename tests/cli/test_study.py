@@ -1,5 +1,9 @@
 """``fedjax-diffusion study``, as a user types it."""
 
+import os
+import signal
+import sys
+
 import pytest
 
 from fedjax_diffusion.cli.main import main
@@ -55,10 +59,14 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interruption_promises_no_checkpoint(tmp_path, monkeypatch, capsys):
+def test_an_interruption_promises_no_checkpoint(tmp_path, monkeypatch, capfd):
     def interrupt(*_, **__):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("fedjax_diffusion.study.run_study", interrupt)
-    assert main(["study", f"--workdir={tmp_path}"]) == 130
-    assert capsys.readouterr().err.strip() == "interrupted"
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit, match="130"):
+        main(["study", f"--workdir={tmp_path}"])
+    assert capfd.readouterr().err == "\ninterrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before

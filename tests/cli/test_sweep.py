@@ -18,7 +18,8 @@ from fedjax_diffusion.runs import evaluate
 from fedjax_diffusion.runs.records import read_metrics
 from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.states import read_states
 from tests.runs.test_evaluate import pixels_as_features

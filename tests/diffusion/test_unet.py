@@ -191,25 +191,34 @@ def loss_and_gradient(inputs, **options):
     return jax.jit(jax.value_and_grad(loss)), params
 
 
-def test_computing_activations_again_changes_nothing_but_rounding(inputs):
+@pytest.fixture(scope="module")
+def in_float32(inputs):
+    """Returns the loss and the gradient in float32, and the number of convolutions."""
+    gradient, params = loss_and_gradient(inputs)
+    return gradient(params), count_convolutions(gradient, params)
+
+
+def count_convolutions(function, params):
+    return function.lower(params).as_text().count("stablehlo.convolution")
+
+
+def test_computing_activations_again_changes_nothing_but_rounding(inputs, in_float32):
     """Not the dropout, either; and there is more to compute."""
-    results, counts = [], []
-    for remat in (False, True):
-        gradient, params = loss_and_gradient(inputs, remat=remat)
-        results.append(gradient(params))
-        counts.append(gradient.lower(params).as_text().count("stablehlo.convolution"))
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), *results)
-    assert counts[1] > counts[0]
-
-
-def test_bfloat16_computes_with_float32_parameters(inputs):
-    """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
-    (loss, grads), (loss_16, grads_16) = (
-        gradient(params)
-        for gradient, params in (
-            loss_and_gradient(inputs, dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16)
-        )
+    expected, count = in_float32
+    gradient, params = loss_and_gradient(inputs, remat=True)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5),
+        gradient(params),
+        expected,
     )
+    assert count_convolutions(gradient, params) > count
+
+
+def test_bfloat16_computes_with_float32_parameters(inputs, in_float32):
+    """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
+    loss, grads = in_float32[0]
+    gradient, params = loss_and_gradient(inputs, dtype=jnp.bfloat16)
+    loss_16, grads_16 = gradient(params)
     assert {x.dtype for x in jax.tree.leaves((loss_16, grads_16))} == {jnp.dtype("float32")}
     np.testing.assert_allclose(loss_16, loss, rtol=0.05)
     distance, norm = (

@@ -9,12 +9,12 @@ import pytest
 
 from fedjax_diffusion.experiment.compute import (
     ComputeConfig,
-    count_cores,
     describe_machine,
     make_mesh,
     resolve,
     start_backend,
 )
+from fedjax_diffusion.host.machine import count_cores
 
 CONFIG = ComputeConfig()
 

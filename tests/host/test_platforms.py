@@ -10,7 +10,6 @@ from fedjax_diffusion.host import platforms
 from fedjax_diffusion.host.platforms import (
     GPU_FLAGS,
     add_flags,
-    has_gpu_plugin,
     is_out_of_memory,
     prepare_platforms,
 )
@@ -95,14 +94,6 @@ def test_nothing_is_changed_once_jax_has_started(monkeypatch):
     platforms.jax.devices()
     prepare_platforms()
     assert "XLA_FLAGS" not in os.environ
-
-
-def test_a_plugin_is_found_where_jax_looks_for_it(tmp_path, monkeypatch):
-    assert not has_gpu_plugin()
-    (tmp_path / "jax_plugins" / "xla_cuda13").mkdir(parents=True)
-    (tmp_path / "jax_plugins" / "xla_cuda13" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert has_gpu_plugin()
 
 
 def test_this_jax_knows_the_flags():

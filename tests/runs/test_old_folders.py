@@ -13,7 +13,7 @@ from fedjax_diffusion.compare import open_comparison, read_runs
 from fedjax_diffusion.host.old_names import OLD_NAMES, to_current_names
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs.records import read_metrics, read_summary
-from fedjax_diffusion.sweep.folder import find_folders
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.states import read_states
 

@@ -14,12 +14,12 @@ from fedjax_diffusion.federated.traffic import Traffic
 from fedjax_diffusion.runs.records import (
     METRICS,
     MetricsLog,
-    make_record,
     read_metrics,
     sample_path,
     summarize,
     write_json,
 )
+from fedjax_diffusion.runs.round_record import make_record
 from fedjax_diffusion.simulator import RoundInfo
 from tests.planning.plans import KEY, MEASURED, K, far_away, planner_of, statistics_of
 

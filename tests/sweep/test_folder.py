@@ -11,13 +11,12 @@ from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import (
-    SWEEP,
     check_folders,
     grow_sweep,
-    list_folders,
     merge_sweep,
     open_sweep,
 )
+from fedjax_diffusion.sweep.listing import SWEEP, list_folders
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.sweep.stubs import CONFIG, OLD, make_points, make_sweep, play_stub

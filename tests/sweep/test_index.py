@@ -1,5 +1,7 @@
 """The index has a typed row for each point and round, from the folders alone."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -7,8 +9,11 @@ import pytest
 
 from fedjax_diffusion import read_sweep
 from fedjax_diffusion.runs import records
+from fedjax_diffusion.runs.quality_log import QUALITY
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.index import write_index
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.sweep.stubs import OLD, make_sweep, play_stub
@@ -61,6 +66,22 @@ def test_files_hold_the_same_table(tmp_path):
     (tmp_path / "index.csv").unlink()
     play_sweep(tmp_path, play=play_stub)
     assert (tmp_path / "index.csv").exists()
+
+
+def test_quality_along_the_runs_is_in_the_rounds(tmp_path):
+    sweep = make_sweep(tmp_path, hyper.sweep("seed", [0, 1]))
+    play_sweep(tmp_path, play=play_stub)
+    line = {"round": 1, "fcd_500": 31.5, "precision_500": 0.5, "recall_500": 0.25}
+    line |= {"extractor": "classifier", "num_samples": 500}
+    one, two = find_folders(sweep)
+    (one / QUALITY).write_text(json.dumps(line) + "\n")
+    (two / QUALITY).write_text("{")
+    write_index(sweep)
+    rounds = pyarrow.parquet.read_table(tmp_path / "rounds.parquet")
+    rest = [None] * (2 * len(LINES) - 1)
+    assert rounds["quality_name"].to_pylist() == ["fcd_500", *rest]
+    assert rounds["quality"].to_pylist() == [31.5, *rest]
+    assert rounds["recall"].to_pylist() == [0.25, *rest]
 
 
 def test_columns_have_their_types_before_any_point_is_played(tmp_path):

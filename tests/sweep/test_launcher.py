@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from fedjax_diffusion.experiment.compute import count_cores
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
+from fedjax_diffusion.host.machine import count_cores
 from fedjax_diffusion.sweep import launcher
 from fedjax_diffusion.sweep.launcher import check_workers, launch_workers
 from tests.sweep.stubs import make_sweep

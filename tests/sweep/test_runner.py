@@ -11,8 +11,9 @@ from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import LostClaimError
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import find_folders, list_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.listing import find_folders, list_folders
 from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.states import FAILED, read_states

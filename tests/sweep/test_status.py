@@ -10,8 +10,9 @@ from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.dry_run import format_dry_run
-from fedjax_diffusion.sweep.folder import find_folders, open_sweep
+from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.status import format_status

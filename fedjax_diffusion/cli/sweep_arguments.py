@@ -1,0 +1,38 @@
+"""Arguments of the command ``sweep``, checked without JAX."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+
+from fedjax_diffusion.sweep.hyper import parse_axis
+from fedjax_diffusion.sweep.launcher import check_workers
+
+
+def check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None:
+    """Raises ValueError for a malformed axis, and for arguments that do not belong together."""
+    for axis in arguments.axes:
+        parse_axis(axis)
+    defines = arguments.config is not None or arguments.axes or overrides
+    if arguments.config is None and (arguments.axes or overrides):
+        raise ValueError("--sweep.KEY and --config.KEY change a config: give --config=FILE too")
+    if arguments.config is None and arguments.workdir is None:
+        raise ValueError("give --config=FILE, or --workdir=FOLDER of an existing sweep")
+    for name in ("status", "worker"):
+        if getattr(arguments, name) and (defines or arguments.workdir is None):
+            raise ValueError(f"--{name} reads the sweep's folder: give --workdir, without --config")
+    if arguments.reference is not None and (arguments.status or arguments.worker):
+        raise ValueError("--reference names a point of what is played: without --status, --worker")
+    check_playing(arguments)
+
+
+def check_playing(arguments: Namespace) -> None:
+    """Raises ValueError for arguments of the play that do not belong together."""
+    if arguments.watch and not arguments.status:
+        raise ValueError("--watch belongs to --status")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {arguments.limit}")
+    if (arguments.launcher is None) != (arguments.workers is None):
+        raise ValueError("--launcher and --workers belong together: --launcher=local --workers=2")
+    if arguments.launcher is not None:
+        if vars(arguments).get("worker") or arguments.limit is not None:
+            raise ValueError("--launcher starts workers; it goes with neither --worker nor --limit")
+        check_workers(arguments.workers)

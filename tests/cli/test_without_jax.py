@@ -1,0 +1,64 @@
+"""Commands that answer at once: none of them imports JAX."""
+
+import json
+import subprocess
+import sys
+
+from tests.sweep.stubs import make_sweep
+
+SCRIPT = """
+import contextlib, io, json, os, signal, sys
+
+HEAVY = {"jax", "flax", "optax", "numpy", "matplotlib", "tensorflow_datasets"}
+
+def answer(arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = end.code
+    return [code, out.getvalue(), err.getvalue(), sorted(HEAVY & {*sys.modules})]
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name in HEAVY:
+            os.kill(os.getpid(), signal.SIGINT)
+
+from fedjax_diffusion.cli.main import main
+answers = [answer(arguments) for arguments in json.loads(sys.argv[1])]
+print(json.dumps(answers), flush=True)
+sys.meta_path.insert(0, CtrlC())
+main(["run"])
+"""
+COMMANDS = [
+    (["--help"], 0, "usage: fedjax-diffusion"),
+    (["run", "--help"], 0, "usage: fedjax-diffusion run"),
+    (["--version"], 0, "0."),
+    (["rnu"], 2, "invalid choice: 'rnu'"),
+    (["sample"], 2, "required: --workdir"),
+    (["run", "--seed=1"], 2, "unknown argument --seed=1"),
+    (["sweep", "--status"], 2, "give --config=FILE, or --workdir"),
+    (["sweep", "--workdir=.", "--status"], 0, "points  3: 3 planned"),
+    (["sweep", "--workdir=nowhere", "--status"], 2, "nowhere is not the folder of a sweep"),
+    (["sweep", "--dry_run"], 2, "give --config=FILE, or --workdir"),
+    (["sweep", "--dry_run", "--config=digits", "--sweep.seed=1..0"], 2, "the range 1..0 is empty"),
+    (["sweep", "--dry_run", "--config=digits", "--watch"], 2, "--watch belongs to --status"),
+    (["sweep", "--workdir=.", "--launcher=local", "--workers=99999"], 2, "--workers must be in"),
+]
+
+
+def test_help_usage_errors_and_the_state_of_a_sweep_need_no_jax(tmp_path):
+    make_sweep(tmp_path)
+    lines = json.dumps([arguments for arguments, *_ in COMMANDS])
+    command = [sys.executable, "-c", SCRIPT, lines]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    answers = json.loads(process.stdout)
+    for (arguments, code, text), (exit_code, out, err, heavy) in zip(
+        COMMANDS, answers, strict=True
+    ):
+        assert (exit_code, heavy) == (code, []), arguments
+        assert text in (out if code == 0 else err), arguments
+    # at last Ctrl-C, while a run imports its modules
+    line = "\ninterrupted; repeat the command to continue from the last checkpoint\n"
+    assert (process.returncode, process.stderr) == (130, line)
