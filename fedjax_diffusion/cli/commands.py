@@ -31,7 +31,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
         join_processes(*places)
     with catch_signals() as interruption:
         if arguments.process_id:  # process 0 writes and prints
-            runner.run(config, workdir, interruption=interruption)
+            runner.run(config, workdir, interruption=interruption, restart=arguments.restart)
             return 0
         with RunDisplay(config.num_rounds) as display:
             result = runner.run(
@@ -41,6 +41,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
                 on_record=display.advance,
                 progress=display,
                 interruption=interruption,
+                restart=arguments.restart,
             )
         display.finish(result)
     return 0
@@ -48,9 +49,9 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
 
 def sample(arguments: Namespace, overrides: Overrides) -> int:
     """Draws images from a run."""
-    from fedjax_diffusion.runs import runner
+    from fedjax_diffusion.runs.sample import sample
 
-    path = runner.sample(
+    path = sample(
         arguments.workdir,
         num_samples=arguments.num_samples,
         sampler=arguments.sampler,

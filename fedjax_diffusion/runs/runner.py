@@ -1,21 +1,17 @@
 """Host loop of a run: plan, step, record, save and draw, with automatic resumption."""
 
 import functools
-import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedjax_diffusion.experiment.build import Experiment, build
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
-from fedjax_diffusion.experiment.config import (
-    GivenConfig,
-    fill_missing,
-    to_run_config,
-    with_overrides,
-)
-from fedjax_diffusion.experiment.run_config import RunConfig, flatten
-from fedjax_diffusion.host.images import save_grid, save_images
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.file_errors import explain_file_errors
+from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
 from fedjax_diffusion.host.processes import (
     agree,
@@ -25,12 +21,15 @@ from fedjax_diffusion.host.processes import (
     wait_for_all,
 )
 from fedjax_diffusion.host.progress import SILENT, Progress
-from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.runs import claims, environment, records
-from fedjax_diffusion.runs.figure import draw_figure
+from fedjax_diffusion.runs import claims, environment, folder, records
+from fedjax_diffusion.runs.figure import FIGURE, draw_figure
+from fedjax_diffusion.runs.folder import check_same_config, read_config
+from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
+from fedjax_diffusion.runs.resumption import find_newest, find_start, open_checkpoints
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
 
+_LOG = logging.getLogger(__name__)
 OnStart = Callable[[Experiment, int], Any]
 """Callback at the start of a run, with the experiment and the number of the first round."""
 
@@ -40,15 +39,18 @@ class RunResult(NamedTuple):
 
     Attributes:
       workdir: the run folder.
-      records: one dict per round, as in metrics.jsonl.
       summary: the content of summary.json.
       is_new: False if the run was finished before this call, which then changed nothing.
     """
 
     workdir: Path
-    records: list[dict]
     summary: dict
     is_new: bool
+
+    @property
+    def records(self) -> list[dict]:
+        """One dict per round, read from metrics.jsonl at each call."""
+        return records.read_metrics(self.workdir)
 
 
 def run(
@@ -59,6 +61,7 @@ def run(
     on_record: OnRecord | None = None,
     progress: Progress = SILENT,
     interruption: Interruption = NEVER,
+    restart: bool = False,
 ) -> RunResult:
     """Trains to the last round and writes a run folder; continues an interrupted run.
 
@@ -69,13 +72,16 @@ def run(
       on_record: called after each round, with its record.
       progress: shows trials and compilation, which may take minutes.
       interruption: asked after each round; a run that is to stop saves its state first.
+      restart: begin again at the first round. What the run has written, also if it is finished, is
+        moved into ``workdir/before_restart_1`` or a higher number.
 
     Returns:
       The result; for a finished run, the earlier one.
 
     Raises:
-      ValueError: the config is invalid, the folder holds a run of another config, or another
-        process works in it. Nothing is written then.
+      ValueError: the config is invalid, the folder holds a run of another config or cannot be
+        written to, another process works in it, rounds were played but no checkpoint can be used,
+        or a line of metrics.jsonl was changed. Nothing is written then.
       DeviceMemoryError: a round does not fit into a device's memory with any settings that the
         config allows.
       LostClaimError: another process took the folder over, as this one gave no sign of life.
@@ -85,46 +91,68 @@ def run(
       The same config gives the same numbers, even if interrupted and resumed.
     """
     config, workdir = to_run_config(config), Path(workdir)
-    check_same_config(config, workdir)
-    if (workdir / records.SUMMARY).exists():
-        return _read_result(workdir)
-    if is_alone():
-        claims.check_free(workdir)  # before the minutes that building may take
-    earlier, experiment = _build(config, workdir, progress)
-    wait_for_all("nobody writes before everybody has read")
-    with claims.claim_folder(workdir) as claim:
-        if agree(int((workdir / records.SUMMARY).exists())):  # finished meanwhile
+    with explain_file_errors(workdir):
+        check_same_config(config, workdir)
+        if not restart and folder.is_finished(workdir):
             return _read_result(workdir)
-        if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
-            check_same_config(config, workdir)
-            _, experiment = _build(config, workdir, progress)
-        if is_primary():
-            _begin_folder(workdir, experiment)
-        wait_for_all("the run folder is there")
-
-        lines = _train(experiment, workdir, claim, on_start, on_record, progress, interruption)
-        summary = records.summarize(lines, experiment.workload.num_parameters)
-        claim.check()
-        if is_primary():
-            draw_figure(workdir)
-            records.write_json(workdir / records.SUMMARY, summary)
-    return RunResult(workdir, lines, summary, is_new=True)
+        folder.check_place(workdir)
+        if is_alone():
+            claims.check_free(workdir)  # before the minutes that building may take
+        earlier, experiment = _build(config, workdir, progress, restart)
+        wait_for_all("nobody writes before everybody has read")
+        with claims.claim_folder(workdir) as claim:
+            if restart and is_primary():
+                folder.set_run_aside(workdir)
+            if agree(int(folder.is_finished(workdir))):  # finished meanwhile
+                return _read_result(workdir)
+            if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
+                check_same_config(config, workdir)
+                _, experiment = _build(config, workdir, progress)
+            if is_primary():
+                folder.begin(workdir, experiment)
+            wait_for_all("the run folder is there")
+            _train(experiment, workdir, claim, on_start, on_record, progress, interruption)
+            return _finish(experiment, workdir, claim)
 
 
 def _build(
-    config: RunConfig, workdir: Path, progress: Progress
+    config: RunConfig, workdir: Path, progress: Progress, restart: bool = False
 ) -> tuple[dict[str, Any], Experiment]:
     """Returns the environment of the run's earlier part, if any, and the experiment."""
-    earlier = environment.read(workdir)
+    earlier = {} if restart else environment.read(workdir)
     experiment = build(config, environment.read_compute(earlier), progress)
     environment.check_data(workdir, earlier, experiment.dataset)
     return earlier, experiment
 
 
 def _read_result(workdir: Path) -> RunResult:
-    """Returns the result of a run that was finished earlier."""
+    """Returns the result of a run that was finished earlier; a lost figure is drawn again."""
     summary = records.read_summary(workdir)
-    return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
+    if (num_lines := count_lines(workdir)) != summary["num_rounds"]:
+        raise ValueError(
+            f"{workdir / records.METRICS} has {num_lines} lines, but the run is finished after "
+            f"{summary['num_rounds']} rounds; restore it from a copy, or play the run again with "
+            "--restart"
+        )
+    if not (workdir / FIGURE).exists():
+        _draw_figure(workdir)
+    return RunResult(workdir, summary, is_new=False)
+
+
+def _finish(experiment: Experiment, workdir: Path, claim: claims.FolderClaim) -> RunResult:
+    """Writes the figure and the summary of a run whose rounds are all played."""
+    lines = records.iterate_metrics(workdir)
+    summary = records.summarize(lines, experiment.workload.num_parameters)
+    claim.check()
+    if is_primary():
+        _draw_figure(workdir)
+        records.write_json(workdir / records.SUMMARY, summary)
+    return RunResult(workdir, summary, is_new=True)
+
+
+def _draw_figure(workdir: Path) -> None:
+    with folder.pictures_may_fail():
+        draw_figure(workdir)
 
 
 def _train(
@@ -135,66 +163,46 @@ def _train(
     on_record: OnRecord | None,
     progress: Progress,
     interruption: Interruption,
-) -> list[dict]:
-    """Runs the remaining rounds, and returns the records of all rounds."""
+) -> None:
+    """Runs the remaining rounds, and verifies the last checkpoint and the record."""
     config = experiment.config
-    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        first = checkpoints.latest_round or 0
-        if on_start is not None:
-            on_start(experiment, first)
-        is_writer = is_primary()
-        with records.MetricsLog(workdir, first, claim.check, is_writer=is_writer) as log:
-            play = functools.partial(play_round, log=log, on_record=on_record)
-            state, prepared = None, None
-            for round in range(first, config.num_rounds):
-                if exit_code := find_largest(interruption.exit_code):
-                    _save(state, checkpoints, claim)
-                    raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
-                if state is None:
-                    experiment, state, prepared = play_first_round(
-                        experiment, checkpoints, play, workdir, progress
-                    )
-                else:
-                    state, prepared = play(experiment, state, prepared)
-                is_last = round + 1 == config.num_rounds
-                if is_last or (round + 1) % config.sampling.every_rounds == 0:
-                    _draw(experiment, state, workdir, progress)
-                if is_last or (round + 1) % config.checkpoint.every_rounds == 0:
-                    _save(state, checkpoints, claim)
-    return log.records
+    checkpoints = open_checkpoints(workdir, config, experiment.dataset)
+    first = find_start(workdir, checkpoints, config.checkpoint.every_rounds)
+    if on_start is not None:
+        on_start(experiment, first)
+    with MetricsLog(workdir, first, claim.check, is_writer=is_primary()) as log:
+        play = functools.partial(play_round, log=log, on_record=on_record)
+        state, prepared = None, None
+        for round in range(first, config.num_rounds):
+            if exit_code := find_largest(interruption.exit_code):
+                _save(state, checkpoints, claim, log)
+                raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
+            if state is None:
+                experiment, state, prepared = play_first_round(
+                    experiment, checkpoints, first, play, workdir, progress
+                )
+            else:
+                state, prepared = play(experiment, state, prepared)
+            is_last = round + 1 == config.num_rounds
+            if is_last or (round + 1) % config.sampling.every_rounds == 0:
+                _draw(experiment, state, workdir, progress)
+            if is_last or (round + 1) % config.checkpoint.every_rounds == 0:
+                _save(state, checkpoints, claim, log)
+        if is_primary():
+            checkpoints.verify(config.num_rounds)
+            log.verify()
 
 
 def _save(
-    state: SimulationState | None, checkpoints: Checkpoints, claim: claims.FolderClaim
+    state: SimulationState | None,
+    checkpoints: Checkpoints,
+    claim: claims.FolderClaim,
+    log: MetricsLog,
 ) -> None:
     """Saves a state, if there is one and the run is still this process's."""
     if state is not None:
         claim.check()
-        checkpoints.save(state)
-
-
-def _begin_folder(workdir: Path, experiment: Experiment) -> None:
-    workdir.mkdir(parents=True, exist_ok=True)
-    records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
-    if not environment.read(workdir):
-        described = environment.describe(experiment.dataset, experiment.compute)
-        records.write_json(workdir / records.ENVIRONMENT, described)
-
-
-def read_config(workdir: Path) -> RunConfig:
-    """Returns the config of a run folder.
-
-    Raises:
-      ValueError: the folder holds no run, or its config is no longer valid.
-    """
-    return to_run_config(_read_settings(workdir))
-
-
-def _read_settings(workdir: Path) -> dict[str, Any]:
-    path = workdir / records.CONFIG
-    if not path.exists():
-        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
-    return fill_missing(json.loads(path.read_text()))
+        checkpoints.save(state, log.checksums)
 
 
 def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
@@ -216,56 +224,19 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
     earlier = environment.read(workdir)
     experiment = build(config, environment.read_compute(earlier))
     environment.check_data(workdir, earlier, experiment.dataset)
-    like = experiment.simulator.init(experiment.run_key, experiment.data)
-    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state = checkpoints.restore_latest(like)
-    if state is None:
+    checkpoints = open_checkpoints(workdir, config, experiment.dataset)
+    round, reasons = find_newest(checkpoints)
+    if round is None and not reasons:
         raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
-    return experiment, state
-
-
-def sample(
-    workdir: str | Path,
-    *,
-    num_samples: int = 64,
-    sampler: str | None = None,
-    num_steps: int | None = None,
-    eta: float | None = None,
-    guidance_scale: float | None = None,
-    seed: int = 0,
-    output: str | Path | None = None,
-) -> Path:
-    """Draws images from the newest checkpoint of a run and returns the path of the saved images.
-
-    Args:
-      workdir: a run folder.
-      num_samples: number of images, >= 1.
-      sampler: ``"ddim"`` or ``"ancestral"``; None: the run's, with its settings.
-      num_steps: of ``ddim``, in 1..T; None: the run's, or all T for another sampler than the run's.
-      eta: of ``ddim``, in [0, 1]; None: the run's, or 0 for another sampler than the run's.
-      guidance_scale: for a run with classes, >= 0; None: the run's.
-      seed: seed of the images.
-      output: a ``.png`` for a grid of all images, or a folder for one PNG per image; None: the grid
-        ``workdir/samples/sample_SEED.png``.
-
-    Raises:
-      ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
-        output folder is not empty.
-    """
-    path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
-    is_grid = path.suffix.lower() == ".png"
-    if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"{path} must be a .png file, or a new or empty folder")
-    changed: dict[str, Any] = {"num_samples": num_samples}
-    if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
-        changed |= {"num_steps": None, "eta": 0.0}
-    given = {"sampler": sampler, "num_steps": num_steps, "eta": eta}
-    given["guidance_scale"] = guidance_scale
-    changed |= {name: value for name, value in given.items() if value is not None}
-    experiment, state = load_run(workdir, changed)
-    images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
-    (save_grid if is_grid else save_images)(path, images)
-    return path
+    if round is None or (folder.is_finished(workdir) and round < config.num_rounds):
+        raise ValueError(
+            f"{workdir}: the last checkpoint is damaged or missing ({reasons or 'missing'}); "
+            f"remove {records.SUMMARY}, if it is there, and repeat the command of the run"
+        )
+    if reasons:
+        _LOG.warning("%s; taking the checkpoint of round %d", reasons, round)
+    like = experiment.simulator.init(experiment.run_key, experiment.data)
+    return experiment, checkpoints.restore(round, like)
 
 
 def _draw(
@@ -276,20 +247,5 @@ def _draw(
     counter = int(state.round)
     with progress.watch("drawing images"):
         images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
-    save_grid(records.sample_path(workdir, counter), images)
-
-
-def check_same_config(config: RunConfig, workdir: Path) -> None:
-    """Raises ValueError if a folder is not empty and holds no run of this config."""
-    path = workdir / records.CONFIG
-    if not path.exists():
-        if workdir.exists() and any(p.name != claims.FOLDER for p in workdir.iterdir()):
-            raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
-        return
-    earlier, new = flatten(_read_settings(workdir)), config.flatten()
-    for key in {**earlier, **new}:
-        if earlier.get(key) != new.get(key):
-            raise ValueError(
-                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
-                f"{new.get(key)!r} here); choose another --workdir"
-            )
+    with folder.pictures_may_fail():
+        save_grid(records.sample_path(workdir, counter), images)

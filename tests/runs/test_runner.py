@@ -9,10 +9,10 @@ import pytest
 
 from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.runs import runner
+from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import read_metrics
-from fedjax_diffusion.runs.runner import sample
+from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.tiny import tiny_config
 
@@ -168,8 +168,8 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
 
 def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monkeypatch):
     asked = []
-    load = runner.load_run
-    monkeypatch.setattr(runner, "load_run", lambda *a: asked.append(a[1]) or load(*a))
+    load = sampling.load_run
+    monkeypatch.setattr(sampling, "load_run", lambda *a: asked.append(a[1]) or load(*a))
     sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
     sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
     assert asked[0] == {"num_samples": 3}
