@@ -65,8 +65,9 @@ def check_place(workdir: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(place))
         if place == workdir:
             _try_file(workdir)
-        else:
-            os.rmdir(tempfile.mkdtemp(dir=place))
+        else:  # the names are tried too
+            with tempfile.TemporaryDirectory(dir=place) as tried:
+                Path(tried, workdir.absolute().relative_to(place.absolute())).mkdir(parents=True)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(workdir)) from error
 
@@ -137,7 +138,8 @@ def _read_settings(workdir: Path) -> dict[str, Any]:
         return fill_missing(dict(json.loads(path.read_bytes())))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or choose another --workdir"
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
+            "choose another --workdir"
         ) from error
 
 
