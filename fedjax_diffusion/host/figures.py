@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedjax_diffusion.host.atomic import write_bytes
+from fedjax_diffusion.host.outputs import SOFTWARE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +33,6 @@ def default_style() -> Iterator[None]:
 def save_figure(path: Path, figure: "Figure") -> None:
     """Saves a figure as PNG, complete or not at all; makes its folder if needed."""
     content = io.BytesIO()
-    figure.savefig(content, dpi=_DOTS_PER_INCH, format="png")
+    figure.savefig(content, dpi=_DOTS_PER_INCH, format="png", metadata={"Software": SOFTWARE})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content.getvalue())

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fedjax_diffusion.host.atomic import write_bytes
+from fedjax_diffusion.host.outputs import SOFTWARE
 
 
 def images_to_grid(images: np.ndarray, padding: int = 1) -> np.ndarray:
@@ -56,5 +58,7 @@ def _to_picture(image: np.ndarray) -> Image.Image:
 
 def _save(picture: Image.Image, path: Path) -> None:
     content = io.BytesIO()
-    picture.save(content, format="PNG")
+    made_by = PngInfo()
+    made_by.add_text("Software", SOFTWARE)
+    picture.save(content, format="PNG", pnginfo=made_by)
     write_bytes(path, content.getvalue())

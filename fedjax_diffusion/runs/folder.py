@@ -1,10 +1,8 @@
 """The run folder before a run begins: whose it is, whether it can be written, what is left over."""
 
 import contextlib
-import errno
 import json
 import logging
-import os
 import re
 import shutil
 import tempfile
@@ -55,21 +53,6 @@ def check_same_config(config: RunConfig, workdir: Path) -> None:
                 f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
                 f"{new.get(key)!r} here); choose another --workdir"
             )
-
-
-def check_place(workdir: Path) -> None:
-    """Raises OSError unless a run folder can be made and written there; leaves nothing behind."""
-    place = next(p for p in (workdir, *workdir.absolute().parents) if os.path.lexists(p))
-    try:
-        if not place.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(place))
-        if place == workdir:
-            _try_file(workdir)
-        else:  # the names are tried too
-            with tempfile.TemporaryDirectory(dir=place) as tried:
-                Path(tried, workdir.absolute().relative_to(place.absolute())).mkdir(parents=True)
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(workdir)) from error
 
 
 def is_finished(workdir: Path) -> bool:

@@ -13,6 +13,7 @@ from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
+from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.processes import (
     agree,
     find_largest,
@@ -95,7 +96,7 @@ def run(
         check_same_config(config, workdir)
         if not restart and folder.is_finished(workdir):
             return _read_result(workdir)
-        folder.check_place(workdir)
+        check_place(workdir)
         if is_alone():
             claims.check_free(workdir)  # before the minutes that building may take
         earlier, experiment = _build(config, workdir, progress, restart)

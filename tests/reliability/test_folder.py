@@ -9,7 +9,8 @@ import pytest
 from fedjax_diffusion import run
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.host.file_errors import explain_file_errors
-from fedjax_diffusion.runs.folder import check_place, check_same_config
+from fedjax_diffusion.host.outputs import check_place
+from fedjax_diffusion.runs.folder import check_same_config
 from tests.reliability.broken import change_lines, config_of
 from tests.tiny import FLAGS
 
@@ -29,7 +30,7 @@ def test_a_place_that_cannot_be_made_is_refused_in_one_line(tmp_path, capsys):
         before = sorted(tmp_path.rglob("*"))
         assert main(["run", f"--workdir={place}", *FLAGS]) == 2, place
         error = capsys.readouterr().err
-        assert error.startswith(f"fedjax-diffusion: {place}: "), error
+        assert error.startswith(f"fedjax-diffusion: {place}"), error
         assert error.count("\n") == 1
         assert sorted(tmp_path.rglob("*")) == before
 
