@@ -31,7 +31,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
         join_processes(*places)
     with catch_signals() as interruption:
         if arguments.process_id:  # process 0 writes and prints
-            runner.run(config, workdir, interruption=interruption)
+            runner.run(config, workdir, interruption=interruption, restart=arguments.restart)
             return 0
         with RunDisplay(config.num_rounds) as display:
             result = runner.run(
@@ -41,6 +41,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
                 on_record=display.advance,
                 progress=display,
                 interruption=interruption,
+                restart=arguments.restart,
             )
         display.finish(result)
     return 0
@@ -70,6 +71,7 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
 
     from fedjax_diffusion.cli.console import count_up
     from fedjax_diffusion.experiment.config import load_config
+    from fedjax_diffusion.host.outputs import check_output, is_own_json
     from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder
     from fedjax_diffusion.runs.figure import format_quality
     from fedjax_diffusion.runs.records import write_json
@@ -79,6 +81,8 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     output = None if arguments.output is None else Path(arguments.output)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         raise ValueError(f"--output: {output} must be a file in an existing folder")
+    if output is not None:
+        check_output(output, lambda path: is_own_json(path, "measure_version", "num_samples"))
     names = ("num_samples", "inception_weights", "held_out_split")
     given = {name: getattr(arguments, name) for name in names}
     changed = {name: value for name, value in given.items() if value is not None}
@@ -138,6 +142,7 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         format_description,
     )
     from fedjax_diffusion.experiment.config import load_config, to_run_config
+    from fedjax_diffusion.host.outputs import check_output, is_own_picture
 
     given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
     changed = {f"data.{name}": value for name, value in given.items() if value is not None}
@@ -147,6 +152,9 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
     title = to_file_name(f"{dataset.name}-{config.data.split}")
     folder = Path(arguments.output or f"data_reports/{title}")
     examples, clients = folder / "examples.png", folder / "clients.png"
+    for path in (examples, clients) if arguments.output else ():
+        if path.is_file():
+            check_output(path, is_own_picture)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draw_examples(dataset, examples)
@@ -176,16 +184,21 @@ def study(arguments: Namespace, overrides: Overrides) -> int:
 
 def allocate(arguments: Namespace, overrides: Overrides) -> int:
     """Solves one allocation problem."""
+    from pathlib import Path
+
     from fedjax_diffusion.allocation.io.json_files import (
         check_suffix,
+        is_own_answer,
         read_problem,
         write_allocation,
     )
     from fedjax_diffusion.allocation.io.table import allocation_table
     from fedjax_diffusion.allocation.solution import solve
+    from fedjax_diffusion.host.outputs import check_output
 
     if arguments.output:
         check_suffix(arguments.output)
+        check_output(Path(arguments.output), is_own_answer)
     problem = read_problem(arguments.problem, arguments.clients)
     allocation, verification = solve(problem, arguments.method, is_refined=arguments.refine)
     if not verification.is_valid:

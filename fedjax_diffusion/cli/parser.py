@@ -92,6 +92,11 @@ def _add_run(commands: Any) -> None:
     )
     _add_config(run, "configs/digits.py")
     run.add_argument("--workdir", help="folder of the run (default: runs/NAME-OF-THE-CONFIG)")
+    run.add_argument(
+        "--restart",
+        action="store_true",
+        help="begin again; what the run has written is moved to WORKDIR/before_restart_N",
+    )
     several = run.add_argument_group("several processes (start each with the same command)")
     several.add_argument(
         "--coordinator", metavar="HOST:PORT", help="host and free port of process 0"

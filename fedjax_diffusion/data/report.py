@@ -8,6 +8,7 @@ import numpy as np
 
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data.image_cache import checksum
+from fedjax_diffusion.host.figures import default_style, save_figure
 from fedjax_diffusion.host.images import save_grid
 
 _MAX_SEPARATE_BARS = 60
@@ -82,6 +83,7 @@ def format_description(
     return "\n".join(text)
 
 
+@default_style()
 def draw_partition(
     labels: np.ndarray, parts: Sequence[np.ndarray], class_names: Sequence[str], path: Path
 ) -> None:
@@ -125,8 +127,7 @@ def draw_partition(
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _draw_legend(figure, axes, names, colors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
 
 
 def draw_examples(dataset: ImageDataset, path: Path, num_images: int = 64) -> None:

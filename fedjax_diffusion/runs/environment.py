@@ -29,9 +29,23 @@ def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
 
 
 def read(workdir: Path) -> dict[str, Any]:
-    """Returns the content of a run folder's environment.json; empty if there is none."""
+    """Returns the content of a run folder's environment.json; empty if there is none.
+
+    Raises:
+      ValueError: it is damaged; names the file and the remedy.
+    """
     path = workdir / ENVIRONMENT
-    return json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        content = dict(json.loads(path.read_bytes()))
+        ComputeConfig(**content["compute"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
+            "start the run again with --restart"
+        ) from error
+    return content
 
 
 def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:

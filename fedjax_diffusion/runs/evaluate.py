@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fedjax_diffusion.data import ImageDataset, load_images
 from fedjax_diffusion.data.report import identify
@@ -19,6 +18,7 @@ from fedjax_diffusion.evaluation.quality import (
 )
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.image_files import open_image
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER, spread_labels
 from fedjax_diffusion.runs.records import EVALUATION, write_json
@@ -114,22 +114,24 @@ def read_pngs(folder: Path, image_shape: tuple[int, ...]) -> np.ndarray:
     images = np.empty((len(paths), *image_shape), np.uint8)
     for i, path in enumerate(paths):
         try:
-            image = Image.open(path)
-            is_transparent = image.has_transparency_data and (
-                np.asarray(image.convert("RGBA"))[..., 3].min() < 255
-            )
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        except OSError as error:
-            raise ValueError(f"{path} is not an image that can be read: {error}") from None
-        if image.mode.startswith(("I", "F")) or is_transparent:
-            raise ValueError(f"{path} must have 8 bits per channel and no transparent pixels")
-        if pixels.shape[:2] != (height, width):
-            raise ValueError(
-                f"{path} must be an image of {height}x{width} as in the data set, it is "
-                f"{pixels.shape[0]}x{pixels.shape[1]}"
-            )
-        images[i] = pixels.reshape(image_shape)
+            images[i] = _read_png(path, height, width, channels)
+        except ValueError as error:
+            raise ValueError(f"{path} is not an image that can be taken: {error}") from None
     return images
+
+
+def _read_png(path: Path, height: int, width: int, channels: int) -> np.ndarray:
+    """Returns uint8 [H, W, C]; size and depth are looked at before the pixels are decoded."""
+    with open_image(path, ("PNG",)) as image:
+        if image.size != (width, height):
+            raise ValueError(
+                f"it must be {height}x{width} as in the data set, it is "
+                f"{image.height}x{image.width}"
+            )
+        if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+            raise ValueError("it must have no transparent pixels")
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(height, width, channels)
 
 
 def check_evaluation(config: RunConfig) -> None:

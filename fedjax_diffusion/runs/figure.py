@@ -1,15 +1,28 @@
 """Tables and figures of a run, made from its run folder only."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fedjax_diffusion.host.figures import default_style, save_figure
 from fedjax_diffusion.host.tables import format_cell, format_percent, format_table
 from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
-from fedjax_diffusion.runs.records import read_metrics, sample_path
+from fedjax_diffusion.runs.metrics_log import count_lines
+from fedjax_diffusion.runs.records import iterate_metrics, sample_path
 
 FIGURE = "figures/training.png"
+_BITS = ("smallest bits", "mean bits", "largest bits")
+_ERRORS = {
+    "quantization_error": "measured",
+    "quantization_error_bound": "bound, ranges sent",
+    "error_budget": "budget",
+}
+_JOULES, _COMPUTE, _TRANSMIT, _MEGABYTES = "joules ", "compute ", "transmit ", "megabytes "
+"""Beginnings of columns, each followed by a method."""
 
 
 def format_loss(loss: float | None) -> str:
@@ -73,7 +86,7 @@ def _split_alone(methods: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def format_paths(workdir: Path) -> str:
     """Returns the paths of a run's images and records as text."""
-    rounds = len(read_metrics(workdir))
+    rounds = count_lines(workdir)
     return "\n".join(
         [
             f"samples  {sample_path(workdir, rounds)}",
@@ -83,6 +96,7 @@ def format_paths(workdir: Path) -> str:
     )
 
 
+@default_style()
 def draw_figure(workdir: Path) -> Path:
     """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the figure's path.
 
@@ -91,87 +105,95 @@ def draw_figure(workdir: Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    records = read_metrics(workdir)
-    if not records:
+    columns = _read_columns(workdir)
+    if not columns:
         raise ValueError(f"{workdir} has no round to draw yet")
-    rounds = [record["round"] + 1 for record in records]
+    rounds = columns["round"]
     figure = Figure(figsize=(13, 7.5), layout="constrained")
     ((loss, bits, error), (joules, uplink, share)) = figure.subplots(2, 3)
-    loss.plot(rounds, [record["loss"] for record in records])
+    loss.plot(rounds, columns["loss"])
     loss.set(title="training loss", xlabel="round")
-    _draw_bits(bits, records, rounds)
-    _draw_error(error, records, rounds)
-    _draw_cumulative(joules, rounds, _cumulate_joules(records))
+    _draw_bits(bits, columns)
+    _draw_error(error, columns)
+    _draw_cumulative(joules, columns, _JOULES)
     joules.set(title="energy", ylabel="joules, cumulative")
-    _draw_cumulative(uplink, rounds, _cumulate_megabytes(records))
+    _draw_cumulative(uplink, columns, _MEGABYTES)
     uplink.set(title="uploaded", ylabel="MB, cumulative")
-    _draw_share(share, records)
+    _draw_share(share, columns)
     path = Path(workdir) / FIGURE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(path, figure)
     return path
 
 
-def _draw_bits(axes, records: list[dict], rounds: list[int]) -> None:
-    sent = [[b for b in record["num_bits"] if b > 0] or [0] for record in records]
-    axes.fill_between(
-        rounds, [min(b) for b in sent], [max(b) for b in sent], alpha=0.25, step="mid"
-    )
-    axes.step(rounds, [sum(b) / len(b) for b in sent], where="mid")
+def _read_columns(workdir: Path) -> dict[str, np.ndarray]:
+    """Returns the drawn numbers, [rounds] each: the records of a long run are large."""
+    columns: dict[str, array] = {}
+    for record in iterate_metrics(workdir):
+        for name, value in _to_row(record):
+            columns.setdefault(name, array("d")).append(math.nan if value is None else value)
+    return {name: np.asarray(values) for name, values in columns.items()}
+
+
+def _to_row(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    sent = [bits for bits in record["num_bits"] if bits > 0] or [0]
+    yield "round", record["round"] + 1
+    yield "loss", record["loss"]
+    yield from zip(_BITS, (min(sent), sum(sent) / len(sent), max(sent)), strict=True)
+    for name in _ERRORS:
+        yield name, record[name]
+    yield f"{_MEGABYTES}this run", record["uplink_bytes"] / 1e6
+    yield f"{_MEGABYTES}full precision", record["full_precision_bytes"] / 1e6
+    yield f"{_JOULES}this run", record["total_joules"]
+    yield f"{_COMPUTE}this run", record["compute_joules"]
+    yield f"{_TRANSMIT}this run", record["transmit_joules"]
+    for name, joules in record["baseline_joules"].items():
+        yield f"{_JOULES}{name}", joules
+        yield f"{_COMPUTE}{name}", record["baseline_compute_joules"][name]
+        yield f"{_TRANSMIT}{name}", record["baseline_transmit_joules"][name]
+
+
+def _select(columns: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Returns the columns of one quantity, by method, this run first."""
+    return {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
+
+
+def _draw_bits(axes, columns: Mapping[str, np.ndarray]) -> None:
+    smallest, mean, largest = (columns[name] for name in _BITS)
+    axes.fill_between(columns["round"], smallest, largest, alpha=0.25, step="mid")
+    axes.step(columns["round"], mean, where="mid")
     axes.set(title="bits: smallest, mean, largest", xlabel="round", ylim=(0, None))
 
 
-def _draw_error(axes, records: list[dict], rounds: list[int]) -> None:
-    names = {
-        "quantization_error": "measured",
-        "quantization_error_bound": "bound, ranges sent",
-        "error_budget": "budget",
-    }
-    for name, label in names.items():
-        values = [record[name] for record in records]
-        if any(value for value in values):
-            axes.semilogy(rounds, [value or None for value in values], label=label)
+def _draw_error(axes, columns: Mapping[str, np.ndarray]) -> None:
+    for name, label in _ERRORS.items():
+        values = np.where(columns[name] == 0, math.nan, columns[name])
+        if not np.isnan(values).all():
+            axes.semilogy(columns["round"], values, label=label)
     axes.set(title="quantization error of the mean, squared", xlabel="round")
     if axes.lines:  # none if all uploads have 32 bits
         axes.legend(fontsize="small")
 
 
-def _draw_cumulative(axes, rounds: list[int], curves: Mapping[str, list[float]]) -> None:
-    for name, values in curves.items():
+def _draw_cumulative(axes, columns: Mapping[str, np.ndarray], prefix: str) -> None:
+    for name, values in _select(columns, prefix).items():
         style = {"linewidth": 2.5, "color": "black"} if name == "this run" else {"linewidth": 1.2}
-        axes.plot(rounds, values, label=name, **style)
+        axes.plot(columns["round"], np.cumsum(values), label=name, **style)
     axes.set(xlabel="round", ylim=(0, None))
     axes.legend(fontsize="small")
 
 
-def _draw_share(axes, records: list[dict]) -> None:
+def _draw_share(axes, columns: Mapping[str, np.ndarray]) -> None:
     """Draws bars of the energy of computing and transmitting, for this run and its baselines."""
-    compute = {"this run": sum(r["compute_joules"] for r in records)}
-    transmit = {"this run": sum(r["transmit_joules"] for r in records)}
-    for name in records[0]["baseline_joules"]:
-        compute[name] = sum(r["baseline_compute_joules"][name] for r in records)
-        transmit[name] = sum(r["baseline_transmit_joules"][name] for r in records)
+    compute, transmit = (
+        {name: values.sum() for name, values in _select(columns, prefix).items()}
+        for prefix in (_COMPUTE, _TRANSMIT)
+    )
     labels = [name.replace(":max_frequency", "\n(max_frequency)") for name in compute]
     axes.barh(labels, list(compute.values()), label="computing")
     axes.barh(labels, list(transmit.values()), left=list(compute.values()), label="transmitting")
     axes.invert_yaxis()
     axes.set(title="joules in total", xlabel="joules")
     axes.legend(fontsize="small")
-
-
-def _cumulate_joules(records: list[dict]) -> dict[str, list[float]]:
-    curves = {"this run": [record["total_joules"] for record in records]}
-    for name in records[0]["baseline_joules"]:
-        curves[name] = [record["baseline_joules"][name] for record in records]
-    return {name: list(itertools.accumulate(values)) for name, values in curves.items()}
-
-
-def _cumulate_megabytes(records: list[dict]) -> dict[str, list[float]]:
-    curves = {
-        "this run": [record["uplink_bytes"] / 1e6 for record in records],
-        "full precision": [record["full_precision_bytes"] / 1e6 for record in records],
-    }
-    return {name: list(itertools.accumulate(values)) for name, values in curves.items()}
 
 
 def _format_savings(percent: float | None, is_own: bool) -> str | None:

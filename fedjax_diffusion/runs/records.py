@@ -1,8 +1,8 @@
 """Run folder: config.json, environment.json, metrics.jsonl, summary.json, evaluation.json."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,75 +15,60 @@ CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
-
-
-class MetricsLog:
-    """The file metrics.jsonl: one line per round, flushed to disk at once."""
-
-    def __init__(
-        self,
-        workdir: Path,
-        num_rounds: int,
-        check: Callable[[], object] = lambda: None,
-        *,
-        is_writer: bool = True,
-    ):
-        """Opens the log and cuts it to its first ``num_rounds`` lines, so that a run can resume.
-
-        Args:
-          workdir: the run folder.
-          num_rounds: number of lines to keep.
-          check: called before each line; it raises if another process has taken the run over.
-          is_writer: False keeps the records in memory; another process writes the file.
-
-        Raises:
-          ValueError: the log has fewer lines than the checkpoint has rounds.
-        """
-        path = workdir / METRICS
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        if len(lines) < num_rounds:
-            raise ValueError(
-                f"{path} has {len(lines)} lines, but the checkpoint is at round {num_rounds}; "
-                "start again in a new workdir"
-            )
-        self.records = [_read_line(line) for line in lines[:num_rounds]]
-        if is_writer:
-            write_text(path, "".join(lines[:num_rounds]))
-        self._check = check
-        self._file = (path if is_writer else Path(os.devnull)).open("a")
-
-    def __enter__(self) -> "MetricsLog":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
-
-    def append(self, record: dict) -> None:
-        """Appends one line and waits until it is on disk."""
-        self._check()
-        self.records.append(record)
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
-        if self._file.name != os.devnull:
-            os.fsync(self._file.fileno())
+_SUMMARY_FIELDS = {"num_rounds", "loss", "mean_bits", "client_rounds", "left_out", "methods"}
 
 
 def read_metrics(workdir: Path) -> list[dict]:
     """Returns the rounds of a run folder, in order, without an incomplete last line.
 
     Raises:
-      ValueError: there is no metrics.jsonl.
+      ValueError: there is no metrics.jsonl, or a line is damaged; names it.
     """
+    return list(iterate_metrics(workdir))
+
+
+def iterate_metrics(workdir: Path) -> Iterator[dict]:
+    """Yields the rounds of ``read_metrics``, one in memory at a time."""
     path = Path(workdir) / METRICS
     if not path.exists():
         raise ValueError(f"{workdir} is not a run folder: it has no {METRICS}")
-    lines = path.read_text().splitlines(keepends=True)
-    return [_read_line(line) for line in lines if line.endswith("\n")]
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n"):
+                try:
+                    yield parse_line(line)
+                except (ValueError, TypeError, RecursionError) as error:
+                    raise ValueError(f"{path}, line {number}: {error}") from error
+
+
+def parse_line(line: bytes) -> dict:
+    """Returns one line of metrics.jsonl, with the names of today.
+
+    Raises:
+      ValueError: it is no JSON object.
+    """
+    record = to_current_names("metrics", json.loads(line))
+    if not isinstance(record, dict):
+        raise ValueError("must be a JSON object")
+    return record
 
 
 def read_summary(workdir: Path) -> dict:
-    """Returns the summary.json of a finished run."""
-    return to_current_names("summary", json.loads((Path(workdir) / SUMMARY).read_text()))
+    """Returns the summary.json of a finished run.
+
+    Raises:
+      ValueError: it is damaged; says how it is made again.
+    """
+    path = Path(workdir) / SUMMARY
+    try:
+        summary = to_current_names("summary", json.loads(path.read_bytes()))
+        if missing := _SUMMARY_FIELDS - summary.keys():
+            raise ValueError(f"{min(missing)} is missing")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); the command of the run makes it again"
+        ) from error
+    return summary
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -96,25 +81,54 @@ def sample_path(workdir: Path, round: int) -> Path:
     return Path(workdir) / "samples" / f"round_{round:05d}.png"
 
 
-def summarize(records: list[dict], num_parameters: int) -> dict:
-    """Returns the content of summary.json: the last loss, and each method's totals and savings."""
-    losses = [record["loss"] for record in records if record["loss"] is not None]
-    num_bits = [b for record in records for b in record["num_bits"] if b > 0]
-    statuses = [status for record in records for status in record["status"]]
-    return {
-        "num_rounds": len(records),
-        "num_parameters": num_parameters,
-        "loss": losses[-1] if losses else None,
-        "mean_bits": sum(num_bits) / len(num_bits) if num_bits else None,
-        "client_rounds": len(statuses),
-        "left_out": {s: statuses.count(s) for s in sorted(set(statuses) - {"optimal"})},
-        "diverged": sum(len(record["diverged"]) for record in records),
-        "full_precision_bytes": sum(record["full_precision_bytes"] for record in records),
-        "downlink_bytes": sum(record["downlink_bytes"] for record in records),
-        "wall_seconds": sum(record["wall_seconds"] for record in records),
-        "methods": [row._asdict() for row in Ledger.replay(records).savings()],
-    }
+class Totals:
+    """Running totals of a run, from which summary.json is made."""
+
+    def __init__(self):
+        """Begins with no rounds."""
+        self._ledger = Ledger()
+        self._loss: float | None = None
+        self._num_bits = self._num_uploads = self._client_rounds = 0
+        self._left_out: Counter[str] = Counter()
+        self._sums = dict.fromkeys(("full_precision_bytes", "downlink_bytes", "wall_seconds"), 0)
+        self._num_diverged = 0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Adds one line of metrics.jsonl.
+
+        Raises:
+          KeyError: a field is missing. ValueError, TypeError or AttributeError: it has another type
+            than a run writes.
+        """
+        self._ledger = self._ledger.add(record)
+        self._loss = self._loss if record["loss"] is None else record["loss"]
+        sent = [bits for bits in record["num_bits"] if bits > 0]
+        self._num_bits += sum(sent)
+        self._num_uploads += len(sent)
+        self._client_rounds += len(record["status"])
+        self._left_out.update(status for status in record["status"] if status != "optimal")
+        self._num_diverged += len(record["diverged"])
+        for name in self._sums:
+            self._sums[name] += record[name]
+
+    def summarize(self, num_parameters: int) -> dict:
+        """Returns the content of summary.json: the last loss, each method's totals and savings."""
+        return {
+            "num_rounds": self._ledger.num_rounds,
+            "num_parameters": num_parameters,
+            "loss": self._loss,
+            "mean_bits": self._num_bits / self._num_uploads if self._num_uploads else None,
+            "client_rounds": self._client_rounds,
+            "left_out": dict(sorted(self._left_out.items())),
+            "diverged": self._num_diverged,
+            **self._sums,
+            "methods": [row._asdict() for row in self._ledger.savings()],
+        }
 
 
-def _read_line(line: str) -> dict:
-    return to_current_names("metrics", json.loads(line))
+def summarize(records: Iterable[Mapping[str, Any]], num_parameters: int) -> dict:
+    """Returns the content of summary.json of a run with these rounds."""
+    totals = Totals()
+    for record in records:
+        totals.add(record)
+    return totals.summarize(num_parameters)

@@ -17,7 +17,8 @@ from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.planning.participation import RoundConditions
-from fedjax_diffusion.runs import environment, records
+from fedjax_diffusion.runs import environment
+from fedjax_diffusion.runs.metrics_log import MetricsLog
 from fedjax_diffusion.runs.round_record import make_record
 from fedjax_diffusion.simulator import SimulationState
 
@@ -42,7 +43,7 @@ def play_round(
     state: SimulationState,
     prepared: Prepared | None,
     *,
-    log: records.MetricsLog,
+    log: MetricsLog,
     on_record: OnRecord | None,
     compiling: Callable[[], AbstractContextManager] = nullcontext,
 ) -> tuple[SimulationState, Prepared | None]:
@@ -70,6 +71,7 @@ def play_round(
 def play_first_round(
     experiment: Experiment,
     checkpoints: Checkpoints,
+    first: int,
     play: Callable[..., tuple[SimulationState, Prepared | None]],
     workdir: Path,
     progress: Progress,
@@ -81,7 +83,7 @@ def play_first_round(
         try:
             with progress.watch("initializing the model"):
                 new = experiment.simulator.init(experiment.run_key, experiment.data)
-            state = checkpoints.restore_latest(new) or new
+            state = checkpoints.restore(first, new) if first else new
             return experiment, *play(experiment, state, None, compiling=compiling)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):

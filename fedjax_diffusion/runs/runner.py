@@ -1,7 +1,7 @@
 """Host loop of a run: plan, step, record, save and draw, with automatic resumption."""
 
 import functools
-import json
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,22 +9,24 @@ from typing import Any, NamedTuple
 
 from fedjax_diffusion.experiment.build import Experiment, ProgramChoice, build
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
-from fedjax_diffusion.experiment.config import (
-    GivenConfig,
-    fill_missing,
-    to_run_config,
-    with_overrides,
-)
-from fedjax_diffusion.experiment.run_config import RunConfig, flatten
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
+from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_primary, wait_for_all
 from fedjax_diffusion.host.progress import SILENT, Progress
-from fedjax_diffusion.runs import claims, environment, records
-from fedjax_diffusion.runs.figure import draw_figure
+from fedjax_diffusion.runs import claims, environment, folder, records
+from fedjax_diffusion.runs.figure import FIGURE, draw_figure
+from fedjax_diffusion.runs.folder import check_same_config, read_config
+from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
 from fedjax_diffusion.runs.quality_log import QualityLog
+from fedjax_diffusion.runs.resumption import find_newest, find_start, open_checkpoints
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.simulator import SimulationState
+
+_LOG = logging.getLogger(__name__)
 
 
 class AmongMany(NamedTuple):
@@ -53,15 +55,18 @@ class RunResult(NamedTuple):
 
     Attributes:
       workdir: the run folder.
-      records: one dict per round, as in metrics.jsonl.
       summary: the content of summary.json.
       is_new: False if the run was finished before this call, which then changed nothing.
     """
 
     workdir: Path
-    records: list[dict]
     summary: dict
     is_new: bool
+
+    @property
+    def records(self) -> list[dict]:
+        """One dict per round, read from metrics.jsonl at each call."""
+        return records.read_metrics(self.workdir)
 
 
 class _Around(NamedTuple):
@@ -82,6 +87,7 @@ def run(
     on_record: OnRecord | None = None,
     progress: Progress = SILENT,
     interruption: Interruption = NEVER,
+    restart: bool = False,
     among: AmongMany = ALONE,
 ) -> RunResult:
     """Trains to the last round and writes a run folder; continues an interrupted run.
@@ -93,14 +99,17 @@ def run(
       on_record: called after each round, with its record.
       progress: shows trials and compilation, which may take minutes.
       interruption: asked after each round; a run that is to stop saves its state first.
+      restart: begin again at the first round. What the run has written, also if it is finished, is
+        moved into ``workdir/before_restart_1`` or a higher number.
       among: what is shared with other runs, or left out, if there are many.
 
     Returns:
       The result; for a finished run, the earlier one.
 
     Raises:
-      ValueError: the config is invalid, the folder holds a run of another config, or another
-        process works in it. Nothing is written then.
+      ValueError: the config is invalid, the folder holds a run of another config or cannot be
+        written to, another process works in it, rounds were played but no checkpoint can be used,
+        or a line of metrics.jsonl was changed. Nothing is written then.
       DeviceMemoryError: a round does not fit into a device's memory with any settings that the
         config allows.
       LostClaimError: another process took the folder over, as this one gave no sign of life.
@@ -110,61 +119,80 @@ def run(
       The same config gives the same numbers, even if interrupted and resumed.
     """
     config, workdir = to_run_config(config), Path(workdir)
-    check_same_config(config, workdir)
-    if (workdir / records.SUMMARY).exists():
-        return _read_result(workdir)
-    if is_alone():
-        claims.check_free(workdir)  # before the minutes that building may take
-    earlier, experiment = _build(config, workdir, among.choice, progress)
+    with explain_file_errors(workdir):
+        check_same_config(config, workdir)
+        if not restart and folder.is_finished(workdir):
+            return _read_result(workdir, among)
+        check_place(workdir)
+        if is_alone():
+            claims.check_free(workdir)  # before the minutes that building may take
+        around = _Around(on_start, on_record, progress, interruption, among)
+        return _play(config, workdir, around, restart)
+
+
+def _play(config: RunConfig, workdir: Path, around: _Around, restart: bool) -> RunResult:
+    """Builds and plays a run under the claim of its folder."""
+    earlier, experiment = _build(config, workdir, around, restart)
     quality = QualityLog(workdir, experiment)
     wait_for_all("nobody writes before everybody has read")
     with claims.claim_folder(workdir) as claim:
-        if agree(int((workdir / records.SUMMARY).exists())):  # finished meanwhile
-            return _read_result(workdir)
+        if restart and is_primary():
+            folder.set_run_aside(workdir)
+        if agree(int(folder.is_finished(workdir))):  # finished meanwhile
+            return _read_result(workdir, around.among)
         if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
             check_same_config(config, workdir)
-            _, experiment = _build(config, workdir, among.choice, progress)
+            _, experiment = _build(config, workdir, around)
         if is_primary():
-            _begin_folder(workdir, experiment)
+            folder.begin(workdir, experiment)
         wait_for_all("the run folder is there")
-        around = _Around(on_start, on_record, progress, interruption, among)
-        lines = _train(experiment, quality, workdir, claim, around)
-        return _finish(experiment, workdir, claim, lines, among)
-
-
-def _finish(
-    experiment: Experiment,
-    workdir: Path,
-    claim: claims.FolderClaim,
-    lines: list[dict],
-    among: AmongMany,
-) -> RunResult:
-    """Writes the figure and the summary of a run whose rounds are all played."""
-    summary = records.summarize(lines, experiment.workload.num_parameters)
-    claim.check()
-    if is_primary():
-        if among.has_pictures:
-            draw_figure(workdir)
-        records.write_json(workdir / records.SUMMARY, summary)
-    return RunResult(workdir, lines, summary, is_new=True)
+        _train(experiment, quality, workdir, claim, around)
+        return _finish(experiment, workdir, claim, around.among)
 
 
 def _build(
-    config: RunConfig, workdir: Path, choice: ProgramChoice, progress: Progress
+    config: RunConfig, workdir: Path, around: _Around, restart: bool = False
 ) -> tuple[dict[str, Any], Experiment]:
     """Returns the environment of the run's earlier part, if any, and the experiment."""
-    earlier = environment.read(workdir)
+    earlier, choice = {} if restart else environment.read(workdir), around.among.choice
     if begun := environment.read_compute(earlier):
         choice = choice._replace(compute=begun)
-    experiment = build(config, choice, progress)
+    experiment = build(config, choice, around.progress)
     environment.check_data(workdir, earlier, experiment.dataset)
     return earlier, experiment
 
 
-def _read_result(workdir: Path) -> RunResult:
-    """Returns the result of a run that was finished earlier."""
+def _read_result(workdir: Path, among: AmongMany) -> RunResult:
+    """Returns the result of a run that was finished earlier; a lost figure is drawn again."""
     summary = records.read_summary(workdir)
-    return RunResult(workdir, records.read_metrics(workdir), summary, is_new=False)
+    if (num_lines := count_lines(workdir)) != summary["num_rounds"]:
+        raise ValueError(
+            f"{workdir / records.METRICS} has {num_lines} lines, but the run is finished after "
+            f"{summary['num_rounds']} rounds; restore it from a copy, or play the run again with "
+            "--restart"
+        )
+    if among.has_pictures and not (workdir / FIGURE).exists():
+        _draw_figure(workdir)
+    return RunResult(workdir, summary, is_new=False)
+
+
+def _finish(
+    experiment: Experiment, workdir: Path, claim: claims.FolderClaim, among: AmongMany
+) -> RunResult:
+    """Writes the figure and the summary of a run whose rounds are all played."""
+    lines = records.iterate_metrics(workdir)
+    summary = records.summarize(lines, experiment.workload.num_parameters)
+    claim.check()
+    if is_primary():
+        if among.has_pictures:
+            _draw_figure(workdir)
+        records.write_json(workdir / records.SUMMARY, summary)
+    return RunResult(workdir, summary, is_new=True)
+
+
+def _draw_figure(workdir: Path) -> None:
+    with folder.pictures_may_fail():
+        draw_figure(workdir)
 
 
 def _train(
@@ -173,73 +201,55 @@ def _train(
     workdir: Path,
     claim: claims.FolderClaim,
     around: _Around,
-) -> list[dict]:
-    """Runs the remaining rounds, and returns the records of all rounds."""
+) -> None:
+    """Runs the remaining rounds, and verifies the last checkpoint and the record."""
     config, among, progress = experiment.config, around.among, around.progress
-    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        first = checkpoints.latest_round or 0
-        if around.on_start is not None:
-            around.on_start(experiment, first)
-        is_writer = is_primary()
-        with records.MetricsLog(workdir, first, claim.check, is_writer=is_writer) as log:
-            play = functools.partial(play_round, log=log, on_record=around.on_record)
-            state, prepared, saved = None, None, time.monotonic()
-            for round in range(first, config.num_rounds):
-                if exit_code := find_largest(around.interruption.exit_code):
-                    _save(state, checkpoints, claim)
-                    raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
-                if state is None:
-                    experiment, state, prepared = play_first_round(
-                        experiment, checkpoints, play, workdir, progress
-                    )
-                else:
-                    state, prepared = play(experiment, state, prepared)
-                is_last = round + 1 == config.num_rounds
-                is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
-                if is_last or is_drawn:
-                    _draw(experiment, state, workdir, progress)
-                if quality.is_due(round + 1, is_last=is_last):
-                    quality.measure(experiment, state, claim, progress)
-                is_due = (round + 1) % config.checkpoint.every_rounds == 0
-                if among.save_seconds is not None:
-                    is_due = time.monotonic() - saved >= among.save_seconds
-                if is_last or is_due:
-                    _save(state, checkpoints, claim)
-                    saved = time.monotonic()
-    return log.records
+    checkpoints = open_checkpoints(workdir, config, experiment.dataset)
+    by_rounds = among.save_seconds is None
+    every_rounds = config.checkpoint.every_rounds if by_rounds else config.num_rounds
+    first = find_start(workdir, checkpoints, every_rounds)
+    if around.on_start is not None:
+        around.on_start(experiment, first)
+    with MetricsLog(workdir, first, claim.check, is_writer=is_primary()) as log:
+        play = functools.partial(play_round, log=log, on_record=around.on_record)
+        state, prepared, saved = None, None, time.monotonic()
+        for round in range(first, config.num_rounds):
+            if exit_code := find_largest(around.interruption.exit_code):
+                _save(state, checkpoints, claim, log)
+                raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
+            if state is None:
+                experiment, state, prepared = play_first_round(
+                    experiment, checkpoints, first, play, workdir, progress
+                )
+            else:
+                state, prepared = play(experiment, state, prepared)
+            is_last = round + 1 == config.num_rounds
+            is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
+            if is_last or is_drawn:
+                _draw(experiment, state, workdir, progress)
+            if quality.is_due(round + 1, is_last=is_last):
+                quality.measure(experiment, state, claim, progress)
+            is_due = (round + 1) % every_rounds == 0
+            if among.save_seconds is not None:
+                is_due = time.monotonic() - saved >= among.save_seconds
+            if is_last or is_due:
+                _save(state, checkpoints, claim, log)
+                saved = time.monotonic()
+        if is_primary():
+            checkpoints.verify(config.num_rounds)
+            log.verify()
 
 
 def _save(
-    state: SimulationState | None, checkpoints: Checkpoints, claim: claims.FolderClaim
+    state: SimulationState | None,
+    checkpoints: Checkpoints,
+    claim: claims.FolderClaim,
+    log: MetricsLog,
 ) -> None:
     """Saves a state, if there is one and the run is still this process's."""
     if state is not None:
         claim.check()
-        checkpoints.save(state)
-
-
-def _begin_folder(workdir: Path, experiment: Experiment) -> None:
-    workdir.mkdir(parents=True, exist_ok=True)
-    records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
-    if not environment.read(workdir):
-        described = environment.describe(experiment.dataset, experiment.compute)
-        records.write_json(workdir / records.ENVIRONMENT, described)
-
-
-def read_config(workdir: Path) -> RunConfig:
-    """Returns the config of a run folder.
-
-    Raises:
-      ValueError: the folder holds no run, or its config is no longer valid.
-    """
-    return to_run_config(_read_settings(workdir))
-
-
-def _read_settings(workdir: Path) -> dict[str, Any]:
-    path = workdir / records.CONFIG
-    if not path.exists():
-        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
-    return fill_missing(json.loads(path.read_text()))
+        checkpoints.save(state, log.checksums)
 
 
 def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
@@ -261,12 +271,19 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
     earlier = environment.read(workdir)
     experiment = build(config, ProgramChoice(environment.read_compute(earlier)))
     environment.check_data(workdir, earlier, experiment.dataset)
-    like = experiment.simulator.init(experiment.run_key, experiment.data)
-    with Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state = checkpoints.restore_latest(like)
-    if state is None:
+    checkpoints = open_checkpoints(workdir, config, experiment.dataset)
+    round, reasons = find_newest(checkpoints)
+    if round is None and not reasons:
         raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
-    return experiment, state
+    if round is None or (folder.is_finished(workdir) and round < config.num_rounds):
+        raise ValueError(
+            f"{workdir}: the last checkpoint is damaged or missing ({reasons or 'missing'}); "
+            f"remove {records.SUMMARY}, if it is there, and repeat the command of the run"
+        )
+    if reasons:
+        _LOG.warning("%s; taking the checkpoint of round %d", reasons, round)
+    like = experiment.simulator.init(experiment.run_key, experiment.data)
+    return experiment, checkpoints.restore(round, like)
 
 
 def _draw(
@@ -277,20 +294,5 @@ def _draw(
     counter = int(state.round)
     with progress.watch("drawing images"):
         images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
-    save_grid(records.sample_path(workdir, counter), images)
-
-
-def check_same_config(config: RunConfig, workdir: Path) -> None:
-    """Raises ValueError if a folder is not empty and holds no run of this config."""
-    path = workdir / records.CONFIG
-    if not path.exists():
-        if workdir.exists() and any(p.name != claims.FOLDER for p in workdir.iterdir()):
-            raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
-        return
-    earlier, new = flatten(_read_settings(workdir)), config.flatten()
-    for key in {**earlier, **new}:
-        if earlier.get(key) != new.get(key):
-            raise ValueError(
-                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
-                f"{new.get(key)!r} here); choose another --workdir"
-            )
+    with folder.pictures_may_fail():
+        save_grid(records.sample_path(workdir, counter), images)

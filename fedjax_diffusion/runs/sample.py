@@ -1,11 +1,14 @@
-"""Images from the newest checkpoint of a run, with any sampler."""
+"""Images drawn from the trained model of a run."""
 
 from pathlib import Path
 from typing import Any
 
+from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.images import save_grid, save_images
+from fedjax_diffusion.host.outputs import check_output, is_own_picture
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.runs.runner import load_run, read_config
+from fedjax_diffusion.runs.folder import read_config
+from fedjax_diffusion.runs.runner import load_run
 
 
 def sample(
@@ -33,13 +36,15 @@ def sample(
         ``workdir/samples/sample_SEED.png``.
 
     Raises:
-      ValueError: the folder holds no run with a checkpoint, an argument is out of range, or the
-        output folder is not empty.
+      ValueError: the folder holds no run with a checkpoint, an argument is out of range, the output
+        folder is not empty, or the output file is not one that this function made.
     """
     path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
     is_grid = path.suffix.lower() == ".png"
     if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"{path} must be a .png file, or a new or empty folder")
+    if output is not None and (is_grid or not path.is_dir()):
+        check_output(path, is_own_picture)
     changed: dict[str, Any] = {"num_samples": num_samples}
     if sampler not in (None, read_config(Path(workdir)).sampling.sampler):
         changed |= {"num_steps": None, "eta": 0.0}
@@ -48,5 +53,6 @@ def sample(
     changed |= {name: value for name, value in given.items() if value is not None}
     experiment, state = load_run(workdir, changed)
     images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
-    (save_grid if is_grid else save_images)(path, images)
+    with explain_file_errors(path):
+        (save_grid if is_grid else save_images)(path, images)
     return path

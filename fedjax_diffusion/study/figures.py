@@ -1,7 +1,6 @@
 """Figures of a study: energy over deadline and distance, and the region of the savings."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fedjax_diffusion.allocation import parse_method
+from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
 from fedjax_diffusion.study.region import Cell, format_deadline, format_saving
@@ -34,6 +34,7 @@ _FRAMES = (1.2, 2.6, 4.0, 5.4)
 """Widths of the frames around the first goals."""
 
 
+@default_style()
 def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
     """Draws joules per client of every method over the deadline or the distance.
 
@@ -82,6 +83,7 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
     return figure
 
 
+@default_style()
 def draw_region(
     cells: Sequence[Cell], method: str, goals_percent: Sequence[float], title: str
 ) -> Figure:
@@ -133,16 +135,6 @@ def draw_region(
     )
     figure.legend(handles=[*frames, late], loc="outside lower center", ncols=5, frameon=False)
     return figure
-
-
-def save_figure(path: Path, figure: Figure) -> None:
-    """Writes a figure as PNG, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        figure.savefig(temporary, dpi=120, format="png")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw_energy(

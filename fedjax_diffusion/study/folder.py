@@ -14,10 +14,11 @@ from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.host.atomic import write_text
+from fedjax_diffusion.host.figures import save_figure
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
-from fedjax_diffusion.study.figures import draw_region, draw_sweep, save_figure
+from fedjax_diffusion.study.figures import draw_region, draw_sweep
 from fedjax_diffusion.study.points import Point, Track, play_points
 from fedjax_diffusion.study.region import to_cells
 from fedjax_diffusion.study.report import describe_setting, summarize

@@ -1,7 +1,6 @@
 """Checkpoints: what comes back is what was saved, bit for bit; what was cut off is not there."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -41,50 +40,51 @@ def assert_same_bits(a, b):
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
+def newest(checkpoints):
+    """The newest state, which is as it was written."""
+    return checkpoints.restore(checkpoints.verify(checkpoints.rounds()[0]).round, state_at(0))
+
+
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_a_saved_state_comes_back_bit_for_bit_where_it_was(tmp_path, num_devices):
     state, like = state_at(3), state_at(0)
     if num_devices > 1:
         placement = NamedSharding(make_mesh(num_devices), PartitionSpec())
         state, like = jax.device_put((state, like), placement)
-    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
-        checkpoints.save(state)
-    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
-        assert_same_bits(checkpoints.restore_latest(like), state)
+    Checkpoints(tmp_path / "checkpoints", keep=1).save(state)
+    assert_same_bits(Checkpoints(tmp_path / "checkpoints", keep=1).restore(3, like), state)
 
 
-def test_the_newest_counts_and_only_some_are_kept(tmp_path):
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
-        for round in (2, 4, 10):
-            checkpoints.save(state_at(round))
-        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(10))
-    assert sorted(int(re.sub(r"\D", "", path.name)) for path in tmp_path.iterdir()) == [4, 10]
+def test_only_the_newest_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for round in (2, 4, 10):
+        checkpoints.save(state_at(round))
+    assert_same_bits(newest(checkpoints), state_at(10))
+    assert {path.name for path in tmp_path.iterdir()} == {"4", "10"}
 
 
 def test_a_round_that_is_saved_already_is_left_alone(tmp_path):
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
-        checkpoints.save(state_at(2))
-        checkpoints.save(state_at(2).replace(update_squared_norm=jnp.float32(9.0)))
-        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(2))
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(state_at(2))
+    checkpoints.save(state_at(2).replace(update_squared_norm=jnp.float32(9.0)))
+    assert_same_bits(newest(checkpoints), state_at(2))
 
 
 def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
-    with Checkpoints(tmp_path / "none", keep=1) as checkpoints:
-        assert checkpoints.restore_latest(state_at(0)) is None
+    assert Checkpoints(tmp_path / "none", keep=1).rounds() == []
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_checkpoint_that_was_cut_off_is_not_there(tmp_path):
     """A crash while saving leaves the temporary folder behind; the run goes on from before it."""
-    with Checkpoints(tmp_path, keep=3) as checkpoints:
-        checkpoints.save(state_at(2))
-    (whole,) = tmp_path.iterdir()
-    unfinished = tmp_path / f"{whole.name.replace('2', '4')}.orbax-checkpoint-tmp"
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    checkpoints.save(state_at(2))
+    unfinished = tmp_path / ".4.123.tmp"
     unfinished.mkdir()
-    (unfinished / "half").write_bytes(b"\0" * 10)
-    with Checkpoints(tmp_path, keep=3) as checkpoints:
-        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(2))
-        checkpoints.save(state_at(4))
-        assert_same_bits(checkpoints.restore_latest(state_at(0)), state_at(4))
+    (unfinished / "leaves.bin").write_bytes(b"\0" * 10)
+    assert_same_bits(newest(checkpoints), state_at(2))
+    checkpoints.save(state_at(4))
+    assert_same_bits(newest(checkpoints), state_at(4))
 
 
 @pytest.mark.parametrize("name", ["every_rounds", "keep"])

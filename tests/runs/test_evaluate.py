@@ -216,10 +216,10 @@ def test_a_folder_that_does_not_fit_is_named(tmp_path):
         read_pngs(tmp_path, (8, 8, 1))
     for i in range(20):
         Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / f"{i}.png")
-    with pytest.raises(ValueError, match=r"0\.png must be an image of 8x8 .* it is 9x8"):
+    with pytest.raises(ValueError, match=r"0\.png .* it must be 8x8 .* it is 9x8"):
         read_pngs(tmp_path, (8, 8, 1))
     (tmp_path / "0.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"0\.png is not an image that can be read"):
+    with pytest.raises(ValueError, match=r"0\.png is not an image that can be taken"):
         read_pngs(tmp_path, (8, 8, 1))
 
 
@@ -235,7 +235,9 @@ def test_a_folder_that_does_not_fit_is_named(tmp_path):
 def test_pixels_that_would_be_changed_are_refused(image, tmp_path):
     for i in range(20):
         image.save(tmp_path / f"{i}.PNG")
-    with pytest.raises(ValueError, match=r"0\.PNG must have 8 bits per channel and no transparent"):
+    with pytest.raises(
+        ValueError, match=r"0\.PNG .* it must have (8 bits per channel|no transparent)"
+    ):
         read_pngs(tmp_path, (8, 8, 1))
 
 

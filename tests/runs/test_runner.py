@@ -9,6 +9,7 @@ import pytest
 
 from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import read_metrics
 from fedjax_diffusion.runs.sample import sample
@@ -167,8 +168,8 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
 
 def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monkeypatch):
     asked = []
-    place = "fedjax_diffusion.runs.sample.load_run"
-    monkeypatch.setattr(place, lambda *a: asked.append(a[1]) or load_run(*a))
+    load = sampling.load_run
+    monkeypatch.setattr(sampling, "load_run", lambda *a: asked.append(a[1]) or load(*a))
     sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
     sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
     assert asked[0] == {"num_samples": 3}

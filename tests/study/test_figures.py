@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedjax_diffusion.host.figures import save_figure
 from fedjax_diffusion.study import Cell, play_points, to_cells
-from fedjax_diffusion.study.figures import draw_region, draw_sweep, save_figure
+from fedjax_diffusion.study.figures import draw_region, draw_sweep
 from tests.study.scenarios import METHODS, scenario_of, study_of
 
 ALL_METHODS = ["on_demand", *METHODS]

@@ -7,6 +7,7 @@ from pathlib import Path
 from fedjax_diffusion import load_config
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.runs import records
+from fedjax_diffusion.runs.metrics_log import MetricsLog
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import grow_sweep
 from fedjax_diffusion.sweep.points import expand
@@ -28,7 +29,7 @@ def play_stub(task):
     lines = records.read_metrics(OLD / "run")
     task.folder.mkdir(parents=True, exist_ok=True)
     records.write_json(task.folder / records.CONFIG, task.config.to_dict())
-    log = records.MetricsLog(task.folder, 0)
+    log = MetricsLog(task.folder, 0)
     for line in lines:
         log.append(line)
     log._file.close()

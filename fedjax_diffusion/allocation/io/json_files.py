@@ -37,6 +37,8 @@ _OPTIONAL = tuple(
     if field.default is not dataclasses.MISSING
 )
 _LARGEST = int(np.finfo(float).max)  # int: comparing a float with longer ones overflows
+_MAX_HEADER = 10_000
+"""Characters of a CSV file's first line that are looked at."""
 _MAY_BE_NULL = ("error_budget", *_TABLES)
 
 
@@ -94,6 +96,18 @@ def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
             write_text(Path(path), _to_json_text(allocation))
     except OSError as error:
         raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def is_own_answer(path: Path) -> bool:
+    """Returns whether a file is one that ``write_allocation`` made: it may be replaced."""
+    try:
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8-sig") as file:
+                return {"num_bits", "status"} <= set(file.readline(_MAX_HEADER).strip().split(","))
+        read_allocation(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def read_allocation(path: str | os.PathLike) -> Allocation:

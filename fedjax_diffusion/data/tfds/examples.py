@@ -1,8 +1,7 @@
 """Decoding of the examples of a prepared data set to arrays: 8-bit images and labels."""
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -10,6 +9,7 @@ from tqdm import tqdm
 
 from fedjax_diffusion.data.image_cache import Arrays, MakeArrays
 from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, one_line
+from fedjax_diffusion.host.image_files import open_image
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's modes of 8-bit images by number of channels."""
@@ -35,6 +35,10 @@ Equations" (2021), whose code takes the central 140 x 140 of the aligned 178 x 2
 """
 
 
+Size: TypeAlias = tuple[int | None, int | None]
+"""Width and height in pixels; None where images may differ."""
+
+
 class Columns(NamedTuple):
     """Features of an example that become the image and the labels.
 
@@ -43,12 +47,14 @@ class Columns(NamedTuple):
       channels: of the image.
       labels: the names of all F features that may be the label, in order.
       crop: crop of the image; None: it is used whole.
+      size: width and height of every image, as the data set describes it.
     """
 
     image: str
     channels: int
     labels: tuple[str, ...]
     crop: Crop | None
+    size: Size
 
 
 def choose_columns(folder: TfdsFolder) -> Columns:
@@ -73,7 +79,7 @@ def choose_columns(folder: TfdsFolder) -> Columns:
     labels = (*_class_labels(folder), *_attributes(folder))
     # All versions of a data set have the same crop.
     crop = CROPS.get(folder.name.partition(":")[0])
-    return Columns(images[0], image.shape[-1], labels, crop)
+    return Columns(images[0], image.shape[-1], labels, crop, (image.shape[1], image.shape[0]))
 
 
 class Label(NamedTuple):
@@ -200,7 +206,7 @@ def _parse(
                 f"example {number} does not hold the image and the labels of features.json",
             ) from error
         try:
-            image = decode_image(encoded, columns.channels, columns.crop)
+            image = decode_image(encoded, columns.channels, columns.crop, columns.size)
         except Exception as error:  # each image format raises its own errors
             reason = f"the image of example {number} cannot be decoded ({one_line(error)})"
             raise folder.refusal(piece.split, reason) from error
@@ -212,21 +218,26 @@ def _single(values: Sequence[Any]) -> Any:
     return value
 
 
-def decode_image(encoded: bytes, channels: int, crop: Crop | None = None) -> np.ndarray:
+def decode_image(
+    encoded: bytes, channels: int, crop: Crop | None = None, size: Size | None = None
+) -> np.ndarray:
     """Returns uint8 [H, W, C] of a PNG, JPEG or other image file.
 
     Args:
       encoded: the bytes of the file.
       channels: 1, 3 or 4; an image of another kind is converted.
       crop: part of the image to use; None: all of it.
+      size: width and height that it must have.
 
     Raises:
-      ValueError: more than 8 bits in a channel, or an image smaller than the crop.
-      OSError: no image, or an incomplete one.
+      ValueError: no image or an incomplete one, more than 8 bits in a channel, another size, or an
+        image smaller than the crop.
     """
-    with Image.open(io.BytesIO(encoded)) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"it must have 8 bits in a channel, its mode is {image.mode}")
+    with open_image(encoded) as image:
+        if size is not None and any(
+            known not in (None, found) for known, found in zip(size, image.size, strict=True)
+        ):
+            raise ValueError(f"its size is {image.size}, features.json says {size}")
         if image.mode != _MODES[channels]:
             image = image.convert(_MODES[channels])
         if crop is not None:

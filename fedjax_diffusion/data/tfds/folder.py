@@ -17,6 +17,7 @@ import absl.logging
 
 from fedjax_diffusion.data.image_cache import hash_files
 from fedjax_diffusion.data.tfds.array_records import read_array_records
+from fedjax_diffusion.data.tfds.description import check_description
 from fedjax_diffusion.data.tfds.tfrecord import read_tfrecords
 
 _NAME = re.compile(r"(?P<path>\w+(/[\w.+-]+)?)(:(?P<version>[\d.*]+))?")
@@ -176,10 +177,12 @@ def open_folder(name: str, data_dir: Path) -> TfdsFolder:
     for file in ("dataset_info.json", "features.json"):
         if not (path / file).is_file():
             raise ValueError(f"data set {name!r} in {str(path)!r} has no {file}: {advice}")
-        (path / file).read_bytes()  # TFDS has one error for damaged files and denied access
+        with (path / file).open("rb"):  # TFDS has one error for damaged files and denied access
+            pass
     from tensorflow_datasets.core.read_only_builder import builder_from_directory
 
     try:
+        check_description(path)
         with _quiet_absl():
             # Only the files count, not the version of the data set's code in TFDS.
             info: Any = builder_from_directory(path).info

@@ -1,8 +1,6 @@
 """Weights of FID's Inception: names, file and SHA-256."""
 
 import hashlib
-import io
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.evaluation.inception.network import Inception
+from fedjax_diffusion.evaluation.inception.npz import MAX_BYTES, parse_npz
 from fedjax_diffusion.evaluation.inception.pth import parse_pth
 from fedjax_diffusion.types import PyTree
 
@@ -68,8 +67,10 @@ def read_inception_weights(path: str | Path) -> InceptionWeights:
         raise ValueError(f"inception_weights must be a .pth or .npz file, {_WHERE}, got {path}")
     if not path.is_file():
         raise ValueError(f"inception_weights {path} does not exist; the usual file is {_WHERE}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"inception_weights {path} has more than {MAX_BYTES} bytes")
     content = path.read_bytes()
-    parse = _parse_npz if path.suffix == ".npz" else parse_pth
+    parse = parse_npz if path.suffix == ".npz" else parse_pth
     tensors = parse(content, f"inception_weights {path}")
     try:
         variables = tensors_to_variables(tensors)
@@ -144,11 +145,3 @@ def _check_names(given: Iterable[str], expected: Mapping[str, Any]) -> None:
         raise ValueError(f"tensor {missing[0]} is missing ({len(missing)} of {len(expected)} are)")
     if unexpected:
         raise ValueError(f"tensor {unexpected[0]!r} is unexpected ({len(unexpected)} are)")
-
-
-def _parse_npz(content: bytes, source: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{source} cannot be read as an .npz file: {error}") from error

@@ -157,7 +157,7 @@ def test_scaling_down_averages_with_a_triangle():
 @pytest.mark.parametrize(
     ("image", "crop", "message"),
     [
-        (Image.new("I;16", (4, 4)), None, "8 bits in a channel, its mode is I;16"),
+        (Image.new("I;16", (4, 4)), None, "8 bits per channel, its mode is I;16"),
         (Image.new("L", (9, 4)), Crop(crop=5, size=5), "at least 5 wide and high"),
     ],
 )

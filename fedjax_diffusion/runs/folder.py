@@ -1,0 +1,151 @@
+"""The run folder before a run begins: whose it is, whether it can be written, what is left over."""
+
+import contextlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.config import fill_missing, to_run_config
+from fedjax_diffusion.experiment.run_config import RunConfig, flatten
+from fedjax_diffusion.host.atomic import find_leftovers
+from fedjax_diffusion.runs import claims, environment, records
+from fedjax_diffusion.runs.quality_log import QUALITY
+
+_LOG = logging.getLogger(__name__)
+CHECKPOINTS = "checkpoints"
+_PICTURES = ("samples", "figures")
+_OLD_NAMES = "before_restart_{}"
+_OF_A_RUN = re.compile(
+    r"(config|environment|summary)\.json|(metrics|quality)\.jsonl|training\.png|round_[0-9]+\.png|[0-9]+"
+)
+"""Files and folders that only the owner of a run folder writes."""
+_OLD_SECONDS = 3600.0
+"""Age at which a temporary file of another process is a leftover for certain."""
+
+
+def read_config(workdir: Path) -> RunConfig:
+    """Returns the config of a run folder.
+
+    Raises:
+      ValueError: the folder holds no run, or its config is no longer valid.
+    """
+    return to_run_config(_read_settings(workdir))
+
+
+def check_same_config(config: RunConfig, workdir: Path) -> None:
+    """Raises ValueError if a folder is not empty and holds no run of this config."""
+    path = workdir / records.CONFIG
+    if not path.exists():
+        leftovers = {entry.name for entry, _ in find_leftovers(workdir)} | {claims.FOLDER}
+        if workdir.is_dir() and any(entry.name not in leftovers for entry in workdir.iterdir()):
+            raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
+        return
+    earlier, new = flatten(_read_settings(workdir)), config.flatten()
+    for key in {**earlier, **new}:
+        if earlier.get(key) != new.get(key):
+            raise ValueError(
+                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
+                f"{new.get(key)!r} here); choose another --workdir"
+            )
+
+
+def is_finished(workdir: Path) -> bool:
+    """Returns whether a run is finished; one with a damaged summary.json is not, but for that."""
+    try:
+        return (workdir / records.SUMMARY).is_file() and bool(records.read_summary(workdir))
+    except ValueError:
+        return False
+
+
+def begin(workdir: Path, experiment: Experiment) -> None:
+    """Makes a run folder ready for the rounds; only the owner of its claim may call it.
+
+    Leftovers of killed processes are removed, and every file that is needed at the end is tried.
+
+    Raises:
+      ValueError: something else has the name of a file of a run.
+      OSError: the folder cannot be written to. Pictures that cannot be are a warning.
+    """
+    for path in _find_old_leftovers(workdir):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in (records.METRICS, records.SUMMARY, records.CONFIG, records.ENVIRONMENT):
+        path = workdir / name
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is not a file; move it away and repeat the command")
+    if (workdir / records.SUMMARY).exists():
+        _LOG.warning("%s is damaged; it is made again", workdir / records.SUMMARY)
+    records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
+    if not environment.read(workdir):
+        described = environment.describe(experiment.dataset, experiment.compute)
+        records.write_json(workdir / records.ENVIRONMENT, described)
+    _try_file(workdir / CHECKPOINTS)
+    for name in _PICTURES:
+        with pictures_may_fail():
+            _try_file(workdir / name)
+
+
+@contextlib.contextmanager
+def pictures_may_fail() -> Iterator[None]:
+    """Turns the failure to draw or write a picture into a warning: it ends no run."""
+    try:
+        yield
+    except Exception as error:  # of Matplotlib, Pillow, fonts and files
+        reason = " ".join(str(error).split())[:200]
+        _LOG.warning("a picture cannot be made, the run goes on without it: %s", reason)
+
+
+def set_run_aside(workdir: Path) -> None:
+    """Moves the files that a run has written into a folder of their own, but for its config."""
+    number = 1
+    while (old := workdir / _OLD_NAMES.format(number)).exists():
+        number += 1
+    names = (records.METRICS, QUALITY, records.EVALUATION, records.ENVIRONMENT)
+    for name in (records.SUMMARY, CHECKPOINTS, *_PICTURES, *names):
+        if (workdir / name).exists():
+            old.mkdir(exist_ok=True)
+            (workdir / name).rename(old / name)
+
+
+def _read_settings(workdir: Path) -> dict[str, Any]:
+    path = workdir / records.CONFIG
+    if not path.exists():
+        raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")
+    try:
+        return fill_missing(dict(json.loads(path.read_bytes())))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
+            "choose another --workdir"
+        ) from error
+
+
+def _find_old_leftovers(workdir: Path) -> Iterator[Path]:
+    """Yields the temporary files and folders of processes that were killed."""
+    for folder in (workdir, *(workdir / name for name in (CHECKPOINTS, *_PICTURES))):
+        for path, name in find_leftovers(folder):
+            if _OF_A_RUN.fullmatch(name) or _is_old(path):
+                yield path
+    yield from (workdir / CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")  # of an earlier version
+    yield from filter(_is_old, (workdir / claims.FOLDER).glob(".*-*"))
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > _OLD_SECONDS
+    except OSError:
+        return False
+
+
+def _try_file(folder: Path) -> None:
+    """Makes a folder if needed, and a file in it that has no name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass

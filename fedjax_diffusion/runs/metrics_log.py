@@ -1,0 +1,152 @@
+"""The file metrics.jsonl: written line by line, and compared with the checksums of its lines.
+
+A checkpoint holds the checksums of all lines before it, so the record is chained to the state.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fedjax_diffusion.host.atomic import sync_folder
+from fedjax_diffusion.runs.records import METRICS, Totals, parse_line
+
+_DIGITS = 16
+"""Hexadecimal digits of a line's checksum, the first ones of its SHA-256."""
+
+
+class RecordError(ValueError):
+    """A line of metrics.jsonl is not the one that the run wrote."""
+
+
+class MetricsLog:
+    """The file metrics.jsonl: one line per round, flushed to disk at once; none is kept here."""
+
+    def __init__(
+        self,
+        workdir: Path,
+        num_rounds: int,
+        check: Callable[[], object] = lambda: None,
+        *,
+        is_writer: bool = True,
+    ):
+        """Opens the log and cuts it to its first ``num_rounds`` lines, so that a run can resume.
+
+        Args:
+          workdir: the run folder.
+          num_rounds: number of lines to keep.
+          check: called before each line; it raises if another process has taken the run over.
+          is_writer: False writes nothing; another process writes the file.
+
+        Raises:
+          RecordError: the log has fewer lines than that.
+        """
+        self._path, self._check = workdir / METRICS, check
+        self._checksums: list[str] = []
+        self._file: BinaryIO | None = None
+        if not is_writer:
+            return
+        size = 0
+        for line in itertools.islice(_read_lines(self._path), num_rounds):
+            self._checksums.append(_sum(line))
+            size += len(line)
+        if len(self._checksums) < num_rounds:
+            raise _missing(self._path, len(self._checksums), num_rounds)
+        self._file = self._path.open("ab")
+        self._file.truncate(size)
+        os.fsync(self._file.fileno())
+        sync_folder(workdir)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def checksums(self) -> str:
+        """Checksums of all lines, for the checkpoint."""
+        return "".join(self._checksums)
+
+    def append(self, record: dict) -> None:
+        """Appends one line and waits until it is on disk."""
+        self._check()
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        if self._file is not None:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._checksums.append(_sum(line))
+
+    def verify(self) -> None:
+        """Raises RecordError unless the file holds the lines that were written, and no others."""
+        if self._file is not None:
+            check_lines(self._path, len(self._checksums), self.checksums)
+            if self._path.stat().st_size != self._file.tell():
+                raise RecordError(f"{self._path} has more lines than the run has rounds")
+
+
+def count_lines(workdir: Path) -> int:
+    """Returns the number of whole lines of metrics.jsonl; 0 if there is no such file."""
+    return sum(1 for _ in _read_lines(Path(workdir) / METRICS))
+
+
+def check_lines(path: Path, num_rounds: int, checksums: str | None) -> None:
+    """Compares the first lines of metrics.jsonl with a checkpoint.
+
+    Args:
+      path: of the file.
+      num_rounds: number of lines before the checkpoint.
+      checksums: of the checkpoint; None: it is of an earlier version, and the lines are looked at
+        one by one.
+
+    Raises:
+      MissingLinesError: the file ends before them, perhaps in the middle of a line.
+      RecordError: a line is not the one that the run wrote; names it.
+    """
+    num_lines, totals = 0, Totals()
+    for line in itertools.islice(_read_lines(path), num_rounds):
+        num_lines += 1
+        if checksums is None:
+            is_right = _is_record(line, num_lines - 1, totals)
+        else:
+            is_right = _sum(line) == checksums[_DIGITS * (num_lines - 1) : _DIGITS * num_lines]
+        if not is_right:
+            raise RecordError(f"{path}, line {num_lines}: not the line that the run wrote")
+    if num_lines < num_rounds:
+        raise _missing(path, num_lines, num_rounds)
+
+
+class MissingLinesError(RecordError):
+    """The file metrics.jsonl ends too early."""
+
+
+def _missing(path: Path, num_lines: int, num_rounds: int) -> MissingLinesError:
+    return MissingLinesError(
+        f"{path}, line {num_lines + 1}: missing or cut off, but {num_rounds} rounds were played"
+    )
+
+
+def _is_record(line: bytes, round: int, totals: Totals) -> bool:
+    """Returns whether a line without a checksum is that of a round, and adds it to the totals."""
+    try:
+        record = parse_line(line)
+        totals.add(record)
+        return record["round"] == round
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _read_lines(path: Path) -> Iterator[bytes]:
+    """Yields the whole lines of a file; those of a file that is not there are none."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _sum(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:_DIGITS]
