@@ -12,6 +12,7 @@ import pytest
 from fedjax_diffusion.cli import sweep as command
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.diffusion import DiffusionConfig, UNetConfig
+from fedjax_diffusion.experiment.programs import find_task
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.runs import evaluate as module
 from fedjax_diffusion.sweep.runner import play_sweep
@@ -35,6 +36,7 @@ def refuse(self):
 
 @pytest.fixture(params=[lambda self: None, refuse])
 def counts_nothing(request, monkeypatch):
+    find_task.cache_clear()  # a count is kept with its task
     for stage in (jax.stages.Lowered, jax.stages.Compiled):
         monkeypatch.setattr(stage, "cost_analysis", request.param)
         monkeypatch.setattr(stage, "memory_analysis", request.param, raising=False)

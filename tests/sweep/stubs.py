@@ -36,7 +36,8 @@ def play_stub(task):
     if not (task.folder / records.SUMMARY).exists():
         write_once(task.folder / records.SUMMARY, records.summarize(lines, 100))
     if task.evaluation is not None:
-        asked = dataclasses.asdict(task.evaluation)
+        data = {"split": task.config.data.split}
+        asked = dataclasses.asdict(task.evaluation) | {"data": data}
         records.write_json(task.folder / records.EVALUATION, {"asked": asked, "quality": QUALITY})
 
 
