@@ -1,0 +1,33 @@
+"""Ablation of the number of clients on handwritten digits: 4 numbers, 2 methods, 5 seeds.
+
+Sweep:    fedjax-diffusion sweep --config=configs/ablation_clients.py
+Run:      fedjax-diffusion run --config=configs/ablation_clients.py
+          (one point only: on demand with seed 0)
+Takes:    40 runs of 40 rounds; each number of clients is a program; not measured as a whole yet
+Try out:  fedjax-diffusion sweep --config=configs/ablation_clients.py:smoke
+          (a tiny U-Net, 2 rounds; not measured yet)
+Expect:   of the variant "smoke", in index.csv: every point evaluated; figures not measured yet
+"""
+
+from fedjax_diffusion import load_config
+
+
+def get_config(variant: str = ""):
+    """Returns the settings that are not swept, with a tiny model for the variant "smoke"."""
+    if variant not in ("", "smoke"):
+        raise ValueError(
+            f"configs/ablation_clients.py has the one variant 'smoke', got {variant!r}"
+        )
+    return load_config("configs/ablation_bits.py" + (":smoke" if variant else ""))
+
+
+def get_hyper(h, variant: str):
+    """Returns the points: every number of clients with every method and every seed."""
+    numbers = (2, 4) if variant == "smoke" else (4, 8, 16, 32)
+    return h.product(
+        [
+            h.sweep("seed", range(2 if variant == "smoke" else 5)),
+            h.sweep("partition.num_clients", numbers),
+            h.sweep("allocator.method", ["on_demand", "full_precision"]),
+        ]
+    )
