@@ -5,8 +5,10 @@ Run:      fedjax-diffusion run --config=configs/ablation_clients.py
           (one point only: on demand with seed 0)
 Takes:    40 runs of 40 rounds; each number of clients is a program; not measured as a whole yet
 Try out:  fedjax-diffusion sweep --config=configs/ablation_clients.py:smoke
-          (a tiny U-Net, 2 rounds; not measured yet)
-Expect:   of the variant "smoke", in index.csv: every point evaluated; figures not measured yet
+          (a tiny U-Net, 2 rounds, 8 points: under 3 minutes on 2 cores beside a test suite, AMD
+          EPYC, 2026-11-27, nearly all of it compilation; 2.0 MB on disk)
+Expect:   of the variant "smoke", in index.csv: every point evaluated; on demand
+          0.075 MB uploaded with 2 clients and 0.158 MB with 4, at full precision 0.282 and 0.565
 """
 
 from fedjax_diffusion import load_config

@@ -5,8 +5,10 @@ Run:      fedjax-diffusion run --config=configs/ablation_noniid.py
           (one point only: on demand with seed 0)
 Takes:    40 runs of 40 rounds; not measured as a whole yet
 Try out:  fedjax-diffusion sweep --config=configs/ablation_noniid.py:smoke
-          (a tiny U-Net, 2 rounds; not measured yet)
-Expect:   of the variant "smoke", in index.csv: every point evaluated; figures not measured yet
+          (a tiny U-Net, 2 rounds, 8 points: 2.5 minutes on 2 cores beside a test suite, AMD EPYC,
+          2026-11-27, nearly all of it compilation; 2.0 MB on disk)
+Expect:   of the variant "smoke", in index.csv: every point evaluated, the loss
+          between 0.83 and 0.87; on demand 0.158 MB uploaded if iid, 0.147 to 0.162 MB at alpha 0.1
 """
 
 from fedjax_diffusion import load_config

@@ -27,6 +27,7 @@ SPECS = [
         "demand",
         "fixed_bits:6",
         "fixed_bits:6:joint_bandwidth",
+        "full_precision",
         "largest:max_frequency",
     )
 ]
