@@ -6,8 +6,10 @@ from fedjax_diffusion import run
 from tests.reliability.broken import config_of, interrupt
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+@pytest.fixture(scope="module")
+def finished(compiled_so, tmp_path_factory):
+    """A finished run, compiled as the runs that are compared with it."""
+    del compiled_so
     return run(config_of(), tmp_path_factory.mktemp("reliability") / "run").workdir
 
 
