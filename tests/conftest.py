@@ -7,8 +7,9 @@ gives JAX all devices of the machine, and warnings of another JAX do not fail it
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
 lives as long as the test session. LLVM's optimizations take more than half of compilation and are
 left out, but for the tests of files and folders that set ``is_optimized``: those where a fused
-multiply-add may change a bit. XLA's own passes are those of a run everywhere. No test reads or
-writes decoded images in the user's cache.
+multiply-add may change a bit. XLA's own passes are those of a run everywhere; loops are emitted by
+the older of its two emitters, which takes half the time. No test reads or writes decoded images in
+the user's cache.
 """
 
 import atexit
@@ -19,6 +20,8 @@ import re
 import shutil
 import tempfile
 
+from tests.xla_flags import with_fast_emitters
+
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="fedjax-diffusion-tests-")
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
@@ -27,6 +30,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["XLA_FLAGS"] = with_fast_emitters()
 
 import jax
 import pytest
@@ -87,6 +91,8 @@ def pytest_ignore_collect(collection_path, config):
 
 def pytest_collection_modifyitems(config, items):
     """Skips what is run by name: by ``-m``, or by the test's own."""
+    gc.freeze()  # tests trace: what is here by now would be looked through again and again
+    gc.set_threshold(50_000, 20, 20)
     named = tuple(name for name in config.args if "::" in name)
     for item in items:
         for marker in {*RUN_BY_NAME} & {mark.name for mark in item.iter_markers()}:
