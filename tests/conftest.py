@@ -6,13 +6,14 @@ gives JAX all devices of the machine, and warnings of another JAX do not fail it
 
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
 lives as long as the test session. LLVM's optimizations take more than half of compilation and are
-left out, but for the tests of files and folders that set ``is_optimized``: those where a fused
-multiply-add may change a bit. XLA's own passes are those of a run everywhere; loops are emitted by
-the older of its two emitters, which takes half the time. No test reads or writes decoded images in
-the user's cache.
+left out, and loops are emitted by the older of XLA's two emitters, which takes half of the rest;
+but not in the tests of files and folders that set ``is_optimized``: those where a fused
+multiply-add may change a bit. XLA's own passes are those of a run everywhere. No test reads or
+writes decoded images in the user's cache.
 """
 
 import atexit
+import contextlib
 import gc
 import os
 import pathlib
@@ -20,7 +21,7 @@ import re
 import shutil
 import tempfile
 
-from tests.xla_flags import with_fast_emitters
+from tests.xla_flags import GIVEN, compile_as_for_a_run, with_fast_emitters
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="fedjax-diffusion-tests-")
@@ -30,7 +31,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["MPLBACKEND"] = "Agg"
-os.environ["XLA_FLAGS"] = with_fast_emitters()
+os.environ["XLA_FLAGS"] = with_fast_emitters(GIVEN)
 
 import jax
 import pytest
@@ -121,6 +122,9 @@ def compiled_so(is_optimized):
         jax.clear_caches()
         jax.config.update(UNOPTIMIZED, not is_optimized)
         os.environ[UNOPTIMIZED.upper()] = str(int(not is_optimized))
+        os.environ["XLA_FLAGS"] = GIVEN if is_optimized else with_fast_emitters(GIVEN)
+    with compile_as_for_a_run() if is_optimized else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -32,6 +32,12 @@ IMAGES = np.random.default_rng(1).integers(0, 256, (2, 20, 33, 3), dtype=np.uint
 ONE_IMAGE = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
 
 
+@pytest.fixture(scope="module")
+def is_optimized():
+    """Tolerances are those of a run's rounding."""
+    return True
+
+
 def random_tensors(seed):
     """Returns weights that keep activations near 1, and statistics that are far from neutral."""
     rng = np.random.default_rng(seed)
