@@ -1,7 +1,7 @@
 """Comparison of variants with the same clients, channels and seeds: quality and its cost."""
 
 from fedjax_diffusion.compare.folder import open_comparison
-from fedjax_diffusion.compare.pairs import (
+from fedjax_diffusion.sweep.pairs import (
     Interval,
     count_seeds_to_decide,
     mean_interval,

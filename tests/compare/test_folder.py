@@ -18,7 +18,7 @@ from fedjax_diffusion.compare import (
     run_comparison,
     verdict,
 )
-from fedjax_diffusion.compare.pairs import Interval
+from fedjax_diffusion.sweep.pairs import Interval
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs import evaluate as module
