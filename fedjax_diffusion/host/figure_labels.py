@@ -1,17 +1,27 @@
 """Names beside what is drawn, placed so that no two of them overlap."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.container import Container
+    from matplotlib.figure import Figure
 
 _GAP = 1.25
 """Least distance between two names at the ends of lines, in heights of their letters."""
 _SMALL = 8.0
 """Size of letters, points."""
+_LETTER, _SYMBOL = 4.4, 40.0
+"""Mean width of a letter of a legend, and width of a symbol with its gaps, points."""
+_ROW = 0.17
+"""Height of a row of a legend, inches."""
+_FAR = 40.0
+"""Points from which on a thin line leads from a point to the center of its name."""
 _OFFSETS = [
     (x * distance, y * distance)
     for distance in (1.0, 1.8, 3.0, 4.5)
@@ -71,6 +81,20 @@ def label_ends(axes: "Axes", labels: Sequence[Label]) -> None:
         )
 
 
+def draw_legend(figure: "Figure", handles: "Sequence[Artist | Container]") -> None:
+    """Draws a legend below everything else, in as many columns as fit; the figure grows by it.
+
+    Args:
+      figure: with constrained layout.
+      handles: artists with labels.
+    """
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = 72 * figure.get_figwidth() // (_LETTER * longest + _SYMBOL)
+    columns = int(min(max(columns, 1), len(handles)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    figure.set_figheight(figure.get_figheight() + _ROW * -(-len(handles) // columns))
+
+
 def spread(heights: Sequence[float], gap: float) -> list[float]:
     """Returns ascending heights moved apart to at least ``gap``, at most 1.
 
@@ -92,52 +116,64 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return [min(place, highest) for place, highest in zip(places, top, strict=True)]
 
 
-def label_points(
-    labels: Mapping["Axes", Sequence[Label]], avoided: Mapping["Axes", np.ndarray]
-) -> None:
+def label_points(labels: Mapping["Axes", Sequence[Label]]) -> None:
     """Writes names next to points, none over another name, over a point or outside its axes.
 
-    A name without room is left out.
+    They cover as little of the axes' lines as they can. A name without room is left out.
 
     Args:
       labels: of each axes; the first have the first choice. The figure's other parts are complete.
-      avoided: float [n, 2] for each axes, places that a name should rather not cover.
     """
     figure = next(iter(labels)).get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # the layout is known from here on
     for axes, own in labels.items():
-        _label_points(axes, own, avoided[axes])
+        if own:
+            _label_points(axes, own, figure.dpi / 72)
 
 
-def _label_points(axes: "Axes", labels: Sequence[Label], avoided: np.ndarray) -> None:
-    to_pixels, dot = axes.transData.transform, axes.get_figure(root=True).dpi / 72
-    if not labels:
-        return
-    centers = to_pixels([(label.x, label.y) for label in labels])
-    soft = to_pixels(avoided) if len(avoided) else np.zeros((0, 2))
+def _label_points(axes: "Axes", labels: Sequence[Label], dot: float) -> None:
+    centers = axes.transData.transform([(label.x, label.y) for label in labels])
+    lines = _trace_lines(axes, 4 * dot)
     taken = [np.array([x - 4 * dot, y - 4 * dot, x + 4 * dot, y + 4 * dot]) for x, y in centers]
     frame = np.array(axes.bbox.extents)
     for label, center in zip(labels, centers, strict=True):
-        text = axes.annotate(
+        style = {"color": label.color, "fontsize": _SMALL, "ha": "center", "va": "center"}
+        text = axes.text(label.x, label.y, label.text, **style)
+        box = text.get_window_extent()
+        text.remove()
+        half = np.array([box.width, box.height]) / 2
+        place = _find_place(center, half, dot, frame, np.array(taken), lines)
+        if place is None:
+            continue
+        offset = (place - center) / dot
+        leader = {"arrowstyle": "-", "color": label.color, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
             label.text,
             (label.x, label.y),
-            (0, 0),
+            offset,
             textcoords="offset points",
-            color=label.color,
-            fontsize=_SMALL,
-            ha="center",
-            va="center",
-        )
-        text.set_in_layout(False)
-        box = text.get_window_extent()
-        half = np.array([box.width, box.height]) / 2
-        found = _find_place(center, half, dot, frame, np.array(taken), soft)
-        if found is None:
-            text.remove()
+            arrowprops=leader if np.abs(offset).max() > _FAR else None,
+            **style,
+        ).set_in_layout(False)
+        taken.append(np.concatenate([place - half, place + half]))
+
+
+def _trace_lines(axes: "Axes", step: float) -> np.ndarray:
+    """Returns places along all lines of an axes in pixels, float [n, 2]."""
+    places = [np.zeros((0, 2))]
+    for line in axes.lines:
+        if line.get_linestyle() in ("None", "none"):
             continue
-        text.set_position(tuple((found - center) / dot))
-        taken.append(np.concatenate([found - half, found + half]))
+        x, y = (np.asarray(values, float) for values in line.get_data())
+        if line.get_drawstyle() == "steps-post":
+            x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+        path = line.get_transform().transform(np.stack([x, y], axis=1))
+        path = path[np.isfinite(path).all(axis=1)]
+        for start, end in itertools.pairwise(path):
+            shares = np.arange(0, 1, step / max(float(np.hypot(*(end - start))), step))
+            places.append(start + shares[:, None] * (end - start))
+    return np.concatenate(places)
 
 
 def _find_place(
@@ -146,7 +182,7 @@ def _find_place(
     dot: float,
     frame: np.ndarray,
     taken: np.ndarray,
-    soft: np.ndarray,
+    lines: np.ndarray,
 ) -> np.ndarray | None:
     """Returns the center of the best free place around a point in pixels; None: there is none."""
     best, fewest = None, np.inf
@@ -157,7 +193,7 @@ def _find_place(
             continue
         if ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).any():
             continue
-        covered = ((soft > low) & (soft < high)).all(axis=1).sum() + 0.3 * np.hypot(x, y)
+        covered = ((lines > low) & (lines < high)).all(axis=1).sum() + 0.3 * np.hypot(x, y)
         if covered < fewest:
             best, fewest = place, covered
     return best

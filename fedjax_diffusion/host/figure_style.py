@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Palette of M. Okabe and K. Ito, "Color Universal Design", 2008, without its yellow."""
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLORS
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Palette of M. Okabe and K. Ito, "Color Universal Design", 2008, without its yellow and black."""
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = COLORS
+BLACK = "#000000"
+"""Color of the reference, and of fronts."""
 FAINT = "0.72"
 """Gray of the things in the background."""
-_MARKERS = "osD^vPX*"
+_MARKERS = "osD^vPX"
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MAX_NAME = 44
+_BIT_TICKS = (1, 2, 4, 8, 16, 32)
 
 
 class Look(NamedTuple):
@@ -41,11 +44,11 @@ class Look(NamedTuple):
 
 
 def make_looks(names: Iterable[str]) -> dict[str, Look]:
-    """Returns a look for each name: of 56 names no two have the same color and marker.
+    """Returns a look for each name: of 42 names no two have the same color and marker.
 
-    >>> looks = make_looks(str(number) for number in range(56))
+    >>> looks = make_looks(str(number) for number in range(42))
     >>> len({(look.color, look.marker) for look in looks.values()})
-    56
+    42
     """
     return {
         name: Look(
@@ -57,14 +60,18 @@ def make_looks(names: Iterable[str]) -> dict[str, Look]:
     }
 
 
-def shorten_name(name: str) -> str:
+def shorten_name(name: str, longest: int = _MAX_NAME) -> str:
     """Returns a name that fits beside a figure: of a long one the middle is left out.
+
+    Args:
+      name: of anything.
+      longest: letters of the result, >= 5.
 
     >>> shorten_name("on_demand"), len(shorten_name("x" * 100))
     ('on_demand', 44)
     """
-    half = (_MAX_NAME - 3) // 2
-    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3 - half]}...{name[-half:]}"
+    half = (longest - 3) // 2
+    return name if len(name) <= longest else f"{name[: longest - 3 - half]}...{name[-half:]}"
 
 
 def use_log_scale(axis: "Axis") -> None:
@@ -85,3 +92,18 @@ def use_log_scale(axis: "Axis") -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 60 else (1,), numticks=9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def use_bits_scale(axis: "Axis") -> None:
+    """Gives an axis with its data drawn the scale of bit widths: 1, 2, 4, 8, 16, 32.
+
+    An axis without any value above zero stays as it is.
+    """
+    low, high = axis.get_data_interval()
+    if high <= 0:
+        return
+    axes = axis.axes
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    axis.set_ticks(_BIT_TICKS, labels=[str(width) for width in _BIT_TICKS])
+    axis.set_ticks([], minor=True)
+    axis.set_view_interval(min(low if low > 0 else 1, 2) / 1.2, max(high, 8) * 1.2, ignore=True)

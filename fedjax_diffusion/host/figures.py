@@ -4,7 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedjax_diffusion.host.atomic import write_bytes
 from fedjax_diffusion.host.outputs import SOFTWARE
@@ -20,7 +20,7 @@ _METADATA = {
 }
 FORMATS = tuple(_METADATA)
 """Formats in which a figure can be saved."""
-_SETTINGS = {
+_SETTINGS: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,

@@ -1,7 +1,7 @@
 """Course of each point over its rounds: what it has cost, and the best that it has reached."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ COSTS = {
 """Costs of a run, and how an axis names them."""
 _TEXTS = ("hash", "label", "quality_name")
 _PER_MEGABYTE = 1e6
+Course = Literal["value", "best", "total"]
 
 
 class Curve(NamedTuple):
@@ -41,9 +42,18 @@ class Curve(NamedTuple):
         total = np.nancumsum(self.columns[name])
         return total / _PER_MEGABYTE if name == "uplink_bytes" else total
 
-    def best(self, name: str) -> np.ndarray:
-        """Returns the smallest value of a column up to each round, float [n]; NaN before any."""
-        return np.fmin.accumulate(self.columns[name])
+    def course(self, name: str, course: Course) -> np.ndarray:
+        """Returns a column as it is drawn, float [n]; NaN before the first value.
+
+        Args:
+          name: of the column.
+          course: ``"value"`` of each round; ``"best"``, the smallest so far; ``"total"``, as
+            ``cost`` gives it.
+        """
+        if course == "total":
+            return self.cost(name)
+        values = self.columns[name]
+        return np.fmin.accumulate(values) if course == "best" else values
 
     def is_measured(self, name: str) -> np.ndarray:
         """Returns whether a column has a value, bool [n]."""
@@ -74,6 +84,7 @@ def read_curves(tables: ReportTables) -> dict[str, Curve]:
         for name in names
     }
     hashes, points = np.unique(tables.rounds["hash"].to_pylist(), return_inverse=True)
+    points = np.ravel(points)
     order = np.lexsort((columns["round"], points))
     ends = np.searchsorted(points[order], np.arange(len(hashes) + 1))
     return {
@@ -88,18 +99,18 @@ def list_curves(setting: Setting, curves: Mapping[str, Curve], column: str) -> l
     return [curve for curve in own if column in curve.columns and curve.is_measured(column).any()]
 
 
-def average(curves: Sequence[Curve], cost: str, column: str, *, is_best: bool) -> MeanCurve:
+def average(curves: Sequence[Curve], cost: str, column: str, course: Course) -> MeanCurve:
     """Returns the mean course of a column over a cost.
 
     Args:
       curves: of the seeds of one setting, at least one.
       cost: a key of ``COSTS``.
       column: of the table of rounds.
-      is_best: take the smallest value so far, instead of the value.
+      course: as of ``Curve.course``.
     """
     num_rounds = min(len(curve.columns["round"]) for curve in curves)
     is_there = np.all([curve.is_measured(column)[:num_rounds] for curve in curves], axis=0)
-    values = [curve.best(column) if is_best else curve.columns[column] for curve in curves]
+    values = [curve.course(column, course) for curve in curves]
     x = np.mean([curve.cost(cost)[:num_rounds] for curve in curves], axis=0)
     y = np.mean([value[:num_rounds] for value in values], axis=0)
     return MeanCurve(x[is_there], y[is_there], len(curves))

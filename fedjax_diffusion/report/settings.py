@@ -52,12 +52,12 @@ class Setting:
         return {seed: row["hash"] for seed, row in self.rows.items()}
 
 
-def list_settings(tables: ReportTables, *, without: Sequence[str] = ()) -> list[Setting]:
+def list_settings(tables: ReportTables, *, without: str | None = None) -> list[Setting]:
     """Returns the settings of a report, in the order of their first points.
 
     Args:
       tables: of the report.
-      without: axes that are left out of the families' names, as they are drawn along an axis.
+      without: an axis that is left out of the names, as it is drawn along an axis of a figure.
     """
     index = tables.index.to_pylist()
     keys = [key for key in tables.axes if key != SEED]
@@ -65,15 +65,28 @@ def list_settings(tables: ReportTables, *, without: Sequence[str] = ()) -> list[
     for row in index:
         group = (row.get(VARIANT), *(repr(row[key]) for key in keys))
         groups.setdefault(group, {})[row[SEED]] = row
+    named = [key for key in keys if key != without]
     settings = []
     for rows in groups.values():
         first = next(iter(rows.values()))
-        name = first.get(VARIANT) or _name(first, keys)
-        family, num_bits = _divide(first, [key for key in keys if key not in without])
+        own_name = first.get(VARIANT) if without is None else None
+        name = own_name or format_values(first, named) or ("" if keys else str(first["label"]))
+        family, num_bits = _divide(first, named)
         is_reference = any(row["hash"] == tables.reference for row in rows.values())
         by_seed = dict(sorted(rows.items()))
         settings.append(Setting(name, family, num_bits, by_seed, is_reference))
     return settings
+
+
+def format_bits(num_bits: int) -> str:
+    """Returns a bit width as text.
+
+    >>> format_bits(1), format_bits(8), format_bits(32)
+    ('1 bit', '8 bits', 'float32')
+    """
+    if num_bits == UNQUANTIZED_BITS:
+        return "float32"
+    return f"{num_bits} bit{'s' * (num_bits > 1)}"
 
 
 def split_by_measure(tables: ReportTables) -> dict[str, ReportTables]:
@@ -99,8 +112,9 @@ def split_by_measure(tables: ReportTables) -> dict[str, ReportTables]:
     return parts
 
 
-def _name(row: Mapping[str, Any], keys: Sequence[str]) -> str:
-    return ", ".join(_format(key, row[key], keys) for key in keys) or str(row["label"])
+def format_values(row: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Returns the values of some axes in a row of the index, as text."""
+    return ", ".join(_format(key, row[key], keys) for key in keys)
 
 
 def _format(key: str, value: Any, keys: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ def choose_target(
       None if there is no value, or if the reference has none.
     """
     bests = {
-        setting.name: float(np.mean([curve.best(column)[-1] for curve in own]))
+        setting.name: float(np.mean([curve.course(column, "best")[-1] for curve in own]))
         for setting in settings
         if (own := list_curves(setting, curves, column))
     }
@@ -77,7 +77,7 @@ def measure_target(
         reached = [
             {name: float(curve.cost(name)[first]) for name in COSTS}
             for curve in own
-            if (first := _find_first(curve.best(column), target)) is not None
+            if (first := _find_first(curve.course(column, "best"), target)) is not None
         ]
         costs = {name: float(np.mean([c[name] for c in reached])) for name in COSTS if reached}
         if own:
