@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.container import Container
     from matplotlib.figure import Figure
 
-_GAP = 1.25
+_GAP = 1.5
 """Least distance between two names at the ends of lines, in heights of their letters."""
 _SMALL = 8.0
 """Size of letters, points."""

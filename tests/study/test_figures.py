@@ -89,6 +89,17 @@ def test_points_with_a_late_client_are_hollow(points):
     assert hollow
 
 
+def test_nobody_late_needs_no_panel_and_a_covered_line_says_so(points):
+    calm = [
+        point._replace(rows=[row._replace(late=0, joules_per_client=1.0) for row in point.rows])
+        for point in points
+        if point.sweep == "time_budget" and not point.rows[0].infeasible
+    ]
+    (energy,) = draw_sweep(calm, "time_budget", "title").axes
+    first, *others = ALL_METHODS
+    assert {t.get_text() for t in energy.texts} == {first, *(f"{m} = {first}" for m in others)}
+
+
 def test_the_map_says_what_the_cells_say(points):
     cells = to_cells(points)
     own, floor = draw_region(cells, "on_demand", (50.0, 99.0), "title").axes

@@ -18,9 +18,11 @@ from fedjax_diffusion.report.figures.progress import list_progress
 from fedjax_diffusion.report.figures.samples import list_samples
 from fedjax_diffusion.report.figures.shares import list_shares
 from fedjax_diffusion.report.figures.targets import list_targets
+from fedjax_diffusion.report.figures.training import list_training
 from fedjax_diffusion.report.tables import ReportTables
 
 _LISTS = (
+    list_training,
     list_frontiers,
     list_differences,
     list_targets,

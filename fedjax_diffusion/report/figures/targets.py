@@ -40,7 +40,7 @@ def list_targets(tables: ReportTables) -> Iterator[NamedFigure]:
         if len(rows) < 2:
             continue
         held = "the reference" if part.reference is not None else "the setting in the middle"
-        more = f" The {_MAX_ROWS} that need the fewest joules." if len(rows) > _MAX_ROWS else ""
+        more = f" The {_MAX_ROWS} with the most of them." if len(rows) > _MAX_ROWS else ""
         yield NamedFigure(
             f"target_{number + 1}" if number else "target",
             f"Resources until {name} is at most {target:.4g}",
@@ -60,7 +60,7 @@ def draw_target(rows: Sequence[TargetRow]) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    cheapest = sorted(rows, key=lambda row: row.costs.get("total_joules", float("inf")))[:_MAX_ROWS]
+    cheapest = sorted(rows, key=_rank)[:_MAX_ROWS]
     kept = [row for row in rows if row in cheapest]
     figure = Figure(figsize=(7.4, 1.0 + 0.27 * len(kept)), layout="constrained")
     panels = figure.subplots(1, len(COSTS), sharey=True)
@@ -70,6 +70,11 @@ def draw_target(rows: Sequence[TargetRow]) -> "Figure":
     panels[0].set_yticks(range(len(kept)), [_name(row) for row in kept])
     panels[0].invert_yaxis()
     return figure
+
+
+def _rank(row: TargetRow) -> tuple[float, float]:
+    """Returns the place of a setting: those first of which more seeds reach the target."""
+    return -row.num_reached / row.num_seeds, row.costs.get("total_joules", float("inf"))
 
 
 def _name(row: TargetRow) -> str:
