@@ -27,7 +27,7 @@ _COLORS = {
 _OTHER_COLORS = (BLUE, PURPLE, "saddlebrown", "olive")
 _DASHES = {"": "-", "max_frequency": (0, (4, 2)), "joint_bandwidth": (0, (1, 1))}
 _SAME = 0.005
-"""Relative difference below which two lines cannot be told apart."""
+"""Relative difference below which two lines look like one."""
 _LEFT_OUT = "left out"
 _NOTE = (
     "shaded: 10th to 90th percentile of the rounds of {}; hollow: some upload is late and charged "

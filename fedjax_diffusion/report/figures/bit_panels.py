@@ -66,8 +66,10 @@ def draw_bit_panels(tables: ReportTables, column: str, name: str) -> "Figure":
             pass
         axes.set_title(title)
         axes.xaxis.set_tick_params(labelbottom=True)
-    figure.supxlabel(COSTS["round"], fontsize="medium")
-    figure.supylabel(f"{name}, best so far", fontsize="medium")
+    for axes in panels.flat[max(0, len(titles) - _COLUMNS) : len(titles)]:
+        axes.set_xlabel(COSTS["round"])
+    for axes in panels[:, 0]:
+        axes.set_ylabel(f"{name}, best so far")
     handles = make_handles([one for own in titles.values() for one in own])
     float32 = make_handles(unquantized[:1])
     for handle in float32:

@@ -31,6 +31,8 @@ CONDITIONS = {
     "devices.min_distance_meters": ("least_distance", "least distance of a client, m"),
 }
 """Settings that are drawn along an axis: name in the file, and of the axis."""
+_MAX_TICKS = 8
+"""Values of a condition from which on the axis has round numbers instead."""
 _ENERGY = "total_joules"
 
 
@@ -75,6 +77,10 @@ def draw_conditions(tables: ReportTables, key: str) -> "Figure":
     axes.set(xlabel=CONDITIONS[key][1], ylabel="energy of a run, J")
     use_log_scale(axes.xaxis)
     use_log_scale(axes.yaxis)
+    values = sorted({setting.mean(key) for line in lines.values() for setting in line})
+    if len(values) <= _MAX_TICKS:
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.set_xticks([], minor=True)
     label_ends(axes, labels)
     return figure
 

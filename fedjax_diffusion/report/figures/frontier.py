@@ -44,6 +44,8 @@ PANELS = {
 """Costs by column of the index: name of the axis, and its unit per unit of the column."""
 _MAX_LABELED = 16
 """Settings from which on only those of a front are named."""
+_MAX_LABEL = 24
+"""Letters of a name beside a point; the legend has longer ones too."""
 _OTHER = Look(FAINT, "o", "-")
 
 
@@ -88,7 +90,8 @@ def draw_frontier(tables: ReportTables) -> "Figure":
         use_log_scale(axes.xaxis)
         _draw_fronts(axes, settings, [list(means.values())[i] for i in front], column, unit)
         named = settings if len(settings) <= _MAX_LABELED else [settings[i] for i in front]
-        labels[axes] = [_label(s, means[s.name], settings, looks) for s in named]
+        found = [_label(s, means[s.name], settings, looks) for s in named]
+        labels[axes] = [label for label in found if len(label.text) <= _MAX_LABEL]
     panels[0].set_ylabel(f"{tables.index[QUALITY + '_name'][0]}, smaller is better")
     _draw_floor(panels, settings)
     _explain(figure, looks, settings)
