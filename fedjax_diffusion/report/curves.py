@@ -30,7 +30,7 @@ class Curve(NamedTuple):
     columns: Mapping[str, np.ndarray]
 
     def cost(self, name: str) -> np.ndarray:
-        """Returns what the rounds up to each have cost together, float [n].
+        """Returns the sum of the costs up to each round, float [n].
 
         Args:
           name: a key of ``COSTS``, whose unit holds.

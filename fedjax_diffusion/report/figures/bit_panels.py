@@ -82,7 +82,7 @@ def draw_bit_panels(tables: ReportTables, column: str, name: str) -> "Figure":
 
 
 def _list_panels(drawn: Sequence[Drawn]) -> dict[str, list[Drawn]]:
-    """Returns what each panel shows, by its title, in the order of bits."""
+    """Returns the settings of each panel by its title, in the order of bits."""
     fixed = {one.setting.num_bits or UNQUANTIZED_BITS for one in drawn}
     widths = sorted(fixed - {UNQUANTIZED_BITS})
     panels = {
