@@ -98,9 +98,9 @@ def draw_region(
     figure.suptitle(title, fontsize="medium")
     headings = {
         "saved_percent": (
-            f"energy saved by {method} against {REFERENCE_BASELINES[0]}, optimal split, %"
+            f"energy saved by {method}, %\nagainst {REFERENCE_BASELINES[0]}, optimal split"
         ),
-        "floor_percent": f"energy saved by one bit for every client ({FLOOR}), %",
+        "floor_percent": f"energy saved by one bit\nfor every client ({FLOOR}), %",
     }
     maps = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, (name, heading) in zip(maps, headings.items(), strict=True):
