@@ -172,7 +172,8 @@ def _draw_late(
             axes.fill_between(x, share, color="silver", label=f"{_LEFT_OUT} by {methods[0]}")
             axes.legend()
         else:
-            axes.plot(x, share, **_style(name, methods) | {"linewidth": 1.2})
+            style: dict[str, Any] = {**_style(name, methods), "linewidth": 1.2}
+            axes.plot(x, share, **style)
     axes.set(ylabel="late, %", ylim=(0, max(5.0, axes.get_ylim()[1])))
 
 
