@@ -25,6 +25,7 @@ experiment
 runs
 study | sweep
 compare
+report
 __init__
 cli
 __main__

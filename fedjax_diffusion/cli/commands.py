@@ -73,8 +73,8 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     from fedjax_diffusion.experiment.config import load_config
     from fedjax_diffusion.host.outputs import check_output, is_own_json
     from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder
-    from fedjax_diffusion.runs.figure import format_quality
     from fedjax_diffusion.runs.records import write_json
+    from fedjax_diffusion.runs.text import format_quality
 
     if (arguments.workdir is None) == (arguments.images is None):
         raise ValueError("give either --workdir, a run folder, or --images, a folder of PNGs")

@@ -16,8 +16,8 @@ from fedjax_diffusion.edge import FleetRow, describe_fleet
 from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.host.tables import format_span, format_table
-from fedjax_diffusion.runs import figure as report
 from fedjax_diffusion.runs.runner import RunResult
+from fedjax_diffusion.runs.text import format_loss, format_paths, format_summary
 
 
 class RunDisplay(Progress):
@@ -54,7 +54,7 @@ class RunDisplay(Progress):
 
     def advance(self, record: dict) -> None:
         """Shows one round."""
-        loss = report.format_loss(record["loss"])
+        loss = format_loss(record["loss"])
         bits = " ".join(str(b) for b in record["num_bits"][:16])
         bits += " ..." if len(record["num_bits"]) > 16 else ""
         if self._bar is None and self._stream.isatty():
@@ -77,8 +77,8 @@ class RunDisplay(Progress):
             self._bar.close()
         if not result.is_new:
             self.tell(f"{result.workdir} is already finished; nothing was done")
-        self.tell(report.format_summary(result.summary))
-        self.tell(report.format_paths(result.workdir))
+        self.tell(format_summary(result.summary))
+        self.tell(format_paths(result.workdir))
 
     def tell(self, text: str) -> None:
         """Prints a line that stays."""

@@ -1,78 +1,97 @@
 """Figure of a comparison: quality over joules and over bytes."""
 
 from collections.abc import Callable, Sequence
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from typing import TYPE_CHECKING
 
 from fedjax_diffusion.compare.rows import RunRow, VariantRow
+from fedjax_diffusion.host.figure_labels import Label, label_points
+from fedjax_diffusion.host.figure_style import (
+    BLACK,
+    GREEN,
+    Look,
+    make_looks,
+    shorten_name,
+    use_log_scale,
+)
+from fedjax_diffusion.host.figures import default_style
 
-_COLORS = ("tab:red", "tab:orange", "black", "tab:blue", "tab:green", "tab:purple", "tab:brown")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_Cost = Callable[[RunRow | VariantRow], float]
+_MIN_SEEDS = 3
+"""Seeds from which on intervals are drawn; those of two hide everything else."""
 
 
+@default_style()
 def draw_comparison(
     variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
-) -> Figure:
+) -> "Figure":
     """Draws the Fréchet distance of every run and variant over its joules and its megabytes.
 
-    A dot per run, a bar for the 95 % interval of each variant's mean; shaded: within the tolerance
-    of the reference; dashed: held-out real images.
+    A faint dot per run, the mean of each variant, from three seeds on with its 95 % interval;
+    shaded: within the tolerance of the reference, which is black; dashed: held-out real images.
 
     Args:
       variants: the reference first.
       runs: of the same comparison.
       tolerance_percent: of the reference's distance.
     """
-    figure = Figure(figsize=(12, 5.2), layout="constrained")
-    joules, megabytes = figure.subplots(1, 2, sharey=True)
-    _draw(joules, variants, runs, lambda row: row.total_joules)
-    joules.set(xlabel="energy of a run, J", ylabel=f"{runs[0].distance_name} (smaller is better)")
-    _draw(
-        megabytes,
-        variants,
-        runs,
-        lambda row: row.uplink_bytes / 1e6 if isinstance(row, RunRow) else row.megabytes,
-    )
-    megabytes.set(xlabel="uploaded in a run, MB")
-    reference = variants[0].distance.mean
-    for axes in (joules, megabytes):
-        top = reference * (1 + tolerance_percent / 100)
-        axes.axhspan(0, top, color="tab:green", alpha=0.08, linewidth=0)
-        floors = [run.floor for run in runs if run.floor is not None]
-        if floors:
-            axes.axhline(sum(floors) / len(floors), color="gray", linestyle="--", linewidth=1)
-        axes.set(xscale="log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.grid(alpha=0.3)
-    megabytes.legend(fontsize="small")
+    from matplotlib.figure import Figure
+
+    reference, *others = (variant.variant for variant in variants)
+    looks = {reference: Look(BLACK, "o", "-"), **make_looks(others)}
+    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    costs: list[_Cost] = [lambda row: row.total_joules, _count_megabytes]
+    labels = {}
+    for axes, cost in zip(panels, costs, strict=True):
+        labels[axes] = [
+            _draw_variant(axes, variant, runs, cost, looks[variant.variant]) for variant in variants
+        ]
+        _draw_marks(axes, variants[0].distance.mean, runs, tolerance_percent)
+        use_log_scale(axes.xaxis)
+        axes.margins(x=0.1)
+    panels[0].set(xlabel="energy of a run, J", ylabel=f"{runs[0].distance_name}, smaller is better")
+    panels[1].set_xlabel("uploaded in a run, MB")
+    intervals = "bars: 95 % intervals; " if variants[0].num_seeds >= _MIN_SEEDS else ""
     figure.suptitle(
-        f"{variants[0].num_seeds} seeds; shaded: at most {tolerance_percent:g} % above "
-        f"{variants[0].variant}; dashed: held-out real images",
+        f"{variants[0].num_seeds} seeds; {intervals}shaded: at most {tolerance_percent:g} % above "
+        f"{reference}; dashed: held-out real images",
         fontsize="medium",
     )
+    label_points(labels)
     return figure
 
 
-def _draw(
-    axes: Axes,
-    variants: Sequence[VariantRow],
-    runs: Sequence[RunRow],
-    cost: Callable[[RunRow | VariantRow], float],
+def _count_megabytes(row: RunRow | VariantRow) -> float:
+    return row.uplink_bytes / 1e6 if isinstance(row, RunRow) else row.megabytes
+
+
+def _draw_variant(
+    axes: "Axes", variant: VariantRow, runs: Sequence[RunRow], cost: _Cost, look: Look
+) -> Label:
+    """Draws a variant and its runs, and returns its name at its mean."""
+    own = [run for run in runs if run.variant == variant.variant]
+    dots = look.dot | {"markersize": 3, "alpha": 0.4}
+    axes.plot([cost(run) for run in own], [run.distance for run in own], **dots)
+    mean, low, high = variant.distance
+    if variant.num_seeds >= _MIN_SEEDS:
+        axes.plot([cost(variant)] * 2, [max(low, 0.0), high], color=look.color, linewidth=1.0)
+    axes.plot([cost(variant)], [mean], **look.dot, markersize=6)
+    return Label(cost(variant), mean, shorten_name(variant.variant), look.color)
+
+
+def _draw_marks(
+    axes: "Axes", reference: float, runs: Sequence[RunRow], tolerance_percent: float
 ) -> None:
-    for i, variant in enumerate(variants):
-        color = _COLORS[i % len(_COLORS)]
-        own = [run for run in runs if run.variant == variant.variant]
-        axes.scatter([cost(run) for run in own], [r.distance for r in own], s=9, color=color)
-        mean, low, high = variant.distance
-        axes.errorbar(
-            cost(variant),
-            mean,
-            yerr=[[mean - low], [high - mean]],
-            fmt="o",
-            color=color,
-            capsize=4,
-            label=variant.variant,
-        )
+    """Draws the tolerance of the reference, and the held-out images where they are near."""
+    low, high = axes.get_ylim()
+    top = reference * (1 + tolerance_percent / 100)
+    axes.axhspan(0, top, color=GREEN, alpha=0.1, linewidth=0)
+    floors = [run.floor for run in runs if run.floor is not None]
+    if floors:
+        axes.axhline(sum(floors) / len(floors), color="gray", linestyle="--", linewidth=1)
+        low = min(low, sum(floors) / len(floors) * 0.95)
+    axes.set_ylim(low, high)

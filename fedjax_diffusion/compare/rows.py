@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fedjax_diffusion.compare.pairs import Interval, mean_interval, paired_percent
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.runs.ledger import percent_saved
+from fedjax_diffusion.sweep.pairs import Interval, mean_interval, paired_percent
 
 
 class RunRow(NamedTuple):

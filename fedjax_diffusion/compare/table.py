@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedjax_diffusion.compare.pairs import Interval, count_seeds_to_decide
 from fedjax_diffusion.compare.rows import RunRow, VariantRow
 from fedjax_diffusion.host.tables import format_digits, format_percent, format_table
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
+from fedjax_diffusion.sweep.pairs import Interval, count_seeds_to_decide
 
 
 def format_comparison(

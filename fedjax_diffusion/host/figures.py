@@ -4,7 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedjax_diffusion.host.atomic import write_bytes
 from fedjax_diffusion.host.outputs import SOFTWARE
@@ -13,11 +13,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DOTS_PER_INCH = 120
+_METADATA = {
+    "png": {"Software": SOFTWARE},
+    "pdf": {"Creator": SOFTWARE, "CreationDate": None},
+    "svg": {"Creator": SOFTWARE, "Date": None},
+}
+FORMATS = tuple(_METADATA)
+"""Formats in which a figure can be saved."""
+_SETTINGS: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "font.size": 9.0,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": "small",
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "pdf.fonttype": 42,  # text stays text, which some publishers ask for
+    "svg.hashsalt": SOFTWARE,  # the same figure is the same file
+}
 
 
 @contextlib.contextmanager
 def default_style() -> Iterator[None]:
-    """Lets figures be drawn with Matplotlib's own settings, not with a user's ``matplotlibrc``.
+    """Lets figures be drawn with this package's settings, not with a user's ``matplotlibrc``.
 
     Also a decorator of functions. The settings must be there when a figure is made, and when it is
     saved.
@@ -26,13 +48,25 @@ def default_style() -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
         yield
 
 
 @default_style()
 def save_figure(path: Path, figure: "Figure") -> None:
-    """Saves a figure as PNG, complete or not at all; makes its folder if needed."""
+    """Saves a figure, complete or not at all; makes its folder if needed.
+
+    Args:
+      path: of the file; it ends in one of ``FORMATS``.
+      figure: of Matplotlib.
+
+    Raises:
+      ValueError: the format is another one.
+    """
+    form = path.suffix.removeprefix(".")
+    if form not in _METADATA:
+        raise ValueError(f"{path}: a figure must end in .{' or .'.join(_METADATA)}")
     content = io.BytesIO()
-    figure.savefig(content, dpi=_DOTS_PER_INCH, format="png", metadata={"Software": SOFTWARE})
+    figure.savefig(content, dpi=_DOTS_PER_INCH, format=form, metadata=_METADATA[form])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content.getvalue())

@@ -1,128 +1,89 @@
-"""Tables and figures of a run, made from its run folder only."""
+"""Figure of a run: its six panels, made from its run folder only."""
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedjax_diffusion.host.figure_bars import draw_stack
+from fedjax_diffusion.host.figure_labels import draw_legend
+from fedjax_diffusion.host.figure_style import (
+    BLACK,
+    BLUE,
+    Look,
+    make_looks,
+    use_bits_scale,
+    use_log_scale,
+)
 from fedjax_diffusion.host.figures import default_style, save_figure
-from fedjax_diffusion.host.tables import format_cell, format_percent, format_table
-from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
-from fedjax_diffusion.runs.metrics_log import count_lines
-from fedjax_diffusion.runs.records import iterate_metrics, sample_path
+from fedjax_diffusion.runs.records import iterate_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
 
 FIGURE = "figures/training.png"
+THIS_RUN = "this run"
+_FLOAT32 = "its uploads in float32"
 _BITS = ("smallest bits", "mean bits", "largest bits")
-_ERRORS = {
-    "quantization_error": "measured",
-    "quantization_error_bound": "bound, ranges sent",
-    "error_budget": "budget",
+_ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "quantization_error": ("measured", {"color": BLACK}),
+    "quantization_error_bound": ("bound, ranges sent", {"color": BLUE, "linestyle": "--"}),
+    "error_budget": ("budget", {"color": "0.5", "linestyle": ":"}),
 }
 _JOULES, _COMPUTE, _TRANSMIT, _MEGABYTES = "joules ", "compute ", "transmit ", "megabytes "
 """Beginnings of columns, each followed by a method."""
+_AT_FULL_FREQUENCY = ":max_frequency"
+_MAX_RATIO = 3.0
+"""Largest bar at full frequency, as a multiple of the largest of the others."""
 
 
-def format_loss(loss: float | None) -> str:
-    """Returns a training loss as text; "-" if no client participated."""
-    return "-" if loss is None else f"{loss:.4f}"
-
-
-def format_summary(summary: Mapping[str, Any]) -> str:
-    """Returns the summary of a run as text: joules and bytes against its baselines."""
-    rows = [
-        {
-            "method": row["method"],
-            "computing J": row["compute_joules"],
-            "transmitting J": row["transmit_joules"],
-            "total J": row["total_joules"],
-            "uploaded MB": row["uplink_bytes"] / 1e6,
-            "late": row["late"],
-            "upload saved": _format_savings(row["saved_bytes_percent"], is_own),
-            "J saved": _format_savings(row["saved_joules_percent"], is_own),
-            "J saved, all on time": _format_savings(row["on_time_saved_joules_percent"], is_own),
-        }
-        for row in summary["methods"]
-        for is_own in [row["method"] == THIS_RUN]
-    ]
-    split = _split_alone(summary["methods"])
-    left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
-    return "\n".join(
-        [
-            "",
-            format_table(rows),
-            "",
-            "Each method serves the same clients over the same channels before the same deadline.",
-            "It splits the time optimally; with ':max_frequency' it computes at full frequency.",
-            "A client whose upload is late is charged at full frequency and full power.",
-            *split,
-            "",
-            f"loss {format_loss(summary['loss'])} after {summary['num_rounds']} rounds, "
-            f"{summary['mean_bits'] or 0:.2f} "
-            f"bits on average; {summary['client_rounds']} client-rounds, left out: "
-            f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
-        ]
-    )
-
-
-def format_quality(quality: Mapping[str, Any]) -> str:
-    """Returns the quality of images as text, one number per line."""
-    return "\n".join(
-        f"{name:28} {format_cell(value)}" for name, value in quality.items() if value is not None
-    )
-
-
-def _split_alone(methods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the saving of the optimal split of the time without quantization, as text."""
-    joules = {row["method"]: row["total_joules"] for row in methods}
-    best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
-    if best is None or not fastest:
-        return []
-    saved = format_percent(percent_saved(best, fastest))
-    return [f"Without quantization, the optimal split of the time saves {saved} of the energy."]
-
-
-def format_paths(workdir: Path) -> str:
-    """Returns the paths of a run's images and records as text."""
-    rounds = count_lines(workdir)
-    return "\n".join(
-        [
-            f"samples  {sample_path(workdir, rounds)}",
-            f"figure   {workdir / FIGURE}",
-            f"run      {workdir}",
-        ]
-    )
-
-
-@default_style()
 def draw_figure(workdir: Path) -> Path:
     """Draws a run's rounds (loss, bits, joules, bytes, error) and returns the figure's path.
 
     Raises:
       ValueError: the folder holds no run, or no round is finished yet.
     """
+    path = Path(workdir) / FIGURE
+    save_figure(path, make_figure(workdir))
+    return path
+
+
+@default_style()
+def make_figure(workdir: Path) -> "Figure":
+    """Returns the figure of a run's rounds: loss, bits, error, joules and bytes.
+
+    Raises:
+      ValueError: the folder holds no run, or no round is finished yet.
+    """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = _read_columns(workdir)
     if not columns:
         raise ValueError(f"{workdir} has no round to draw yet")
-    rounds = columns["round"]
-    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    figure = Figure(figsize=(11.5, 7.0), layout="constrained")
     ((loss, bits, error), (joules, uplink, share)) = figure.subplots(2, 3)
-    loss.plot(rounds, columns["loss"])
-    loss.set(title="training loss", xlabel="round")
+    loss.plot(columns["round"], columns["loss"], color=BLACK)
+    loss.set(title="training loss")
     _draw_bits(bits, columns)
     _draw_error(error, columns)
-    _draw_cumulative(joules, columns, _JOULES)
-    joules.set(title="energy", ylabel="joules, cumulative")
-    _draw_cumulative(uplink, columns, _MEGABYTES)
-    uplink.set(title="uploaded", ylabel="MB, cumulative")
-    _draw_share(share, columns)
-    path = Path(workdir) / FIGURE
-    save_figure(path, figure)
-    return path
+    looks = _make_looks(columns)
+    _draw_cumulative(joules, columns, _JOULES, looks)
+    joules.set(title="energy, all rounds so far", ylabel="J")
+    _draw_cumulative(uplink, columns, _MEGABYTES, looks)
+    uplink.set(title="uploaded, all rounds so far", ylabel="MB")
+    bars = _draw_share(share, columns)
+    for axes in (loss, bits, error, joules, uplink):
+        axes.set_xlabel("round")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lines = {str(line.get_label()): line for axes in (joules, uplink, error) for line in axes.lines}
+    draw_legend(figure, [*lines.values(), *bars])
+    return figure
 
 
 def _read_columns(workdir: Path) -> dict[str, np.ndarray]:
@@ -141,11 +102,11 @@ def _to_row(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     yield from zip(_BITS, (min(sent), sum(sent) / len(sent), max(sent)), strict=True)
     for name in _ERRORS:
         yield name, record[name]
-    yield f"{_MEGABYTES}this run", record["uplink_bytes"] / 1e6
-    yield f"{_MEGABYTES}full precision", record["full_precision_bytes"] / 1e6
-    yield f"{_JOULES}this run", record["total_joules"]
-    yield f"{_COMPUTE}this run", record["compute_joules"]
-    yield f"{_TRANSMIT}this run", record["transmit_joules"]
+    yield f"{_MEGABYTES}{THIS_RUN}", record["uplink_bytes"] / 1e6
+    yield f"{_MEGABYTES}{_FLOAT32}", record["full_precision_bytes"] / 1e6
+    yield f"{_JOULES}{THIS_RUN}", record["total_joules"]
+    yield f"{_COMPUTE}{THIS_RUN}", record["compute_joules"]
+    yield f"{_TRANSMIT}{THIS_RUN}", record["transmit_joules"]
     for name, joules in record["baseline_joules"].items():
         yield f"{_JOULES}{name}", joules
         yield f"{_COMPUTE}{name}", record["baseline_compute_joules"][name]
@@ -157,44 +118,53 @@ def _select(columns: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndar
     return {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
 
 
-def _draw_bits(axes, columns: Mapping[str, np.ndarray]) -> None:
+def _make_looks(columns: Mapping[str, np.ndarray]) -> dict[str, Look]:
+    """Returns the look of this run, of its baselines, and of the same uploads in float32."""
+    baselines = [name for name in _select(columns, _JOULES) if name != THIS_RUN]
+    own, float32 = Look(BLACK, "", "-"), Look("0.5", "", "--")
+    return {THIS_RUN: own, **make_looks(baselines), _FLOAT32: float32}
+
+
+def _draw_bits(axes: "Axes", columns: Mapping[str, np.ndarray]) -> None:
     smallest, mean, largest = (columns[name] for name in _BITS)
-    axes.fill_between(columns["round"], smallest, largest, alpha=0.25, step="mid")
-    axes.step(columns["round"], mean, where="mid")
-    axes.set(title="bits: smallest, mean, largest", xlabel="round", ylim=(0, None))
+    axes.fill_between(columns["round"], smallest, largest, color="0.8", step="mid", linewidth=0)
+    axes.step(columns["round"], mean, where="mid", color=BLACK)
+    axes.set(title="bits: smallest, mean, largest", ylabel="bits per parameter")
+    use_bits_scale(axes.yaxis)
 
 
-def _draw_error(axes, columns: Mapping[str, np.ndarray]) -> None:
-    for name, label in _ERRORS.items():
+def _draw_error(axes: "Axes", columns: Mapping[str, np.ndarray]) -> None:
+    for name, (label, style) in _ERRORS.items():
         values = np.where(columns[name] == 0, math.nan, columns[name])
         if not np.isnan(values).all():
-            axes.semilogy(columns["round"], values, label=label)
-    axes.set(title="quantization error of the mean, squared", xlabel="round")
+            axes.plot(columns["round"], values, label=f"error: {label}", **style)
+    axes.set(title="quantization error of the mean", ylabel="squared parameter units")
     if axes.lines:  # none if all uploads have 32 bits
-        axes.legend(fontsize="small")
+        use_log_scale(axes.yaxis)
 
 
-def _draw_cumulative(axes, columns: Mapping[str, np.ndarray], prefix: str) -> None:
+def _draw_cumulative(
+    axes: "Axes", columns: Mapping[str, np.ndarray], prefix: str, looks: Mapping[str, Look]
+) -> None:
     for name, values in _select(columns, prefix).items():
-        style = {"linewidth": 2.5, "color": "black"} if name == "this run" else {"linewidth": 1.2}
+        style = looks[name].line | ({"linewidth": 2.4, "zorder": 3} if name == THIS_RUN else {})
         axes.plot(columns["round"], np.cumsum(values), label=name, **style)
-    axes.set(xlabel="round", ylim=(0, None))
-    axes.legend(fontsize="small")
+    use_log_scale(axes.yaxis)
 
 
-def _draw_share(axes, columns: Mapping[str, np.ndarray]) -> None:
-    """Draws bars of the energy of computing and transmitting, for this run and its baselines."""
-    compute, transmit = (
-        {name: values.sum() for name, values in _select(columns, prefix).items()}
-        for prefix in (_COMPUTE, _TRANSMIT)
-    )
-    labels = [name.replace(":max_frequency", "\n(max_frequency)") for name in compute]
-    axes.barh(labels, list(compute.values()), label="computing")
-    axes.barh(labels, list(transmit.values()), left=list(compute.values()), label="transmitting")
-    axes.invert_yaxis()
-    axes.set(title="joules in total", xlabel="joules")
-    axes.legend(fontsize="small")
+def _draw_share(axes: "Axes", columns: Mapping[str, np.ndarray]) -> "list[BarContainer]":
+    """Draws bars of the energy of computing and transmitting, for this run and its baselines.
 
-
-def _format_savings(percent: float | None, is_own: bool) -> str | None:
-    return None if is_own else format_percent(percent)
+    Full frequency costs many times the energy: its bars are cut where they would hide the others.
+    """
+    parts = {
+        label: {name: float(values.sum()) for name, values in _select(columns, prefix).items()}
+        for label, prefix in (("computing", _COMPUTE), ("transmitting", _TRANSMIT))
+    }
+    names = list(parts["computing"])
+    total = {name: sum(part[name] for part in parts.values()) for name in names}
+    others = [joules for name, joules in total.items() if _AT_FULL_FREQUENCY not in name]
+    labels = [name.replace(_AT_FULL_FREQUENCY, f"\n{_AT_FULL_FREQUENCY}") for name in names]
+    stacks = {label: list(part.values()) for label, part in parts.items()}
+    axes.set(title="energy of all rounds", xlabel="J")
+    return draw_stack(axes, labels, stacks, _MAX_RATIO * max(others) or np.inf)

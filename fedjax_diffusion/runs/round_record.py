@@ -41,6 +41,8 @@ def make_record(
         "participants": plan.cohort[is_included].tolist(),
         "diverged": plan.cohort[is_participating & ~is_included].tolist(),
         "status": [Status(s).name.lower() for s in np.asarray(allocation.status)],
+        "client_compute_joules": methods["this_run"][0].tolist(),
+        "client_transmit_joules": methods["this_run"][1].tolist(),
         "compute_joules": compute["this_run"],
         "transmit_joules": transmit["this_run"],
         "total_joules": compute["this_run"] + transmit["this_run"],

@@ -9,26 +9,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fedjax_diffusion.allocation import parse_method
+from fedjax_diffusion.host.figure_labels import Label, label_ends
+from fedjax_diffusion.host.figure_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
 from fedjax_diffusion.study.region import Cell, format_deadline, format_saving
 
 _COLORS = {
-    "on_demand": "black",
-    "full_precision": "tab:red",
-    "fixed_bits:8": "tab:orange",
-    "fixed_bits:4": "goldenrod",
+    "on_demand": BLACK,
+    "full_precision": VERMILION,
+    "fixed_bits:8": ORANGE,
+    "fixed_bits:4": SKY,
     "fixed_bits:1": "gray",
-    "demand": "tab:green",
+    "demand": GREEN,
 }
-_OTHER_COLORS = ("tab:blue", "tab:purple", "tab:brown", "tab:pink", "tab:cyan", "tab:olive")
+_OTHER_COLORS = (BLUE, PURPLE, "saddlebrown", "olive")
 _DASHES = {"": "-", "max_frequency": (0, (4, 2)), "joint_bandwidth": (0, (1, 1))}
-_LABEL_GAP = 0.036
-"""Least distance between two labels, as a share of the height of the axes."""
+_SAME = 0.005
+"""Relative difference below which two lines look like one."""
+_LEFT_OUT = "left out"
 _NOTE = (
-    "shaded: 10th to 90th percentile of the rounds; hollow: some upload is late and charged at "
-    "full frequency and full power"
+    "shaded: 10th to 90th percentile of the rounds of {}; hollow: some upload is late and charged "
+    "at full frequency and full power"
 )
 _FRAMES = (1.2, 2.6, 4.0, 5.4)
 """Widths of the frames around the first goals."""
@@ -50,36 +53,25 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
     methods = [row.method for row in points[0].rows]
     name = "time_budget_seconds" if sweep == "time_budget" else "distance_meters"
     x = np.array([getattr(point, name) for point in points], float)
-    uploads, left_out = (_column(points, methods[0], n) for n in ("client_rounds", "infeasible"))
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     figure.suptitle(title, fontsize="medium")
-    energy, late = figure.subplots(2, 1, sharex=True, height_ratios=(6, 1))
+    shares = _list_shares(points, methods)
+    rows = (6, 1) if shares else (1,)
+    panels = figure.subplots(len(rows), 1, sharex=True, height_ratios=rows, squeeze=False)[:, 0]
+    energy, bottom = panels[0], panels[-1]
     for method in methods:
-        style = _style(method, methods)
-        _draw_energy(energy, x, points, method, style)
-        share = 100 * _column(points, method, "late") / np.maximum(uploads, 1)
-        if share.any():
-            late.plot(x, share, **style | {"linewidth": 1.2})
-    if left_out.any():
-        share = 100 * left_out / (left_out + uploads)
-        late.fill_between(x, share, color="silver", label=f"left out by {methods[0]}")
-        late.legend(fontsize="small", frameon=False)
-    energy.set_title(_NOTE, fontsize="small", color="dimgray")
+        _draw_energy(energy, x, points, method, methods)
+    energy.set_title(_NOTE.format(" and ".join(_list_shaded(methods))), fontsize="small")
     energy.set(xscale="log", ylabel="energy per client and round, J")
-    if uploads.any():  # zero has no logarithm
+    if _column(points, methods[0], "client_rounds").any():  # zero has no logarithm
         energy.set_yscale("log")
-    energy.grid(alpha=0.3)
-    energy.grid(which="minor", axis="y", alpha=0.12)
-    late.set(ylabel="late, %", ylim=(0, max(5.0, late.get_ylim()[1])))
-    late.grid(alpha=0.3)
-    if sweep == "time_budget":
-        late.set_xticks(x, [format_deadline(value) for value in x])
-        late.set_xlabel("deadline T")
-    else:
-        late.set_xticks(x, [f"{value:g}" for value in x])
-        late.set_xlabel("distance of every client, m")
-    late.set_xticks([], minor=True)
-    _label_ends(energy, points, methods)
+    if shares:
+        _draw_late(bottom, x, shares, methods)
+    deadlines = sweep == "time_budget"
+    bottom.set_xticks(x, [format_deadline(value) if deadlines else f"{value:g}" for value in x])
+    bottom.set_xlabel("deadline T" if deadlines else "distance of every client, m")
+    bottom.set_xticks([], minor=True)
+    _label_lines(energy, points, methods)
     return figure
 
 
@@ -106,9 +98,9 @@ def draw_region(
     figure.suptitle(title, fontsize="medium")
     headings = {
         "saved_percent": (
-            f"energy saved by {method} against {REFERENCE_BASELINES[0]}, optimal split, %"
+            f"energy saved by {method}, %\nagainst {REFERENCE_BASELINES[0]}, optimal split"
         ),
-        "floor_percent": f"energy saved by one bit for every client ({FLOOR}), %",
+        "floor_percent": f"energy saved by one bit\nfor every client ({FLOOR}), %",
     }
     maps = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, (name, heading) in zip(maps, headings.items(), strict=True):
@@ -120,15 +112,18 @@ def draw_region(
             text = format_saving(percent, cell.is_late)
             axes.text(place[1], place[0], text, ha="center", va="center", fontsize="small")
         axes.imshow(saved, origin="lower", aspect="auto", cmap="YlGn", vmin=0, vmax=160)
+        axes.grid(visible=False)
         _frame_goals(axes, saved, goals_percent)
         axes.set_title(heading, fontsize="medium")
         axes.set_xticks(range(len(seconds)), [format_deadline(value) for value in seconds])
         axes.set_yticks(range(len(meters)), [f"{value:g}" for value in meters])
         axes.set_xlabel("deadline T")
     maps[0].set_ylabel("distance of every client, m")
+    largest = max(max(c.saved_percent or 0, c.floor_percent or 0) for c in cells)
     frames = [
         Line2D([], [], color="black", linewidth=width, label=f"at least {percent:g} %")
         for percent, width in zip(goals_percent, _FRAMES, strict=False)
+        if percent <= largest
     ]
     late = Line2D(
         [], [], linestyle="none", label=f"( ) {REFERENCE_BASELINES[0]} is late for some client"
@@ -138,17 +133,48 @@ def draw_region(
 
 
 def _draw_energy(
-    axes: Axes, x: np.ndarray, points: Sequence[Point], method: str, style: Mapping[str, Any]
+    axes: Axes, x: np.ndarray, points: Sequence[Point], method: str, methods: Sequence[str]
 ) -> None:
     low, mean, high = (
         _column(points, method, f"joules_per_client{suffix}") for suffix in ("_p10", "", "_p90")
     )
+    style = _style(method, methods)
     color = style["color"]
     axes.plot(x, mean, **style)
-    axes.fill_between(x, low, high, color=color, alpha=0.08, linewidth=0)
+    if method in _list_shaded(methods):
+        axes.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
     is_late = _column(points, method, "late") > 0
     axes.plot(x[~is_late], mean[~is_late], "o", color=color, markersize=5)
     axes.plot(x[is_late], mean[is_late], "o", color=color, markersize=5, markerfacecolor="white")
+
+
+def _list_shaded(methods: Sequence[str]) -> list[str]:
+    """Returns the methods with a band: those of all would mix their colors."""
+    return [method for method in methods if method in (methods[0], REFERENCE_BASELINES[0])]
+
+
+def _list_shares(points: Sequence[Point], methods: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns the late uploads of each method in percent, where there are any.
+
+    Under the name of ``_LEFT_OUT``: the clients that were left out, in percent of all.
+    """
+    uploads, left_out = (_column(points, methods[0], n) for n in ("client_rounds", "infeasible"))
+    late = {m: 100 * _column(points, m, "late") / np.maximum(uploads, 1) for m in methods}
+    late[_LEFT_OUT] = 100 * left_out / np.maximum(left_out + uploads, 1)
+    return {name: share for name, share in late.items() if share.any()}
+
+
+def _draw_late(
+    axes: Axes, x: np.ndarray, shares: Mapping[str, np.ndarray], methods: Sequence[str]
+) -> None:
+    for name, share in shares.items():
+        if name == _LEFT_OUT:
+            axes.fill_between(x, share, color="silver", label=f"{_LEFT_OUT} by {methods[0]}")
+            axes.legend()
+        else:
+            style: dict[str, Any] = {**_style(name, methods), "linewidth": 1.2}
+            axes.plot(x, share, **style)
+    axes.set(ylabel="late, %", ylim=(0, max(5.0, axes.get_ylim()[1])))
 
 
 def _style(method: str, methods: Sequence[str]) -> dict[str, Any]:
@@ -173,38 +199,20 @@ def _column(points: Sequence[Point], method: str, name: str) -> np.ndarray:
     return np.array([getattr(point.row(method), name) for point in points], float)
 
 
-def _label_ends(axes: Axes, points: Sequence[Point], methods: Sequence[str]) -> None:
-    """Labels every line at its end; labels that would overlap are moved apart."""
-    rows = [row for point in points for row in point.rows if row.joules_per_client]
-    ends = {row.method: np.log(row.joules_per_client or 1.0) for row in rows}
-    low, high = np.log(axes.get_ylim()) if rows else (0.0, 1.0)
-    heights = {name: float((end - low) / (high - low)) for name, end in ends.items()}
-    names = sorted(heights, key=lambda name: heights[name])
-    for name, place in zip(names, _spread([heights[n] for n in names]), strict=True):
-        color = _style(name, methods)["color"]
-        anchored = {"transform": axes.transAxes, "clip_on": False}
-        leader = Line2D([1.002, 1.03], [heights[name], place], color=color, lw=0.7, **anchored)
-        axes.add_line(leader)
-        axes.text(1.035, place, name, color=color, fontsize="small", va="center", **anchored)
-
-
-def _spread(heights: Sequence[float]) -> list[float]:
-    """Returns ascending heights moved apart to at least ``_LABEL_GAP``, at most 1."""
-    groups: list[tuple[float, int]] = []
-    for height in heights:
-        groups.append((height, 1))
-        while len(groups) > 1:
-            (a, m), (b, n) = groups[-2:]
-            if b - a >= _LABEL_GAP * (m + n) / 2:
-                break
-            groups[-2:] = [((a * m + b * n) / (m + n), m + n)]
-    places = [
-        center + _LABEL_GAP * (i - (count - 1) / 2)
-        for center, count in groups
-        for i in range(count)
-    ]
-    top = [1.0 - _LABEL_GAP * i for i in reversed(range(len(places)))]
-    return [min(place, highest) for place, highest in zip(places, top, strict=True)]
+def _label_lines(axes: Axes, points: Sequence[Point], methods: Sequence[str]) -> None:
+    """Names every line at its end; a line that lies on an earlier one says so."""
+    curves: dict[str, np.ndarray] = {}
+    labels = []
+    for method in methods:
+        joules = _column(points, method, "joules_per_client")
+        known = joules[joules > 0]
+        if not len(known):
+            continue
+        covers = next((m for m, c in curves.items() if np.allclose(c, joules, rtol=_SAME)), None)
+        curves[method] = joules
+        text = method if covers is None else f"{method} = {covers}"
+        labels.append(Label(0.0, float(known[-1]), text, _style(method, methods)["color"]))
+    label_ends(axes, labels)
 
 
 def _frame_goals(axes: Axes, saved: np.ndarray, goals_percent: Sequence[float]) -> None:

@@ -39,6 +39,7 @@ _ROUND = (
     "downlink_bytes",
     "full_precision_bytes",
     "quantization_error",
+    "quantization_error_bound",
     "wall_seconds",
 )
 _ALONG = ("quality_name", "quality", "precision", "recall")
@@ -240,12 +241,19 @@ def _read_rounds(sweep: Sweep) -> "pyarrow.Table":
                     "label": point.label,
                     "round": record["round"],
                     "simulated_seconds": seconds * (record["round"] + 1),
+                    "mean_bits": _mean_bits(record),
                     **{name: record.get(name) for name in _ROUND},
                     **along.get(record["round"] + 1, {}),
                 }
 
-    names = ["hash", "label", "round", "simulated_seconds", *_ROUND, *_ALONG]
+    names = ["hash", "label", "round", "simulated_seconds", "mean_bits", *_ROUND, *_ALONG]
     return _to_table(list(list_rows()), names)
+
+
+def _mean_bits(record: Mapping[str, Any]) -> float | None:
+    """Returns the bits per parameter of a round, mean over its uploads; None without uploads."""
+    sent = [bits for bits in record["num_bits"] if bits > 0]
+    return sum(sent) / len(sent) if sent else None
 
 
 def _to_table(rows: list[dict[str, Any]], names: list[str] | None = None) -> "pyarrow.Table":

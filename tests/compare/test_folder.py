@@ -18,13 +18,13 @@ from fedjax_diffusion.compare import (
     run_comparison,
     verdict,
 )
-from fedjax_diffusion.compare.pairs import Interval
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs import evaluate as module
 from fedjax_diffusion.sweep import play
 from fedjax_diffusion.sweep.dry_run import format_dry_run
 from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.pairs import Interval
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.runs.test_evaluate import pixels_as_features

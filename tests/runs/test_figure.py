@@ -1,4 +1,4 @@
-"""Reports: texts hold their numbers, and any run has a figure, however little happened in it."""
+"""The figure of a run: it shows the records, and any run has one, however little happened in it."""
 
 import json
 
@@ -6,31 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedjax_diffusion.runs.figure import draw_figure, format_paths, format_summary
-from fedjax_diffusion.runs.records import METRICS, summarize
-
-METHOD = {
-    "method": "this_run",
-    "compute_joules": 12.0,
-    "transmit_joules": 3.5,
-    "total_joules": 15.5,
-    "uplink_bytes": 2_500_000,
-    "late": 0,
-    "saved_joules_percent": 0.0,
-    "on_time_saved_joules_percent": None,
-    "saved_bytes_percent": 75.04,
-}
-SUMMARY = {
-    "num_rounds": 7,
-    "num_parameters": 100,
-    "loss": 0.123456,
-    "mean_bits": 6.543,
-    "client_rounds": 21,
-    "left_out": {"infeasible_error": 1, "infeasible_time": 2},
-    "diverged": 0,
-    "wall_seconds": 61.7,
-    "methods": [METHOD, METHOD | {"method": "full_precision", "total_joules": 31.0, "late": 3}],
-}
+from fedjax_diffusion.host.tables import format_cell
+from fedjax_diffusion.runs.figure import draw_figure, make_figure
+from fedjax_diffusion.runs.records import METRICS
 
 
 def make_record(round, baselines=("full_precision", "fixed_bits:8:max_frequency"), **changes):
@@ -94,29 +72,6 @@ def write_run(workdir, records):
     (workdir / METRICS).write_text("".join(lines))
 
 
-def test_a_summary_as_text_holds_its_numbers():
-    text = format_summary(SUMMARY)
-    lines = {line.split()[0]: line.split() for line in text.splitlines() if line}
-    assert lines["this_run"][1:6] == ["12", "3.5", "15.5", "2.5", "0"]
-    assert lines["this_run"][6:] == ["-", "-", "-"]  # nothing is saved against itself
-    assert lines["full_precision"][3:6] == ["31", "2.5", "3"]
-    for words in (
-        "loss 0.1235 after 7 rounds",
-        "6.54 bits on average",
-        "21 client-rounds",
-        "left out: 1 infeasible_error, 2 infeasible_time",
-        "62 s",
-    ):
-        assert words in text
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_the_summary_of_any_run_can_be_told(name):
-    text = format_summary(summarize(RUNS[name], num_parameters=100))
-    assert f"after {len(RUNS[name])} rounds" in text
-    assert ("loss -" in text) == (name == "nobody ever")
-
-
 @pytest.mark.parametrize("name", RUNS)
 def test_the_figure_of_any_run_can_be_drawn(tmp_path, name):
     write_run(tmp_path, RUNS[name])
@@ -133,8 +88,27 @@ def test_a_run_without_rounds_is_refused_in_words(tmp_path):
         draw_figure(tmp_path)
 
 
-def test_the_paths_name_the_last_picture(tmp_path):
-    write_run(tmp_path, RUNS["no baselines"])
-    text = format_paths(tmp_path)
-    assert str(tmp_path / "samples" / "round_00003.png") in text
-    assert str(tmp_path / "figures" / "training.png") in text
+@pytest.mark.parametrize("name", RUNS)
+def test_the_lines_and_bars_of_a_figure_are_the_records(tmp_path, name):
+    write_run(tmp_path, RUNS[name])
+    figure = make_figure(tmp_path)
+    loss, bits, error, joules, uplink, bars = figure.axes
+    spent = np.cumsum([record["total_joules"] for record in RUNS[name]])
+    np.testing.assert_allclose(joules.lines[0].get_ydata(), spent)
+    sent = np.cumsum([record["uplink_bytes"] for record in RUNS[name]]) / 1e6
+    np.testing.assert_allclose(uplink.lines[0].get_ydata(), sent)
+    losses = [np.nan if r["loss"] is None else r["loss"] for r in RUNS[name]]
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), losses)
+    assert len(joules.lines) == 1 + len(RUNS[name][0]["baseline_joules"])
+    assert bars.texts[0].get_text() == format_cell(float(spent[-1]))
+    assert (len(error.lines) > 0) == (name not in ("nobody ever", "32 bits, no budget"))
+    assert bits.get_ylabel() == "bits per parameter"
+
+
+def test_a_bar_at_full_frequency_does_not_hide_the_others(tmp_path):
+    large = {"fixed_bits:8:max_frequency": 400.0, "full_precision": 4.0}
+    parts = dict.fromkeys(("baseline_joules", "baseline_compute_joules"), large)
+    write_run(tmp_path, [make_record(i, **parts) for i in range(2)])
+    bars = make_figure(tmp_path).axes[-1]
+    assert bars.get_xlim()[1] < 20
+    assert [text.get_text().endswith("(bar cut)") for text in bars.texts] == [False, True, False]

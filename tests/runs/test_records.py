@@ -33,6 +33,8 @@ FIELDS = [
     "participants",
     "diverged",
     "status",
+    "client_compute_joules",
+    "client_transmit_joules",
     "compute_joules",
     "transmit_joules",
     "total_joules",
@@ -135,6 +137,9 @@ def test_a_diverged_client_has_computed_but_sends_nothing():
     assert record["compute_joules"] == pytest.approx(allocation.compute_joules.sum())
     assert record["transmit_joules"] == pytest.approx(allocation.transmit_joules[sends].sum())
     assert record["total_joules"] == record["compute_joules"] + record["transmit_joules"]
+    assert record["client_compute_joules"] == allocation.compute_joules.tolist()
+    is_sent = np.isin(np.arange(K), sends)
+    assert record["client_transmit_joules"] == (allocation.transmit_joules * is_sent).tolist()
     assert record["uplink_bytes"] == plan.uplink_bits[sends].sum() / 8
     assert record["full_precision_bytes"] == len(sends) * (50_000 * 32 + 512) / 8
     for name in BASELINES:

@@ -25,7 +25,9 @@ def curves_of(axes):
 
 @pytest.mark.parametrize("sweep", ["time_budget", "distance"])
 def test_a_line_per_method_through_its_rows(points, sweep):
-    energy, late = draw_sweep(points, sweep, "title").axes
+    axes = draw_sweep(points, sweep, "title").axes
+    energy, bottom = axes[0], axes[-1]
+    assert len(axes) == (2 if sweep == "time_budget" else 1), "nobody is late by distance"
     swept = [point for point in points if point.sweep == sweep]
     x = [p.time_budget_seconds if sweep == "time_budget" else p.distance_meters for p in swept]
     lines = [line for line in curves_of(energy) if len(line.get_xdata()) == len(x)]
@@ -41,7 +43,7 @@ def test_a_line_per_method_through_its_rows(points, sweep):
     assert (energy.get_xscale(), energy.get_yscale()) == ("log", "log")
     assert energy.get_ylabel().endswith(", J")
     assert (
-        late.get_xlabel()
+        bottom.get_xlabel()
         == {
             "time_budget": "deadline T",
             "distance": "distance of every client, m",
@@ -87,6 +89,17 @@ def test_points_with_a_late_client_are_hollow(points):
     }
     assert hollow == expected
     assert hollow
+
+
+def test_nobody_late_needs_no_panel_and_a_covered_line_says_so(points):
+    calm = [
+        point._replace(rows=[row._replace(late=0, joules_per_client=1.0) for row in point.rows])
+        for point in points
+        if point.sweep == "time_budget" and not point.rows[0].infeasible
+    ]
+    (energy,) = draw_sweep(calm, "time_budget", "title").axes
+    first, *others = ALL_METHODS
+    assert {t.get_text() for t in energy.texts} == {first, *(f"{m} = {first}" for m in others)}
 
 
 def test_the_map_says_what_the_cells_say(points):

@@ -63,6 +63,8 @@ def test_files_hold_the_same_table(tmp_path):
     rounds = pyarrow.parquet.read_table(tmp_path / "rounds.parquet")
     assert rounds.num_rows == 2 * len(LINES)
     assert rounds["loss"].to_pylist()[: len(LINES)] == [line["loss"] for line in LINES]
+    mean_bits = [sum(line["num_bits"]) / len(line["num_bits"]) for line in LINES]
+    assert rounds["mean_bits"].to_pylist()[: len(LINES)] == mean_bits
     (tmp_path / "index.csv").unlink()
     play_sweep(tmp_path, play=play_stub)
     assert (tmp_path / "index.csv").exists()

@@ -1,0 +1,1 @@
+"""Reports on runs, comparisons, studies and sweeps, made from their folders alone."""
