@@ -64,7 +64,11 @@ def judge(source: Source) -> list[str]:
     if source.study is not None:
         return describe_goals(source.study.summary, source.study.points)
     if tables.kind == "run":
-        return [*_judge_run(tables.index.to_pylist()[0])]
+        (row,) = tables.index.to_pylist()
+        if row["status"] in _DONE:
+            return [*_judge_run(row)]
+        played = f"{tables.rounds.num_rows} of {source.config.num_rounds} rounds are played"
+        return [f"The run is not finished: {played}, its state is {row['status']}."]
     return [
         *_judge_variants(source),
         *_judge_settings(tables),
@@ -74,9 +78,7 @@ def judge(source: Source) -> list[str]:
 
 
 def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
-    if row["status"] not in _DONE:
-        yield f"The run is not finished: its state is {row['status']}."
-        return
+    """Yields the sentences on a finished run."""
     if row["status"] == "diverged":
         yield "The run diverged: its last rounds have no finite loss."
     yield (

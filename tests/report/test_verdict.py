@@ -1,6 +1,7 @@
 """Question and verdict: sentences whose numbers are those of the tables."""
 
 import math
+import shutil
 
 import pytest
 
@@ -11,11 +12,12 @@ from fedjax_diffusion.host.tables import format_cell
 from fedjax_diffusion.report.sources import read_source
 from fedjax_diffusion.report.standings import tabulate_settings
 from fedjax_diffusion.report.verdict import ask, judge
+from fedjax_diffusion.runs import records
 from fedjax_diffusion.sweep.folder import grow_sweep
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.report.folders import make_played_sweep
+from tests.sweep.stubs import CONFIG, OLD, play_stub
 from tests.sweep.stubs import make_sweep as make_stubs
-from tests.sweep.stubs import play_stub
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,10 @@ def test_each_variant_of_a_comparison_has_its_verdict(tmp_path):
     first, second, *_ = judge(source)
     assert first.startswith("fixed_bits_8: within 2 % of full_precision (+0.0 %")
     assert "it saves 0.0 % of the energy and 0.0 % of the uploaded bytes" in second
+
+
+def test_run_that_has_begun_says_how_far_it_is(tmp_path):
+    records.write_json(tmp_path / records.CONFIG, CONFIG.to_dict())
+    shutil.copy(OLD / "run" / records.METRICS, tmp_path)
+    played = "2 of 40 rounds are played, its state is planned"
+    assert judge(read_source(tmp_path)) == [f"The run is not finished: {played}."]
