@@ -191,6 +191,7 @@ def get_config() -> ConfigDict:
             "num_steps": optional(int, 50),  # steps of ddim, 1..T; None: all T
             "eta": 0.0,  # noise added by ddim, 0 (none) to 1 (as ancestral)
             "guidance_scale": 1.0,  # with num_classes: 0 ignores labels, 1 plain, > 1 stronger
+            "fixed_noise": False,  # every grid from the same noise, and a strip of their first rows
         }
     )
     config.evaluation = ConfigDict(
@@ -220,4 +221,5 @@ def get_config() -> ConfigDict:
             "keep": 2,  # number of checkpoints kept, >= 1
         }
     )
+    config.tensorboard = False  # write events for TensorBoard; needs the extra `tensorboard`
     return config

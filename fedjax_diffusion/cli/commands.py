@@ -182,6 +182,29 @@ def study(arguments: Namespace, overrides: Overrides) -> int:
     return 0
 
 
+def report(arguments: Namespace, overrides: Overrides) -> int:
+    """Writes the page of a run, comparison, study or sweep."""
+    from pathlib import Path
+
+    from fedjax_diffusion.host.outputs import check_output, check_place
+    from fedjax_diffusion.report.kinds import PAGE, find_kind, is_own_page
+
+    workdir = Path(arguments.workdir)
+    find_kind(workdir)
+    output = Path(arguments.output) if arguments.output else workdir / PAGE
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--output must end in .html, got {output}")
+    check_output(output, is_own_page)
+    if arguments.figures:
+        try:
+            check_place(Path(arguments.figures))
+        except OSError as error:
+            raise ValueError(f"--figures={arguments.figures}: {error.strerror}") from None
+    from fedjax_diffusion.cli.report import write
+
+    return write(workdir, output, arguments.figures and Path(arguments.figures), arguments.format)
+
+
 def allocate(arguments: Namespace, overrides: Overrides) -> int:
     """Solves one allocation problem."""
     from pathlib import Path
@@ -216,6 +239,6 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
     command.__name__: command
-    for command in (run, sample, evaluate, sweep, compare, data, study, allocate)
+    for command in (run, sample, evaluate, sweep, compare, data, study, report, allocate)
 }
 """Commands by name; each returns an exit code."""

@@ -2,7 +2,7 @@
 
 from fedjax_diffusion.compare.folder import open_comparison
 from fedjax_diffusion.compare.rows import RunRow, VariantRow, summarize_variants
-from fedjax_diffusion.compare.runner import Comparison, conclude, run_comparison
+from fedjax_diffusion.compare.runner import Comparison, conclude, read_comparison, run_comparison
 from fedjax_diffusion.compare.runs_csv import read_runs, write_runs
 from fedjax_diffusion.compare.table import format_comparison, verdict
 from fedjax_diffusion.compare.variants import Play, list_plays
@@ -30,6 +30,7 @@ __all__ = [
     "open_comparison",
     "paired_percent",
     "parse_variant",
+    "read_comparison",
     "read_runs",
     "run_comparison",
     "summarize_variants",

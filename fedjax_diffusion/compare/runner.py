@@ -15,12 +15,14 @@ from fedjax_diffusion.compare.rows import (
     summarize_variants,
     to_json,
 )
-from fedjax_diffusion.compare.runs_csv import write_runs
+from fedjax_diffusion.compare.runs_csv import match_earlier, read_runs, write_runs
+from fedjax_diffusion.compare.variants import list_plays
 from fedjax_diffusion.experiment.config import GivenConfig
 from fedjax_diffusion.host.figures import save_figure
 from fedjax_diffusion.host.interruption import NEVER, Interruption
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs.records import SUMMARY, write_json
+from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.index import read_sweep
 from fedjax_diffusion.sweep.play import PlayOptions
@@ -101,12 +103,39 @@ def run_comparison(
     return conclude(comparison)
 
 
+def read_comparison(workdir: str | Path) -> Comparison:
+    """Returns a comparison as its folder is now; writes nothing.
+
+    Runs of other folders are those that ``runs.csv`` holds.
+
+    Raises:
+      ValueError: the folder holds no comparison, runs.csv is damaged, or runs of a seed were
+        measured by different features.
+    """
+    sweep = open_sweep(workdir)
+    plays = list_plays(sweep.base)
+    table = sweep.workdir / TABLE
+    known = match_earlier(plays, read_runs(table) if table.exists() else [])
+    sweep = sweep._replace(points=[play.point for play in plays])
+    done = list_done(sweep)
+    elsewhere = {hash: row for hash, row in known.items() if hash not in done}
+    return _gather(OpenComparison(sweep, plays, elsewhere, PlayOptions()))
+
+
 def conclude(comparison: OpenComparison) -> Comparison:
     """Returns a comparison as its folder is now, and writes its results if they are new.
 
     Raises:
       ValueError: runs of a seed were measured by different features.
     """
+    gathered = _gather(comparison)
+    if gathered.variants:
+        tolerance_percent = comparison.sweep.base.compare.tolerance_percent
+        _write(gathered.workdir, gathered.runs, gathered.variants, tolerance_percent)
+    return gathered
+
+
+def _gather(comparison: OpenComparison) -> Comparison:
     sweep, known = comparison.sweep, comparison.known
     settings = sweep.base.compare
     finished = {*known, *list_done(sweep)}
@@ -122,9 +151,7 @@ def conclude(comparison: OpenComparison) -> Comparison:
     runs = [row for row in rows if seeds.count(row.seed) == len(settings.variants)]
     if len(runs) < MIN_SEEDS * len(settings.variants):
         return Comparison(sweep.workdir, runs, [], missing)
-    variants = summarize_variants(runs, settings.reference)
-    _write(sweep.workdir, runs, variants, settings.tolerance_percent)
-    return Comparison(sweep.workdir, runs, variants, missing)
+    return Comparison(sweep.workdir, runs, summarize_variants(runs, settings.reference), missing)
 
 
 def _write(

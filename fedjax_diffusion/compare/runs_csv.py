@@ -5,12 +5,12 @@ import io
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fedjax_diffusion.compare.rows import RunRow
 from fedjax_diffusion.compare.variants import Play, fingerprint_settings
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.old_names import OLD_NAMES
+from fedjax_diffusion.host.tables import parse_cell
 
 
 def write_runs(path: Path, rows: Sequence[RunRow]) -> None:
@@ -40,7 +40,9 @@ def read_runs(path: str | Path) -> list[RunRow]:
         try:
             if len(line) != len(header):
                 raise ValueError(f"{len(line)} fields instead of {len(header)}")
-            fields = [_parse(text, kinds[name]) for name, text in zip(header, line, strict=True)]
+            fields = [
+                parse_cell(text, kinds[name]) for name, text in zip(header, line, strict=True)
+            ]
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
         rows.append(RunRow(*fields))
@@ -68,9 +70,3 @@ def match_earlier(plays: Sequence[Play], earlier: Sequence[RunRow]) -> dict[str,
             )
         known[point.hash] = row
     return known
-
-
-def _parse(text: str, kind: Any) -> Any:
-    if kind in (int, float, str):
-        return kind(text)
-    return None if text == "" else float(text)  # float | None

@@ -18,6 +18,8 @@ _OF_A_MACHINE = (
     *("evaluation.every_rounds", "evaluation.num_samples_along"),
     "sampling.every_rounds",
     "sampling.num_samples",
+    "sampling.fixed_noise",
+    "tensorboard",
     *(f"compute.{name}" for name in ("client_map", "chunk_size", "conv", "cpu_devices", "data")),
     *(f"compute.{name}" for name in ("remat", "tune", "tune_seconds")),
 )

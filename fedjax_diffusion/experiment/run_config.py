@@ -69,6 +69,7 @@ class RunConfig:
       evaluation: of the images' quality.
       compare: settings of a comparison; not used by a run.
       checkpoint: frequency of saving the state.
+      tensorboard: write each round's numbers as events for TensorBoard too.
 
     Raises:
       ValueError: ``seed`` or ``num_rounds`` is out of range.
@@ -99,6 +100,7 @@ class RunConfig:
     evaluation: EvaluationConfig
     compare: CompareConfig
     checkpoint: CheckpointConfig
+    tensorboard: bool
 
     def __post_init__(self):
         for name, smallest in (("seed", 0), ("num_rounds", 1)):

@@ -38,6 +38,7 @@ class SamplingConfig:
       num_steps: of ``ddim``, in 1..T; None: all T.
       eta: of ``ddim``, in [0, 1]: noise added per step; 0 for ``ancestral``, which adds its own.
       guidance_scale: w >= 0 of ``guide``, for a model with classes; 1 for one without.
+      fixed_noise: draw every grid of a run from the same noise, so that they can be compared.
 
     Raises:
       ValueError: a value is out of range.
@@ -49,6 +50,7 @@ class SamplingConfig:
     num_steps: int | None = 50
     eta: float = 0.0
     guidance_scale: float = 1.0
+    fixed_noise: bool = False
 
     def __post_init__(self):
         if self.sampler not in SAMPLERS:

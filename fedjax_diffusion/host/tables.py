@@ -40,6 +40,24 @@ def format_cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
+def parse_cell(text: str, kind: Any) -> Any:
+    """Returns the value of a field of a CSV file.
+
+    Args:
+      text: of the field.
+      kind: ``int``, ``float``, ``str``, or ``float | None``, for which an empty field is None.
+
+    Raises:
+      ValueError: it is no number.
+
+    >>> parse_cell("3", int), parse_cell("", float | None), parse_cell("0.5", float | None)
+    (3, None, 0.5)
+    """
+    if kind in (int, float, str):
+        return kind(text)
+    return float(text) if text else None
+
+
 def format_digits(value: float | None, digits: int) -> str | None:
     """Returns a number as text with ``digits`` decimals; None stays None.
 

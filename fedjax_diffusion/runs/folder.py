@@ -36,7 +36,7 @@ def read_config(workdir: Path) -> RunConfig:
     Raises:
       ValueError: the folder holds no run, or its config is no longer valid.
     """
-    return to_run_config(_read_settings(workdir))
+    return to_run_config(read_settings(workdir))
 
 
 def check_same_config(config: RunConfig, workdir: Path) -> None:
@@ -47,7 +47,7 @@ def check_same_config(config: RunConfig, workdir: Path) -> None:
         if workdir.is_dir() and any(entry.name not in leftovers for entry in workdir.iterdir()):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
-    earlier, new = flatten(_read_settings(workdir)), config.flatten()
+    earlier, new = flatten(read_settings(workdir)), config.flatten()
     for key in {**earlier, **new}:
         if earlier.get(key) != new.get(key):
             raise ValueError(
@@ -108,13 +108,18 @@ def set_run_aside(workdir: Path) -> None:
     while (old := workdir / _OLD_NAMES.format(number)).exists():
         number += 1
     names = (records.METRICS, QUALITY, records.EVALUATION, records.ENVIRONMENT)
-    for name in (records.SUMMARY, CHECKPOINTS, *_PICTURES, *names):
+    for name in (records.SUMMARY, CHECKPOINTS, *_PICTURES, records.EVENTS, *names):
         if (workdir / name).exists():
             old.mkdir(exist_ok=True)
             (workdir / name).rename(old / name)
 
 
-def _read_settings(workdir: Path) -> dict[str, Any]:
+def read_settings(workdir: Path) -> dict[str, Any]:
+    """Returns the content of config.json, with the default for keys that it has not.
+
+    Raises:
+      ValueError: there is no such file, or it is damaged.
+    """
     path = workdir / records.CONFIG
     if not path.exists():
         raise ValueError(f"{workdir} is not a run folder: it has no {records.CONFIG}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.host.old_names import to_current_names
+from fedjax_diffusion.host.old_names import OLD_NAMES, to_current_names
 from fedjax_diffusion.runs.ledger import Ledger
 
 METRICS = "metrics.jsonl"
@@ -15,6 +15,9 @@ CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
+EVENTS = "tensorboard"
+"""Folder of events for TensorBoard."""
+_OLD_NAMES = [name.encode() for name in OLD_NAMES["metrics"]]
 _SUMMARY_FIELDS = {"num_rounds", "loss", "mean_bits", "client_rounds", "left_out", "methods"}
 
 
@@ -47,7 +50,9 @@ def parse_line(line: bytes) -> dict:
     Raises:
       ValueError: it is no JSON object.
     """
-    record = to_current_names("metrics", json.loads(line))
+    record = json.loads(line)
+    if any(name in line for name in _OLD_NAMES):  # the walk through a line takes longer than JSON
+        record = to_current_names("metrics", record)
     if not isinstance(record, dict):
         raise ValueError("must be a JSON object")
     return record

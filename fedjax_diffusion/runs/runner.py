@@ -4,6 +4,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,18 +13,19 @@ from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.file_errors import explain_file_errors
-from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
 from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_primary, wait_for_all
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs import claims, environment, folder, records
-from fedjax_diffusion.runs.figure import FIGURE, draw_figure
+from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.folder import check_same_config, read_config
 from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
+from fedjax_diffusion.runs.pictures import draw_grid, draw_rounds
 from fedjax_diffusion.runs.quality_log import QualityLog
 from fedjax_diffusion.runs.resumption import find_newest, find_start, open_checkpoints
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
+from fedjax_diffusion.runs.tensorboard import check_tensorboard, write_events
 from fedjax_diffusion.simulator import SimulationState
 
 _LOG = logging.getLogger(__name__)
@@ -124,6 +126,8 @@ def run(
         if not restart and folder.is_finished(workdir):
             return _read_result(workdir, among)
         check_place(workdir)
+        if config.tensorboard:
+            check_tensorboard()
         if is_alone():
             claims.check_free(workdir)  # before the minutes that building may take
         around = _Around(on_start, on_record, progress, interruption, among)
@@ -172,7 +176,7 @@ def _read_result(workdir: Path, among: AmongMany) -> RunResult:
             "--restart"
         )
     if among.has_pictures and not (workdir / FIGURE).exists():
-        _draw_figure(workdir)
+        draw_rounds(workdir)
     return RunResult(workdir, summary, is_new=False)
 
 
@@ -185,14 +189,9 @@ def _finish(
     claim.check()
     if is_primary():
         if among.has_pictures:
-            _draw_figure(workdir)
+            draw_rounds(workdir)
         records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, summary, is_new=True)
-
-
-def _draw_figure(workdir: Path) -> None:
-    with folder.pictures_may_fail():
-        draw_figure(workdir)
 
 
 def _train(
@@ -210,8 +209,12 @@ def _train(
     first = find_start(workdir, checkpoints, every_rounds)
     if around.on_start is not None:
         around.on_start(experiment, first)
-    with MetricsLog(workdir, first, claim.check, is_writer=is_primary()) as log:
-        play = functools.partial(play_round, log=log, on_record=around.on_record)
+    watched = nullcontext(around.on_record)
+    if config.tensorboard:
+        watched = write_events(workdir, first, around.on_record)
+    log = MetricsLog(workdir, first, claim.check, is_writer=is_primary())
+    with log, watched as on_record:
+        play = functools.partial(play_round, log=log, on_record=on_record)
         state, prepared, saved = None, None, time.monotonic()
         for round in range(first, config.num_rounds):
             if exit_code := find_largest(around.interruption.exit_code):
@@ -226,7 +229,7 @@ def _train(
             is_last = round + 1 == config.num_rounds
             is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
             if is_last or is_drawn:
-                _draw(experiment, state, workdir, progress)
+                draw_grid(experiment, state, workdir, progress)
             if quality.is_due(round + 1, is_last=is_last):
                 quality.measure(experiment, state, claim, progress)
             is_due = (round + 1) % every_rounds == 0
@@ -284,15 +287,3 @@ def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experim
         _LOG.warning("%s; taking the checkpoint of round %d", reasons, round)
     like = experiment.simulator.init(experiment.run_key, experiment.data)
     return experiment, checkpoints.restore(round, like)
-
-
-def _draw(
-    experiment: Experiment, state: SimulationState, workdir: Path, progress: Progress
-) -> None:
-    if not is_primary():
-        return
-    counter = int(state.round)
-    with progress.watch("drawing images"):
-        images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
-    with folder.pictures_may_fail():
-        save_grid(records.sample_path(workdir, counter), images)

@@ -8,6 +8,7 @@ from fedjax_diffusion.study.folder import (
     Study,
     build_study,
     format_paths,
+    read_study,
     run_study,
 )
 from fedjax_diffusion.study.points import FLOOR, Point, play_points
@@ -30,6 +31,7 @@ __all__ = [
     "format_paths",
     "format_study",
     "play_points",
+    "read_study",
     "run_study",
     "to_cells",
 ]

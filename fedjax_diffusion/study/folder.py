@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.figures import save_figure
 from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.host.tables import parse_cell
 from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep
@@ -73,6 +76,22 @@ def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) 
     except OSError as error:
         raise ValueError(f"{workdir}: cannot be written: {error.strerror}") from None
     return result
+
+
+def read_study(workdir: str | Path) -> Study:
+    """Returns the study of a folder.
+
+    Raises:
+      ValueError: the folder holds no study, or a damaged one.
+    """
+    workdir = Path(workdir)
+    try:
+        summary = dict(json.loads((workdir / SUMMARY).read_bytes()))
+        return Study(workdir, _read_csv(workdir / TABLE), summary)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{workdir} holds no whole study ({error}); repeat the command of the study"
+        ) from None
 
 
 def format_paths(workdir: Path) -> str:
@@ -137,3 +156,22 @@ def to_csv(points: Sequence[Point]) -> str:
         for row in point.rows:
             writer.writerow((*point[:-1], *row))
     return text.getvalue()
+
+
+def _read_csv(path: Path) -> list[Point]:
+    """Returns the points of a file of ``to_csv``."""
+    kinds = typing.get_type_hints(StudyRow)
+    points: list[Point] = []
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+        if tuple(header) != (*Point._fields[:-1], *StudyRow._fields):
+            raise ValueError(f"{path} has the columns {header}")
+        for sweep, seconds, meters, *fields in lines:
+            place = (sweep, float(seconds), float(meters) if meters else None)
+            if not points or points[-1][:-1] != place:
+                points.append(Point(*place, []))
+            row = [
+                parse_cell(text, kind) for text, kind in zip(fields, kinds.values(), strict=True)
+            ]
+            points[-1] = points[-1]._replace(rows=[*points[-1].rows, StudyRow(*row)])
+    return points

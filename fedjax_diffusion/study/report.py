@@ -61,7 +61,6 @@ def describe_setting(summary: Mapping[str, Any]) -> str:
 def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
     """Returns a study as text."""
     own, deadline = summary["method"], format_deadline(summary["time_budget_seconds"])
-    goals = [find_goal(to_cells(points), goal["percent"]) for goal in summary["goals"]]
     return "\n".join(
         [
             describe_setting(summary),
@@ -84,9 +83,15 @@ def format_study(summary: Mapping[str, Any], points: Sequence[Point]) -> str:
             "",
             format_table(_region_to_rows(to_cells(points))),
             "",
-            *map(_goal_to_text, goals),
+            *describe_goals(summary, points),
         ]
     )
+
+
+def describe_goals(summary: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
+    """Returns a sentence for each saving that a study looks for: the settings that reach it."""
+    cells = to_cells(points)
+    return [_goal_to_text(find_goal(cells, goal["percent"])) for goal in summary["goals"]]
 
 
 def _left_out(own: StudyRow) -> str:

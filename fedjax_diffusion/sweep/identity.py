@@ -20,7 +20,10 @@ from fedjax_diffusion.host.old_names import OLD_NAMES
 if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
     from fedjax_diffusion.experiment.run_config import RunConfig
 
-NOT_IN_IDENTITY = ("compute", "checkpoint", "compare", "study", "evaluation", "data.data_dir")
+NOT_IN_IDENTITY = (
+    *("compute", "checkpoint", "compare", "study", "evaluation", "data.data_dir"),
+    *("sampling.fixed_noise", "tensorboard"),
+)
 """Groups and settings that change no number of a run, or that a run does not read."""
 BUT_IN_IDENTITY = ("compute.dtype",)
 _PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)

@@ -4,22 +4,22 @@
 """
 
 import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedjax_diffusion.evaluation.quality import DISTANCE_NAMES
 from fedjax_diffusion.host.atomic import write_bytes
-from fedjax_diffusion.runs import claims, environment, records
+from fedjax_diffusion.runs import claims, environment
 from fedjax_diffusion.runs.ledger import THIS_RUN
-from fedjax_diffusion.runs.quality_log import name_distance, read_quality
 from fedjax_diffusion.sweep.folder import Sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS, read_settings
 from fedjax_diffusion.sweep.listing import SWEEP, find_folders
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.reference import SAVED, list_savings
+from fedjax_diffusion.sweep.rounds import tabulate_rounds
 from fedjax_diffusion.sweep.states import PointState, read_states
+from fedjax_diffusion.sweep.typed_table import to_flat, to_table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,19 +30,6 @@ ROUNDS = "rounds.parquet"
 _PLAYED = ("client_rounds", "left_out")
 _SPENT = ("compute_joules", "transmit_joules", "total_joules", "uplink_bytes")
 _OF_BASELINE = ("total_joules", "late", "saved_joules_percent", "saved_bytes_percent")
-_ROUND = (
-    "loss",
-    "compute_joules",
-    "transmit_joules",
-    "total_joules",
-    "uplink_bytes",
-    "downlink_bytes",
-    "full_precision_bytes",
-    "quantization_error",
-    "quantization_error_bound",
-    "wall_seconds",
-)
-_ALONG = ("quality_name", "quality", "precision", "recall")
 _QUALITY = (
     "quality_name",
     "quality",
@@ -69,6 +56,13 @@ _TEXTS = (
 )
 
 
+_KINDS = {
+    **dict.fromkeys((*_RESULTS, *SAVED), "float64"),
+    **dict.fromkeys(_INTEGERS, "int64"),
+    **dict.fromkeys(_TEXTS, "string"),
+}
+
+
 def read_sweep(workdir: str | Path) -> "pyarrow.Table":
     """Returns the points of a sweep as a table, one row each, from their folders as they are now.
 
@@ -88,7 +82,20 @@ def read_sweep(workdir: str | Path) -> "pyarrow.Table":
       ValueError: the folder holds no sweep.
     """
     sweep = open_sweep(workdir)
-    return _to_table(_read_rows(sweep, read_states(sweep)))
+    return tabulate_points(sweep, find_folders(sweep), read_states(sweep))
+
+
+def tabulate_points(
+    sweep: Sweep, folders: Sequence[Path], states: Sequence[PointState]
+) -> "pyarrow.Table":
+    """Returns the table of ``read_sweep``.
+
+    Args:
+      sweep: an opened sweep, or one made in memory, e.g. of a single run.
+      folders: run folder of each point.
+      states: of each point.
+    """
+    return to_table(_read_rows(sweep, folders, states), _KINDS)
 
 
 def write_index(sweep: Sweep, *, is_new: bool = True) -> None:
@@ -103,14 +110,14 @@ def write_index(sweep: Sweep, *, is_new: bool = True) -> None:
 
     if not is_new and _is_current(sweep.workdir):
         return
-    states = read_states(sweep)
-    table = _to_table(_read_rows(sweep, states))
-    for name, content in ((PARQUET, table), (ROUNDS, _read_rounds(sweep))):
+    folders = find_folders(sweep)
+    table = tabulate_points(sweep, folders, read_states(sweep))
+    for name, content in ((PARQUET, table), (ROUNDS, tabulate_rounds(sweep.points, folders))):
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(content, buffer)
         write_bytes(sweep.workdir / name, buffer.getvalue())
     buffer = io.BytesIO()
-    pyarrow.csv.write_csv(_to_flat(table), buffer)
+    pyarrow.csv.write_csv(to_flat(table), buffer)
     write_bytes(sweep.workdir / CSV, buffer.getvalue())
 
 
@@ -120,11 +127,13 @@ def _is_current(workdir: Path) -> bool:
     return all(path.exists() and path.stat().st_mtime_ns >= written for path in paths)
 
 
-def _read_rows(sweep: Sweep, states: list[PointState]) -> list[dict[str, Any]]:
+def _read_rows(
+    sweep: Sweep, folders: Sequence[Path], states: Sequence[PointState]
+) -> list[dict[str, Any]]:
     swept = list(dict.fromkeys(key for point in sweep.points for key in point.overrides))
     owners = claims.read_owners(sweep.workdir / claims.FOLDER)
     rows = []
-    for point, state, folder in zip(sweep.points, states, find_folders(sweep), strict=True):
+    for point, state, folder in zip(sweep.points, states, folders, strict=True):
         settings = dict(read_settings(point.config))
         name = point.hash[:HASH_DIGITS]
         machine = _read_machine(folder)
@@ -206,76 +215,3 @@ def _read_machine(folder: Path) -> dict[str, Any]:
         return environment.read(folder)
     except ValueError:  # damaged
         return {}
-
-
-def _read_lines(folder: Path) -> list[dict]:
-    """Returns the rounds of a point; none if it has not begun, or if its file is damaged."""
-    try:
-        return records.read_metrics(folder)
-    except ValueError:
-        return []
-
-
-def _read_along(folder: Path) -> dict[int, dict[str, Any]]:
-    """Returns the quality measured along a point's run, by the number of completed rounds."""
-    try:
-        return {line["round"]: _to_along(line) for line in read_quality(folder)}
-    except (ValueError, KeyError):  # damaged
-        return {}
-
-
-def _to_along(line: dict[str, Any]) -> dict[str, Any]:
-    name, number = name_distance(line), line["num_samples"]
-    values = (name, line[name], line[f"precision_{number}"], line[f"recall_{number}"])
-    return dict(zip(_ALONG, values, strict=True))
-
-
-def _read_rounds(sweep: Sweep) -> "pyarrow.Table":
-    def list_rows() -> Iterator[dict[str, Any]]:
-        for point, folder in zip(sweep.points, find_folders(sweep), strict=True):
-            seconds = float(point.config.allocator.time_budget_seconds)
-            along = _read_along(folder)
-            for record in _read_lines(folder):
-                yield {
-                    "hash": point.hash[:HASH_DIGITS],
-                    "label": point.label,
-                    "round": record["round"],
-                    "simulated_seconds": seconds * (record["round"] + 1),
-                    "mean_bits": _mean_bits(record),
-                    **{name: record.get(name) for name in _ROUND},
-                    **along.get(record["round"] + 1, {}),
-                }
-
-    names = ["hash", "label", "round", "simulated_seconds", "mean_bits", *_ROUND, *_ALONG]
-    return _to_table(list(list_rows()), names)
-
-
-def _mean_bits(record: Mapping[str, Any]) -> float | None:
-    """Returns the bits per parameter of a round, mean over its uploads; None without uploads."""
-    sent = [bits for bits in record["num_bits"] if bits > 0]
-    return sum(sent) / len(sent) if sent else None
-
-
-def _to_table(rows: list[dict[str, Any]], names: list[str] | None = None) -> "pyarrow.Table":
-    """Returns rows as a table; a column without any value keeps its type where it is known."""
-    import pyarrow as pa
-
-    names = names or list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    kinds = {
-        **dict.fromkeys((*_RESULTS, *_ROUND, *SAVED), pa.float64()),
-        **dict.fromkeys(_INTEGERS, pa.int64()),
-        **dict.fromkeys(_TEXTS, pa.string()),
-    }
-    return pa.table({name: pa.array(column, kinds.get(name)) for name, column in columns.items()})
-
-
-def _to_flat(table: "pyarrow.Table") -> "pyarrow.Table":
-    """Returns a table without lists, which a CSV file cannot hold: they become JSON."""
-    import pyarrow as pa
-
-    for index, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v) for v in table[field.name].to_pylist()]
-            table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    return table

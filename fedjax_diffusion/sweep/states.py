@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,7 +105,7 @@ def is_evaluated(folder: Path, settings: "EvaluationConfig") -> bool:
     return {name: asked.get(name, ...) for name in wanted} == wanted
 
 
-def format_counts(states: Sequence[PointState]) -> str:
+def format_counts(states: Iterable[PointState]) -> str:
     """Returns the number of points per status as text.
 
     >>> format_counts([PointState("planned"), PointState("failed"), PointState("planned")])

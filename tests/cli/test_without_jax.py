@@ -44,6 +44,9 @@ COMMANDS = [
     (["sweep", "--dry_run"], 2, "give --config=FILE, or --workdir"),
     (["sweep", "--dry_run", "--config=digits", "--sweep.seed=1..0"], 2, "the range 1..0 is empty"),
     (["sweep", "--dry_run", "--config=digits", "--watch"], 2, "--watch belongs to --status"),
+    (["report"], 2, "required: --workdir"),
+    (["report", "--workdir=nowhere"], 2, "nowhere holds no run, comparison, study or sweep"),
+    (["report", "--workdir=.", "--output=a.txt"], 2, "--output must end in .html"),
     (["sweep", "--workdir=.", "--launcher=local", "--workers=99999"], 2, "--workers must be in"),
 ]
 

@@ -2,18 +2,21 @@
 
 import json
 import shutil
+import sys
 
 import jax
 import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
-from fedjax_diffusion.runs.records import read_metrics
+from fedjax_diffusion.runs.records import EVENTS, read_metrics
 from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
+from tests.runs.events import list_points, read_events
 from tests.tiny import tiny_config
 
 CONTRACT = {
@@ -49,18 +52,22 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
-    """A run that is killed after its third round (checkpoint at two) and started again."""
+    """A run that is killed after its third round (checkpoint at two) and started again.
+
+    Others than ``finished``, it writes events for TensorBoard, too.
+    """
     workdir = tmp_path_factory.mktemp("runs") / "resumed"
+    config = tiny_config(tensorboard=True)
 
     def stop_after_three(record):
         if record["round"] == 2:
             raise StopError
 
     with pytest.raises(StopError):
-        run(tiny_config(), workdir, on_record=stop_after_three)
+        run(config, workdir, on_record=stop_after_three)
     assert len(read_metrics(workdir)) == 3
     started_at = []
-    result = run(tiny_config(), workdir, on_start=lambda _, first: started_at.append(first))
+    result = run(config, workdir, on_start=lambda _, first: started_at.append(first))
     assert started_at == [2]
     return result
 
@@ -98,6 +105,25 @@ def test_a_resumed_run_equals_the_uninterrupted_one(finished, resumed):
     jax.tree.map(np.testing.assert_array_equal, state_a, state_b)
     pictures = [r.workdir / "samples" / "round_00004.png" for r in (finished, resumed)]
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
+def test_events_hold_the_numbers_of_the_rounds_also_after_an_interruption(resumed):
+    paths = (resumed.workdir / EVENTS).iterdir()
+    before, after = map(read_events, sorted(paths, key=lambda path: path.stat().st_mtime_ns))
+    assert [*list_points(before, "loss")] == [1, 2, 3]
+    starts = [event.step for event in after if event.session_log.status == SessionLog.START]
+    assert starts == [3], "TensorBoard forgets the round that is played again"
+    for name in ("loss", "total_joules", "uplink_bytes"):
+        points = list_points(before, name) | list_points(after, name)
+        expected = [record[name] for record in resumed.records]
+        np.testing.assert_allclose([points[n] for n in (1, 2, 3, 4)], expected, rtol=1e-6)
+
+
+def test_missing_package_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ValueError, match=r"pip install 'fedjax-diffusion\[tensorboard\]'"):
+        run(tiny_config(tensorboard=True), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_a_no_op(finished):

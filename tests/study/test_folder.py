@@ -8,7 +8,15 @@ import pytest
 
 from fedjax_diffusion.data import load_images
 from fedjax_diffusion.experiment.config import load_config
-from fedjax_diffusion.study import FIGURES, Point, StudyRow, build_study, run_study, to_cells
+from fedjax_diffusion.study import (
+    FIGURES,
+    Point,
+    StudyRow,
+    build_study,
+    read_study,
+    run_study,
+    to_cells,
+)
 from fedjax_diffusion.study.folder import format_paths, to_csv
 
 OVERRIDES = {
@@ -41,6 +49,18 @@ def test_the_folder_holds_table_figures_summary_and_config(study):
     assert config == json.loads(json.dumps(config_of().to_dict()))
     listed = [study.workdir / name for name in ("study.csv", "summary.json", *FIGURES.values())]
     assert set(format_paths(study.workdir).split()) == {str(path) for path in listed}
+
+
+def test_a_study_is_read_back_exactly(study):
+    assert read_study(study.workdir) == study
+
+
+def test_a_damaged_study_is_refused(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    for text in ("", "a,b\n1,2\n"):
+        (tmp_path / "study.csv").write_text(text)
+        with pytest.raises(ValueError, match="holds no whole study"):
+            read_study(tmp_path)
 
 
 def test_the_table_is_tidy_and_complete(study):

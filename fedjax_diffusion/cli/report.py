@@ -1,0 +1,52 @@
+"""The command ``report``: it reads a folder, draws, and writes the page and the figures."""
+
+from pathlib import Path
+
+from fedjax_diffusion.cli.console import LoopDisplay
+from fedjax_diffusion.host.atomic import write_text
+from fedjax_diffusion.host.figures import save_figure
+from fedjax_diffusion.report.figures import list_figures, save_figures
+from fedjax_diffusion.report.page import render
+from fedjax_diffusion.report.sources import Source, read_source
+from fedjax_diffusion.report.study_figures import list_study_figures
+
+
+def write(workdir: Path, output: Path, figures: Path | None, form: str) -> int:
+    """Writes the page of a folder, and its figures as files if a folder for them is given.
+
+    Args:
+      workdir: of a run, comparison, study or sweep.
+      output: of the page.
+      figures: folder of the figures, or None.
+      form: of these files, one of ``FORMATS``.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      ValueError: the folder cannot be read, or a file cannot be written.
+    """
+    source = read_source(workdir)
+    study = source.study
+    drawn = list_figures(source.tables) if study is None else list_study_figures(study)
+    display = LoopDisplay("figure")
+    page = render(source, drawn, track=display.track)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(output, page)
+        paths = [] if figures is None else _save(source, figures, form, display)
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}; choose another place") from None
+    print(output, *paths, sep="\n")
+    return 0
+
+
+def _save(source: Source, folder: Path, form: str, display: LoopDisplay) -> list[Path]:
+    """Writes all figures as files, and returns their paths."""
+    if source.study is None:
+        return save_figures(source.tables, folder, (form,), display)
+    paths = []
+    for figure in list_study_figures(source.study):
+        paths.append(folder / f"{figure.name}.{form}")
+        save_figure(paths[-1], figure.draw())
+    return paths

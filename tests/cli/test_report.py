@@ -1,0 +1,52 @@
+"""``fedjax-diffusion report``, as a user types it."""
+
+import pytest
+
+from fedjax_diffusion.cli.main import main
+from tests.report.folders import make_played_sweep
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return make_played_sweep(tmp_path_factory.mktemp("report") / "sweep", num_seeds=2)
+
+
+def fail(capsys, *arguments):
+    """Returns the line of a command that is refused."""
+    assert main(["report", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_page_is_in_the_folder_and_is_replaced(workdir, capsys):
+    for _ in range(2):
+        assert main(["report", f"--workdir={workdir}"]) == 0
+        assert capsys.readouterr().out == f"{workdir / 'report.html'}\n"
+    assert (workdir / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_page_and_figures_go_where_they_are_asked_for(workdir, tmp_path, capsys):
+    page, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
+    arguments = [f"--workdir={workdir}", f"--output={page}", f"--figures={figures}"]
+    assert main(["report", *arguments, "--format=png"]) == 0
+    out = capsys.readouterr().out
+    assert str(page) in out
+    assert str(figures) in out
+    names = {path.name for path in figures.iterdir()}
+    assert names
+    assert all(name.endswith(".png") for name in names)
+    assert all(f'id="figure-{name[:-4]}"' in page.read_text() for name in names)
+
+
+def test_bad_arguments_are_one_line(workdir, tmp_path, capsys):
+    assert "holds no run, comparison, study or sweep" in fail(capsys, f"--workdir={tmp_path}")
+    own = tmp_path / "own.html"
+    own.write_text("<p>mine</p>")
+    given = f"--workdir={workdir}"
+    assert "was not made by fedjax-diffusion" in fail(capsys, given, f"--output={own}")
+    assert own.read_text() == "<p>mine</p>"
+    assert "--output must end in .html" in fail(capsys, given, f"--output={tmp_path / 'a.txt'}")
+    assert "not a folder" in fail(capsys, given, f"--figures={own}/inside")
+    assert "unknown argument --config.seed=1" in fail(capsys, given, "--config.seed=1")
