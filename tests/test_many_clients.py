@@ -8,7 +8,7 @@ from fedjax_diffusion import load_images, run
 from fedjax_diffusion.data import LOADERS, ImageDataset, count_slots
 from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.runs.records import read_metrics
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
 NUM_CLIENTS = 10_000
 OPTIONS = {
@@ -42,7 +42,7 @@ def without_time(records):
 
 def test_streamed_and_resident_runs_are_the_same(tmp_path):
     for place in ("resident", "streamed"):
-        run(tiny_config(**OPTIONS, compute__data=place), tmp_path / place)
+        run(pixel_config(**OPTIONS, compute__data=place), tmp_path / place)
     streamed, resident = (read_metrics(tmp_path / place) for place in ("streamed", "resident"))
     assert without_time(streamed) == without_time(resident)
     cohorts = [record["cohort"] for record in streamed]
@@ -52,7 +52,7 @@ def test_streamed_and_resident_runs_are_the_same(tmp_path):
 
 
 def test_the_device_holds_the_cohort_and_a_few_numbers_per_client():
-    experiment = build(tiny_config(**OPTIONS, compute__data="streamed"))
+    experiment = build(pixel_config(**OPTIONS, compute__data="streamed"))
     num_images = len(experiment.dataset.images)
     cohort = experiment.draw_conditions(experiment.run_key, 0).cohort
     loaded = experiment.load_cohort(cohort)
@@ -69,5 +69,5 @@ def test_data_that_would_take_a_quarter_of_the_memory_are_streamed(monkeypatch):
         monkeypatch.setattr(
             "fedjax_diffusion.experiment.compute.count_memory_bytes", lambda n=memory_bytes: n
         )
-        places.append(build(tiny_config(**OPTIONS)).compute.data)
+        places.append(build(pixel_config(**OPTIONS)).compute.data)
     assert places == ["resident", "streamed"]

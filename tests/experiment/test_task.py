@@ -10,7 +10,6 @@ import pytest
 from ml_collections import ConfigDict
 
 from fedjax_diffusion.diffusion import (
-    Denoiser,
     DiffusionConfig,
     UNetConfig,
     ddpm_loss,
@@ -22,32 +21,10 @@ from fedjax_diffusion.experiment.config import check_types, fill_missing, to_run
 from fedjax_diffusion.experiment.task import MODELS, find_model, make_task
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.types import Batch
-from tests.tiny import tiny_config
+from tests.tiny import PixelConfig, tiny_config
 
 SHAPE = (8, 8, 1)
 UNET, DIFFUSION = UNetConfig(4, (1,)), DiffusionConfig("linear", 10)
-
-
-@dataclasses.dataclass(frozen=True)
-class GainConfig:
-    """A network of one number."""
-
-    gain: float = 0.5
-    num_classes: int | None = None
-
-
-def make_gain(config, image_shape, *, conv="stock", dtype=jnp.float32, remat=False):
-    """Predicts eps as a multiple of x_t."""
-
-    def apply(params, x_t, t, dropout_key=None, labels=None):
-        return params["gain"] * x_t
-
-    return Denoiser(lambda key: {"gain": jnp.full((1,), config.gain)}, apply, config.num_classes)
-
-
-@pytest.fixture
-def gain_model(monkeypatch):
-    monkeypatch.setitem(MODELS, GainConfig, make_gain)
 
 
 @pytest.mark.parametrize("num_classes", [None, 3])
@@ -78,23 +55,23 @@ def test_the_cost_of_an_example_depends_on_the_model_alone():
     assert larger.count_flops() > 2 * plain.count_flops()
 
 
-def test_models_are_told_apart_by_their_fields(gain_model):
-    assert find_model(["gain", "num_classes"]) is GainConfig
+def test_models_are_told_apart_by_their_fields():
+    assert find_model(["gain", "num_classes"]) is PixelConfig
     assert find_model([field.name for field in dataclasses.fields(UNetConfig)]) is UNetConfig
     assert find_model(["gain"]) is UNetConfig, "whose keys a message then names"
     fields = [{field.name for field in dataclasses.fields(model)} for model in MODELS]
     assert len(fields) == len(set(map(frozenset, fields)))
 
 
-def test_a_registered_model_is_described_by_a_config_file_and_built(gain_model):
+def test_a_registered_model_is_described_by_a_config_file_and_built():
     settings = tiny_config().to_dict() | {"model": {"gain": 2, "num_classes": None}}
     check_types(ConfigDict(settings))
     config = to_run_config(settings)
-    assert config.model == GainConfig(2)
+    assert config.model == PixelConfig(2)
     assert to_run_config(fill_missing(json.loads(json.dumps(config.to_dict())))) == config
     experiment = build(config)
-    assert experiment.workload.num_parameters == 1
+    assert experiment.workload.num_parameters == 2 * 64
     state = experiment.simulator.init(experiment.run_key, experiment.data)
-    assert state.params["gain"].tolist() == [2.0]
+    assert set(state.params["gain"].ravel().tolist()) == {2.0}
     with pytest.raises(ValueError, match=r"config\.model\.gain must be float, got 'x'"):
         to_run_config(settings | {"model": {"gain": "x", "num_classes": None}})

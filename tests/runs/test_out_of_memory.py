@@ -14,7 +14,7 @@ from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.experiment.sampling import _draw_in_turn
 from fedjax_diffusion.experiment.training import Learner
 from tests.experiment.test_autotune import Shown
-from tests.tiny import FLAGS, tiny_config
+from tests.tiny import FLAGS, pixel_config
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 5 bytes."
 
@@ -45,7 +45,7 @@ def small_device(monkeypatch):
 
 def test_a_run_goes_on_in_a_lighter_way_says_so_and_keeps_to_it(tmp_path, small_device):
     progress = Shown()
-    result = run(tiny_config(num_rounds=2), tmp_path / "run", progress=progress)
+    result = run(pixel_config(num_rounds=2), tmp_path / "run", progress=progress)
     assert small_device == [("vmap", None), ("map", None), ("map", None)]
     assert [line["round"] for line in result.records] == [0, 1]
     assert progress.lines[0] == (
@@ -73,7 +73,7 @@ def test_a_way_that_was_asked_for_is_not_changed_but_the_next_one_named(
 def test_where_nothing_is_lighter_the_end_is_one_line(tmp_path, monkeypatch, small_device):
     monkeypatch.setattr("fedjax_diffusion.experiment.build.lighten", lambda *_, **__: None)
     with pytest.raises(DeviceMemoryError, match=r"set a smaller local_work\.batch_size"):
-        run(tiny_config(num_rounds=2), tmp_path / "run")
+        run(pixel_config(num_rounds=2), tmp_path / "run")
 
 
 def test_other_failures_of_a_device_are_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys):

@@ -11,9 +11,9 @@ from fedjax_diffusion.runs.evaluate import evaluate
 from fedjax_diffusion.runs.quality_log import QUALITY, QualityLog, read_quality
 from fedjax_diffusion.runs.runner import run
 from tests.runs.test_evaluate import pixels_as_features
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
-CONFIG = tiny_config(
+CONFIG = pixel_config(
     num_rounds=5,
     evaluation__every_rounds=2,
     evaluation__num_samples_along=20,
