@@ -28,7 +28,7 @@ class Scenario(NamedTuple):
       devices: the fleet.
       workload: cycles and payload of a round.
       allocator: method, deadline, error budget, baselines.
-      draw_channel: ``(run_key, round, devices) -> ChannelState``.
+      draw_channel: ``(run_key, rounds [R], devices) -> ChannelState`` of [R, K].
       mode: the quantized quantity, ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
@@ -40,7 +40,7 @@ class Scenario(NamedTuple):
     devices: DeviceParams
     workload: Workload
     allocator: AllocatorConfig
-    draw_channel: Callable[[Key, int, DeviceParams], ChannelState]
+    draw_channel: Callable[[Key, np.ndarray, DeviceParams], ChannelState]
     mode: str
     cohort_size: int | None
     count_flops: Callable[[], float]
