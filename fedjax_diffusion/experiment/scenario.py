@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from fedjax_diffusion.edge import ChannelState, DeviceParams, draw_channel, make_fleet
@@ -89,7 +88,7 @@ def build_scenario(
         num_examples=num_examples,
         devices=devices,
         workload=make_workload(
-            jax.eval_shape(task.denoiser.init, seed_to_key(0)),
+            task.find_shapes(),
             devices,
             config.local_work,
             num_examples,
