@@ -20,7 +20,15 @@ from fedjax_diffusion.host.old_names import OLD_NAMES
 if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
     from fedjax_diffusion.experiment.run_config import RunConfig
 
-NOT_IN_IDENTITY = ("compute", "checkpoint", "compare", "study", "evaluation", "data.data_dir")
+NOT_IN_IDENTITY = (
+    "compute",
+    "checkpoint",
+    "compare",
+    "sweep",
+    "study",
+    "evaluation",
+    "data.data_dir",
+)
 """Groups and settings that change no number of a run, or that a run does not read."""
 BUT_IN_IDENTITY = ("compute.dtype",)
 _PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)
