@@ -1,11 +1,14 @@
 """One sweep in one process against as many ``run`` processes, side by side.
 
 python -m benchmarks.sweep [--output=benchmarks/sweep.json] [--rounds=10,30,100] [--num_seeds=8]
+    [--num_evaluated=2000] [--num_processes=6] [--parts=sweep,evaluated,runs]
 
 Digits, 8 clients, 4 local steps, Dirichlet 0.5: 8 methods with ``--num_seeds`` seeds at the first
-number of rounds, evaluated and not, and 2 methods with 2 seeds at the others. Each sweep is a
-process of its own that compiles anew. Then the same command line once per point, for 4 points, with
-a compile cache that has seen them. All in turn, on one machine.
+number of rounds, without and with evaluation, and 2 methods with 2 seeds at the others. Each sweep
+is a process of its own that compiles anew. Then the same command line once per point, at each
+number of rounds, with a compile cache that has seen it: ``--num_processes`` points of the sweep are
+played so, and their mean stands for all points. All in turn, on one machine. ``--parts`` measures
+some of it; the file keeps the other parts.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +39,22 @@ OVERRIDES: dict[str, Any] = {
     "devices.min_bits": 1,
     "allocator.time_budget_seconds": 600.0,
 }
-NUM_EVALUATED = 2000
+PARTS = ("sweep", "evaluated", "runs")
 
 
-def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, is_evaluating: bool) -> dict:
-    """Returns the times of a sweep in this process, s, and its compilations by program."""
+def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, num_evaluated: int) -> dict:
+    """Returns the times of a sweep in this process, s, and its compilations by program.
+
+    Args:
+      num_rounds: of each point.
+      num_methods: the last ones of ``METHODS``.
+      num_seeds: of each method.
+      num_evaluated: images drawn from each point; 0: no evaluation.
+    """
     import jax
 
     from fedjax_diffusion import expand, load_config, run_sweep
-    from fedjax_diffusion.runs import records
+    from fedjax_diffusion.runs import records, runner
     from fedjax_diffusion.sweep import play
     from fedjax_diffusion.sweep.folder import open_sweep
     from fedjax_diffusion.sweep.listing import find_folders
@@ -52,6 +63,7 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, is_evaluating:
     compilations: dict[str, int] = {}
     compiling: list[float] = []
     evaluating: list[float] = []
+    drawing: list[float] = []
     ends: list[float] = []
 
     def on_duration(event: str, duration_secs: float, **kwargs: Any) -> None:
@@ -61,15 +73,17 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, is_evaluating:
         if "/compile/" in event:
             compiling.append(duration_secs)
 
-    evaluate = play.evaluate
+    def time_calls(fn: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = fn(*args, **kwargs)
+            seconds.append(time.perf_counter() - start)
+            return result
 
-    def timed_evaluate(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        quality = evaluate(*args, **kwargs)
-        evaluating.append(time.perf_counter() - start)
-        return quality
+        return timed
 
-    play.evaluate = timed_evaluate
+    play.evaluate = time_calls(play.evaluate, evaluating)
+    runner._draw = time_calls(runner._draw, drawing)
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     config = load_config("digits", OVERRIDES | {"num_rounds": num_rounds})
     points = expand(
@@ -87,8 +101,8 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, is_evaluating:
             config,
             points,
             workdir,
-            PlayOptions(is_evaluating=is_evaluating),
-            num_evaluated=NUM_EVALUATED,
+            PlayOptions(is_evaluating=num_evaluated > 0),
+            num_evaluated=num_evaluated or None,
             on_point=lambda *_: ends.append(time.perf_counter()),
         )
         total = time.perf_counter() - start
@@ -106,13 +120,14 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, is_evaluating:
     return {
         "num_rounds": num_rounds,
         "num_points": len(points),
-        "is_evaluated": is_evaluating,
+        "num_evaluated": num_evaluated,
         "total_seconds": total,
         "compile_seconds": sum(compiling),
         "steps_seconds_per_point": steps,
         "evaluation_seconds_per_point": statistics.median(evaluating) if evaluating else None,
         "point_seconds": statistics.median(points_seconds[1:]),
         "overhead_seconds_per_point": statistics.median(overheads[1:]),
+        "of_these_drawing_the_last_images": statistics.median(drawing[1:]),
         "total_to_ideal": total / ideal,
         "compilations": {
             name: compilations.get(f"jit({name})", 0)
@@ -130,23 +145,46 @@ def start_sweep(folder: Path, *arguments: object) -> dict:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-def time_runs(folder: Path, num_rounds: int) -> float:
-    """Returns the median time of a ``run`` process whose programs are in the cache, s."""
+def time_runs(folder: Path, num_rounds: int, num_processes: int) -> list[float]:
+    """Returns the times of ``run`` processes whose programs are in the cache, s.
+
+    Args:
+      folder: of the runs and of the compile cache, which the first process, not counted, fills.
+      num_rounds: of each run.
+      num_processes: number of runs, each of another point.
+    """
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     seconds = []
-    for is_warm in (False, True):
-        for seed in (0, 1):
-            for method in METHODS[-2:]:
-                changed = {"num_rounds": num_rounds, "seed": seed, "allocator.method": method}
-                flags = [f"--config.{key}={value}" for key, value in (OVERRIDES | changed).items()]
-                workdir = tempfile.mkdtemp(dir=folder)
-                command = [sys.executable, "-m", "fedjax_diffusion", "run", *flags]
-                command += ["--config=digits", f"--workdir={workdir}"]
-                start = time.perf_counter()
-                subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-                if is_warm:
-                    seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    for number in (0, *range(num_processes)):
+        method, seed = METHODS[-1 - number % len(METHODS)], number // len(METHODS)
+        changed = {"num_rounds": num_rounds, "seed": seed, "allocator.method": method}
+        flags = [f"--config.{key}={value}" for key, value in (OVERRIDES | changed).items()]
+        workdir = tempfile.mkdtemp(dir=folder)
+        command = [sys.executable, "-m", "fedjax_diffusion", "run", *flags]
+        command += ["--config=digits", f"--workdir={workdir}"]
+        start = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def compare(sweep: dict, run_seconds: list[float], num_points: int) -> dict:
+    """Returns the ratio of the times of processes and of a sweep, for a number of points.
+
+    A sweep of fewer points stands for one of all: its first point, and the median of the others.
+    """
+    first = sweep["total_seconds"] - sweep["point_seconds"] * (sweep["num_points"] - 1)
+    whole = first + sweep["point_seconds"] * (num_points - 1)
+    return {
+        "num_rounds": sweep["num_rounds"],
+        "steps_seconds_per_point": sweep["steps_seconds_per_point"],
+        "run_processes_measured": len(run_seconds),
+        "run_seconds_mean": statistics.mean(run_seconds),
+        "num_points": num_points,
+        "sweep_points_measured": sweep["num_points"],
+        "sweep_seconds_of_all": whole,
+        "times_faster": statistics.mean(run_seconds) * num_points / whole,
+    }
 
 
 def main() -> None:
@@ -155,48 +193,48 @@ def main() -> None:
     parser.add_argument("--output", default="benchmarks/sweep.json")
     parser.add_argument("--rounds", default="10,30,100")
     parser.add_argument("--num_seeds", type=int, default=8)
+    parser.add_argument("--num_evaluated", type=int, default=2000)
+    parser.add_argument("--num_processes", type=int, default=6)
+    parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--play", nargs=4, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.play:
-        num_rounds, num_methods, num_seeds, is_evaluating = arguments.play
-        print(json.dumps(play_sweep(num_rounds, num_methods, num_seeds, bool(is_evaluating))))
+        print(json.dumps(play_sweep(*arguments.play)))
         return
     from fedjax_diffusion.experiment.compute import describe_machine
 
-    shortest, *longer = [int(number) for number in arguments.rounds.split(",")]
-    sweeps, against = [], []
+    lengths = [int(number) for number in arguments.rounds.split(",")]
+    num_points = len(METHODS) * arguments.num_seeds
+    output, parts = Path(arguments.output), arguments.parts.split(",")
+    is_whole = set(parts) == {*PARTS} or not output.exists()
+    result = {} if is_whole else json.loads(output.read_text())
+    result |= {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": f"python -m benchmarks.sweep {' '.join(sys.argv[1:])}".rstrip(),
+        "machine": describe_machine(),
+    }
+
+    def write(part: str, found: Any) -> None:
+        result[part] = found
+        print(json.dumps({part: found}), flush=True)
+        output.write_text(json.dumps(result, indent=2) + "\n")
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for is_evaluating in (0, 1):
-            sweep = start_sweep(folder, shortest, len(METHODS), arguments.num_seeds, is_evaluating)
-            sweeps.append(sweep)
-            print(json.dumps(sweep), flush=True)
-        for num_rounds in (shortest, *longer):
-            if num_rounds != shortest:
-                sweeps.append(start_sweep(folder, num_rounds, 2, 2, 0))
-                print(json.dumps(sweeps[-1]), flush=True)
-            sweep = sweeps[0] if num_rounds == shortest else sweeps[-1]
-            run_seconds = time_runs(folder, num_rounds)
-            num_points = len(METHODS) * arguments.num_seeds
-            first = sweep["total_seconds"] - sweep["point_seconds"] * (sweep["num_points"] - 1)
-            whole = first + sweep["point_seconds"] * (num_points - 1)
-            against.append(
-                {
-                    "num_rounds": num_rounds,
-                    "steps_seconds_per_point": sweep["steps_seconds_per_point"],
-                    "run_seconds": run_seconds,
-                    "sweep_seconds_of_all": whole,
-                    "times_faster": run_seconds * num_points / whole,
-                }
-            )
-            print(json.dumps(against[-1]), flush=True)
-    result = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": describe_machine(),
-        "sweeps": sweeps,
-        "against_run_processes": against,
-    }
-    Path(arguments.output).write_text(json.dumps(result, indent=2) + "\n")
+        if "sweep" in parts:
+            sizes = [(n, 2, 2) for n in lengths[1:]]
+            sizes = [(lengths[0], len(METHODS), arguments.num_seeds), *sizes]
+            write("sweeps", [start_sweep(folder, *size, 0) for size in sizes])
+        if "evaluated" in parts:
+            size = (lengths[0], len(METHODS), arguments.num_seeds, arguments.num_evaluated)
+            write("evaluated_sweep", start_sweep(folder, *size))
+        if "runs" in parts:
+            of_length = {sweep["num_rounds"]: sweep for sweep in result["sweeps"]}
+            against = []
+            for num_rounds in lengths:
+                run_seconds = time_runs(folder, num_rounds, arguments.num_processes)
+                against.append(compare(of_length[num_rounds], run_seconds, num_points))
+            write("against_run_processes", against)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def get_config(variant: str = ""):
     config.allocator.time_budget_seconds = 600.0  # enough for 32 bits: only the bits differ
     config.checkpoint.update(every_rounds=20, keep=1)
     config.sampling.every_rounds = 40
+    config.sweep.reference = "*method-full-precision*"
     if variant == "smoke":
         config.num_rounds, config.diffusion.num_steps = 2, 20
         config.partition.num_clients, config.model.channels = 4, 8

@@ -215,6 +215,12 @@ def get_config() -> ConfigDict:
             "reference": optional(str),  # variant to compare the others with; None: the first
         }
     )
+    config.sweep = ConfigDict(
+        {  # SweepConfig, for `fedjax-diffusion sweep`; not used by `run`
+            "keep": "last",  # checkpoints of a finished point: all | last | none (once evaluated)
+            "reference": optional(str),  # point that the others are held against; None: no point
+        }
+    )
     config.checkpoint = ConfigDict(
         {  # CheckpointConfig
             "every_rounds": 5,  # rounds between checkpoints, >= 1; also after the last round

@@ -114,6 +114,14 @@ def bind(program: Program, work: LocalWork, hyperparameters: Any) -> Simulator:
     """
     placement = program.placement
     hyperparameters = jax.device_put(hyperparameters, placement)
+    last_key: tuple[Key, Key] | None = None
+
+    def place(key: Key) -> Key:
+        """Returns the run's key on the devices, where it is put once."""
+        nonlocal last_key
+        if last_key is None or last_key[0] is not key:
+            last_key = key, place_key(key, placement)
+        return last_key[1]
 
     def init(key: Key, data: Any) -> SimulationState:
         return program.init(key, len(data.num_examples), hyperparameters)
@@ -137,7 +145,7 @@ def bind(program: Program, work: LocalWork, hyperparameters: Any) -> Simulator:
             placement=placement,
         )
         data = jax.device_put(data, placement)
-        return program.step(place_key(key, placement), state, inputs, data, hyperparameters)
+        return program.step(place(key), state, inputs, data, hyperparameters)
 
     def pure_step(
         key: Key,

@@ -37,7 +37,7 @@ BLIND_TO = {
     "simulator": {"data", "diffusion", "edge", "evaluation", "allocation"},
     "planning": {"data", "diffusion", "evaluation"},
 }
-MAY_USE_CONFIG_DICT = {"experiment.config"}
+MAY_USE_CONFIG_DICT = {"experiment.config", "experiment.config_files"}
 
 
 def read_ranks(text: str) -> dict[str, set[str]]:

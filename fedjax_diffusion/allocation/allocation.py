@@ -160,7 +160,9 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
 
     energy = total(cost.total_joules)
     bound, residual = choice.dual_bound, choice.residual
-    if bound is None:
+    if bound is None and split is optimal_split:
+        bound = energy
+    elif bound is None:
         best_seconds = optimal_split(problem, choice.payload)
         bound = total(client_cost(problem, choice.payload, best_seconds).total_joules)
     if split is optimal_split:

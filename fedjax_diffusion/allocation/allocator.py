@@ -1,13 +1,17 @@
 """Allocation by the name of a method: a pure function and the call from the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+
+import jax
+import numpy as np
 
 from fedjax_diffusion.allocation.allocation import Allocation, ChooseFn, assemble
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
 from fedjax_diffusion.allocation.method_spec import parse_method
 from fedjax_diffusion.allocation.problem import AllocationProblem, pass_by_absent
 from fedjax_diffusion.allocation.search.time_split import SplitFn
+from fedjax_diffusion.types import Array
 
 
 def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocation:
@@ -44,6 +48,34 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     return _allocate(problem, spec.arguments, choose=spec.choose, split=spec.split)
 
 
+def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocation:
+    """Allocates by several methods in one call of one program; compiles once per list of methods.
+
+    Methods that differ in their fixed bits alone share their part of the program.
+
+    Args:
+      problem: K clients.
+      methods: N >= 1 methods that give whole bits.
+
+    Returns:
+      Their allocations, every array with a leading [N].
+
+    Raises:
+      ValueError: there is no such method.
+
+    Guarantees:
+      Entry n is ``allocate(problem, methods[n])``.
+    """
+    specs = [parse_method(method) for method in methods]
+    parts = [(spec.choose, spec.split, len(spec.arguments)) for spec in specs]
+    branches = tuple(dict.fromkeys(parts))
+    arguments = np.zeros((len(specs), max(length for *_, length in parts)), np.int32)
+    for row, spec in zip(arguments, specs, strict=True):
+        row[: len(spec.arguments)] = spec.arguments
+    index = np.array([branches.index(part) for part in parts], np.int32)
+    return _allocate_each(problem, index, arguments, branches=branches)
+
+
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
     """Returns the pure function of ``allocate``, to jit and ``vmap`` under float64.
 
@@ -63,5 +95,20 @@ def _solve(
     return assemble(problem, choose(problem, split, *arguments), split)
 
 
+def _solve_each(
+    problem: AllocationProblem,
+    index: np.ndarray,
+    arguments: np.ndarray,
+    branches: tuple[tuple[ChooseFn, SplitFn, int], ...],
+) -> Allocation:
+    def make_branch(choose: ChooseFn, split: SplitFn, length: int) -> Callable[[Array], Allocation]:
+        return lambda row: _solve(problem, tuple(row[:length]), choose, split)
+
+    solvers = [make_branch(*branch) for branch in branches]
+    # A computation of its own for each branch: so it rounds as the program of ``allocate`` does.
+    return jax.lax.map(lambda x: jax.lax.switch(x[0], solvers, x[1]), (index, arguments))
+
+
 # The functions are static; the arguments are traced, so another bit width does not recompile.
 _allocate = float64_on_cpu(_solve, static_argnames=("choose", "split"))
+_allocate_each = float64_on_cpu(_solve_each, static_argnames=("branches",))

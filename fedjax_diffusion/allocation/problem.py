@@ -32,6 +32,7 @@ _SCALARS = (
     "error_budget",
     "time_budget_seconds",
 )
+_BIT_WIDTHS = np.array(BIT_WIDTHS)
 _MAY_BE_ZERO = ("error_weight", "overhead_bits", "bit_width_error")
 
 
@@ -166,15 +167,19 @@ def bit_width_error(problem: AllocationProblem, index: Array) -> Array:
 
 @float64_on_cpu
 def uplink_bits(problem: AllocationProblem, num_bits: Array | np.ndarray) -> Array:
-    """Returns the bits that each client uploads, float64 [K] whole numbers; 0 at 0 bits.
+    """Returns the bits that each client uploads, float64 [..., K] whole numbers; 0 at 0 bits.
 
     Args:
       problem: K clients.
-      num_bits: int32 [K], 0, 1..16 or 32: the ``num_bits`` of an allocation, or its
-        ``requested_bits``.
+      num_bits: int32 [..., K], 0, 1..16 or 32: the ``num_bits`` of an allocation, or its
+        ``requested_bits``; of several, stacked.
     """
-    payload = bit_width_payload(problem, bit_width_index(jnp.maximum(num_bits, 1)))
-    return jnp.where(num_bits > 0, payload, 0.0)
+
+    def count(bits: Array) -> Array:
+        payload = bit_width_payload(problem, bit_width_index(jnp.maximum(bits, 1)))
+        return jnp.where(bits > 0, payload, 0.0)
+
+    return jnp.vectorize(count, signature="(k)->(k)")(num_bits)
 
 
 def _take_bit_width(table: Array, index: Array) -> Array:
@@ -256,9 +261,9 @@ def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
     (array([ True, False]), '1..16 or 32')
     """
     if name in ("min_bits", "max_bits"):
-        return np.isin(values, BIT_WIDTHS), "1..16 or 32"
+        return (values[..., None] == _BIT_WIDTHS).any(-1), "1..16 or 32"
     if name == "is_present":
-        return np.isin(values, (0, 1)), "0 or 1, for false or true"
+        return (values == 0) | (values == 1), "0 or 1, for false or true"
     if name == "num_parameters":
         is_whole = (values >= 1) & (values == np.floor(values)) & np.isfinite(values)
         return is_whole, "a whole number >= 1"

@@ -5,7 +5,7 @@ It imports no JAX, nor do the modules that it imports: a command imports its own
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.failures import fail, find_reason
@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     advice = "; repeat the command to continue from the last checkpoint"
     try:
         with end_at_interrupt(f"interrupted{advice * (arguments.command in _RESUMABLE)}"):
-            return COMMANDS[arguments.command](arguments, read_overrides(arguments, rest))
+            overrides = read_overrides(arguments, rest)
+            _check_keys(arguments, overrides)
+            return COMMANDS[arguments.command](arguments, overrides)
     except ValueError as error:
         return fail(error, str(error), _EXIT_BAD_INPUT)
     except RuntimeError as error:
@@ -59,3 +61,14 @@ def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"{text} needs a value: {text}=VALUE")
         overrides[key] = value
     return overrides
+
+
+def _check_keys(arguments: Namespace, overrides: Collection[str]) -> None:
+    """Raises ValueError for a key that no config has, without the seconds of JAX's import."""
+    axes = vars(arguments).get("axes", ())
+    swept = [axis.removeprefix("--sweep.").partition("=")[0] for axis in axes]
+    keys = [*overrides, *(key.removeprefix("config.") for key in swept)]
+    if keys:
+        from fedjax_diffusion.experiment.config_files import check_keys
+
+        check_keys(keys)

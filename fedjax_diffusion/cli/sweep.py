@@ -162,7 +162,3 @@ def _format_point(point: Point, state: PointState) -> str:
         name, distance = read_distance(state.evaluation["quality"])
         quality = f"  {name} {distance:.2f}"
     return f"{point.label}: {state.status}  loss {state.summary['loss']}{quality}  {cost}"
-
-
-def _is(arguments: Namespace, name: str) -> bool:
-    return bool(getattr(arguments, name))

@@ -23,7 +23,7 @@ _OF_A_MACHINE = (
     *(f"compute.{name}" for name in ("client_map", "chunk_size", "conv", "cpu_devices", "data")),
     *(f"compute.{name}" for name in ("remat", "tune", "tune_seconds")),
 )
-_OF_NO_RUN = ("compare.", "study.", "checkpoint.")
+_OF_NO_RUN = ("compare.", "sweep.", "study.", "checkpoint.")
 """Settings that may differ between the runs of one variant."""
 
 

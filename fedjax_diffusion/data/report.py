@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fedjax_diffusion.data import ImageDataset
-from fedjax_diffusion.data.image_cache import checksum
 from fedjax_diffusion.host.figures import default_style, save_figure
 from fedjax_diffusion.host.images import save_grid
 
@@ -22,12 +21,13 @@ def identify(dataset: ImageDataset) -> dict[str, Any]:
       name, version (None if unknown), num_examples; images_sha256 of the uint8 values and
       labels_sha256 of the little-endian int32 values, in order.
     """
+    images, labels = dataset.checksums
     return {
         "name": dataset.name,
         "version": dataset.version or None,
         "num_examples": len(dataset.labels),
-        "images_sha256": checksum(dataset.images),
-        "labels_sha256": checksum(dataset.labels.astype("<i4", copy=False)),
+        "images_sha256": images,
+        "labels_sha256": labels,
     }
 
 

@@ -6,6 +6,7 @@ ever downloaded, and a missing data set is never replaced by another.
 """
 
 import dataclasses
+import functools
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
@@ -14,7 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fedjax_diffusion.data.image_cache import Arrays, entry_name, fingerprint_files, load_or_make
+from fedjax_diffusion.data.image_cache import (
+    Arrays,
+    checksum,
+    entry_name,
+    fingerprint_files,
+    load_or_make,
+)
 from fedjax_diffusion.data.tfds.examples import Columns, Label, choose_columns, choose_label, decode
 from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, open_folder, unreadable
 
@@ -62,6 +69,11 @@ class ImageDataset:
             raise ValueError(
                 f"class_names must be {self.num_classes} names, got {len(self.class_names)}"
             )
+
+    @functools.cached_property
+    def checksums(self) -> tuple[str, str]:
+        """SHA-256 of the uint8 images and of the little-endian int32 labels, in order."""
+        return checksum(self.images), checksum(self.labels.astype("<i4", copy=False))
 
 
 DataDir: TypeAlias = str | os.PathLike[str] | None
@@ -138,8 +150,9 @@ def load_digits(name: str, split: str, data_dir: DataDir = None) -> ImageDataset
     return ImageDataset(images[chosen], labels[chosen].astype(np.int32), 10, name, class_names)
 
 
+@functools.cache
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns grey values [1797, 64] and labels [1797].
+    """Returns grey values [1797, 64] and labels [1797]; they are read once and never written to.
 
     They are read directly from scikit-learn's file if it is at the expected place: importing the
     package would delay the start of a run by a second.

@@ -34,11 +34,11 @@ class ChannelConfig:
 
 @flax.struct.dataclass
 class ChannelState:
-    """The channel of one round.
+    """The channel of one round, or of R rounds.
 
     Attributes:
-      gain: float64 [K], h > 0, linear power gain between each client and the base station, on the
-        host.
+      gain: float64 [K] or [R, K], h > 0, linear power gain between each client and the base
+        station, on the host.
     """
 
     gain: np.ndarray
@@ -54,16 +54,21 @@ def path_loss_db(distance_meters: ArrayLike) -> np.ndarray:
 
 
 def draw_channel(
-    run_key: Key, round: int, devices: DeviceParams, *, shadowing_db: float, fading: str
+    run_key: Key,
+    rounds: int | np.ndarray,
+    devices: DeviceParams,
+    *,
+    shadowing_db: float,
+    fading: str,
 ) -> ChannelState:
-    """Draws the channel of one round.
+    """Draws the channel of one round, or of several in one call.
 
     ``h = 10^(-(path loss + X) / 10) g`` with ``X ~ N(0, shadowing_db^2)`` once per client for the
     run and ``g ~ Exp(1)`` per client and round.
 
     Args:
       run_key: [], the run's key.
-      round: the federated round, >= 0.
+      rounds: the federated round, >= 0, or several, int [R].
       devices: K clients.
       shadowing_db: standard deviation of the shadowing, >= 0, dB; 0 for none.
       fading: "rayleigh" (power of mean 1, floored at ``MIN_FADING_POWER``) or "none".
@@ -82,24 +87,27 @@ def draw_channel(
     num_clients = len(devices.distance_meters)
     # On the CPU, so that a run draws the same channel on every device.
     with jax.default_device(cpu_device()):
-        draws = _draw(run_key, round, num_clients)
+        draws = _draw(run_key, np.atleast_1d(np.asarray(rounds, np.int32)), num_clients)
     shadowing, power = (np.asarray(draw, np.float64) for draw in draws)
     loss_db = path_loss_db(devices.distance_meters) + shadowing_db * shadowing
     gain = 10.0 ** (-loss_db / 10.0)
-    if fading == "rayleigh":
-        gain = gain * np.maximum(power, MIN_FADING_POWER)
-    return ChannelState(gain=gain)
+    power = np.maximum(power, MIN_FADING_POWER) if fading == "rayleigh" else np.ones_like(power)
+    return ChannelState(gain=(gain * power).reshape(*np.shape(rounds), num_clients))
 
 
 @partial(jax.jit, static_argnames="num_clients")
-def _draw(run_key: Key, round: Array, num_clients: int) -> tuple[Array, Array]:
-    """Returns the clients' standard normals of the run and unit exponentials of the round, [K]."""
+def _draw(run_key: Key, rounds: Array, num_clients: int) -> tuple[Array, Array]:
+    """Returns the run's standard normals [K] and the rounds' unit exponentials [R, K]."""
 
-    def draw_one(client):
-        key_shadowing = stream_key(run_key, Stream.SHADOWING, 0, client)
-        key_fading = stream_key(run_key, Stream.FADING, round, client)
-        # float32 in every precision mode: another precision would draw other numbers.
-        shadowing = jax.random.normal(key_shadowing, dtype=jnp.float32)
-        return shadowing, jax.random.exponential(key_fading, dtype=jnp.float32)
+    # float32 in every precision mode: another precision would draw other numbers.
+    def draw_shadowing(client):
+        key = stream_key(run_key, Stream.SHADOWING, 0, client)
+        return jax.random.normal(key, dtype=jnp.float32)
 
-    return jax.vmap(draw_one)(jnp.arange(num_clients))
+    def draw_power(round, client):
+        key = stream_key(run_key, Stream.FADING, round, client)
+        return jax.random.exponential(key, dtype=jnp.float32)
+
+    clients = jnp.arange(num_clients)
+    draw_powers = jax.vmap(jax.vmap(draw_power, in_axes=(None, 0)), in_axes=(0, None))
+    return jax.vmap(draw_shadowing)(clients), draw_powers(rounds, clients)

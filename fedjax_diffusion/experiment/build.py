@@ -134,7 +134,7 @@ def build(
     num_slots = count_slots(max(map(len, parts)), choice.min_slots)
     data, load_cohort = _place_data(dataset, parts, cohort_size, num_slots, compute, mesh)
     learner = dataclasses.replace(unplaced, mesh=mesh)
-    params = jax.eval_shape(learner.make_task(compute).denoiser.init, scenario.run_key)
+    params = learner.make_task(compute).find_shapes()
     _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)

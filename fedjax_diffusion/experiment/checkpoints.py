@@ -91,9 +91,13 @@ class Checkpoints:
             about = {"round": round, "identity": self._identity, "record": record}
             self._folder.mkdir(parents=True, exist_ok=True)
             write_folder(self.path(round), lambda folder: write_state(folder, state, about))
-            for old in self.rounds()[self._keep :]:
-                remove_folder(self.path(old))
+            self.prune(self._keep)
         wait_for_all(f"checkpoint {round} is there")
+
+    def prune(self, keep: int) -> None:
+        """Removes all checkpoints but the newest ``keep``, >= 0; only the run's owner calls it."""
+        for old in self.rounds()[keep:]:
+            remove_folder(self.path(old))
 
     def path(self, round: int) -> Path:
         """Returns the folder of a checkpoint."""

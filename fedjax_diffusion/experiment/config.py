@@ -3,26 +3,29 @@
 import ast
 import copy
 import dataclasses
-import difflib
-import importlib.resources
-import importlib.util
-import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from types import NoneType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
+from fedjax_diffusion.experiment.config_files import (
+    DEFAULT,
+    Kind,
+    find_config,
+    list_items,
+    load_default,
+    load_file,
+    unknown_key,
+)
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
 
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
-_DEFAULT = "configs/default.py"
 
 
 def load_config(
@@ -44,26 +47,12 @@ def load_config(
       ValueError: no such file, an unknown key, or a value of the wrong type.
     """
     name, _, argument = path_or_name.partition(":")
-    config = _load_file(find_config(name), argument)
-    kinds = {key: kind for key, _, kind in _items(config)}
+    config = load_file(find_config(name), argument)
+    kinds = {key: kind for key, _, kind in list_items(config)}
     for key, value in (overrides or {}).items():
         _set(config, key, read_value(key, value, kinds))
     check_types(config)
     return config.lock()
-
-
-def find_config(name: str) -> Path:
-    """Returns the path of a config file; ``load_config`` lists the folders searched."""
-    name = name if name.endswith(".py") else f"configs/{name}.py"
-    checkout = Path(__file__).resolve().parents[2]
-    packaged = Path(str(importlib.resources.files("fedjax_diffusion")))
-    for folder in (Path(), checkout, packaged):
-        if (folder / name).is_file():
-            return folder / name
-    shipped = {p.stem for d in (checkout, packaged) for p in (d / "configs").glob("*.py")}
-    raise ValueError(
-        f"config: no file {name}; give a path to a .py file, or one of {', '.join(sorted(shipped))}"
-    )
 
 
 def to_run_config(config: GivenConfig) -> RunConfig:
@@ -82,7 +71,7 @@ def to_run_config(config: GivenConfig) -> RunConfig:
 
 def _to_current_keys(config: ConfigDict) -> ConfigDict:
     """Returns a config of an earlier version with the current keys."""
-    keys = [key for key, *_ in _items(config) if key in OLD_NAMES["config"]]
+    keys = [key for key, *_ in list_items(config) if key in OLD_NAMES["config"]]
     if not keys:
         return config
     renamed: Any = copy.deepcopy(config).unlock()
@@ -120,7 +109,7 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
         }
 
     settings = _to_current_keys(ConfigDict(settings)).to_dict()
-    default = _load_default().to_dict()
+    default = load_default().to_dict()
     of_model = {field.name for field in dataclasses.fields(find_model(settings["model"]))}
     default["model"] = {key: value for key, value in default["model"].items() if key in of_model}
     return fill(settings, default)
@@ -143,33 +132,15 @@ def check_types(config: ConfigDict) -> None:
     be None, an int may replace a float, and nothing else is converted. The keys of group ``model``
     are those of any dataclass in ``MODELS``.
     """
-    given = {key: value for key, value, _ in _items(config)}
+    given = {key: value for key, value, _ in list_items(config)}
     known = known_kinds(given)
     for key in given:
         if key not in known:
-            raise _unknown_key(key, known)
+            raise unknown_key(key, known)
     for key, kind in known.items():
         if key not in given:
-            raise ValueError(f"config.{key}: missing; every key of {_DEFAULT} is required")
+            raise ValueError(f"config.{key}: missing; every key of {DEFAULT} is required")
         _check_type(key, given[key], kind)
-
-
-class Kind(NamedTuple):
-    """The type of a setting, and whether it may be None."""
-
-    type: type
-    is_optional: bool
-
-
-def _items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, Kind]]:
-    """Yields dotted key, value and kind; a FieldReference marks an optional value."""
-    for key, item in config.items(preserve_field_references=True):
-        if isinstance(item, ConfigDict):
-            yield from _items(item, f"{prefix}{key}.")
-        elif isinstance(item, FieldReference):
-            yield prefix + key, item.get(), Kind(item.get_type(), True)
-        else:
-            yield prefix + key, item, Kind(type(item), False)
 
 
 def known_kinds(given: Iterable[str]) -> dict[str, Kind]:
@@ -179,7 +150,7 @@ def known_kinds(given: Iterable[str]) -> dict[str, Kind]:
       given: dotted keys of a config.
     """
     model = find_model({key.removeprefix("model.") for key in given if key.startswith("model.")})
-    known = {key: kind for key, _, kind in _items(_load_default()) if key[:6] != "model."}
+    known = {key: kind for key, _, kind in list_items(load_default()) if key[:6] != "model."}
     hints = typing.get_type_hints(model)
     return known | {f"model.{name}": _hint_to_kind(hint) for name, hint in hints.items()}
 
@@ -195,38 +166,13 @@ def _hint_to_kind(hint: Any) -> Kind:
     return Kind(typing.get_origin(kind) or kind, is_optional)
 
 
-def _load_default() -> ConfigDict:
-    return _load_file(find_config(_DEFAULT), "")
-
-
-def _load_file(path: Path, argument: str) -> ConfigDict:
-    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"config: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if argument and not inspect.signature(module.get_config).parameters:
-        raise ValueError(f"config: {path} has no variants, got {argument!r}")
-    try:
-        return module.get_config(argument) if argument else module.get_config()
-    except (AttributeError, KeyError) as error:  # a locked ConfigDict has no key of this name
-        renamed = [
-            f"{old} is now called {new}"
-            for old, new in OLD_NAMES["config"].items()
-            if f'"{old.split(".")[-1]}"' in str(error)
-        ]
-        if not renamed:
-            raise
-        raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
-
-
 def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
     """Returns the value of a key, converted to the key's kind."""
     if key not in kinds:
         group = [known for known in kinds if known.startswith(f"{key}.")]
         if group:
             raise ValueError(f"config.{key} is a group; set one of {', '.join(group)}")
-        raise _unknown_key(key, kinds)
+        raise unknown_key(key, kinds)
     kind = kinds[key]
     if isinstance(value, str):
         value = _parse(value, kind)
@@ -267,12 +213,3 @@ def _check_type(key: str, value: Any, kind: Kind) -> None:
     if not isinstance(value, types) or (isinstance(value, bool) and kind.type is not bool):
         name = kind.type.__name__ + (" or None" if kind.is_optional else "")
         raise ValueError(f"config.{key} must be {name}, got {value!r}")
-
-
-def _unknown_key(key: str, known: Iterable[str]) -> ValueError:
-    """Returns the error for an unknown key, with the key that is probably meant."""
-    if key in OLD_NAMES["config"]:
-        return ValueError(f"config.{key}: is now called config.{OLD_NAMES['config'][key]}")
-    close = difflib.get_close_matches(key, known, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-    return ValueError(f"config.{key}: unknown key; {advice}")

@@ -17,6 +17,7 @@ from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.optimizers import OptimizerConfig
 from fedjax_diffusion.experiment.sampling import SamplingConfig
 from fedjax_diffusion.experiment.study_config import StudyConfig
+from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.planning.planner import AllocatorConfig
@@ -68,6 +69,7 @@ class RunConfig:
       sampling: of images.
       evaluation: of the images' quality.
       compare: settings of a comparison; not used by a run.
+      sweep: settings of a sweep; not used by a run.
       checkpoint: frequency of saving the state.
       tensorboard: write each round's numbers as events for TensorBoard too.
 
@@ -99,6 +101,7 @@ class RunConfig:
     sampling: SamplingConfig
     evaluation: EvaluationConfig
     compare: CompareConfig
+    sweep: SweepConfig
     checkpoint: CheckpointConfig
     tensorboard: bool
 

@@ -168,7 +168,7 @@ def make_draw_samples(
 
         def draw_numbers(numbers: np.ndarray) -> np.ndarray:
             asked = _label(labels, num_classes, numbers, batch_size)
-            return np.asarray(draw_batches(step_keys(key, jnp.asarray(numbers)), asked, params))
+            return np.asarray(draw_batches(_number_keys(key, numbers), asked, params))
 
         images, total = [], -(-config.num_samples // batch_size)
         for drawn in _draw_in_turn(draw_numbers, total, num_devices, count_batches):
@@ -210,6 +210,8 @@ def _draw_in_turn(
         yield images
 
 
+_number_keys = jax.jit(step_keys)
+"""Compiled: traced operation by operation it would take longer than a small batch."""
 _DrawImages = Callable[[Key, DenoiseFn], Array]
 """``draw_images(key, denoise_fn) -> uint8 [B, H, W, C]``, one batch."""
 

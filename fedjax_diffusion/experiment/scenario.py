@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from fedjax_diffusion.edge import ChannelState, DeviceParams, draw_channel, make_fleet
@@ -28,7 +27,7 @@ class Scenario(NamedTuple):
       devices: the fleet.
       workload: cycles and payload of a round.
       allocator: method, deadline, error budget, baselines.
-      draw_channel: ``(run_key, round, devices) -> ChannelState``.
+      draw_channel: ``(run_key, rounds [R], devices) -> ChannelState`` of [R, K].
       mode: the quantized quantity, ``"model"`` or ``"update"``.
       cohort_size: M in 1..K; None is K.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
@@ -40,7 +39,7 @@ class Scenario(NamedTuple):
     devices: DeviceParams
     workload: Workload
     allocator: AllocatorConfig
-    draw_channel: Callable[[Key, int, DeviceParams], ChannelState]
+    draw_channel: Callable[[Key, np.ndarray, DeviceParams], ChannelState]
     mode: str
     cohort_size: int | None
     count_flops: Callable[[], float]
@@ -89,7 +88,7 @@ def build_scenario(
         num_examples=num_examples,
         devices=devices,
         workload=make_workload(
-            jax.eval_shape(task.denoiser.init, seed_to_key(0)),
+            task.find_shapes(),
             devices,
             config.local_work,
             num_examples,

@@ -20,7 +20,7 @@ from fedjax_diffusion.diffusion import (
 )
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.workload import count_training_flops
-from fedjax_diffusion.types import LossFn
+from fedjax_diffusion.types import LossFn, Params
 
 
 class ModelConfig(Protocol):
@@ -50,12 +50,14 @@ class Task(NamedTuple):
       make_loss: ``make_loss(label_dropout) -> LossFn``, with labels if the network takes them;
         ``label_dropout`` in [0, 1] may be traced.
       count_flops: ``count() -> float``, FLOPs of training on one example; counts once.
+      find_shapes: ``find() -> params``, their shapes and dtypes; traces the network once.
     """
 
     denoiser: Denoiser
     schedule: NoiseSchedule
     make_loss: Callable[[Any], LossFn]
     count_flops: Callable[[], float]
+    find_shapes: Callable[[], Params]
 
 
 def find_model(keys: Collection[str]) -> type:
@@ -108,4 +110,8 @@ def make_task(
         params = jax.eval_shape(counted.init, seed_to_key(0))
         return count_training_flops(loss_fn, params, image_shape)
 
-    return Task(denoiser, schedule, make_loss, count_flops)
+    @functools.cache
+    def find_shapes() -> Params:
+        return jax.eval_shape(denoiser.init, seed_to_key(0))
+
+    return Task(denoiser, schedule, make_loss, count_flops, find_shapes)

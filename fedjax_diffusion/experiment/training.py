@@ -166,7 +166,7 @@ class Learner:
         )
         key = jax.eval_shape(lambda: seed_to_key(0))
         loss_fn = task.make_loss(config.guidance.label_dropout)
-        return _Step(loss_fn, jax.eval_shape(task.denoiser.init, key), batch, key)
+        return _Step(loss_fn, task.find_shapes(), batch, key)
 
     def make_draw_samples(self, compute: ComputeConfig) -> DrawSamples:
         """Returns the function that draws images from a trained model."""

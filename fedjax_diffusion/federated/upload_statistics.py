@@ -26,3 +26,9 @@ class UploadStatistics:
     round: Array | np.ndarray | int
     bit_width_error: Array | np.ndarray
     update_squared_norm: Array | np.ndarray | float
+
+    @property
+    def last_squared_norm(self) -> float | None:
+        """``update_squared_norm`` on the host; None before the first update."""
+        norm = float(np.asarray(self.update_squared_norm))
+        return None if norm == NOT_MEASURED else norm

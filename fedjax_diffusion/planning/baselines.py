@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.allocation import Allocation, AllocationProblem, allocate
+from fedjax_diffusion.allocation import Allocation, AllocationProblem
+from fedjax_diffusion.allocation.allocator import allocate_each
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
 from fedjax_diffusion.allocation.problem import bit_width_payload, uplink_bits
 from fedjax_diffusion.allocation.search.time_split import link
@@ -54,22 +56,26 @@ def charge_baselines(
     Returns:
       ``Baseline`` by method.
     """
+    methods = tuple(methods)
+    if not methods:
+        return {}
     is_participating = np.asarray(allocation.num_bits) > 0
-    baselines = {}
-    for method in methods:
-        answer = allocate(problem, method)
-        compute_joules, transmit_joules, is_late = charge_late(problem, answer)
-        num_bits = np.where(is_participating, answer.requested_bits, 0)
-        baselines[method] = Baseline(
-            compute_joules=np.where(is_participating, compute_joules, 0.0),
-            transmit_joules=np.where(is_participating, transmit_joules, 0.0),
-            uplink_bits=np.asarray(uplink_bits(problem, num_bits)),
-            is_late=is_participating & is_late,
-            num_bits=num_bits,
-            error=float(np.sum(planned_errors(problem, num_bits))),
-            relative_gap=float(answer.relative_gap),
+    answers = allocate_each(problem, methods)
+    compute_joules, transmit_joules, is_late = charge_late(problem, answers)
+    all_bits = np.where(is_participating, answers.requested_bits, 0)
+    all_uplink_bits = np.asarray(uplink_bits(problem, all_bits))
+    return {
+        method: Baseline(
+            compute_joules=np.where(is_participating, compute_joules[n], 0.0),
+            transmit_joules=np.where(is_participating, transmit_joules[n], 0.0),
+            uplink_bits=all_uplink_bits[n],
+            is_late=is_participating & is_late[n],
+            num_bits=all_bits[n],
+            error=float(np.sum(planned_errors(problem, all_bits[n]))),
+            relative_gap=float(answers.relative_gap[n]),
         )
-    return baselines
+        for n, method in enumerate(methods)
+    }
 
 
 def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
@@ -99,11 +105,11 @@ def charge_late(
 
     Args:
       problem: K clients.
-      allocation: a baseline's allocation for it.
+      allocation: a baseline's allocation for it, or those of several, with a leading [N].
 
     Returns:
-      ``(compute_joules, transmit_joules, is_late)``: float64 [K], float64 [K], bool [K]. Always
-      finite; those of the allocation for a client on time.
+      ``(compute_joules, transmit_joules, is_late)``: float64 [..., K], float64 [..., K], bool
+      [..., K]. Always finite; those of the allocation for a client on time.
     """
     compute_joules, transmit_joules = _full_speed_joules(problem, allocation.requested_bits)
     is_late = np.asarray(allocation.status) != Status.OPTIMAL
@@ -116,11 +122,15 @@ def charge_late(
 
 @float64_on_cpu
 def _full_speed_joules(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array]:
-    """Returns the joules [K] of computing at full frequency and of sending at full power."""
-    payload = bit_width_payload(problem, bit_width_index(num_bits))
-    compute_seconds = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
-    compute_joules = costs.compute_energy(
-        problem.compute_cycles, problem.effective_capacitance, compute_seconds
-    )
-    upload_seconds = costs.min_upload_seconds(payload, *link(problem))
-    return compute_joules, problem.max_power_watts * upload_seconds
+    """Returns the joules of computing at full frequency and of sending at full power, [..., K]."""
+
+    def price(bits: Array) -> tuple[Array, Array]:
+        payload = bit_width_payload(problem, bit_width_index(bits))
+        seconds = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
+        compute_joules = costs.compute_energy(
+            problem.compute_cycles, problem.effective_capacitance, seconds
+        )
+        upload_seconds = costs.min_upload_seconds(payload, *link(problem))
+        return compute_joules, problem.max_power_watts * upload_seconds
+
+    return jnp.vectorize(price, signature="(k)->(k),(k)")(num_bits)

@@ -18,9 +18,9 @@ from fedjax_diffusion.allocation import (
     parse_method,
 )
 from fedjax_diffusion.allocation.problem import uplink_bits
-from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
-from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
+from fedjax_diffusion.federated import UploadStatistics
 from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.error_forecast import predict_errors
@@ -88,6 +88,7 @@ class RoundPlan:
       allocation: its solution; a client left out has its own status and zeros.
       predicted_error: squared error of the bits, summed, by the predicted ranges; None if unknown.
       uplink_bits: float64 [M], whole numbers, the planned uplink bits of each client.
+      full_precision_bits: float64 [M], those of the same uploads at 32 bits per parameter.
       baseline_methods: the methods of the baselines.
     """
 
@@ -96,6 +97,7 @@ class RoundPlan:
     allocation: Allocation
     predicted_error: float | None
     uplink_bits: np.ndarray
+    full_precision_bits: np.ndarray
     baseline_methods: tuple[str, ...]
 
     @functools.cached_property
@@ -164,8 +166,7 @@ def make_planner(
     ) -> RoundPlan:
         cohort, channel = conditions or draw_conditions(run_key, int(statistics.round))
         predicted = predict_errors(statistics, params, mode, quantization)
-        last = statistics.update_squared_norm
-        squared_norm = None if last == NOT_MEASURED else float(last)
+        squared_norm = statistics.last_squared_norm
         is_unknown = predicted is None or (config.error_budget.relative and squared_norm is None)
 
         def make_problem(is_kept: np.ndarray) -> AllocationProblem:
@@ -176,9 +177,10 @@ def make_planner(
 
         method = config.method_spec.fallback if is_unknown else config.method_spec
         problem, allocation = _allocate_dropping(make_problem, str(method), config, cohort)
-        uplink = np.asarray(uplink_bits(problem, allocation.num_bits))
+        bits = [allocation.num_bits, np.where(allocation.num_bits > 0, FULL_PRECISION_BITS, 0)]
+        uplink, full = np.asarray(uplink_bits(problem, np.stack(bits)))
         error = None if predicted is None else float(allocation.error)
-        return RoundPlan(cohort, problem, allocation, error, uplink, config.baselines)
+        return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines)
 
     return plan
 
@@ -293,6 +295,5 @@ def _only_worst(
         asked = least_bandwidth_hz(problem, allocation.requested_bits)
     else:
         asked = planned_errors(problem, np.asarray(allocate(problem, "largest").requested_bits))
-    worst = int(np.argmax(np.where(fails, asked, -1.0)))
-    is_other = fails & (np.arange(len(status)) != worst)
+    is_other = fails & (np.arange(len(status)) != np.argmax(np.where(fails, asked, -1.0)))
     return np.where(is_other, Status.OPTIMAL, status)

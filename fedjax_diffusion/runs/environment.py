@@ -1,6 +1,7 @@
 """environment.json: versions, machine, data and compute settings of a run."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 from datetime import UTC, datetime
@@ -76,8 +77,9 @@ def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset
             )
 
 
+@functools.cache
 def _git_commit() -> str | None:
-    """Returns the commit of the source checkout, or None for an installed package."""
+    """Returns the commit of the source checkout, or None for an installed package; asks once."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None

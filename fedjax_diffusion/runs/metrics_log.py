@@ -23,7 +23,7 @@ class RecordError(ValueError):
 
 
 class MetricsLog:
-    """The file metrics.jsonl: one line per round, flushed to disk at once; none is kept here."""
+    """The file metrics.jsonl: one line per round, readable at once; none is kept here."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class MetricsLog:
         check: Callable[[], object] = lambda: None,
         *,
         is_writer: bool = True,
+        is_synced: bool = True,
     ):
         """Opens the log and cuts it to its first ``num_rounds`` lines, so that a run can resume.
 
@@ -40,11 +41,13 @@ class MetricsLog:
           num_rounds: number of lines to keep.
           check: called before each line; it raises if another process has taken the run over.
           is_writer: False writes nothing; another process writes the file.
+          is_synced: wait until each line is on disk. False leaves that to ``sync``: lines after
+            the last checkpoint are written again in any case.
 
         Raises:
           RecordError: the log has fewer lines than that.
         """
-        self._path, self._check = workdir / METRICS, check
+        self._path, self._check, self._is_synced = workdir / METRICS, check, is_synced
         self._checksums: list[str] = []
         self._file: BinaryIO | None = None
         if not is_writer:
@@ -73,14 +76,20 @@ class MetricsLog:
         return "".join(self._checksums)
 
     def append(self, record: dict) -> None:
-        """Appends one line and waits until it is on disk."""
+        """Appends one line."""
         self._check()
         line = (json.dumps(record, allow_nan=False) + "\n").encode()
         if self._file is not None:
             self._file.write(line)
             self._file.flush()
-            os.fsync(self._file.fileno())
             self._checksums.append(_sum(line))
+            if self._is_synced:
+                self.sync()
+
+    def sync(self) -> None:
+        """Waits until all lines are on disk; called before a checkpoint that relies on them."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def verify(self) -> None:
         """Raises RecordError unless the file holds the lines that were written, and no others."""

@@ -23,6 +23,7 @@ _NOT_IN_STATE = (
     "evaluation.",
     "study.",
     "compare.",
+    "sweep.",
     "data.data_dir",
 )
 """Settings that do not decide a run's state, as beginnings of their dotted keys."""

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from fedjax_diffusion.allocation import Status
-from fedjax_diffusion.allocation.problem import uplink_bits
 from fedjax_diffusion.federated.traffic import Traffic
 from fedjax_diffusion.planning.planner import RoundPlan
 from fedjax_diffusion.simulator import RoundInfo
@@ -32,7 +31,7 @@ def make_record(
     transmit = {name: float(t.sum()) for name, (_, t, _) in methods.items()}
     bytes_sent = {name: int(bits.sum()) // 8 for name, (_, _, bits) in methods.items()}
     baselines = list(plan.baselines)
-    full_precision_bits = _full_precision_bits(plan) * is_included
+    full_precision_bits = plan.full_precision_bits * is_included
     return {
         "round": round,
         "loss": _finite(info.loss),
@@ -90,12 +89,6 @@ def _bill_methods(
             baseline.uplink_bits * is_included,
         )
     return methods
-
-
-def _full_precision_bits(plan: RoundPlan) -> np.ndarray:
-    """Returns the participating clients' uplink bits at 32 bits per parameter, float64 [M]."""
-    is_active = np.asarray(plan.allocation.num_bits) > 0
-    return np.asarray(uplink_bits(plan.problem, np.where(is_active, 32, 0)))
 
 
 def _finite(value: Any) -> float | None:

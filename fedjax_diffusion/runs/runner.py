@@ -18,6 +18,7 @@ from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_primary, wait_for_all
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs import claims, environment, folder, records
+from fedjax_diffusion.runs.among_many import ALONE, AmongMany
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.folder import check_same_config, read_config
 from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
@@ -31,23 +32,6 @@ from fedjax_diffusion.simulator import SimulationState
 _LOG = logging.getLogger(__name__)
 
 
-class AmongMany(NamedTuple):
-    """Play of one run of many: what is shared, and what is left out. It changes no number.
-
-    Attributes:
-      choice: made once for all runs that share a program.
-      has_pictures: draw images every ``sampling.every_rounds`` rounds, and the figure. Without:
-        images after the last round; ``report`` draws the figure.
-      save_seconds: seconds from one checkpoint to the next, instead of
-        ``checkpoint.every_rounds``; the last round is always saved. None: by rounds.
-    """
-
-    choice: ProgramChoice = ProgramChoice()
-    has_pictures: bool = True
-    save_seconds: float | None = None
-
-
-ALONE = AmongMany()
 OnStart = Callable[[Experiment, int], Any]
 """Callback at the start of a run, with the experiment and the number of the first round."""
 
@@ -212,7 +196,7 @@ def _train(
     watched = nullcontext(around.on_record)
     if config.tensorboard:
         watched = write_events(workdir, first, around.on_record)
-    log = MetricsLog(workdir, first, claim.check, is_writer=is_primary())
+    log = MetricsLog(workdir, first, claim.check, is_writer=is_primary(), is_synced=by_rounds)
     with log, watched as on_record:
         play = functools.partial(play_round, log=log, on_record=on_record)
         state, prepared, saved = None, None, time.monotonic()
@@ -252,6 +236,7 @@ def _save(
     """Saves a state, if there is one and the run is still this process's."""
     if state is not None:
         claim.check()
+        log.sync()
         checkpoints.save(state, log.checksums)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from fedjax_diffusion.experiment.build import count_state_bytes
 from fedjax_diffusion.experiment.programs import list_static
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.sweep_config import ALL, LAST, NONE
 from fedjax_diffusion.host.tables import format_table
 from fedjax_diffusion.sweep.checks import choose_checked
 from fedjax_diffusion.sweep.folder import Sweep
@@ -40,7 +42,7 @@ def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
         f"sweep   {sweep.workdir}",
         f"points  {len(rows)}: {format_counts(states)}; {len(to_play)} to play",
         f"groups  {num_groups} of equal static settings",
-        *([f"cost    {_estimate(to_play, done)}"] if to_play else []),
+        *([f"cost    {_estimate(sweep, to_play, done)}"] if to_play else []),
         "",
         *([format_table([_to_cells(point) for point in to_play[:_ENOUGH]])] if to_play else []),
         *([f"and {len(to_play) - _ENOUGH} more"] * (len(to_play) > _ENOUGH)),
@@ -48,16 +50,24 @@ def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _estimate(to_play: Sequence[Point], done: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
+def _estimate(
+    sweep: Sweep, to_play: Sequence[Point], done: Sequence[tuple[Path, Mapping[str, Any]]]
+) -> str:
     if done:
         disk = statistics.mean(count_bytes(folder) for folder, _ in done[:_ENOUGH])
         seconds = statistics.mean(summary["wall_seconds"] for _, summary in done)
         minutes = seconds * len(to_play) / 60
         return f"{format_gigabytes(disk * len(to_play))}, {minutes:.2g} minutes of rounds"
     checked = choose_checked(to_play)
-    sizes = [count_state_bytes(p.config) * p.config.checkpoint.keep for p in checked]
+    kept = sweep.base.sweep.keep
+    sizes = [count_state_bytes(p.config) * _count_kept(kept, p.config) for p in checked]
     disk = statistics.mean(sizes) * len(to_play)
     return f"{format_gigabytes(disk)} of checkpoints; minutes are known after the first point"
+
+
+def _count_kept(keep: str, config: RunConfig) -> int:
+    """Returns the number of checkpoints that a finished point keeps."""
+    return {ALL: config.checkpoint.keep, LAST: 1, NONE: 0}[keep]
 
 
 def _to_cells(point: Point) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
     from fedjax_diffusion.experiment.run_config import RunConfig
 
 NOT_IN_IDENTITY = (
-    *("compute", "checkpoint", "compare", "study", "evaluation", "data.data_dir"),
+    *("compute", "checkpoint", "compare", "sweep", "study", "evaluation", "data.data_dir"),
     *("sampling.fixed_noise", "tensorboard"),
 )
 """Groups and settings that change no number of a run, or that a run does not read."""

@@ -1,4 +1,6 @@
-"""Workers of a sweep on this machine: processes that each play open points on a part of its cores.
+"""Workers of a sweep on this machine: processes that each play open points on a part of it.
+
+A worker has a GPU of its own, if there are any, and a part of the cores.
 
 The folder hands out the work. A worker that dies loses its point's last rounds, and another one
 takes the point over; if this process dies, the workers go on.
@@ -10,9 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
-from fedjax_diffusion.host.machine import count_cores, has_gpu_plugin
+from fedjax_diffusion.host.machine import (
+    CUDA_PLUGIN,
+    ROCM_PLUGIN,
+    VISIBLE_GPUS,
+    count_cores,
+    has_gpu_plugin,
+    list_gpus,
+)
 from fedjax_diffusion.runs.records import METRICS
 from fedjax_diffusion.sweep.listing import POINTS
 
@@ -24,15 +34,29 @@ _GOOD_ENDS = (0, 1)
 
 def check_workers(num_workers: int) -> None:
     """Raises ValueError if this machine has too few devices for a number of workers."""
-    if has_gpu_plugin() and os.environ.get("JAX_PLATFORMS") != "cpu":
+    if has_gpu_plugin((ROCM_PLUGIN,)) and not _is_cpu_asked():
         raise ValueError(
-            "--launcher=local shares out CPU cores; for GPUs start one worker each: "
-            "CUDA_VISIBLE_DEVICES=0 fedjax-diffusion sweep --workdir=... --worker"
+            "--launcher=local shares out NVIDIA GPUs and CPU cores; for other GPUs start one "
+            "worker each: HIP_VISIBLE_DEVICES=0 fedjax-diffusion sweep --workdir=... --worker"
         )
-    if not 1 <= num_workers <= count_cores():
+    gpus = _find_gpus()
+    limit, what = (len(gpus), "GPUs") if gpus else (count_cores(), "cores")
+    if not 1 <= num_workers <= limit:
         raise ValueError(
-            f"--workers must be in 1..{count_cores()}, the cores of this machine, got {num_workers}"
+            f"--workers must be in 1..{limit}, the {what} of this machine, got {num_workers}"
         )
+
+
+class _Share(NamedTuple):
+    """The part of the machine that a worker has.
+
+    Attributes:
+      cores: their numbers; None: all.
+      gpu: the name of its GPU; None: those of this process, or none.
+    """
+
+    cores: Sequence[int] | None
+    gpu: str | None
 
 
 def launch_workers(
@@ -58,7 +82,7 @@ def launch_workers(
     Raises:
       StoppedBySignal: ``interruption`` asked for it, and the workers have ended.
     """
-    shares = _share_cores(num_workers)
+    shares = _share_machine(num_workers)
     rounds_before = _count_begun(workdir)
     workers = [_start_worker(workdir, 1, shares[0], flags)]
     interruption.on_second = lambda: [worker.kill() for worker in workers]
@@ -67,8 +91,8 @@ def launch_workers(
             break
         time.sleep(_POLL_SECONDS)
     if not interruption.exit_code:
-        for number, cores in enumerate(shares[1:], 2):
-            workers.append(_start_worker(workdir, number, cores, flags))
+        for number, share in enumerate(shares[1:], 2):
+            workers.append(_start_worker(workdir, number, share, flags))
         tell(f"{num_workers} workers; their output: {workdir / LOGS}")
     while any(worker.poll() is None for worker in workers) and not interruption.exit_code:
         time.sleep(_POLL_SECONDS)
@@ -82,13 +106,15 @@ def launch_workers(
 
 
 def _start_worker(
-    workdir: Path, number: int, cores: Sequence[int] | None, flags: Sequence[str]
+    workdir: Path, number: int, share: _Share, flags: Sequence[str]
 ) -> subprocess.Popen:
     """Starts a worker in a session of its own: a signal of the terminal reaches it once only."""
     command = [sys.executable, "-m", "fedjax_diffusion", "sweep", f"--workdir={workdir}"]
     (workdir / LOGS).mkdir(exist_ok=True)
     environment = dict(os.environ)
-    if cores is None:
+    if share.gpu is not None:
+        environment[VISIBLE_GPUS] = share.gpu
+    elif share.cores is None:
         environment.setdefault("JAX_NUM_CPU_DEVICES", "1")
     with (workdir / LOGS / f"worker-{number}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -99,17 +125,29 @@ def _start_worker(
             env=environment,
             start_new_session=True,
         )
-    if cores is not None:
-        os.sched_setaffinity(process.pid, cores)  # its threads are started later
+    if share.cores is not None:
+        os.sched_setaffinity(process.pid, share.cores)  # its threads are started later
     return process
 
 
-def _share_cores(num_workers: int) -> list[Sequence[int] | None]:
-    """Returns the cores of each worker; None where a system cannot bind processes to cores."""
-    if not hasattr(os, "sched_getaffinity"):
-        return [None] * num_workers
-    cores = sorted(os.sched_getaffinity(0))
-    return [cores[number::num_workers] for number in range(num_workers)]
+def _share_machine(num_workers: int) -> list[_Share]:
+    """Returns the part of each worker, without cores where they are too few or cannot be bound."""
+    gpus = _find_gpus() or [None] * num_workers
+    can_bind = hasattr(os, "sched_getaffinity") and count_cores() >= num_workers
+    cores = sorted(os.sched_getaffinity(0)) if can_bind else None
+    return [
+        _Share(None if cores is None else cores[number::num_workers], gpus[number])
+        for number in range(num_workers)
+    ]
+
+
+def _find_gpus() -> list[str]:
+    """Returns the GPUs that JAX would use in this process."""
+    return list_gpus() if has_gpu_plugin((CUDA_PLUGIN,)) and not _is_cpu_asked() else []
+
+
+def _is_cpu_asked() -> bool:
+    return os.environ.get("JAX_PLATFORMS") == "cpu"
 
 
 def _count_begun(workdir: Path) -> int:

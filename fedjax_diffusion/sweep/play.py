@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from fedjax_diffusion.evaluation.quality import EvaluationConfig
+from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.sweep_config import ALL, LAST
 from fedjax_diffusion.host.interruption import Interruption
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.runs.among_many import AmongMany
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
-from fedjax_diffusion.runs.runner import AmongMany, read_config, run
+from fedjax_diffusion.runs.folder import CHECKPOINTS
+from fedjax_diffusion.runs.runner import read_config, run
 from fedjax_diffusion.sweep.folder import Sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import find_folder, find_folders
@@ -25,6 +29,7 @@ from fedjax_diffusion.sweep.states import (
     PointState,
     is_evaluated,
     mark_open,
+    read_evaluation,
     read_failure,
     read_state,
     read_states,
@@ -165,12 +170,20 @@ def play_claimed(
         else:
             if claim.is_owner():
                 (folder / FAILED).unlink(missing_ok=True)
+                _prune(folder, sweep.base.sweep.keep)
         return read_state(folder)
 
 
 def _read_config(folder: Path, point: Point) -> RunConfig:
     """Returns the settings with which a point began; those that change no number may be others."""
     return read_config(folder) if (folder / records.CONFIG).exists() else point.config
+
+
+def _prune(folder: Path, keep: str) -> None:
+    """Removes the checkpoints that a finished point does not keep; a later evaluation needs one."""
+    if keep != ALL:
+        is_needed = keep == LAST or not read_evaluation(folder)
+        Checkpoints(folder / CHECKPOINTS, keep=1).prune(int(is_needed))
 
 
 def _write_failure(folder: Path, error: Exception) -> None:

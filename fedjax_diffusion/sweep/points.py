@@ -9,11 +9,11 @@ from typing import Any
 
 from fedjax_diffusion.experiment.config import (
     GivenConfig,
-    find_config,
     known_kinds,
     read_value,
     to_run_config,
 )
+from fedjax_diffusion.experiment.config_files import find_config
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.hyper import HARD_LIMIT, MAX_POINTS, GetHyper, take_points

@@ -36,12 +36,12 @@ def find_reference(points: Sequence[Point], pattern: str) -> str:
             families.setdefault(hash_family(point), point)
     if not families:
         raise ValueError(
-            f"--reference={pattern} matches no point; the first point is {points[0].label}"
+            f"reference={pattern} matches no point; the first point is {points[0].label}"
         )
     if len(families) > 1:
         one, two = list(families.values())[:2]
         raise ValueError(
-            f"--reference={pattern} matches {one.label} and {two.label}, which differ in more than "
+            f"reference={pattern} matches {one.label} and {two.label}, which differ in more than "
             "their seeds; name one of them"
         )
     return next(iter(families))

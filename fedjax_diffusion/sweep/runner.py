@@ -85,8 +85,8 @@ def run_sweep(
       num_evaluated: images drawn from each finished point; None: 2,000, or the config's number if
         it is not the default.
       reference: label of a point, see ``Point.matches``; the index holds every point's savings
-        against it, or against the point that differs from it in the seed alone. None: none, or
-        the one that was named before.
+        against it, or against the point that differs from it in the seed alone. None:
+        ``sweep.reference`` of the config, or else the one that was named before, if any.
       play: plays one point.
       track: wraps the points, to show progress.
       on_point: called after each point, with its state.
@@ -135,6 +135,7 @@ def prepare_sweep(
       is_dry: write nothing.
     """
     config = choose_evaluation(to_run_config(config), num_evaluated)
+    reference = reference or config.sweep.reference
     check_folders(Path(workdir))
     sweep = merge_sweep(config, points, workdir)
     states = read_states(sweep)

@@ -43,6 +43,8 @@ COMMANDS = [
     (["sweep", "--workdir=nowhere", "--status"], 2, "nowhere is not the folder of a sweep"),
     (["sweep", "--dry_run"], 2, "give --config=FILE, or --workdir"),
     (["sweep", "--dry_run", "--config=digits", "--sweep.seed=1..0"], 2, "the range 1..0 is empty"),
+    (["run", "--config.num_round=3"], 2, "config.num_round: unknown key; did you mean num_rounds?"),
+    (["sweep", "--config=digits", "--sweep.sed=0,1"], 2, "did you mean seed?"),
     (["sweep", "--dry_run", "--config=digits", "--watch"], 2, "--watch belongs to --status"),
     (["report"], 2, "required: --workdir"),
     (["report", "--workdir=nowhere"], 2, "nowhere holds no run, comparison, study or sweep"),

@@ -6,7 +6,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from fedjax_diffusion import load_config
-from fedjax_diffusion.experiment.config import check_types, find_config
+from fedjax_diffusion.experiment.config import check_types
+from fedjax_diffusion.experiment.config_files import find_config
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 

@@ -189,6 +189,19 @@ def test_each_line_is_on_disk_at_once(tmp_path):
             log.append({"loss": float("nan")})
 
 
+def test_lines_of_one_run_of_many_are_readable_at_once_and_on_disk_with_a_checkpoint(
+    tmp_path, monkeypatch
+):
+    with MetricsLog(tmp_path, 0, is_synced=False) as log:
+        synced = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+        log.append({"round": 0})
+        assert read_metrics(tmp_path) == [{"round": 0}]
+        assert not synced
+        log.sync()
+        assert len(synced) == 1
+
+
 def test_a_log_shorter_than_its_checkpoint_is_refused_and_left_alone(tmp_path):
     write_log(tmp_path, 2)
     before = (tmp_path / METRICS).read_text()

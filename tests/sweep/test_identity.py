@@ -121,6 +121,7 @@ def test_settings_in_the_identity(key):
         "study.rounds",
         "checkpoint.keep",
         "compare.num_seeds",
+        "sweep.keep",
     ],
 )
 def test_settings_outside_the_identity(key):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
-from fedjax_diffusion.host.machine import count_cores
+from fedjax_diffusion.host.machine import count_cores, list_gpus
 from fedjax_diffusion.sweep import launcher
 from fedjax_diffusion.sweep.launcher import check_workers, launch_workers
 from tests.sweep.stubs import make_sweep
@@ -22,7 +22,8 @@ workdir, mode, place = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[1]) / "poin
 place.mkdir(parents=True, exist_ok=True)
 time.sleep(0.1)  # until it is bound to its cores
 with (place / "metrics.jsonl").open("a") as file:
-    print(sorted(os.sched_getaffinity(0)), time.time(), file=file)
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+    print(sorted(os.sched_getaffinity(0)), time.time(), gpus, file=file)
 if mode == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if mode == "wait":
@@ -88,7 +89,39 @@ def test_more_workers_than_devices_are_refused(monkeypatch):
     for number in (0, count_cores() + 1):
         with pytest.raises(ValueError, match=rf"--workers must be in 1..{count_cores()}"):
             check_workers(number)
-    monkeypatch.setattr(launcher, "has_gpu_plugin", lambda: True)
+    monkeypatch.setattr(launcher, "has_gpu_plugin", lambda prefixes: "xla_rocm" in prefixes)
     monkeypatch.setitem(os.environ, "JAX_PLATFORMS", "")
     with pytest.raises(ValueError, match="start one worker each"):
         check_workers(1)
+
+
+@pytest.fixture
+def three_gpus(monkeypatch):
+    """Names three GPUs in the environment, for a JAX that has a plugin for them."""
+    monkeypatch.setattr(launcher, "has_gpu_plugin", lambda prefixes: "xla_cuda" in prefixes)
+    monkeypatch.setitem(os.environ, "JAX_PLATFORMS", "")
+    monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "2, 0,GPU-5f")
+
+
+def test_each_worker_has_a_gpu_of_its_own(started, three_gpus, tmp_path):
+    make_sweep(tmp_path)
+    check_workers(3)
+    with pytest.raises(ValueError, match=r"--workers must be in 1..3, the GPUs of this machine"):
+        check_workers(4)
+    assert launch(tmp_path, 3, "end") == 0
+    lines = (tmp_path / "points" / "p" / "metrics.jsonl").read_text().splitlines()
+    assert sorted(line.rpartition(" ")[2] for line in lines) == ["0", "2", "GPU-5f"]
+
+
+def test_without_visible_gpus_the_cores_are_shared_out(three_gpus, monkeypatch):
+    monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ValueError, match=rf"1..{count_cores()}, the cores"):
+        check_workers(count_cores() + 1)
+
+
+def test_gpus_are_counted_by_their_device_files(monkeypatch, tmp_path):
+    monkeypatch.delitem(os.environ, "CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia0", "nvidia3", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert list_gpus(tmp_path) == ["0", "1"]
+    assert list_gpus(tmp_path / "nowhere") == []

@@ -63,9 +63,7 @@ def definitions(draw):
     return get_hyper, points
 
 
-@given(definitions())
-@settings(deadline=None, max_examples=150)
-def test_identities_differ_exactly_when_settings_do(definition):
+def check_definition(definition):
     get_hyper, expected = definition
     read = [BASE | {key: READ[key](value) for key, value in p.items()} for p in expected]
     is_distinct = all(a != b for a, b in itertools.combinations(read, 2))
@@ -84,6 +82,19 @@ def test_identities_differ_exactly_when_settings_do(definition):
         assert all(flat[key] == value for key, value in point.overrides.items())
 
 
+@given(definitions())
+@settings(deadline=None, max_examples=150)
+def test_identities_differ_exactly_when_settings_do(definition):
+    check_definition(definition)
+
+
+@pytest.mark.slow
+@given(definitions())
+@settings(deadline=None, max_examples=1500)
+def test_identities_differ_exactly_when_settings_do_in_many_definitions(definition):
+    check_definition(definition)
+
+
 def fail(h):
     return h.sweep("seed", [1 / 0])
 
@@ -97,7 +108,7 @@ FLAWS = {
     "is a group; set one of": lambda h: h.sweep("model", [3]),
     "config.compute.conv cannot be swept": lambda h: h.sweep("compute.conv", ["stock"]),
     "config.evaluation.num_samples cannot be swept, as it changes no number of a run; nor can "
-    "anything in compute, checkpoint, compare, study, evaluation, data.data_dir, except "
+    "anything in compute, checkpoint, compare, sweep, study, evaluation, data.data_dir, except "
     "compute.dtype": lambda h: h.sweep("evaluation.num_samples", [5]),
     "point 3 (seed=abc): config.seed must be int, got 'abc'": lambda h: h.sweep(
         "seed", [0, 1, "abc"]
@@ -137,12 +148,26 @@ def test_a_bad_definition_is_refused_in_one_line(message):
     assert "\n" not in str(error.value)
 
 
-@given(definitions(), st.sampled_from([m for m in FLAWS if FLAWS[m] and "got none" not in m]))
-@settings(deadline=None, max_examples=50)
-def test_a_flaw_among_good_points_is_refused_in_one_line(definition, message):
+SOME_FLAWS = st.sampled_from([m for m in FLAWS if FLAWS[m] and "got none" not in m])
+
+
+def check_flaw(definition, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         expand(CONFIG, lambda h: itertools.chain(definition[0](h), FLAWS[message](h)))
     assert "\n" not in str(error.value)
+
+
+@given(definitions(), SOME_FLAWS)
+@settings(deadline=None, max_examples=50)
+def test_a_flaw_among_good_points_is_refused_in_one_line(definition, message):
+    check_flaw(definition, message)
+
+
+@pytest.mark.slow
+@given(definitions(), SOME_FLAWS)
+@settings(deadline=None, max_examples=500)
+def test_a_flaw_is_refused_in_one_line_in_many_definitions(definition, message):
+    check_flaw(definition, message)
 
 
 def test_a_point_has_every_setting_and_a_folder():

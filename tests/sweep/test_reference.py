@@ -3,10 +3,11 @@
 import pytest
 
 from fedjax_diffusion import read_sweep
+from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import grow_sweep
+from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.reference import find_reference, hash_family, list_savings
-from fedjax_diffusion.sweep.runner import play_sweep
+from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
 from tests.sweep.stubs import CONFIG, make_points, play_stub
 
 POINTS = make_points(
@@ -45,6 +46,15 @@ def test_savings_are_those_against_the_same_seed():
     saved = list_savings(POINTS, hash_family(POINTS[3]), spent)
     rows = [tuple(row[name] for name in COLUMNS) for row in saved]
     assert rows == [(75, 75), (50, None), (None, None), (0, 0), (0, None), (None, None)]
+
+
+def test_the_config_may_name_the_reference_and_the_command_another(tmp_path):
+    config = with_overrides(CONFIG, {"sweep.reference": "*full*"})
+    prepared = prepare_sweep(config, POINTS, tmp_path)
+    assert prepared.reference == hash_family(POINTS[3])
+    assert open_sweep(tmp_path).reference == prepared.reference
+    named = prepare_sweep(config, POINTS, tmp_path, reference="*demand*")
+    assert named.reference == hash_family(POINTS[0])
 
 
 def test_the_index_follows_the_reference_that_was_named_last(tmp_path):

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import LostClaimError
 from fedjax_diffusion.sweep import hyper
-from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import find_folders, list_folders
 from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.states import FAILED, read_states
-from tests.sweep.stubs import make_sweep, play_stub
+from tests.sweep.stubs import CONFIG, make_points, make_sweep, play_stub
 
 WORKERS = Path(__file__).with_name("killed_workers.py")
 
@@ -139,6 +140,28 @@ def test_evaluation_follows_its_settings(tmp_path):
     (folder / records.EVALUATION).write_text(json.dumps(kept))
     assert play_sweep(tmp_path, without, play=play_stub).num_played == 0
     assert play_sweep(tmp_path, play=play_stub).num_played == 1
+
+
+def play_with_checkpoints(task):
+    for round in ("5", "10"):
+        (task.folder / "checkpoints" / round).mkdir(parents=True, exist_ok=True)
+    play_stub(task)
+
+
+@pytest.mark.parametrize(
+    ("keep", "finished", "evaluated"), [("all", 2, 2), ("last", 1, 1), ("none", 1, 0)]
+)
+def test_a_finished_point_keeps_the_checkpoints_that_are_asked_for(
+    tmp_path, keep, finished, evaluated
+):
+    """Without an evaluation the last one stays, as an evaluation needs it."""
+    config = with_overrides(CONFIG, {"sweep.keep": keep})
+    grow_sweep(config, make_points()[:1], tmp_path)
+    for is_evaluating, number in ((False, finished), (True, evaluated)):
+        play_sweep(tmp_path, PlayOptions(is_evaluating=is_evaluating), play=play_with_checkpoints)
+        (folder,) = find_folders(open_sweep(tmp_path))
+        left = sorted(path.name for path in (folder / "checkpoints").iterdir())
+        assert left == ["10", "5"][:number]
 
 
 def test_a_diverged_point_is_a_result(tmp_path):
