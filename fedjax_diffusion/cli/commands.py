@@ -142,7 +142,8 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         format_description,
     )
     from fedjax_diffusion.experiment.config import load_config, to_run_config
-    from fedjax_diffusion.host.outputs import check_output, is_own_picture
+    from fedjax_diffusion.host.figures import pictures_may_fail
+    from fedjax_diffusion.host.outputs import check_output, check_place, is_own_picture
 
     given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
     changed = {f"data.{name}": value for name, value in given.items() if value is not None}
@@ -156,13 +157,16 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         if path.is_file():
             check_output(path, is_own_picture)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw_examples(dataset, examples)
-        draw_partition(dataset.labels, parts, dataset.class_names, clients)
+        check_place(folder)
+        for path in filter(Path.is_dir, (examples, clients)):
+            raise IsADirectoryError(f"{path} is a folder")
     except OSError as error:
         raise ValueError(
             f"--output must be a writable folder, got {str(folder)!r} ({error})"
         ) from error
+    with pictures_may_fail():
+        draw_examples(dataset, examples)
+        draw_partition(dataset.labels, parts, dataset.class_names, clients)
     print(format_description(describe(dataset), describe_partition(dataset.labels, parts)))
     print(examples, clients, sep="\n")
     return 0

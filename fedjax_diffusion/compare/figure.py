@@ -7,10 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fedjax_diffusion.compare.rows import RunRow, VariantRow
+from fedjax_diffusion.host.figures import default_style
 
 _COLORS = ("tab:red", "tab:orange", "black", "tab:blue", "tab:green", "tab:purple", "tab:brown")
 
 
+@default_style()
 def draw_comparison(
     variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
 ) -> Figure:

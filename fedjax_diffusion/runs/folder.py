@@ -1,10 +1,8 @@
 """The run folder before a run begins: whose it is, whether it can be written, what is left over."""
 
-import contextlib
 import json
 import logging
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +12,8 @@ from typing import Any
 from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.experiment.config import fill_missing, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
-from fedjax_diffusion.host.atomic import find_leftovers
+from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
+from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.quality_log import QUALITY
 
@@ -43,8 +42,7 @@ def check_same_config(config: RunConfig, workdir: Path) -> None:
     """Raises ValueError if a folder is not empty and holds no run of this config."""
     path = workdir / records.CONFIG
     if not path.exists():
-        leftovers = {entry.name for entry, _ in find_leftovers(workdir)} | {claims.FOLDER}
-        if workdir.is_dir() and any(entry.name not in leftovers for entry in workdir.iterdir()):
+        if not is_unused(workdir):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
     earlier, new = flatten(_read_settings(workdir)), config.flatten()
@@ -54,6 +52,12 @@ def check_same_config(config: RunConfig, workdir: Path) -> None:
                 f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
                 f"{new.get(key)!r} here); choose another --workdir"
             )
+
+
+def is_unused(workdir: Path) -> bool:
+    """Returns whether a folder is missing, or holds nothing but claims and leftovers."""
+    leftovers = {entry.name for entry, _ in find_leftovers(workdir)} | {claims.FOLDER}
+    return not workdir.is_dir() or all(entry.name in leftovers for entry in workdir.iterdir())
 
 
 def is_finished(workdir: Path) -> bool:
@@ -74,8 +78,7 @@ def begin(workdir: Path, experiment: Experiment) -> None:
       OSError: the folder cannot be written to. Pictures that cannot be are a warning.
     """
     for path in _find_old_leftovers(workdir):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        remove_leftover(path)
     for name in (records.METRICS, records.SUMMARY, records.CONFIG, records.ENVIRONMENT):
         path = workdir / name
         if path.exists() and not path.is_file():
@@ -90,16 +93,6 @@ def begin(workdir: Path, experiment: Experiment) -> None:
     for name in _PICTURES:
         with pictures_may_fail():
             _try_file(workdir / name)
-
-
-@contextlib.contextmanager
-def pictures_may_fail() -> Iterator[None]:
-    """Turns the failure to draw or write a picture into a warning: it ends no run."""
-    try:
-        yield
-    except Exception as error:  # of Matplotlib, Pillow, fonts and files
-        reason = " ".join(str(error).split())[:200]
-        _LOG.warning("a picture cannot be made, the run goes on without it: %s", reason)
 
 
 def set_run_aside(workdir: Path) -> None:

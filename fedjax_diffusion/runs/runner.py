@@ -11,6 +11,7 @@ from fedjax_diffusion.experiment.build import Experiment, ProgramChoice, build
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.images import save_grid
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
@@ -191,7 +192,7 @@ def _finish(
 
 
 def _draw_figure(workdir: Path) -> None:
-    with folder.pictures_may_fail():
+    with pictures_may_fail():
         draw_figure(workdir)
 
 
@@ -294,5 +295,5 @@ def _draw(
     counter = int(state.round)
     with progress.watch("drawing images"):
         images = experiment.draw_samples(experiment.run_key, state.ema_params, counter)
-    with folder.pictures_may_fail():
+    with pictures_may_fail():
         save_grid(records.sample_path(workdir, counter), images)
