@@ -60,6 +60,7 @@ def sample(arguments: Namespace, overrides: Overrides) -> int:
         guidance_scale=arguments.guidance_scale,
         seed=arguments.seed,
         output=arguments.output,
+        data_dir=arguments.data_dir,
     )
     print(path)
     return 0
@@ -92,11 +93,15 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
         if overrides or arguments.config:
             raise ValueError("--config is only for --images: a run has its own config")
         with count_up("image") as on_progress:
-            quality = evaluate(arguments.workdir, changed, on_progress=on_progress)
+            quality = evaluate(
+                arguments.workdir, changed, on_progress=on_progress, data_dir=arguments.data_dir
+            )
     else:
         if arguments.num_samples is not None:
             raise ValueError("--num_samples is only for --workdir: all --images are measured")
         overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
+        if arguments.data_dir is not None:
+            overrides["data.data_dir"] = arguments.data_dir
         config = load_config(arguments.config or "configs/digits.py", overrides)
         quality = evaluate_folder(arguments.images, config)
     print(format_quality(quality))

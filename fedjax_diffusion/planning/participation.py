@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.edge import ChannelState, DeviceParams
@@ -60,5 +61,6 @@ def draw_cohort(run_key: Key, round: int, num_clients: int, cohort_size: int) ->
     if cohort_size == num_clients:
         return np.arange(num_clients, dtype=np.int32)
     key = stream_key(run_key, Stream.COHORT, round)
-    drawn = jax.random.choice(key, num_clients, (cohort_size,), replace=False)
+    clients = jnp.arange(num_clients, dtype=jnp.int32)
+    drawn = jax.random.choice(key, clients, (cohort_size,), replace=False)
     return np.sort(np.asarray(drawn)).astype(np.int32)

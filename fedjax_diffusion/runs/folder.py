@@ -15,6 +15,7 @@ from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
 from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.runs import claims, environment, records
+from fedjax_diffusion.runs.changes import check_changes
 from fedjax_diffusion.runs.quality_log import QUALITY
 
 _LOG = logging.getLogger(__name__)
@@ -39,19 +40,13 @@ def read_config(workdir: Path) -> RunConfig:
 
 
 def check_same_config(config: RunConfig, workdir: Path) -> None:
-    """Raises ValueError if a folder is not empty and holds no run of this config."""
+    """Raises ValueError if a folder is not empty and holds no run that this config continues."""
     path = workdir / records.CONFIG
     if not path.exists():
         if not is_unused(workdir):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
-    earlier, new = flatten(_read_settings(workdir)), config.flatten()
-    for key in {**earlier, **new}:
-        if earlier.get(key) != new.get(key):
-            raise ValueError(
-                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
-                f"{new.get(key)!r} here); choose another --workdir"
-            )
+    check_changes(workdir, flatten(_read_settings(workdir)), config)
 
 
 def is_unused(workdir: Path) -> bool:
@@ -60,10 +55,11 @@ def is_unused(workdir: Path) -> bool:
     return not workdir.is_dir() or all(entry.name in leftovers for entry in workdir.iterdir())
 
 
-def is_finished(workdir: Path) -> bool:
-    """Returns whether a run is finished; one with a damaged summary.json is not, but for that."""
+def is_finished(workdir: Path, num_rounds: int) -> bool:
+    """Returns whether a run has a whole summary.json, which is of this number of rounds."""
     try:
-        return (workdir / records.SUMMARY).is_file() and bool(records.read_summary(workdir))
+        is_there = (workdir / records.SUMMARY).is_file()
+        return is_there and records.read_summary(workdir)["num_rounds"] == num_rounds
     except ValueError:
         return False
 
@@ -83,9 +79,8 @@ def begin(workdir: Path, experiment: Experiment) -> None:
         path = workdir / name
         if path.exists() and not path.is_file():
             raise ValueError(f"{path} is not a file; move it away and repeat the command")
-    if (workdir / records.SUMMARY).exists():
-        _LOG.warning("%s is damaged; it is made again", workdir / records.SUMMARY)
     records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
+    _remove_summary(workdir)
     if not environment.read(workdir):
         described = environment.describe(experiment.dataset, experiment.compute)
         records.write_json(workdir / records.ENVIRONMENT, described)
@@ -93,6 +88,17 @@ def begin(workdir: Path, experiment: Experiment) -> None:
     for name in _PICTURES:
         with pictures_may_fail():
             _try_file(workdir / name)
+
+
+def _remove_summary(workdir: Path) -> None:
+    """Removes the summary of fewer rounds than a run is to have; says so of a damaged one."""
+    path = workdir / records.SUMMARY
+    try:
+        if path.exists():
+            records.read_summary(workdir)
+    except ValueError:
+        _LOG.warning("%s is damaged; it is made again", path)
+    path.unlink(missing_ok=True)
 
 
 def set_run_aside(workdir: Path) -> None:

@@ -15,6 +15,8 @@ CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
+SWEEP = "sweep.json"
+"""Of a sweep, two folders above a run that is one of its points."""
 _SUMMARY_FIELDS = {"num_rounds", "loss", "mean_bits", "client_rounds", "left_out", "methods"}
 
 

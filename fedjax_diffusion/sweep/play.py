@@ -14,7 +14,8 @@ from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
-from fedjax_diffusion.runs.runner import AmongMany, read_config, run
+from fedjax_diffusion.runs.folder import read_config
+from fedjax_diffusion.runs.runner import AmongMany, run
 from fedjax_diffusion.sweep.folder import Sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import find_folder, find_folders
@@ -101,7 +102,12 @@ def play_point(task: Task) -> None:
         ),
     )
     if task.evaluation is not None:
-        evaluate(task.folder, dataclasses.asdict(task.evaluation), on_progress=show_image)
+        evaluate(
+            task.folder,
+            dataclasses.asdict(task.evaluation),
+            on_progress=show_image,
+            data_dir=task.config.data.data_dir,
+        )
 
 
 def is_chosen(point: Point, options: PlayOptions) -> bool:
@@ -169,8 +175,10 @@ def play_claimed(
 
 
 def _read_config(folder: Path, point: Point) -> RunConfig:
-    """Returns the settings with which a point began; those that change no number may be others."""
-    return read_config(folder) if (folder / records.CONFIG).exists() else point.config
+    """Returns the settings of a point, which uses the machine as it did when it began."""
+    if not (folder / records.CONFIG).exists():
+        return point.config
+    return dataclasses.replace(point.config, compute=read_config(folder).compute)
 
 
 def _write_failure(folder: Path, error: Exception) -> None:

@@ -68,8 +68,9 @@ def read_state(folder: Path | None, owner: Owner | None = None) -> PointState:
     attempts = int(failure.get("attempts", 0))
     if failure and not is_live and not failure.get(_IS_OPEN):
         return PointState("failed", str(failure.get("error", "unknown")), attempts)
-    if (folder / records.SUMMARY).exists():
-        return _read_finished(folder, attempts)
+    summary = _read_summary(folder)
+    if summary is not None:
+        return _read_finished(folder, summary, attempts)
     is_stale = owner is not None and owner.state == "stale"
     return PointState("running" if is_live else "stale" if is_stale else "planned", None, attempts)
 
@@ -115,12 +116,19 @@ def format_counts(states: Sequence[PointState]) -> str:
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
 
 
-def _read_finished(folder: Path, attempts: int) -> PointState:
+def _read_summary(folder: Path) -> dict | None:
+    """Returns the summary of a point; None if it is missing or damaged: its run makes it again."""
     try:
-        summary = records.read_summary(folder)
-        has_diverged = summary["diverged"] > 0 and _is_loss_gone(folder)
+        return records.read_summary(folder) if (folder / records.SUMMARY).exists() else None
+    except ValueError:
+        return None
+
+
+def _read_finished(folder: Path, summary: dict, attempts: int) -> PointState:
+    try:
+        has_diverged = summary.get("diverged", 0) > 0 and _is_loss_gone(folder)
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"{folder / records.SUMMARY} is damaged ({error}); remove it, then --retry"
+        reason = f"{folder / records.METRICS} is damaged ({error}); restore it, then --retry"
         return PointState("failed", " ".join(reason.split()), max(attempts, 1))
     evaluation = read_evaluation(folder) or None
     status = "diverged" if has_diverged else "evaluated" if evaluation else "finished"

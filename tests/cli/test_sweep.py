@@ -15,8 +15,8 @@ from fedjax_diffusion.cli import sweep as command
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.runs import evaluate
+from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.records import read_metrics
-from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.listing import find_folders

@@ -11,7 +11,8 @@ from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.host.progress import SILENT
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.environment import read as read_environment
-from fedjax_diffusion.runs.runner import AmongMany, load_run, run
+from fedjax_diffusion.runs.load import load_run
+from fedjax_diffusion.runs.runner import AmongMany, run
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
