@@ -119,8 +119,8 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
     changed.
 
     Raises:
-      ValueError: JAX finds no device of ``JAX_PLATFORMS``, runs without the CPU or in 64-bit mode, or
-        XLA cannot read ``XLA_FLAGS``.
+      ValueError: JAX finds no device of ``JAX_PLATFORMS``, runs without the CPU or in 64-bit mode,
+        or XLA cannot read ``XLA_FLAGS``.
     """
     check_precision()
     prepare_platforms()

@@ -114,7 +114,7 @@ BAD_FLAGS = {
 
 @pytest.mark.parametrize("flags", BAD_FLAGS)
 def test_flags_that_xla_cannot_read_are_one_line(flags):
-    with pytest.raises(ValueError, match="correct or unset it$") as error:
+    with pytest.raises(ValueError, match=r"correct or unset it$") as error:
         check_flags(flags)
     assert str(error.value).startswith(f"XLA_FLAGS={flags}: {BAD_FLAGS[flags]}")
     assert "\n" not in str(error.value)
