@@ -1,5 +1,8 @@
 """Every random draw names its type: 64-bit mode changes none of them."""
 
+import ast
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,3 +60,19 @@ def test_noise_of_a_sampler_is_the_same_in_64_bit_mode(sampler, eta):
     with jax.enable_x64(True):
         found = np.asarray(draw_images(sampler, eta=eta))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+DRAWING = {"bits", "choice", "exponential", "normal", "randint", "uniform"}
+
+
+def test_every_draw_names_its_type():
+    package = pathlib.Path(__file__).parents[1] / "fedjax_diffusion"
+    unnamed = []
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_draw = isinstance(node, ast.Call) and ast.unparse(node.func).startswith("jax.random")
+            if is_draw and node.func.attr in DRAWING:
+                types = {ast.unparse(a) for a in (*node.args, *(k.value for k in node.keywords))}
+                if not types & {"jnp.float32", "jnp.int32", "jnp.uint32", "dtype", "clients"}:
+                    unnamed.append(f"{path.relative_to(package)}:{node.lineno}")
+    assert unnamed == []

@@ -41,7 +41,7 @@ def check_changes(workdir: Path, earlier: Mapping[str, Any], new: RunConfig) -> 
             continue
         what, advice = "of another config", "choose another --workdir"
         if key == "num_rounds" and new.num_rounds > earlier[key]:
-            if (workdir.parent.parent / SWEEP).exists():
+            if (workdir.absolute().parent.parent / SWEEP).exists():
                 what, advice = "of a sweep", f"add a point to the sweep: --sweep.{key}={value}"
             elif new.round_schedule == "constant":
                 continue

@@ -1,7 +1,6 @@
 """Quality of a run's images, or of a folder of PNGs, against a data set."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fedjax_diffusion.host.platforms import check_precision, cpu_device
 from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER, spread_labels
-from fedjax_diffusion.runs.records import EVALUATION, write_json
+from fedjax_diffusion.runs.records import EVALUATION, read_evaluation, write_json
 
 
 def evaluate(
@@ -80,18 +79,16 @@ def _evaluate(
         "data": identify(experiment.dataset),
         **settings.describe_final(),
     }
-    path = workdir / EVALUATION
-    if path.exists():
-        kept = json.loads(path.read_text())
-        if kept["asked"] == asked:
-            return kept["quality"]
+    kept = read_evaluation(workdir)
+    if kept and kept["asked"] == asked:
+        return kept["quality"]
     labels = spread_labels(experiment, settings.num_samples)
     images = experiment.draw_samples(
         experiment.run_key, state.ema_params, EVALUATION_COUNTER, on_progress, labels
     )
     quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}
-    write_json(path, {"asked": asked, "quality": quality})
+    write_json(workdir / EVALUATION, {"asked": asked, "quality": quality})
     return quality
 
 

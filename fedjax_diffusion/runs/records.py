@@ -73,6 +73,15 @@ def read_summary(workdir: Path) -> dict:
     return summary
 
 
+def read_evaluation(workdir: Path) -> dict[str, Any]:
+    """Returns the evaluation.json of a run; empty if it is missing or damaged: it is made again."""
+    try:
+        kept = dict(json.loads((workdir / EVALUATION).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        return {}
+    return kept if {"asked", "quality"} <= kept.keys() else {}
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file atomically."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")

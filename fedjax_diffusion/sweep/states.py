@@ -90,18 +90,9 @@ def mark_open(folder: Path) -> None:
     records.write_json(folder / FAILED, read_failure(folder) | {_IS_OPEN: True})
 
 
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Returns the content of a run's evaluation.json; empty if it is missing or damaged."""
-    try:
-        kept = dict(json.loads((folder / records.EVALUATION).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return {}
-    return kept if {"asked", "quality"} <= kept.keys() else {}
-
-
 def is_evaluated(folder: Path, settings: "EvaluationConfig") -> bool:
     """Returns whether a run was evaluated with these settings."""
-    asked = read_evaluation(folder).get("asked", {})
+    asked = records.read_evaluation(folder).get("asked", {})
     wanted = settings.describe_final()
     return {name: asked.get(name, ...) for name in wanted} == wanted
 
@@ -130,7 +121,7 @@ def _read_finished(folder: Path, summary: dict, attempts: int) -> PointState:
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{folder / records.METRICS} is damaged ({error}); restore it, then --retry"
         return PointState("failed", " ".join(reason.split()), max(attempts, 1))
-    evaluation = read_evaluation(folder) or None
+    evaluation = records.read_evaluation(folder) or None
     status = "diverged" if has_diverged else "evaluated" if evaluation else "finished"
     return PointState(status, None, attempts, summary, evaluation)
 
