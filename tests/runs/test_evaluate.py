@@ -184,6 +184,8 @@ def test_the_command_prints_what_it_measured(workdir, plain_features, tmp_path, 
     assert "fcd " in out
     assert (err, caplog.text) == ("", "")
     assert json.loads(answer.read_text()) == evaluate(workdir)
+    (workdir / "evaluation.json").write_text('{"asked": ')
+    assert json.loads(answer.read_text()) == evaluate(workdir), "a damaged file is made again"
     alone = ["evaluate", f"--workdir={workdir}", "--held_out_split=none"]
     assert main(alone) == 0
     assert "fcd_floor" not in capsys.readouterr().out
