@@ -83,7 +83,7 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, num_evaluated:
         return timed
 
     play.evaluate = time_calls(play.evaluate, evaluating)
-    runner._draw = time_calls(runner._draw, drawing)
+    runner.draw_grid = time_calls(runner.draw_grid, drawing)
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     config = load_config("digits", OVERRIDES | {"num_rounds": num_rounds})
     points = expand(

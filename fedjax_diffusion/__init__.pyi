@@ -76,11 +76,8 @@ from fedjax_diffusion.runs.evaluate import (
     evaluate_folder as evaluate_folder,
 )
 from fedjax_diffusion.runs.ledger import Ledger as Ledger
-from fedjax_diffusion.runs.runner import (
-    RunResult as RunResult,
-    load_run as load_run,
-    run as run,
-)
+from fedjax_diffusion.runs.load import load_run as load_run
+from fedjax_diffusion.runs.runner import RunResult as RunResult, run as run
 from fedjax_diffusion.simulator import (
     RoundInfo as RoundInfo,
     SimulationState as SimulationState,

@@ -60,6 +60,7 @@ def sample(arguments: Namespace, overrides: Overrides) -> int:
         guidance_scale=arguments.guidance_scale,
         seed=arguments.seed,
         output=arguments.output,
+        data_dir=arguments.data_dir,
     )
     print(path)
     return 0
@@ -92,11 +93,15 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
         if overrides or arguments.config:
             raise ValueError("--config is only for --images: a run has its own config")
         with count_up("image") as on_progress:
-            quality = evaluate(arguments.workdir, changed, on_progress=on_progress)
+            quality = evaluate(
+                arguments.workdir, changed, on_progress=on_progress, data_dir=arguments.data_dir
+            )
     else:
         if arguments.num_samples is not None:
             raise ValueError("--num_samples is only for --workdir: all --images are measured")
         overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
+        if arguments.data_dir is not None:
+            overrides["data.data_dir"] = arguments.data_dir
         config = load_config(arguments.config or "configs/digits.py", overrides)
         quality = evaluate_folder(arguments.images, config)
     print(format_quality(quality))
@@ -142,7 +147,8 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         format_description,
     )
     from fedjax_diffusion.experiment.config import load_config, to_run_config
-    from fedjax_diffusion.host.outputs import check_output, is_own_picture
+    from fedjax_diffusion.host.figures import pictures_may_fail
+    from fedjax_diffusion.host.outputs import check_output, check_place, is_own_picture
 
     given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
     changed = {f"data.{name}": value for name, value in given.items() if value is not None}
@@ -156,13 +162,16 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
         if path.is_file():
             check_output(path, is_own_picture)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw_examples(dataset, examples)
-        draw_partition(dataset.labels, parts, dataset.class_names, clients)
+        check_place(folder)
+        for path in filter(Path.is_dir, (examples, clients)):
+            raise IsADirectoryError(f"{path} is a folder")
     except OSError as error:
         raise ValueError(
             f"--output must be a writable folder, got {str(folder)!r} ({error})"
         ) from error
+    with pictures_may_fail():
+        draw_examples(dataset, examples)
+        draw_partition(dataset.labels, parts, dataset.class_names, clients)
     print(format_description(describe(dataset), describe_partition(dataset.labels, parts)))
     print(examples, clients, sep="\n")
     return 0

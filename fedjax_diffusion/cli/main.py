@@ -6,11 +6,14 @@ It imports no JAX, nor do the modules that it imports: a command imports its own
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.failures import fail, find_reason
 from fedjax_diffusion.cli.parser import make_parser
-from fedjax_diffusion.host.interruption import StoppedBySignal, end_at_interrupt
+from fedjax_diffusion.cli.streams import forgive_streams
+from fedjax_diffusion.host.file_errors import explain_file_errors
+from fedjax_diffusion.host.interruption import StoppedBySignal, end_at_signals
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
@@ -23,12 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: an allocation failed its check, or the device or a point of a sweep failed; 2: bad
     input; 3: an allocation has infeasible clients; 130: stopped by SIGINT; 143: by SIGTERM or
     SIGUSR1. For 1 and 2, one line on stderr gives the reason. With FEDJAX_DIFFUSION_DEBUG=1 in the
-    environment, errors show a traceback.
+    environment, errors show a traceback. Output that cannot be written ends nothing.
     """
+    with forgive_streams():
+        return _answer(argv)
+
+
+def _answer(argv: Sequence[str] | None) -> int:
     arguments, rest = make_parser().parse_known_args(argv)
-    advice = "; repeat the command to continue from the last checkpoint"
+    is_resumable = arguments.command in _RESUMABLE
+    advice = f"repeat the command{' to continue from the last checkpoint' * is_resumable}"
     try:
-        with end_at_interrupt(f"interrupted{advice * (arguments.command in _RESUMABLE)}"):
+        with end_at_signals(advice), explain_file_errors(Path()):
             overrides = read_overrides(arguments, rest)
             _check_keys(arguments, overrides)
             return COMMANDS[arguments.command](arguments, overrides)

@@ -72,11 +72,16 @@ def _add_sample(commands: Any) -> None:
         "--guidance_scale", type=float, help="for a run with classes (default: as in the run)"
     )
     sample.add_argument("--seed", type=int, default=0, help="seed of the images (default 0)")
+    _add_data_dir(sample)
     sample.add_argument(
         "--output",
         help="a .png for one grid, or a folder for one .png per image "
         "(default: WORKDIR/samples/sample_SEED.png)",
     )
+
+
+def _add_data_dir(command: Any) -> None:
+    command.add_argument("--data_dir", metavar="FOLDER", help="where the run's data are now")
 
 
 def _add_sweep(commands: Any) -> None:
@@ -232,6 +237,7 @@ def _add_evaluate(commands: Any) -> None:
         metavar="SPLIT",
         help="split of real images whose distance is shown for comparison; none switches it off",
     )
+    _add_data_dir(evaluate)
     evaluate.add_argument("--output", metavar="FILE.json", help="file for the results")
 
 

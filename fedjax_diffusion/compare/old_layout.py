@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fedjax_diffusion.compare.variants import Play
 from fedjax_diffusion.runs import claims
+from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.records import CONFIG
-from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep.folder import find_difference
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import POINTS, list_folders

@@ -18,7 +18,7 @@ from fedjax_diffusion.compare.rows import (
 from fedjax_diffusion.compare.runs_csv import match_earlier, read_runs, write_runs
 from fedjax_diffusion.compare.variants import list_plays
 from fedjax_diffusion.experiment.config import GivenConfig
-from fedjax_diffusion.host.figures import save_figure
+from fedjax_diffusion.host.figures import pictures_may_fail, save_figure
 from fedjax_diffusion.host.interruption import NEVER, Interruption
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs.records import SUMMARY, write_json
@@ -167,5 +167,6 @@ def _write(
     if all(path.exists() for path in paths) and json.loads(paths[0].read_text()) == summary:
         return
     write_runs(paths[1], runs)
-    save_figure(paths[2], draw_comparison(variants, runs, tolerance_percent))
+    with pictures_may_fail():
+        save_figure(paths[2], draw_comparison(variants, runs, tolerance_percent))
     write_json(paths[0], summary)

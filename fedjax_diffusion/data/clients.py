@@ -157,7 +157,8 @@ def draw_batch(
     examples = data.indices[row, slots]
     images = uint8_to_images(data.images[examples])
     if random_flip:
-        is_flipped = jax.random.bernoulli(keys.step_key(flip_key, step), shape=(batch_size,))
+        half = jnp.float32(0.5)
+        is_flipped = jax.random.bernoulli(keys.step_key(flip_key, step), half, (batch_size,))
         images = jnp.where(is_flipped[:, None, None, None], images[:, :, ::-1], images)
     return Batch(images=images, labels=data.labels[examples])
 

@@ -101,8 +101,8 @@ def ddpm_loss(
     """
     chex.assert_rank(batch.images, 4)
     key_t, key_eps, key_dropout = jax.random.split(key, 3)
-    t = jax.random.randint(key_t, batch.images.shape[:1], 0, schedule.num_steps)
-    eps = jax.random.normal(key_eps, batch.images.shape)
+    t = jax.random.randint(key_t, batch.images.shape[:1], 0, schedule.num_steps, jnp.int32)
+    eps = jax.random.normal(key_eps, batch.images.shape, jnp.float32)
     x_t = q_sample(schedule, batch.images, t, eps)
     if label_dropout is None:
         predicted = denoiser_apply(params, x_t, t, key_dropout)
@@ -116,7 +116,7 @@ def ddpm_loss(
 
 def drop_labels(key: Key, labels: Array, rate: float) -> Array:
     """Returns labels int32 [B], each independently ``NO_LABEL`` with probability ``rate``."""
-    return jnp.where(jax.random.bernoulli(key, rate, labels.shape), NO_LABEL, labels)
+    return jnp.where(jax.random.bernoulli(key, jnp.float32(rate), labels.shape), NO_LABEL, labels)
 
 
 def _signal_and_noise(schedule: NoiseSchedule, x: Array, t: Array) -> tuple[Array, Array]:

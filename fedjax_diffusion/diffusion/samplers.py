@@ -94,11 +94,11 @@ def sample_ancestral(
 
     def step(x_t: Array, t: Array) -> tuple[Array, None]:
         x_0, _ = _predict(denoise_fn, schedule, x_t, t, is_clipped)
-        noise = jax.random.normal(step_key(key_noise, t), shape)
+        noise = jax.random.normal(step_key(key_noise, t), shape, jnp.float32)
         return x_0_weights[t] * x_0 + x_t_weights[t] * x_t + scales[t] * noise, None
 
     key_start, key_noise = jax.random.split(key)
-    x_T = jax.random.normal(key_start, shape)
+    x_T = jax.random.normal(key_start, shape, jnp.float32)
     return lax.scan(step, x_T, jnp.arange(schedule.num_steps), reverse=True)[0]
 
 
@@ -151,11 +151,11 @@ def sample_ddim(
         x_0, eps = _predict(denoise_fn, schedule, x_t, t, is_clipped)
         x_t = x_0_scale * x_0 + eps_scale * eps
         if eta:
-            x_t += sigma * jax.random.normal(step_key(key_noise, t), shape)
+            x_t += sigma * jax.random.normal(step_key(key_noise, t), shape, jnp.float32)
         return x_t, None
 
     key_start, key_noise = jax.random.split(key) if eta else (key, key)
-    x_T = jax.random.normal(key_start, shape)
+    x_T = jax.random.normal(key_start, shape, jnp.float32)
     return lax.scan(step, x_T, (jnp.asarray(steps), *_ddim_scales(schedule, steps, eta)))[0]
 
 

@@ -20,7 +20,12 @@ from fedjax_diffusion.experiment.guesses import (
 )
 from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
 from fedjax_diffusion.host.machine import count_cores
-from fedjax_diffusion.host.platforms import cpu_device, prepare_platforms, read_flags
+from fedjax_diffusion.host.platforms import (
+    check_precision,
+    cpu_device,
+    prepare_platforms,
+    read_flags,
+)
 from fedjax_diffusion.host.processes import agree
 
 AUTO = "auto"
@@ -114,8 +119,10 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
     changed.
 
     Raises:
-      ValueError: JAX finds no device of ``JAX_PLATFORMS``, or runs without the CPU.
+      ValueError: JAX finds no device of ``JAX_PLATFORMS``, runs without the CPU or in 64-bit mode,
+        or XLA cannot read ``XLA_FLAGS``.
     """
+    check_precision()
     prepare_platforms()
     if "JAX_NUM_CPU_DEVICES" not in os.environ and config.client_map != "loop":
         num_cores = count_cores()

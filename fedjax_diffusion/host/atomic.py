@@ -68,6 +68,12 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_leftover(path: Path) -> None:
+    """Removes a temporary file or folder of a dead process; nothing happens if that fails."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Waits until the names in a folder are on disk, where the system can do that."""
     with contextlib.suppress(OSError):

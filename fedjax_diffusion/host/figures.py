@@ -1,7 +1,8 @@
-"""Matplotlib figures that look the same for every user."""
+"""Matplotlib figures that look the same for every user, and pictures that may fail."""
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from fedjax_diffusion.host.outputs import SOFTWARE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LOG = logging.getLogger(__name__)
 _DOTS_PER_INCH = 120
 _METADATA = {
     "png": {"Software": SOFTWARE},
@@ -35,6 +37,16 @@ _SETTINGS: Any = {
     "pdf.fonttype": 42,  # text stays text, which some publishers ask for
     "svg.hashsalt": SOFTWARE,  # the same figure is the same file
 }
+
+
+@contextlib.contextmanager
+def pictures_may_fail() -> Iterator[None]:
+    """Turns the failure to draw or write a picture into a warning: it ends no work."""
+    try:
+        yield
+    except Exception as error:  # of Matplotlib, Pillow, fonts and files
+        reason = " ".join(str(error).split())[:200]
+        _LOG.warning("a picture cannot be made, all else goes on without it: %s", reason)
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class Interruption:
 
     def request(self, number: int) -> None:
         """Records a signal; the second one ends the process."""
-        exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        exit_code = _to_exit_code(number)
         if self.exit_code:
             self.on_second()
             os._exit(exit_code)
@@ -54,47 +54,53 @@ NEVER = Interruption()
 
 
 @contextlib.contextmanager
-def end_at_interrupt(message: str) -> Iterator[None]:
-    """Lets SIGINT end the process at once, with a line on stderr; ``catch_signals`` within saves.
+def end_at_signals(advice: str) -> Iterator[None]:
+    """Lets a signal end the process at once, with a line on stderr; ``catch_signals`` within saves.
 
     It raises no KeyboardInterrupt: that is lost in JAX's callbacks, and becomes an ImportError
-    while JAX's library is imported. Off the main thread nothing is installed.
+    while JAX's library is imported.
+
+    Args:
+      advice: the end of the line: how to go on.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def end(*_) -> None:
-        os.write(2, f"\n{message}\n".encode())  # stderr, even in the middle of another line
-        os._exit(EXIT_INTERRUPTED)
+    def end(number: int) -> None:
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        with contextlib.suppress(OSError):  # stderr, even in the middle of another line
+            os.write(2, f"\n{word}; {advice}\n".encode())
+        os._exit(_to_exit_code(number))
 
-    earlier = signal.signal(signal.SIGINT, end)
-    try:
+    with _pass_signals_to(end):
         yield
-    finally:
-        signal.signal(signal.SIGINT, earlier or signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[Interruption]:
-    """Yields the interruption by SIGINT, SIGTERM and SIGUSR1; the first of them ends nothing.
-
-    A thread reads the signals: a second one ends the process even while a program is compiled. Off
-    the main thread, as in some notebooks, nothing is installed.
-    """
+    """Yields the interruption by SIGINT, SIGTERM and SIGUSR1; the first of them ends nothing."""
     interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
+    with _pass_signals_to(interruption.request):
         yield interruption
+
+
+@contextlib.contextmanager
+def _pass_signals_to(receive: Callable[[int], object]) -> Iterator[None]:
+    """Calls a function with the number of each signal.
+
+    A thread reads the signals: it acts even while a program is compiled. Off the main thread, as in
+    some notebooks, nothing is installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     earlier_descriptor = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     earlier = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
-    arguments = (reading, interruption)
+    arguments = (reading, receive)
     reader = threading.Thread(target=_read_signals, args=arguments, name="signals", daemon=True)
     reader.start()
     try:
-        yield interruption
+        yield
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler or signal.SIG_DFL)
@@ -105,7 +111,11 @@ def catch_signals() -> Iterator[Interruption]:
         os.close(writing)
 
 
-def _read_signals(descriptor: int, interruption: Interruption) -> None:
+def _read_signals(descriptor: int, receive: Callable[[int], object]) -> None:
     while number := os.read(descriptor, 1)[0]:
         if number in SIGNALS:
-            interruption.request(number)
+            receive(number)
+
+
+def _to_exit_code(number: int) -> int:
+    return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED

@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -25,14 +27,48 @@ def prepare_platforms() -> None:
 
     ``JAX_PLATFORMS=cuda`` alone excludes the CPU, on which the allocator and the channel are
     computed and FLOPs are counted. Changes nothing after JAX has started.
+
+    Raises:
+      ValueError: XLA does not know a flag in ``XLA_FLAGS``, or its value.
     """
     if xla_bridge.backends_are_initialized():
         return
+    check_flags(read_flags())
     platforms = _read_platforms()
     if platforms and "cpu" not in platforms.split(","):
         jax.config.update("jax_platforms", f"{platforms},cpu")
     if platforms != "cpu" and has_gpu_plugin():
         os.environ[_FLAGS] = add_flags(os.environ.get(_FLAGS, ""), GPU_FLAGS)
+
+
+@functools.cache
+def check_flags(flags: str) -> None:
+    """Raises ValueError if XLA cannot read its flags: it would end this process.
+
+    Another process tries them, which takes half a second; without flags nothing is tried.
+    """
+    if not flags:
+        return
+    tried = subprocess.run(
+        [sys.executable, "-c", "from jaxlib import xla_client; xla_client.CompileOptions()"],
+        env={**os.environ, _FLAGS: flags},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if tried.returncode and "parse_flags_from_env" in tried.stderr:
+        reason = tried.stderr.splitlines()[0].partition("] ")[2]
+        raise ValueError(f"{_FLAGS}={flags}: {reason}; correct or unset it")
+
+
+def check_precision() -> None:
+    """Raises ValueError in JAX's 64-bit mode, in which a run would have other numbers."""
+    if jax.config.values["jax_enable_x64"]:
+        raise ValueError(
+            "JAX_ENABLE_X64: runs compute with 32 bits, and the allocator with 64 by itself; unset "
+            "it, or set jax_enable_x64 to False"
+        )
 
 
 def _read_platforms() -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.edge import ChannelState, DeviceParams
@@ -104,6 +105,7 @@ def _choose(run_key: Key, rounds: Array, num_clients: int, cohort_size: int) -> 
 
     def choose(round):
         key = stream_key(run_key, Stream.COHORT, round)
-        return jax.random.choice(key, num_clients, (cohort_size,), replace=False)
+        clients = jnp.arange(num_clients, dtype=jnp.int32)
+        return jax.random.choice(key, clients, (cohort_size,), replace=False)
 
     return jax.vmap(choose)(rounds)

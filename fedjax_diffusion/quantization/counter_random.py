@@ -42,7 +42,7 @@ def counter_uniform(key: Key, shape: tuple[int, ...]) -> Array:
     MurmurHash3's with less bias; the second word of a row enters between its two rounds.
     """
     num_rows, num_columns = shape
-    seed, other_seed = jax.random.bits(key, (2,))
+    seed, other_seed = jax.random.bits(key, (2,), jnp.uint32)
     row = jnp.arange(num_rows, dtype=jnp.uint32)[:, None]
     row_word = _mix(_mix(row ^ seed) ^ other_seed)
     other_row_word = _mix(_mix(row + other_seed) + seed)

@@ -10,9 +10,11 @@ from typing import Any
 
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data.report import identify
-from fedjax_diffusion.experiment.compute import ComputeConfig, describe_machine
+from fedjax_diffusion.experiment.compute import AUTO, ComputeConfig, describe_machine
 from fedjax_diffusion.host.processes import is_primary
 from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
+
+_HAS_CHECKPOINT = "has_checkpoint"
 
 
 def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
         **describe_machine(),
         "data": identify(dataset),
         "compute": dataclasses.asdict(compute),
+        _HAS_CHECKPOINT: False,
     }
 
 
@@ -49,9 +52,29 @@ def read(workdir: Path) -> dict[str, Any]:
     return content
 
 
-def read_compute(environment: dict[str, Any]) -> ComputeConfig | None:
-    """Returns the resolved compute settings with which the run began, for resuming it."""
-    return ComputeConfig(**environment["compute"]) if environment else None
+def read_compute(environment: dict[str, Any], asked: ComputeConfig) -> ComputeConfig | None:
+    """Returns the resolved compute settings with which a run goes on; None: it has not begun.
+
+    Args:
+      environment: of ``read``.
+      asked: settings of the config, of which only the place of the data is taken.
+    """
+    if not environment:
+        return None
+    begun = ComputeConfig(**environment["compute"])
+    return begun if asked.data == AUTO else dataclasses.replace(begun, data=asked.data)
+
+
+def mark_checkpoint(workdir: Path) -> None:
+    """Records that a run has saved a checkpoint: from then on it is missed if there is none."""
+    environment = read(workdir) if is_primary() else {}
+    if environment and not environment.get(_HAS_CHECKPOINT):
+        write_json(workdir / ENVIRONMENT, environment | {_HAS_CHECKPOINT: True})
+
+
+def had_checkpoint(workdir: Path) -> bool | None:
+    """Returns whether a run has ever saved a checkpoint; None: an earlier version did not say."""
+    return read(workdir).get(_HAS_CHECKPOINT)
 
 
 def record_change(workdir: Path, compute: ComputeConfig, change: str) -> None:

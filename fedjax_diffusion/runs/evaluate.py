@@ -1,7 +1,6 @@
 """Quality of a run's images, or of a folder of PNGs, against a data set."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,13 @@ from fedjax_diffusion.evaluation.quality import (
 )
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.image_files import open_image
-from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.host.platforms import check_precision, cpu_device
+from fedjax_diffusion.runs.folder import read_config
+from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER, spread_labels
-from fedjax_diffusion.runs.records import EVALUATION, write_json
-from fedjax_diffusion.runs.runner import load_run, read_config
+from fedjax_diffusion.runs.records import EVALUATION, read_evaluation, write_json
 
 
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     evaluation: dict | None = None,
     *,
     on_progress: Callable[[int], object] | None = None,
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
     """Draws images from the newest checkpoint of a run and returns their quality.
 
@@ -42,19 +44,33 @@ def evaluate(
       workdir: a run folder.
       evaluation: changed settings of ``EvaluationConfig``.
       on_progress: called now and then with the number of images drawn so far.
+      data_dir: another place of the run's data, which must be the same; None: as the run has it.
 
     Raises:
-      ValueError: the folder holds no run with a checkpoint, or a setting is invalid.
+      ValueError: the folder holds no run with a checkpoint, a setting is invalid, or a file cannot
+        be read or written.
 
     Guarantees:
       The same run, settings and machine give the same numbers.
     """
     workdir = Path(workdir)
-    changed = {f"evaluation.{name}": value for name, value in (evaluation or {}).items()}
+    with explain_file_errors(workdir):
+        return _evaluate(workdir, evaluation or {}, on_progress, data_dir)
+
+
+def _evaluate(
+    workdir: Path,
+    evaluation: dict,
+    on_progress: Callable[[int], object] | None,
+    data_dir: str | None,
+) -> dict[str, Any]:
+    changed = {f"evaluation.{name}": value for name, value in evaluation.items()}
+    if data_dir is not None:
+        changed["data.data_dir"] = data_dir
     config = with_overrides(read_config(workdir), changed)
     settings = config.evaluation
     held_out = load_held_out(config)
-    experiment, state = load_run(workdir, {"num_samples": settings.num_samples})
+    experiment, state = load_run(workdir, {"num_samples": settings.num_samples}, data_dir)
     asked = {"round": int(state.round), **_describe_sampling(experiment.config)}
     extractor = make_extractor(settings, experiment.dataset)
     asked |= {
@@ -63,18 +79,16 @@ def evaluate(
         "data": identify(experiment.dataset),
         **settings.describe_final(),
     }
-    path = workdir / EVALUATION
-    if path.exists():
-        kept = json.loads(path.read_text())
-        if kept["asked"] == asked:
-            return kept["quality"]
+    kept = read_evaluation(workdir)
+    if kept and kept["asked"] == asked:
+        return kept["quality"]
     labels = spread_labels(experiment, settings.num_samples)
     images = experiment.draw_samples(
         experiment.run_key, state.ema_params, EVALUATION_COUNTER, on_progress, labels
     )
     quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}
-    write_json(path, {"asked": asked, "quality": quality})
+    write_json(workdir / EVALUATION, {"asked": asked, "quality": quality})
     return quality
 
 
@@ -88,6 +102,7 @@ def evaluate_folder(folder: str | Path, config: GivenConfig) -> dict[str, Any]:
     Raises:
       ValueError: there are too few PNGs, or one does not match the data set's images.
     """
+    check_precision()
     cpu_device()  # a missing platform is reported first
     config = to_run_config(config)
     dataset = load_images(**vars(config.data))

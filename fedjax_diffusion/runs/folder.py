@@ -1,10 +1,8 @@
 """The run folder before a run begins: whose it is, whether it can be written, what is left over."""
 
-import contextlib
 import json
 import logging
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,8 +12,10 @@ from typing import Any
 from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.experiment.config import fill_missing, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
-from fedjax_diffusion.host.atomic import find_leftovers
+from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
+from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.runs import claims, environment, records
+from fedjax_diffusion.runs.changes import check_changes
 from fedjax_diffusion.runs.quality_log import QUALITY
 
 _LOG = logging.getLogger(__name__)
@@ -40,26 +40,26 @@ def read_config(workdir: Path) -> RunConfig:
 
 
 def check_same_config(config: RunConfig, workdir: Path) -> None:
-    """Raises ValueError if a folder is not empty and holds no run of this config."""
+    """Raises ValueError if a folder is not empty and holds no run that this config continues."""
     path = workdir / records.CONFIG
     if not path.exists():
-        leftovers = {entry.name for entry, _ in find_leftovers(workdir)} | {claims.FOLDER}
-        if workdir.is_dir() and any(entry.name not in leftovers for entry in workdir.iterdir()):
+        if not is_unused(workdir):
             raise ValueError(f"{workdir} is not empty and no run folder; choose another --workdir")
         return
-    earlier, new = flatten(read_settings(workdir)), config.flatten()
-    for key in {**earlier, **new}:
-        if earlier.get(key) != new.get(key):
-            raise ValueError(
-                f"{workdir} holds a run of another config ({key}: {earlier.get(key)!r} there, "
-                f"{new.get(key)!r} here); choose another --workdir"
-            )
+    check_changes(workdir, flatten(read_settings(workdir)), config)
 
 
-def is_finished(workdir: Path) -> bool:
-    """Returns whether a run is finished; one with a damaged summary.json is not, but for that."""
+def is_unused(workdir: Path) -> bool:
+    """Returns whether a folder is missing, or holds nothing but claims and leftovers."""
+    leftovers = {entry.name for entry, _ in find_leftovers(workdir)} | {claims.FOLDER}
+    return not workdir.is_dir() or all(entry.name in leftovers for entry in workdir.iterdir())
+
+
+def is_finished(workdir: Path, num_rounds: int) -> bool:
+    """Returns whether a run has a whole summary.json, which is of this number of rounds."""
     try:
-        return (workdir / records.SUMMARY).is_file() and bool(records.read_summary(workdir))
+        is_there = (workdir / records.SUMMARY).is_file()
+        return is_there and records.read_summary(workdir)["num_rounds"] == num_rounds
     except ValueError:
         return False
 
@@ -74,15 +74,13 @@ def begin(workdir: Path, experiment: Experiment) -> None:
       OSError: the folder cannot be written to. Pictures that cannot be are a warning.
     """
     for path in _find_old_leftovers(workdir):
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        remove_leftover(path)
     for name in (records.METRICS, records.SUMMARY, records.CONFIG, records.ENVIRONMENT):
         path = workdir / name
         if path.exists() and not path.is_file():
             raise ValueError(f"{path} is not a file; move it away and repeat the command")
-    if (workdir / records.SUMMARY).exists():
-        _LOG.warning("%s is damaged; it is made again", workdir / records.SUMMARY)
     records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
+    _remove_summary(workdir)
     if not environment.read(workdir):
         described = environment.describe(experiment.dataset, experiment.compute)
         records.write_json(workdir / records.ENVIRONMENT, described)
@@ -92,14 +90,15 @@ def begin(workdir: Path, experiment: Experiment) -> None:
             _try_file(workdir / name)
 
 
-@contextlib.contextmanager
-def pictures_may_fail() -> Iterator[None]:
-    """Turns the failure to draw or write a picture into a warning: it ends no run."""
+def _remove_summary(workdir: Path) -> None:
+    """Removes the summary of fewer rounds than a run is to have; says so of a damaged one."""
+    path = workdir / records.SUMMARY
     try:
-        yield
-    except Exception as error:  # of Matplotlib, Pillow, fonts and files
-        reason = " ".join(str(error).split())[:200]
-        _LOG.warning("a picture cannot be made, the run goes on without it: %s", reason)
+        if path.exists():
+            records.read_summary(workdir)
+    except ValueError:
+        _LOG.warning("%s is damaged; it is made again", path)
+    path.unlink(missing_ok=True)
 
 
 def set_run_aside(workdir: Path) -> None:

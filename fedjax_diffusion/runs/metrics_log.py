@@ -23,7 +23,11 @@ class RecordError(ValueError):
 
 
 class MetricsLog:
-    """The file metrics.jsonl: one line per round, readable at once; none is kept here."""
+    """The file metrics.jsonl: one line per round, readable at once; none is kept here.
+
+    Attributes:
+      workdir: the run folder.
+    """
 
     def __init__(
         self,
@@ -47,17 +51,18 @@ class MetricsLog:
         Raises:
           RecordError: the log has fewer lines than that.
         """
-        self._path, self._check, self._is_synced = workdir / METRICS, check, is_synced
-        self._checksums: list[str] = []
+        self.workdir, self._path, self._check = workdir, workdir / METRICS, check
+        self._is_synced = is_synced
+        self._checksums = bytearray()  # _DIGITS for each line
         self._file: BinaryIO | None = None
         if not is_writer:
             return
         size = 0
         for line in itertools.islice(_read_lines(self._path), num_rounds):
-            self._checksums.append(_sum(line))
+            self._checksums += _sum(line)
             size += len(line)
-        if len(self._checksums) < num_rounds:
-            raise _missing(self._path, len(self._checksums), num_rounds)
+        if self._num_lines < num_rounds:
+            raise _missing(self._path, self._num_lines, num_rounds)
         self._file = self._path.open("ab")
         self._file.truncate(size)
         os.fsync(self._file.fileno())
@@ -73,7 +78,11 @@ class MetricsLog:
     @property
     def checksums(self) -> str:
         """Checksums of all lines, for the checkpoint."""
-        return "".join(self._checksums)
+        return self._checksums.decode()
+
+    @property
+    def _num_lines(self) -> int:
+        return len(self._checksums) // _DIGITS
 
     def append(self, record: dict) -> None:
         """Appends one line."""
@@ -82,7 +91,7 @@ class MetricsLog:
         if self._file is not None:
             self._file.write(line)
             self._file.flush()
-            self._checksums.append(_sum(line))
+            self._checksums += _sum(line)
             if self._is_synced:
                 self.sync()
 
@@ -94,7 +103,7 @@ class MetricsLog:
     def verify(self) -> None:
         """Raises RecordError unless the file holds the lines that were written, and no others."""
         if self._file is not None:
-            check_lines(self._path, len(self._checksums), self.checksums)
+            check_lines(self._path, self._num_lines, self.checksums)
             if self._path.stat().st_size != self._file.tell():
                 raise RecordError(f"{self._path} has more lines than the run has rounds")
 
@@ -123,7 +132,8 @@ def check_lines(path: Path, num_rounds: int, checksums: str | None) -> None:
         if checksums is None:
             is_right = _is_record(line, num_lines - 1, totals)
         else:
-            is_right = _sum(line) == checksums[_DIGITS * (num_lines - 1) : _DIGITS * num_lines]
+            there = checksums[_DIGITS * (num_lines - 1) : _DIGITS * num_lines]
+            is_right = _sum(line) == there.encode()
         if not is_right:
             raise RecordError(f"{path}, line {num_lines}: not the line that the run wrote")
     if num_lines < num_rounds:
@@ -157,5 +167,5 @@ def _read_lines(path: Path) -> Iterator[bytes]:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
-def _sum(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()[:_DIGITS]
+def _sum(line: bytes) -> bytes:
+    return hashlib.sha256(line).hexdigest()[:_DIGITS].encode()

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.host.images import append_to_strip, save_grid
 from fedjax_diffusion.host.processes import is_primary
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.figure import draw_figure
-from fedjax_diffusion.runs.folder import pictures_may_fail
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER
 from fedjax_diffusion.simulator import SimulationState
 

@@ -18,6 +18,8 @@ EVALUATION = "evaluation.json"
 EVENTS = "tensorboard"
 """Folder of events for TensorBoard."""
 _OLD_NAMES = [name.encode() for name in OLD_NAMES["metrics"]]
+SWEEP = "sweep.json"
+"""Of a sweep, two folders above a run that is one of its points."""
 _SUMMARY_FIELDS = {"num_rounds", "loss", "mean_bits", "client_rounds", "left_out", "methods"}
 
 
@@ -74,6 +76,15 @@ def read_summary(workdir: Path) -> dict:
             f"{path} is damaged ({error}); the command of the run makes it again"
         ) from error
     return summary
+
+
+def read_evaluation(workdir: Path) -> dict[str, Any]:
+    """Returns the evaluation.json of a run; empty if it is missing or damaged: it is made again."""
+    try:
+        kept = dict(json.loads((workdir / EVALUATION).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        return {}
+    return kept if {"asked", "quality"} <= kept.keys() else {}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from fedjax_diffusion.experiment.checkpoint_files import DamagedError
 from fedjax_diffusion.experiment.checkpoints import Checkpoints, ForeignError, Saved
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.processes import agree, is_primary
+from fedjax_diffusion.runs import environment
 from fedjax_diffusion.runs.folder import CHECKPOINTS
 from fedjax_diffusion.runs.metrics_log import MissingLinesError, check_lines, count_lines
 from fedjax_diffusion.runs.records import METRICS
@@ -48,7 +49,8 @@ def find_start(workdir: Path, checkpoints: Checkpoints, every_rounds: int) -> in
     Args:
       workdir: the run folder, of which this process holds the claim.
       checkpoints: its checkpoints.
-      every_rounds: from one checkpoint to the next.
+      every_rounds: from one checkpoint to the next; tells of folders of earlier versions, of which
+        nothing else does, whether there must be one.
 
     Raises:
       ValueError: rounds were played, but no checkpoint can be used, or a line of metrics.jsonl is
@@ -102,8 +104,8 @@ def _choose(workdir: Path, checkpoints: Checkpoints, every_rounds: int) -> int:
     if unusable:
         reasons = "; ".join(f"{checkpoints.path(r)}: {reason}" for r, _, reason in unusable)
         raise ValueError(f"no checkpoint can be used ({reasons}); {_ADVICE}")
-    num_lines = count_lines(workdir)
-    if num_lines > every_rounds:  # then one was saved
+    num_lines, had_one = count_lines(workdir), environment.had_checkpoint(workdir)
+    if num_lines and (num_lines > every_rounds if had_one is None else had_one):
         raise ValueError(
             f"{workdir / CHECKPOINTS} has no checkpoint, but {path.name} has {num_lines} rounds; "
             f"{_ADVICE}"

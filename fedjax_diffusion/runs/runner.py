@@ -1,16 +1,15 @@
 """Host loop of a run: plan, step, record, save and draw, with automatic resumption."""
 
 import functools
-import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedjax_diffusion.experiment.build import Experiment, ProgramChoice, build
+from fedjax_diffusion.experiment.build import Experiment, build
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
-from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
+from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
@@ -20,17 +19,14 @@ from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs import claims, environment, folder, records
 from fedjax_diffusion.runs.among_many import ALONE, AmongMany
 from fedjax_diffusion.runs.figure import FIGURE
-from fedjax_diffusion.runs.folder import check_same_config, read_config
+from fedjax_diffusion.runs.folder import check_same_config
 from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
 from fedjax_diffusion.runs.pictures import draw_grid, draw_rounds
 from fedjax_diffusion.runs.quality_log import QualityLog
-from fedjax_diffusion.runs.resumption import find_newest, find_start, open_checkpoints
+from fedjax_diffusion.runs.resumption import find_start, open_checkpoints
 from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
 from fedjax_diffusion.runs.tensorboard import check_tensorboard, write_events
 from fedjax_diffusion.simulator import SimulationState
-
-_LOG = logging.getLogger(__name__)
-
 
 OnStart = Callable[[Experiment, int], Any]
 """Callback at the start of a run, with the experiment and the number of the first round."""
@@ -80,7 +76,9 @@ def run(
 
     Args:
       config: from ``load_config``, or a ``RunConfig``.
-      workdir: the run folder, created if needed. It may hold an earlier part of the same run.
+      workdir: the run folder, created if needed. It may hold an earlier part of the same run, also
+        one with other settings that change no number, or with fewer rounds if no schedule depends
+        on their number (docs/run_folder.md).
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
       progress: shows trials and compilation, which may take minutes.
@@ -107,7 +105,7 @@ def run(
     config, workdir = to_run_config(config), Path(workdir)
     with explain_file_errors(workdir):
         check_same_config(config, workdir)
-        if not restart and folder.is_finished(workdir):
+        if not restart and folder.is_finished(workdir, config.num_rounds):
             return _read_result(workdir, among)
         check_place(workdir)
         if config.tensorboard:
@@ -126,7 +124,7 @@ def _play(config: RunConfig, workdir: Path, around: _Around, restart: bool) -> R
     with claims.claim_folder(workdir) as claim:
         if restart and is_primary():
             folder.set_run_aside(workdir)
-        if agree(int(folder.is_finished(workdir))):  # finished meanwhile
+        if agree(int(folder.is_finished(workdir, config.num_rounds))):  # finished meanwhile
             return _read_result(workdir, around.among)
         if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
             check_same_config(config, workdir)
@@ -143,7 +141,7 @@ def _build(
 ) -> tuple[dict[str, Any], Experiment]:
     """Returns the environment of the run's earlier part, if any, and the experiment."""
     earlier, choice = {} if restart else environment.read(workdir), around.among.choice
-    if begun := environment.read_compute(earlier):
+    if begun := environment.read_compute(earlier, config.compute):
         choice = choice._replace(compute=begun)
     experiment = build(config, choice, around.progress)
     environment.check_data(workdir, earlier, experiment.dataset)
@@ -238,37 +236,4 @@ def _save(
         claim.check()
         log.sync()
         checkpoints.save(state, log.checksums)
-
-
-def load_run(workdir: str | Path, sampling: dict | None = None) -> tuple[Experiment, Any]:
-    """Returns the experiment of a run folder and its newest saved state.
-
-    Args:
-      workdir: a run folder.
-      sampling: changed settings of ``SamplingConfig``.
-
-    Returns:
-      ``(Experiment, SimulationState)``.
-
-    Raises:
-      ValueError: the folder holds no run, or no checkpoint yet.
-    """
-    workdir = Path(workdir)
-    changed = {f"sampling.{name}": value for name, value in (sampling or {}).items()}
-    config = with_overrides(read_config(workdir), changed)
-    earlier = environment.read(workdir)
-    experiment = build(config, ProgramChoice(environment.read_compute(earlier)))
-    environment.check_data(workdir, earlier, experiment.dataset)
-    checkpoints = open_checkpoints(workdir, config, experiment.dataset)
-    round, reasons = find_newest(checkpoints)
-    if round is None and not reasons:
-        raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
-    if round is None or (folder.is_finished(workdir) and round < config.num_rounds):
-        raise ValueError(
-            f"{workdir}: the last checkpoint is damaged or missing ({reasons or 'missing'}); "
-            f"remove {records.SUMMARY}, if it is there, and repeat the command of the run"
-        )
-    if reasons:
-        _LOG.warning("%s; taking the checkpoint of round %d", reasons, round)
-    like = experiment.simulator.init(experiment.run_key, experiment.data)
-    return experiment, checkpoints.restore(round, like)
+        environment.mark_checkpoint(log.workdir)

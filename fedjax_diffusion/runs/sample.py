@@ -8,7 +8,7 @@ from fedjax_diffusion.host.images import save_grid, save_images
 from fedjax_diffusion.host.outputs import check_output, is_own_picture
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs.folder import read_config
-from fedjax_diffusion.runs.runner import load_run
+from fedjax_diffusion.runs.load import load_run
 
 
 def sample(
@@ -21,6 +21,7 @@ def sample(
     guidance_scale: float | None = None,
     seed: int = 0,
     output: str | Path | None = None,
+    data_dir: str | None = None,
 ) -> Path:
     """Draws images from the newest checkpoint of a run and returns the path of the saved images.
 
@@ -34,6 +35,7 @@ def sample(
       seed: seed of the images.
       output: a ``.png`` for a grid of all images, or a folder for one PNG per image; None: the grid
         ``workdir/samples/sample_SEED.png``.
+      data_dir: another place of the run's data; None: as the run has it.
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, an argument is out of range, the output
@@ -51,7 +53,7 @@ def sample(
     given = {"sampler": sampler, "num_steps": num_steps, "eta": eta}
     given["guidance_scale"] = guidance_scale
     changed |= {name: value for name, value in given.items() if value is not None}
-    experiment, state = load_run(workdir, changed)
+    experiment, state = load_run(workdir, changed, data_dir)
     images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
     with explain_file_errors(path):
         (save_grid if is_grid else save_images)(path, images)

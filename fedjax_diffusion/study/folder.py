@@ -15,10 +15,14 @@ from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
 from fedjax_diffusion.experiment.study_config import StudyConfig
-from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.host.figures import save_figure
+from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover, write_text
+from fedjax_diffusion.host.figures import pictures_may_fail, save_figure
+from fedjax_diffusion.host.file_errors import explain_file_errors
+from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.host.tables import parse_cell
+from fedjax_diffusion.runs.claims import claim_folder
+from fedjax_diffusion.runs.folder import is_unused
 from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep
@@ -60,21 +64,24 @@ def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) 
       track: wraps the iteration over the settings, as ``tqdm`` does.
 
     Raises:
-      ValueError: the config is invalid, no client can participate in any setting, or the folder
-        holds something other than a study. Nothing is written then.
+      ValueError: the config is invalid, no client can participate in any setting, the folder holds
+        something other than a study or cannot be written to, or another process works in it.
+        Nothing but a claim is written then. A figure that cannot be drawn is a warning.
+      LostClaimError: another process took the folder over, as this one gave no sign of life.
 
     Guarantees:
       The same config gives the same numbers.
     """
     config, workdir = to_run_config(config), Path(workdir)
-    _check_folder(workdir)
-    scenario, study = build_study(config)
-    points = play_points(scenario, study, track)
-    result = Study(workdir, points, summarize(scenario, study, points))
-    try:
-        _write(result, config)
-    except OSError as error:
-        raise ValueError(f"{workdir}: cannot be written: {error.strerror}") from None
+    with explain_file_errors(workdir):
+        _check_folder(workdir)
+        check_place(workdir)
+        scenario, study = build_study(config)
+        with claim_folder(workdir) as claim:
+            points = play_points(scenario, study, track)
+            result = Study(workdir, points, summarize(scenario, study, points))
+            claim.check()
+            _write(result, config)
     return result
 
 
@@ -129,22 +136,25 @@ def build_study(config: GivenConfig) -> tuple[Scenario, StudyConfig]:
 def _check_folder(workdir: Path) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"{workdir} is a file; choose another --workdir")
-    if workdir.exists() and any(workdir.iterdir()) and not (workdir / TABLE).exists():
+    if not (workdir / TABLE).exists() and not is_unused(workdir):
         raise ValueError(f"{workdir} is not empty and not a study; choose another --workdir")
 
 
 def _write(study: Study, config: RunConfig) -> None:
     workdir, points, summary = study
-    workdir.mkdir(parents=True, exist_ok=True)
+    for path, name in find_leftovers(workdir):
+        if name in (TABLE, CONFIG, SUMMARY, *FIGURES.values()):
+            remove_leftover(path)
     write_text(workdir / TABLE, to_csv(points))
     write_json(workdir / CONFIG, config.to_dict())
     write_json(workdir / SUMMARY, summary)
     title = describe_setting(summary)
-    for sweep in ("time_budget", "distance"):
-        save_figure(workdir / FIGURES[sweep], draw_sweep(points, sweep, title))
-    goals_percent = config.study.goals_percent
-    region = draw_region(to_cells(points), summary["method"], goals_percent, title)
-    save_figure(workdir / FIGURES["region"], region)
+    with pictures_may_fail():
+        for sweep in ("time_budget", "distance"):
+            save_figure(workdir / FIGURES[sweep], draw_sweep(points, sweep, title))
+        goals_percent = config.study.goals_percent
+        region = draw_region(to_cells(points), summary["method"], goals_percent, title)
+        save_figure(workdir / FIGURES["region"], region)
 
 
 def to_csv(points: Sequence[Point]) -> str:

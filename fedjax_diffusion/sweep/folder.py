@@ -16,7 +16,7 @@ from fedjax_diffusion.experiment.config import GivenConfig, fill_missing, to_run
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.runs import claims, records
-from fedjax_diffusion.runs.runner import read_config
+from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.sweep.identity import (
     HASH_DIGITS,
     hash_config,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from fedjax_diffusion.runs.records import SWEEP
 from fedjax_diffusion.sweep.identity import HASH_DIGITS, folder_name_to_hash, make_folder_name
 
 SCHEMA = 1
-SWEEP = "sweep.json"
 POINTS = "points"
 
 

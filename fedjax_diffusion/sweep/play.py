@@ -17,8 +17,8 @@ from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.among_many import AmongMany
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
-from fedjax_diffusion.runs.folder import CHECKPOINTS
-from fedjax_diffusion.runs.runner import read_config, run
+from fedjax_diffusion.runs.folder import CHECKPOINTS, read_config
+from fedjax_diffusion.runs.runner import run
 from fedjax_diffusion.sweep.folder import Sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import find_folder, find_folders
@@ -29,7 +29,6 @@ from fedjax_diffusion.sweep.states import (
     PointState,
     is_evaluated,
     mark_open,
-    read_evaluation,
     read_failure,
     read_state,
     read_states,
@@ -106,7 +105,12 @@ def play_point(task: Task) -> None:
         ),
     )
     if task.evaluation is not None:
-        evaluate(task.folder, dataclasses.asdict(task.evaluation), on_progress=show_image)
+        evaluate(
+            task.folder,
+            dataclasses.asdict(task.evaluation),
+            on_progress=show_image,
+            data_dir=task.config.data.data_dir,
+        )
 
 
 def is_chosen(point: Point, options: PlayOptions) -> bool:
@@ -175,14 +179,16 @@ def play_claimed(
 
 
 def _read_config(folder: Path, point: Point) -> RunConfig:
-    """Returns the settings with which a point began; those that change no number may be others."""
-    return read_config(folder) if (folder / records.CONFIG).exists() else point.config
+    """Returns the settings of a point, which uses the machine as it did when it began."""
+    if not (folder / records.CONFIG).exists():
+        return point.config
+    return dataclasses.replace(point.config, compute=read_config(folder).compute)
 
 
 def _prune(folder: Path, keep: str) -> None:
     """Removes the checkpoints that a finished point does not keep; a later evaluation needs one."""
     if keep != ALL:
-        is_needed = keep == LAST or not read_evaluation(folder)
+        is_needed = keep == LAST or not records.read_evaluation(folder)
         Checkpoints(folder / CHECKPOINTS, keep=1).prune(int(is_needed))
 
 

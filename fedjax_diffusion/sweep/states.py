@@ -68,8 +68,9 @@ def read_state(folder: Path | None, owner: Owner | None = None) -> PointState:
     attempts = int(failure.get("attempts", 0))
     if failure and not is_live and not failure.get(_IS_OPEN):
         return PointState("failed", str(failure.get("error", "unknown")), attempts)
-    if (folder / records.SUMMARY).exists():
-        return _read_finished(folder, attempts)
+    summary = _read_summary(folder)
+    if summary is not None:
+        return _read_finished(folder, summary, attempts)
     is_stale = owner is not None and owner.state == "stale"
     return PointState("running" if is_live else "stale" if is_stale else "planned", None, attempts)
 
@@ -89,18 +90,9 @@ def mark_open(folder: Path) -> None:
     records.write_json(folder / FAILED, read_failure(folder) | {_IS_OPEN: True})
 
 
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Returns the content of a run's evaluation.json; empty if it is missing or damaged."""
-    try:
-        kept = dict(json.loads((folder / records.EVALUATION).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return {}
-    return kept if {"asked", "quality"} <= kept.keys() else {}
-
-
 def is_evaluated(folder: Path, settings: "EvaluationConfig") -> bool:
     """Returns whether a run was evaluated with these settings."""
-    asked = read_evaluation(folder).get("asked", {})
+    asked = records.read_evaluation(folder).get("asked", {})
     wanted = settings.describe_final()
     return {name: asked.get(name, ...) for name in wanted} == wanted
 
@@ -115,14 +107,21 @@ def format_counts(states: Iterable[PointState]) -> str:
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
 
 
-def _read_finished(folder: Path, attempts: int) -> PointState:
+def _read_summary(folder: Path) -> dict | None:
+    """Returns the summary of a point; None if it is missing or damaged: its run makes it again."""
     try:
-        summary = records.read_summary(folder)
-        has_diverged = summary["diverged"] > 0 and _is_loss_gone(folder)
+        return records.read_summary(folder) if (folder / records.SUMMARY).exists() else None
+    except ValueError:
+        return None
+
+
+def _read_finished(folder: Path, summary: dict, attempts: int) -> PointState:
+    try:
+        has_diverged = summary.get("diverged", 0) > 0 and _is_loss_gone(folder)
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"{folder / records.SUMMARY} is damaged ({error}); remove it, then --retry"
+        reason = f"{folder / records.METRICS} is damaged ({error}); restore it, then --retry"
         return PointState("failed", " ".join(reason.split()), max(attempts, 1))
-    evaluation = read_evaluation(folder) or None
+    evaluation = records.read_evaluation(folder) or None
     status = "diverged" if has_diverged else "evaluated" if evaluation else "finished"
     return PointState(status, None, attempts, summary, evaluation)
 

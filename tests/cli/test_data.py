@@ -61,3 +61,13 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path, capsys, place):
     assert captured.err.startswith(f"fedjax-diffusion: {reason}")
     assert (captured.err.count("\n"), captured.out) == (1, "")
     assert place == "/examples.png" or (tmp_path / "there").read_text() == "precious"
+
+
+def test_a_picture_that_cannot_be_drawn_ends_nothing(tmp_path, capsys, caplog, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr("fedjax_diffusion.data.report.draw_partition", fail)
+    assert main(["data", "--name=digits", f"--output={tmp_path}"]) == 0
+    assert "1,497" in capsys.readouterr().out
+    assert "a picture cannot be made, all else goes on without it: latex" in caplog.text

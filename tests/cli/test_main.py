@@ -10,10 +10,11 @@ from fedjax_diffusion.cli.main import main
 from tests.tiny import FLAGS
 
 
-def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys):
+def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
     assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
-    out = capsys.readouterr().out
+    out, err = capfd.readouterr()
+    assert (err, caplog.text) == ("", "")
     for text in ("data     digits: 1497 images", "clients  3", "sensor", "round    1/2", "2/2"):
         assert text in out
     for text in ("this_run", "full_precision", "fixed_bits:8:max_frequency", "upload saved"):
@@ -22,10 +23,12 @@ def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capsys
     assert (tmp_path / "runs/digits/figures/training.png").exists()
 
     assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
-    assert "is already finished; nothing was done" in capsys.readouterr().out
+    out, err = capfd.readouterr()
+    assert "is already finished; nothing was done" in out
+    assert err == ""
 
 
-def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys):
+def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
     assert main(["run", *FLAGS, "--config.num_rounds=1"]) == 0
     pictures = []
@@ -34,8 +37,9 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capsys
         assert main(command) == 0
         pictures.append((tmp_path / "runs/digits/samples/sample_0.png").read_bytes())
     assert pictures[0] != pictures[1]
+    assert (capfd.readouterr().err, caplog.text) == ("", "")
     assert main(["sample", "--workdir=runs/digits", "--guidance_scale=2"]) == 2
-    assert "guidance_scale" in capsys.readouterr().err
+    assert "guidance_scale" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``fedjax-diffusion study``, as a user types it."""
 
 import os
+import queue
 import signal
 import sys
 
@@ -59,14 +60,18 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interruption_promises_no_checkpoint(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize(("number", "word"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
+def test_a_signal_ends_a_study_at_once_in_one_line(number, word, tmp_path, monkeypatch, capfd):
+    exit_codes = queue.SimpleQueue()
+
     def interrupt(*_, **__):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(getattr(signal, number))
+        sys.exit(exit_codes.get(timeout=20))  # for the thread that ends the process
 
     monkeypatch.setattr("fedjax_diffusion.study.run_study", interrupt)
-    monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(os, "_exit", exit_codes.put)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit, match="130"):
+    with pytest.raises(SystemExit, match="130" if number == "SIGINT" else "143"):
         main(["study", f"--workdir={tmp_path}"])
-    assert capfd.readouterr().err == "\ninterrupted\n"
+    assert capfd.readouterr().err == f"\n{word}; repeat the command\n"
     assert signal.getsignal(signal.SIGINT) is before

@@ -15,8 +15,8 @@ from fedjax_diffusion.cli import sweep as command
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.runs import evaluate
+from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.records import read_metrics
-from fedjax_diffusion.runs.runner import read_config
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.listing import find_folders
@@ -30,16 +30,17 @@ from tests.tiny import FLAGS, OVERRIDES
 TINY = ["sweep", "--config=digits", *FLAGS]
 
 
-def test_two_points_are_played_evaluated_and_listed(tmp_path, monkeypatch, capsys):
+def test_two_points_are_played_evaluated_and_listed(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.setattr(evaluate, "make_extractor", lambda *_: pixels_as_features())
     workdir = tmp_path / "sweep"
     line = [*TINY, "--config.num_rounds=2", "--config.evaluation.num_samples=20"]
     line += ["--sweep.allocator.method=demand,full_precision", f"--workdir={workdir}"]
     assert main([*line, "--dry_run"]) == 0
-    assert "2 to play" in capsys.readouterr().out
+    assert "2 to play" in capfd.readouterr().out
     assert not workdir.exists()
     assert main(line) == 0
-    out = capsys.readouterr().out
+    out, err = capfd.readouterr()
+    assert (err, caplog.text) == ("", "")
     assert re.search(r"method-demand: evaluated  loss \d\S+  fcd \d\S+  \d\S+ J  \d\S+ MB", out)
     assert "2 points: 2 evaluated" in out
     table = pyarrow.parquet.read_table(workdir / "index.parquet")

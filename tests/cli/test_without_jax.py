@@ -7,7 +7,7 @@ import sys
 from tests.sweep.stubs import make_sweep
 
 SCRIPT = """
-import contextlib, io, json, os, signal, sys
+import contextlib, io, json, os, signal, sys, time
 
 HEAVY = {"jax", "flax", "optax", "numpy", "matplotlib", "tensorflow_datasets"}
 
@@ -20,15 +20,16 @@ def answer(arguments):
             code = end.code
     return [code, out.getvalue(), err.getvalue(), sorted(HEAVY & {*sys.modules})]
 
-class CtrlC:
+class Signal:
     def find_spec(self, name, path=None, target=None):
         if name in HEAVY:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+            time.sleep(20)
 
 from fedjax_diffusion.cli.main import main
 answers = [answer(arguments) for arguments in json.loads(sys.argv[1])]
 print(json.dumps(answers), flush=True)
-sys.meta_path.insert(0, CtrlC())
+sys.meta_path.insert(0, Signal())
 main(["run"])
 """
 COMMANDS = [
@@ -56,7 +57,7 @@ COMMANDS = [
 def test_help_usage_errors_and_the_state_of_a_sweep_need_no_jax(tmp_path):
     make_sweep(tmp_path)
     lines = json.dumps([arguments for arguments, *_ in COMMANDS])
-    command = [sys.executable, "-c", SCRIPT, lines]
+    command = [sys.executable, "-c", SCRIPT, lines, "SIGINT"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     answers = json.loads(process.stdout)
     for (arguments, code, text), (exit_code, out, err, heavy) in zip(
@@ -65,5 +66,8 @@ def test_help_usage_errors_and_the_state_of_a_sweep_need_no_jax(tmp_path):
         assert (exit_code, heavy) == (code, []), arguments
         assert text in (out if code == 0 else err), arguments
     # at last Ctrl-C, while a run imports its modules
-    line = "\ninterrupted; repeat the command to continue from the last checkpoint\n"
-    assert (process.returncode, process.stderr) == (130, line)
+    line = "; repeat the command to continue from the last checkpoint\n"
+    assert (process.returncode, process.stderr) == (130, f"\ninterrupted{line}")
+    command[-2:] = "[]", "SIGTERM"
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr) == (143, f"\nterminated{line}")

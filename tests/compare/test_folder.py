@@ -228,7 +228,8 @@ def flags_of(num_seeds, workdir):
 
 def test_the_command_prints_the_table(workdir, no_play, capsys):
     assert main([*flags_of(2, workdir), f"--earlier={workdir}/runs.csv"]) == 0
-    text = capsys.readouterr().out
+    text, error = capsys.readouterr()
+    assert error == ""
     assert "4 points: 4 evaluated" in text
     assert "saved A: joules against full_precision with the optimal split" in text
     assert main([*flags_of(2, workdir), "--dry_run"]) == 0

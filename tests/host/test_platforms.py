@@ -10,6 +10,7 @@ from fedjax_diffusion.host import platforms
 from fedjax_diffusion.host.platforms import (
     GPU_FLAGS,
     add_flags,
+    check_flags,
     is_out_of_memory,
     prepare_platforms,
 )
@@ -79,6 +80,7 @@ TRITON = "--xla_gpu_enable_triton_gemm"
 def test_flags_are_set_for_a_gpu_unless_the_user_has(has_plugin, given, expected, monkeypatch):
     monkeypatch.setattr(platforms, "has_gpu_plugin", lambda: has_plugin)
     monkeypatch.setattr(platforms, "_read_platforms", lambda: "")
+    monkeypatch.setattr(platforms, "check_flags", lambda flags: None)  # XLA knows no --xla_a
     monkeypatch.setattr(platforms.xla_bridge, "backends_are_initialized", lambda: False)
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if given is not None:
@@ -101,6 +103,42 @@ def test_this_jax_knows_the_flags():
     flags = add_flags("", GPU_FLAGS)
     answer = start("-c", "import jax; print(jax.devices())", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
     assert answer.returncode == 0, answer.stderr
+
+
+BAD_FLAGS = {
+    "--nonsense": "Unknown flag in XLA_FLAGS: --nonsense",
+    "--xla_cpu_enable_fast_math=maybe": "Couldn't interpret value maybe for flag xla_cpu_enable",
+    "nonsense": 'Could not open file "nonsense"',
+}
+
+
+@pytest.mark.parametrize("flags", BAD_FLAGS)
+def test_flags_that_xla_cannot_read_are_one_line(flags):
+    with pytest.raises(ValueError, match=r"correct or unset it$") as error:
+        check_flags(flags)
+    assert str(error.value).startswith(f"XLA_FLAGS={flags}: {BAD_FLAGS[flags]}")
+    assert "\n" not in str(error.value)
+
+
+def test_flags_that_xla_knows_are_taken():
+    check_flags("--xla_force_host_platform_device_count=2")
+    check_flags("")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("XLA_FLAGS", "--nonsense", "XLA_FLAGS=--nonsense: Unknown flag"),
+        ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64: runs compute with 32 bits"),
+    ],
+)
+def test_a_run_that_jax_would_end_is_refused_in_one_line(variable, value, message, tmp_path):
+    workdir = tmp_path / "run"
+    answer = start("-m", "fedjax_diffusion", "run", f"--workdir={workdir}", **{variable: value})
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"fedjax-diffusion: {message}")
+    assert answer.stderr.count("\n") == 1
+    assert not workdir.exists()
 
 
 def test_running_out_of_memory_is_told_from_other_failures():

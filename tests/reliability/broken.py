@@ -10,7 +10,7 @@ ROUNDS = 4
 
 def config_of(**overrides):
     """The config of the tiny run with a checkpoint after each round, all of them kept."""
-    return tiny_config(checkpoint__every_rounds=1, checkpoint__keep=9, **overrides)
+    return tiny_config(**{"checkpoint__every_rounds": 1, "checkpoint__keep": 9} | overrides)
 
 
 def interrupt(finished, folder, rounds=2):

@@ -1,34 +1,161 @@
-"""Runs that are killed or stopped at random moments end as if nothing had happened."""
+"""Commands that are killed, or started several times at once, end as if nothing had happened."""
 
-import random
-import signal
+import json
+import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from fedjax_diffusion.runs.records import read_metrics
+from fedjax_diffusion import run
+from fedjax_diffusion.runs.records import METRICS, SUMMARY, read_metrics
+from tests.reliability.broken import config_of, interrupt
 from tests.reliability.test_resumption import FLAGS, without_time
 
-MAX_SECONDS = 25.0
+FORKS = Path(__file__).with_name("forks.py")
+VARIANTS = ("full_precision: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
+BASELINES = ("full_precision", "full_precision:max_frequency")
+COMMANDS = {
+    "run": ["run", "--config=digits", *FLAGS],
+    "sweep": ["sweep", "--config=digits", *FLAGS, "--sweep.seed=0..1", "--no_evaluation"],
+    "compare": [
+        *("compare", "--config=digits", *FLAGS),
+        "--config.evaluation.num_samples=24",
+        f"--config.allocator.baselines={BASELINES}",
+        f"--config.compare.variants={VARIANTS}",
+        "--config.compare.num_seeds=2",
+    ],
+}
+PLANS = [("run", seed) for seed in range(5)]
+PLANS += [(command, seed) for command in ("sweep", "compare") for seed in range(3)]
+KILLS = 9
+"""Of each plan: 99 in all."""
+
+
+def play(**asked):
+    """Returns the exit codes and the stderr of forks."""
+    command = [sys.executable, str(FORKS), json.dumps(asked)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def read_results(folder):
+    """All that must be equal, by relative path: states, images, records and totals."""
+    results = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        if path.name == METRICS:
+            results[name] = without_time(read_metrics(path.parent))
+        elif path.name == SUMMARY:
+            results[name] = json.loads(path.read_text()) | {"wall_seconds": 0}
+        elif path.name == "leaves.bin" or path.suffix == ".png":
+            results[name] = path.read_bytes()
+    return results
+
+
+@pytest.fixture(scope="module")
+def undisturbed(compiled_so, tmp_path_factory):
+    """Results and seconds of each command, played once without disturbance."""
+    del compiled_so
+    played = {}
+
+    def find(command):
+        if command not in played:
+            folder, start = tmp_path_factory.mktemp(command) / "folder", time.monotonic()
+            for _ in range(2):  # the second one without compilation
+                start, folder = time.monotonic(), folder.with_name(f"{folder.name}-")
+                arguments = [*COMMANDS[command], f"--workdir={folder}"]
+                answer = play(play="race", command=arguments, seed=0, processes=1)
+                assert answer["exit_codes"] == [0], answer
+            played[command] = read_results(folder), time.monotonic() - start
+        return played[command]
+
+    return find
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
-def test_a_chain_of_kills_ends_with_the_same_bits(finished, tmp_path, seed):
-    """Ten signals, at most; the longer a process may live, the later they come."""
-    chance, folder = random.Random(seed), tmp_path / "run"
-    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={folder}", *FLAGS]
-    for _ in range(10):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+@pytest.mark.parametrize(("command", "seed"), PLANS)
+def test_a_command_that_is_killed_again_and_again_ends_with_the_same_bits(
+    undisturbed, tmp_path, command, seed
+):
+    expected, seconds = undisturbed(command)
+    arguments = [*COMMANDS[command], f"--workdir={tmp_path}/folder"]
+    answer = play(play="kill", command=arguments, seed=seed, seconds=seconds, times=KILLS)
+    print(command, seed, answer["exit_codes"])
+    assert set(answer["exit_codes"]) <= {0, -9, 143}
+    assert answer["exit_codes"][-1] == 0
+    assert not [error for error in answer["errors"] if "Traceback" in error]
+    assert read_results(tmp_path / "folder") == expected
+    assert not list(tmp_path.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(17))
+def test_of_several_processes_on_a_folder_one_plays(finished, tmp_path, seed, processes):
+    folder = interrupt(finished, tmp_path / "run")
+    arguments = [*COMMANDS["run"], f"--workdir={folder}"]
+    answer = play(play="race", command=arguments, seed=seed, processes=processes)
+    codes = answer["exit_codes"]
+    print(processes, seed, codes)
+    assert codes.count(0) >= 1
+    for code, error in zip(codes, answer["errors"], strict=True):
+        assert code in (0, 2)
+        assert "Traceback" not in error
+        assert code == 0 or re.fullmatch(r"fedjax-diffusion: .* works on it since .*\n", error)
+    assert read_results(folder) == read_results(finished)
+
+
+def check_full_disk(finished, folder, monkeypatch, number):
+    """Fills the disk at a write of a run; returns whether the run needed that write."""
+    folder, calls = interrupt(finished, folder), []
+
+    def sync(descriptor):
+        calls.append(descriptor)
+        if len(calls) > number:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", sync)
         try:
-            process.wait(timeout=chance.uniform(0.0, MAX_SECONDS))
-        except subprocess.TimeoutExpired:
-            process.send_signal(chance.choice((signal.SIGKILL, signal.SIGTERM)))
-        _, error = process.communicate()
-        assert b"Traceback" not in error
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert without_time(read_metrics(folder)) == without_time(read_metrics(finished))
-    for name in ("checkpoints/4/leaves.bin", "samples/round_00004.png", "figures/training.png"):
-        assert (folder / name).read_bytes() == (finished / name).read_bytes()
-    assert not [path for path in folder.rglob(".*") if path.name.endswith(".tmp")]
+            run(config_of(), folder)
+            said = ""
+        except ValueError as error:
+            said = str(error)
+    assert said == "" or "No space left on device; make room and repeat the command" in said
+    assert "\n" not in said
+    run(config_of(), folder)
+    assert read_results(folder) == read_results(finished)
+    return len(calls) > number
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(
+    finished, tmp_path, monkeypatch
+):
+    for number in (0, 9):
+        assert check_full_disk(finished, tmp_path / str(number), monkeypatch, number)
+
+
+@pytest.mark.slow
+def test_the_disk_may_be_full_at_every_write(finished, tmp_path, monkeypatch):
+    number = 0
+    while check_full_disk(finished, tmp_path / str(number), monkeypatch, number):
+        number += 1
+    print(f"{number} writes")
+    assert number > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("max_bytes", [0, 100, 300, 1000, 3000, 10_000, 20_000, 40_000])
+def test_a_file_that_may_not_grow_is_one_line(finished, tmp_path, max_bytes):
+    folder = interrupt(finished, tmp_path / "run")
+    arguments = [*COMMANDS["run"], f"--workdir={folder}"]
+    answer = play(play="fill", command=arguments, max_bytes=max_bytes)
+    print(max_bytes, answer)
+    assert answer["exit_codes"][0] in (0, 2)
+    assert "Traceback" not in answer["errors"][0]
+    assert play(play="race", command=arguments, seed=0, processes=1)["exit_codes"] == [0]
+    assert read_results(folder) == read_results(finished)

@@ -85,8 +85,16 @@ def test_lost_checkpoints_are_no_silent_new_start(interrupted):
 
 def test_rounds_before_the_first_checkpoint_are_played_again_and_it_is_said(interrupted, caplog):
     shutil.rmtree(interrupted / "checkpoints")
-    assert start_of(interrupted, every_rounds=2) == 0
+    path = interrupted / "environment.json"
+    environment = json.loads(path.read_text())
+    path.write_text(json.dumps(environment | {"has_checkpoint": False}))
+    assert start_of(interrupted, every_rounds=1) == 0
     assert "no checkpoint yet, 2 rounds are played again" in caplog.text
+    del environment["has_checkpoint"]  # of an earlier version
+    path.write_text(json.dumps(environment))
+    assert start_of(interrupted, every_rounds=2) == 0
+    with pytest.raises(ValueError, match="has no checkpoint, but"):
+        start_of(interrupted, every_rounds=1)
 
 
 def test_with_no_good_checkpoint_the_way_out_is_named_and_nothing_moved(interrupted):

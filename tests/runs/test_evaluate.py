@@ -177,11 +177,15 @@ def test_items_are_taken_evenly():
     assert spread(np.arange(4), 4).tolist() == [0, 1, 2, 3]
 
 
-def test_the_command_prints_what_it_measured(workdir, plain_features, tmp_path, capsys):
+def test_the_command_prints_what_it_measured(workdir, plain_features, tmp_path, capsys, caplog):
     answer = tmp_path / "answer.json"
     assert main(["evaluate", f"--workdir={workdir}", f"--output={answer}"]) == 0
-    assert "fcd " in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "fcd " in out
+    assert (err, caplog.text) == ("", "")
     assert json.loads(answer.read_text()) == evaluate(workdir)
+    (workdir / "evaluation.json").write_text('{"asked": ')
+    assert json.loads(answer.read_text()) == evaluate(workdir), "a damaged file is made again"
     alone = ["evaluate", f"--workdir={workdir}", "--held_out_split=none"]
     assert main(alone) == 0
     assert "fcd_floor" not in capsys.readouterr().out

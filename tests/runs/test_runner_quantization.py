@@ -6,7 +6,8 @@ import pytest
 
 from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.quantization import payload_bytes
-from fedjax_diffusion.runs.runner import load_run, run
+from fedjax_diffusion.runs.load import load_run
+from fedjax_diffusion.runs.runner import run
 from tests.tiny import tiny_config
 
 pytest.importorskip("constriction")

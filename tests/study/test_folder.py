@@ -8,6 +8,7 @@ import pytest
 
 from fedjax_diffusion.data import load_images
 from fedjax_diffusion.experiment.config import load_config
+from fedjax_diffusion.runs.claims import claim_folder
 from fedjax_diffusion.study import (
     FIGURES,
     Point,
@@ -42,7 +43,7 @@ def study(tmp_path_factory):
 
 
 def test_the_folder_holds_table_figures_summary_and_config(study):
-    names = {path.name for path in study.workdir.iterdir()}
+    names = {path.name for path in study.workdir.iterdir()} - {"claims"}
     assert names == {"study.csv", "summary.json", "config.json", *FIGURES.values()}
     assert json.loads((study.workdir / "summary.json").read_text()) == study.summary
     config = json.loads((study.workdir / "config.json").read_text())
@@ -133,7 +134,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(overrides, message,
     with pytest.raises(ValueError, match=message) as caught:
         run_study(config_of(**overrides), tmp_path / "study")
     assert len(str(caught.value).splitlines()) == 1
-    assert not (tmp_path / "study").exists()
+    assert {path.name for path in tmp_path.glob("study/*")} <= {"claims"}
 
 
 def test_no_error_budget_is_allowed(tmp_path):
@@ -148,6 +149,22 @@ def test_other_folders_and_files_are_left_alone(tmp_path):
         run_study(config_of(), tmp_path)
     with pytest.raises(ValueError, match="is a file; choose another --workdir"):
         run_study(config_of(), tmp_path / "metrics.jsonl")
-    with pytest.raises(ValueError, match="cannot be written: Not a directory"):
+    with pytest.raises(ValueError, match="not a folder; choose another path"):
         run_study(config_of(), tmp_path / "metrics.jsonl" / "study")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_second_process_is_refused_and_a_killed_one_is_replaced(tmp_path, monkeypatch):
+    with claim_folder(tmp_path), pytest.raises(ValueError, match=r"process .* works on it since"):
+        run_study(config_of(), tmp_path)
+    leftovers = [".study.csv.123.tmp", ".config.json.123.tmp"]
+    for name in leftovers:  # of a process that was killed while it wrote its first file
+        (tmp_path / name).write_text("half")
+
+    def fail(*_):
+        raise RuntimeError("latex could not be found")
+
+    monkeypatch.setattr("fedjax_diffusion.study.folder.draw_sweep", fail)
+    points = run_study(config_of(), tmp_path).points
+    assert (tmp_path / "study.csv").read_text() == to_csv(points)
+    assert not any((tmp_path / name).exists() for name in leftovers)

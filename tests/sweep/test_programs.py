@@ -12,7 +12,8 @@ from fedjax_diffusion.host.progress import SILENT
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.among_many import AmongMany
 from fedjax_diffusion.runs.environment import read as read_environment
-from fedjax_diffusion.runs.runner import load_run, run
+from fedjax_diffusion.runs.load import load_run
+from fedjax_diffusion.runs.runner import run
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions

@@ -179,14 +179,22 @@ def test_a_diverged_point_is_a_result(tmp_path):
     assert play_sweep(tmp_path, play=diverge).num_played == 0
 
 
-def test_a_damaged_summary_fails_its_point_only(tmp_path):
+def test_a_damaged_summary_is_made_again(tmp_path):
     make_sweep(tmp_path)
     play_sweep(tmp_path, play=play_stub)
     folder = find_folders(open_sweep(tmp_path))[1]
     (folder / records.SUMMARY).write_text('{"num_rou')
-    result = play_sweep(tmp_path, play=play_stub)
-    assert statuses(tmp_path) == ["evaluated", "failed", "evaluated"]
-    assert "summary.json is damaged" in result.failures[0][1].error
+    assert statuses(tmp_path) == ["evaluated", "planned", "evaluated"]
+    played = []
+
+    def play(task):
+        played.append(task.folder)
+        (folder / records.SUMMARY).unlink()
+        play_stub(task)
+
+    assert play_sweep(tmp_path, play=play).num_played == 1
+    assert statuses(tmp_path) == ["evaluated"] * 3
+    assert played == [folder]
 
 
 def test_a_request_to_stop_ends_between_points_and_is_no_failure(tmp_path):
@@ -203,15 +211,17 @@ def test_a_request_to_stop_ends_between_points_and_is_no_failure(tmp_path):
     assert (tmp_path / "index.csv").exists()
 
 
-def test_a_begun_point_keeps_the_settings_that_change_no_number(tmp_path):
+def test_a_begun_point_uses_the_machine_as_it_began(tmp_path):
     sweep = make_sweep(tmp_path, hyper.sweep("seed", [0]))
     folder, seen = find_folders(sweep)[0], []
     folder.mkdir(parents=True)
     begun = sweep.points[0].config.to_dict()
     begun["checkpoint"]["every_rounds"] = 3
+    begun["compute"]["client_map"] = "loop"
     records.write_json(folder / records.CONFIG, begun)
-    play_sweep(tmp_path, play=lambda task: seen.append(task.config.checkpoint.every_rounds))
-    assert seen == [3]
+    play_sweep(tmp_path, play=lambda task: seen.append(task.config))
+    assert seen[0].compute.client_map == "loop"
+    assert seen[0].checkpoint == sweep.base.checkpoint, "all else is as the sweep has it now"
 
 
 def test_killed_workers_finish_every_point_exactly_once(tmp_path):

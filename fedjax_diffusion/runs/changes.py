@@ -1,0 +1,60 @@
+"""Settings that may change while a run goes on: those that leave its numbers as they are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedjax_diffusion.experiment.compute import AUTO
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.runs import environment
+from fedjax_diffusion.runs.records import SWEEP
+
+_FREE = (
+    "checkpoint.",
+    "evaluation.",
+    "study.",
+    "compare.",
+    "compute.data",
+    "compute.tune",
+    "data.data_dir",
+)
+"""Settings that change no number of a run, as beginnings of their dotted keys."""
+_AS_BEGUN = ("client_map", "chunk_size", "conv", "cpu_devices", "remat")
+"""Settings of ``compute`` that round differently: a run keeps those with which it began."""
+
+
+def check_changes(workdir: Path, earlier: Mapping[str, Any], new: RunConfig) -> None:
+    """Raises ValueError if a run cannot go on with other settings.
+
+    It can if they change no number that a run writes: those of ``_FREE``, ``compute`` where it is
+    ``auto`` or as the run began, and more rounds where no schedule depends on their number.
+
+    Args:
+      workdir: the folder of the run, which has begun.
+      earlier: its settings by dotted key.
+      new: settings with which it is to go on.
+    """
+    here = new.flatten()
+    for key in {**earlier, **here}:
+        there, value = earlier.get(key), here.get(key)
+        if there == value or key.startswith(_FREE) or _is_as_begun(workdir, key, value):
+            continue
+        what, advice = "of another config", "choose another --workdir"
+        if key == "num_rounds" and new.num_rounds > earlier[key]:
+            if (workdir.absolute().parent.parent / SWEEP).exists():
+                what, advice = "of a sweep", f"add a point to the sweep: --sweep.{key}={value}"
+            elif new.round_schedule == "constant":
+                continue
+            else:
+                what = f"whose learning rates depend on {key}, by {new.round_schedule}"
+        difference = f"{key}: {there!r} there, {value!r} here"
+        raise ValueError(f"{workdir} holds a run {what} ({difference}); {advice}")
+
+
+def _is_as_begun(workdir: Path, key: str, value: Any) -> bool:
+    """Returns whether a value leaves the use of the machine as it was when the run began."""
+    group, _, name = key.partition(".")
+    if group != "compute" or name not in _AS_BEGUN:
+        return False
+    begun = environment.read(workdir).get("compute", {})
+    return value in (AUTO, None) or str(begun.get(name, value)) == str(value)  # '2' is 2 devices
