@@ -29,7 +29,7 @@ def explain_file_errors(folder: str | Path) -> Iterator[None]:
 
 
 def _find_remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "make room and repeat the command, which goes on from the last checkpoint"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "permit it, or choose another folder"
