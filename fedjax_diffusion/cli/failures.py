@@ -25,8 +25,9 @@ def find_reason(error: RuntimeError) -> str | None:
 
     from fedjax_diffusion.experiment.memory import DeviceMemoryError
     from fedjax_diffusion.runs.claims import LostClaimError
+    from fedjax_diffusion.runs.learning import LearningError
 
-    if isinstance(error, DeviceMemoryError | LostClaimError):
+    if isinstance(error, DeviceMemoryError | LearningError | LostClaimError):
         return str(error)
     if isinstance(error, jax.errors.JaxRuntimeError):
         return f"the device failed: {str(error)[:_MAX_REASON]} ({_DEBUG}=1 shows where)"

@@ -23,9 +23,9 @@ _RESUMABLE = ("run", "compare", "sweep")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0: done; 1: an allocation failed its check, or the device or a point of a sweep failed; 2: bad
-    input; 3: an allocation has infeasible clients; 130: stopped by SIGINT; 143: by SIGTERM or
-    SIGUSR1. For 1 and 2, one line on stderr gives the reason. With FEDJAX_DIFFUSION_DEBUG=1 in the
+    0: done; 1: an allocation failed its check, a run learned nothing, or the device or a point of a
+    sweep failed; 2: bad input; 3: an allocation has infeasible clients; 130: stopped by SIGINT;
+    143: by SIGTERM or SIGUSR1. For 1 and 2, one line on stderr gives the reason. With FEDJAX_DIFFUSION_DEBUG=1 in the
     environment, errors show a traceback. Output that cannot be written ends nothing.
     """
     with forgive_streams():
