@@ -227,5 +227,8 @@ def get_config() -> ConfigDict:
             "keep": 2,  # number of checkpoints kept, >= 1
         }
     )
+    config.stop_after_diverged_rounds = optional(
+        int
+    )  # end early after so many lost, >= 1; None: no
     config.tensorboard = False  # write events for TensorBoard; needs the extra `tensorboard`
     return config

@@ -149,6 +149,7 @@ def _advance(
 ) -> tuple[SimulationState, RoundInfo]:
     clients = outcome.clients
     is_any = clients.is_included.any()
+    is_taken = is_any & ~outcome.is_refused
     is_measured = clients.is_included[:, None]
     bit_width_error = jnp.where(is_measured, clients.bit_width_error, state.bit_width_error[cohort])
     next_state = dataclasses.replace(
@@ -158,7 +159,9 @@ def _advance(
         opt_state=outcome.opt_state,
         ema_params=optax.incremental_update(outcome.params, state.ema_params, 1 - server.ema_decay),
         bit_width_error=state.bit_width_error.at[cohort].set(bit_width_error),
-        update_squared_norm=select(is_any, outcome.update_squared_norm, state.update_squared_norm),
+        update_squared_norm=select(
+            is_taken, outcome.update_squared_norm, state.update_squared_norm
+        ),
         client_memory=jax.tree.map(
             lambda x, new: x.at[cohort].set(new), state.client_memory, outcome.client_memory
         ),
@@ -170,6 +173,7 @@ def _advance(
         quantization_error=outcome.quantization_error,
         quantization_error_bound=_weighted_sum(aggregation_factor, clients.error_bound),
         update_squared_norm=outcome.update_squared_norm,
+        is_refused=outcome.is_refused,
     )
     return next_state, info
 

@@ -54,6 +54,7 @@ class RoundInfo:
       quantization_error_bound: float32 [], ``sum_k a_k^2 bound_k``, with the ranges of the sent
         updates; ``sum_k a_k bound_k`` if the errors do not have mean zero. Same unit.
       update_squared_norm: float32 [], squared norm of the mean update. Same unit.
+      is_refused: bool [], the server's step was not finite; the model is the earlier one.
     """
 
     loss: Array
@@ -61,3 +62,4 @@ class RoundInfo:
     quantization_error: Array
     quantization_error_bound: Array
     update_squared_norm: Array
+    is_refused: Array

@@ -3,6 +3,7 @@
 Each command imports its modules when called, so ``--help`` and a wrong argument respond at once.
 """
 
+import functools
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -15,12 +16,13 @@ Overrides = dict[str, str]
 
 
 def run(arguments: Namespace, overrides: Overrides) -> int:
-    """Trains to the last round."""
+    """Trains to the last round, or to the early end of a run that diverged."""
     from fedjax_diffusion.cli.console import RunDisplay
     from fedjax_diffusion.experiment.config import load_config, name_config
     from fedjax_diffusion.host.interruption import catch_signals
     from fedjax_diffusion.host.processes import join_processes
     from fedjax_diffusion.runs import runner
+    from fedjax_diffusion.runs.learning import check_learned
 
     config = load_config(arguments.config, overrides)
     workdir = arguments.workdir or f"runs/{name_config(arguments.config)}"
@@ -30,20 +32,16 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
             raise ValueError("give all of --coordinator, --num_processes, --process_id, or none")
         join_processes(*places)
     with catch_signals() as interruption:
+        play = functools.partial(
+            runner.run, config, workdir, interruption=interruption, restart=arguments.restart
+        )
         if arguments.process_id:  # process 0 writes and prints
-            runner.run(config, workdir, interruption=interruption, restart=arguments.restart)
-            return 0
-        with RunDisplay(config.num_rounds) as display:
-            result = runner.run(
-                config,
-                workdir,
-                on_start=display.start,
-                on_record=display.advance,
-                progress=display,
-                interruption=interruption,
-                restart=arguments.restart,
-            )
-        display.finish(result)
+            result = play()
+        else:
+            with RunDisplay(config.num_rounds) as display:
+                result = play(on_start=display.start, on_record=display.advance, progress=display)
+            display.finish(result)
+    check_learned(result.summary, config.stop_after_diverged_rounds)
     return 0
 
 

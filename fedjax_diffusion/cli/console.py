@@ -62,6 +62,8 @@ class RunDisplay(Progress):
             self._bar = tqdm(total=self._num_rounds, initial=done, unit="round", file=self._stream)
         if record["diverged"]:
             self.tell(f"round {record['round']}: clients {record['diverged']} diverged, left out")
+        if record["step_refused"]:
+            self.tell(f"round {record['round']}: the server's step was not finite; model kept")
         cost = f"{record['total_joules']:.3g} J  {record['uplink_bytes'] / 1e6:.3g} MB"
         facts = f"loss {loss}  bits {bits}  {cost}"
         if self._bar is None:

@@ -2,10 +2,14 @@
 
 import os
 import sys
+import tempfile
+import traceback
+
+from fedjax_diffusion.host.version import __version__
 
 _DEBUG = "FEDJAX_DIFFUSION_DEBUG"
 _MAX_REASON = 300
-"""Largest number of characters printed of an error of JAX, which may contain a whole program."""
+"""Largest number of characters printed of an error that was not written for a user."""
 
 
 def fail(error: Exception, reason: str, exit_code: int) -> int:
@@ -19,15 +23,34 @@ def fail(error: Exception, reason: str, exit_code: int) -> int:
     return exit_code
 
 
-def find_reason(error: RuntimeError) -> str | None:
+def find_reason(error: Exception) -> str | None:
     """Returns the reason of a failure for the user; None for an error that nobody expects."""
+    if not isinstance(error, RuntimeError):
+        return None
     import jax  # the command line answers bad input without it
 
     from fedjax_diffusion.experiment.memory import DeviceMemoryError
     from fedjax_diffusion.runs.claims import LostClaimError
+    from fedjax_diffusion.runs.learning import LearningError
 
-    if isinstance(error, DeviceMemoryError | LostClaimError):
+    if isinstance(error, DeviceMemoryError | LearningError | LostClaimError):
         return str(error)
     if isinstance(error, jax.errors.JaxRuntimeError):
         return f"the device failed: {str(error)[:_MAX_REASON]} ({_DEBUG}=1 shows where)"
     return None
+
+
+def keep_traceback(error: Exception) -> str:
+    """Writes the traceback of an error that nobody expects, and returns a line that names its file.
+
+    The file is a new one in the folder for temporary files, as a run folder may be the trouble.
+    """
+    what = f"unexpected {type(error).__name__}: {str(error)[:_MAX_REASON]}"
+    try:
+        number, path = tempfile.mkstemp(prefix="fedjax-diffusion-", suffix="-traceback.txt")
+        with open(number, "w", errors="backslashreplace") as file:
+            file.write(f"fedjax-diffusion {__version__}: {' '.join(sys.argv)}\n")
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"{what}; {_DEBUG}=1 shows its traceback"
+    return f"{what}; its traceback is in {path}, please report it ({_DEBUG}=1 shows it here)"

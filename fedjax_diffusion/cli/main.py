@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fedjax_diffusion.cli.commands import COMMANDS
-from fedjax_diffusion.cli.failures import fail, find_reason
+from fedjax_diffusion.cli.failures import fail, find_reason, keep_traceback
 from fedjax_diffusion.cli.parser import make_parser
 from fedjax_diffusion.cli.streams import forgive_streams
 from fedjax_diffusion.host.file_errors import explain_file_errors
@@ -23,10 +23,12 @@ _RESUMABLE = ("run", "compare", "sweep")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0: done; 1: an allocation failed its check, or the device or a point of a sweep failed; 2: bad
-    input; 3: an allocation has infeasible clients; 130: stopped by SIGINT; 143: by SIGTERM or
-    SIGUSR1. For 1 and 2, one line on stderr gives the reason. With FEDJAX_DIFFUSION_DEBUG=1 in the
-    environment, errors show a traceback. Output that cannot be written ends nothing.
+    0: done; 1: an allocation failed its check, a run learned nothing, the device or a point of a
+    sweep failed, or an error that nobody expects; 2: bad input; 3: an allocation has infeasible
+    clients; 130: stopped by SIGINT; 143: by SIGTERM or SIGUSR1. For 1 and 2, one line on stderr
+    gives the reason; of an unexpected error it names the file that holds the traceback. With
+    FEDJAX_DIFFUSION_DEBUG=1 in the environment, errors show a traceback. Output that cannot be
+    written ends nothing.
     """
     with forgive_streams():
         return _answer(argv)
@@ -43,14 +45,11 @@ def _answer(argv: Sequence[str] | None) -> int:
             return COMMANDS[arguments.command](arguments, overrides)
     except ValueError as error:
         return fail(error, str(error), _EXIT_BAD_INPUT)
-    except RuntimeError as error:
-        reason = find_reason(error)
-        if reason is None:
-            raise
-        return fail(error, reason, _EXIT_FAILED)
     except StoppedBySignal as stop:
         print(f"{stop}; repeat the command to continue there", file=sys.stderr)
         return stop.exit_code
+    except Exception as error:  # the last net; what can be foreseen has a line of its own
+        return fail(error, find_reason(error) or keep_traceback(error), _EXIT_FAILED)
 
 
 def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:

@@ -71,10 +71,13 @@ class RunConfig:
       compare: settings of a comparison; not used by a run.
       sweep: settings of a sweep; not used by a run.
       checkpoint: frequency of saving the state.
+      stop_after_diverged_rounds: >= 1, a run ends early once so many rounds since the model's last
+        step had clients that all diverged, or a server's step that was not finite; None: it plays
+        on.
       tensorboard: write each round's numbers as events for TensorBoard too.
 
     Raises:
-      ValueError: ``seed`` or ``num_rounds`` is out of range.
+      ValueError: ``seed``, ``num_rounds`` or ``stop_after_diverged_rounds`` is out of range.
     """
 
     seed: int
@@ -103,12 +106,15 @@ class RunConfig:
     compare: CompareConfig
     sweep: SweepConfig
     checkpoint: CheckpointConfig
+    stop_after_diverged_rounds: int | None
     tensorboard: bool
 
     def __post_init__(self):
-        for name, smallest in (("seed", 0), ("num_rounds", 1)):
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
+        smallest = {"seed": 0, "num_rounds": 1, "stop_after_diverged_rounds": 1}
+        for name, least in smallest.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "RunConfig":

@@ -70,6 +70,20 @@ def normalize_weights(weights: Array, is_included: Array) -> Array:
     return kept / jnp.maximum(kept.sum(), jnp.finfo(jnp.float32).tiny)
 
 
+def is_sound(params: Params, opt_state: PyTree) -> Array:
+    """Returns whether the clients could go on from the server's new state, bool [].
+
+    Args:
+      params: the new global model. Its squared norm must be finite in float32: a model of norm
+        1.8e19 or more is no model, though each of its numbers may be finite.
+      opt_state: the server optimizer's new state. Its numbers must be finite: a second moment that
+        is infinite would hold every later step at zero.
+    """
+    squared_norm = sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(params))
+    moments = [x for x in jax.tree.leaves(opt_state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(squared_norm), *(jnp.isfinite(x).all() for x in moments)]).all()
+
+
 def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
     """Returns one of two trees by a bool []; a NaN in the other tree has no effect."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

@@ -9,7 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
-from fedjax_diffusion.federated.aggregation import ServerUpdateFn, normalize_weights, select
+from fedjax_diffusion.federated.aggregation import (
+    ServerUpdateFn,
+    is_sound,
+    normalize_weights,
+    select,
+)
 from fedjax_diffusion.federated.client import ClientInputs, SharedInputs, TrainFn
 from fedjax_diffusion.federated.client_map import ClientFn, ClientMap
 from fedjax_diffusion.federated.uplink import SendFn, Upload, make_send
@@ -57,6 +62,8 @@ class RoundOutcome:
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, measured.
       update_squared_norm: float32 [], squared norm of the mean update; 0 if no client was included.
       client_memory: the cohort's new memory, [M]; unchanged for a client that was not included.
+      is_refused: bool [], clients were included, but the server's step would have ended at a model
+        that is not finite, see ``is_sound``; ``params`` and ``opt_state`` are the earlier ones.
     """
 
     params: Params
@@ -65,6 +72,7 @@ class RoundOutcome:
     quantization_error: Array
     update_squared_norm: Array
     client_memory: PyTree
+    is_refused: Array
 
 
 RoundFn = Callable[[Any, ClientInputs, PyTree], RoundOutcome]
@@ -82,8 +90,8 @@ def make_round(
     """Returns one round as a pure function to be jitted; the bits are arguments.
 
     A client whose loss or upload is not finite detects it and sends nothing: it is excluded from
-    the mean, and the weights of the others are normalized again. If no client is left, the model
-    does not change.
+    the mean, and the weights of the others are normalized again. If no client is left, or the
+    server's step is refused, the model does not change.
 
     Args:
       train: local training of one client, from ``make_train``.
@@ -113,7 +121,8 @@ def make_round(
             update += tree_to_blocks(received) - tree_to_blocks(params)
         updated = server_update(shared, opt_state, blocks_to_tree(update, params))
         is_any = total_weight > 0
-        new_params, opt_state = select(is_any, updated, (params, opt_state))
+        is_refused = is_any & ~is_sound(*updated)
+        new_params, opt_state = select(is_any & ~is_refused, updated, (params, opt_state))
         update_squared_norm = jnp.where(is_any, blocks_squared_norm(update, params), 0.0)
         return RoundOutcome(
             params=new_params,
@@ -122,6 +131,7 @@ def make_round(
             quantization_error=blocks_squared_norm(error, params),
             update_squared_norm=update_squared_norm,
             client_memory=client_memory,
+            is_refused=is_refused,
         )
 
     return round_fn

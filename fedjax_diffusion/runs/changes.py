@@ -17,6 +17,7 @@ _FREE = (
     "compute.data",
     "compute.tune",
     "data.data_dir",
+    "stop_after_diverged_rounds",
 )
 """Settings that change no number of a run, as beginnings of their dotted keys."""
 _AS_BEGUN = ("client_map", "chunk_size", "conv", "cpu_devices", "remat")

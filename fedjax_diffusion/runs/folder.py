@@ -16,6 +16,7 @@ from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
 from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.changes import check_changes
+from fedjax_diffusion.runs.learning import is_early_end
 from fedjax_diffusion.runs.quality_log import QUALITY
 
 _LOG = logging.getLogger(__name__)
@@ -55,13 +56,16 @@ def is_unused(workdir: Path) -> bool:
     return not workdir.is_dir() or all(entry.name in leftovers for entry in workdir.iterdir())
 
 
-def is_finished(workdir: Path, num_rounds: int) -> bool:
-    """Returns whether a run has a whole summary.json, which is of this number of rounds."""
+def is_finished(workdir: Path, config: RunConfig) -> bool:
+    """Returns whether a run has a whole summary.json, of all its rounds or of an early end."""
     try:
-        is_there = (workdir / records.SUMMARY).is_file()
-        return is_there and records.read_summary(workdir)["num_rounds"] == num_rounds
+        if not (workdir / records.SUMMARY).is_file():
+            return False
+        summary = records.read_summary(workdir)
     except ValueError:
         return False
+    is_over = is_early_end(summary, config.stop_after_diverged_rounds)
+    return is_over or summary["num_rounds"] == config.num_rounds
 
 
 def begin(workdir: Path, experiment: Experiment) -> None:

@@ -7,7 +7,7 @@ from fedjax_diffusion.experiment.build import Experiment, ProgramChoice, build
 from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.runs import environment, folder
-from fedjax_diffusion.runs.records import SUMMARY
+from fedjax_diffusion.runs.records import SUMMARY, read_summary
 from fedjax_diffusion.runs.resumption import find_newest, open_checkpoints
 from fedjax_diffusion.simulator import SimulationState
 
@@ -42,8 +42,8 @@ def load_run(
         round, reasons = find_newest(checkpoints)
         if round is None and not reasons:
             raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
-        is_finished = folder.is_finished(workdir, config.num_rounds)
-        if round is None or (is_finished and round < config.num_rounds):
+        last = read_summary(workdir)["num_rounds"] if folder.is_finished(workdir, config) else 0
+        if round is None or round < last:
             raise ValueError(
                 f"{workdir}: the last checkpoint is damaged or missing ({reasons or 'missing'}); "
                 f"remove {SUMMARY}, if it is there, and repeat the command of the run"

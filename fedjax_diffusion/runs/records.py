@@ -8,6 +8,7 @@ from typing import Any
 
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.old_names import OLD_NAMES, to_current_names
+from fedjax_diffusion.runs.learning import Learning
 from fedjax_diffusion.runs.ledger import Ledger
 
 METRICS = "metrics.jsonl"
@@ -102,12 +103,11 @@ class Totals:
 
     def __init__(self):
         """Begins with no rounds."""
-        self._ledger = Ledger()
+        self._ledger, self._learning = Ledger(), Learning()
         self._loss: float | None = None
         self._num_bits = self._num_uploads = self._client_rounds = 0
         self._left_out: Counter[str] = Counter()
         self._sums = dict.fromkeys(("full_precision_bytes", "downlink_bytes", "wall_seconds"), 0)
-        self._num_diverged = 0
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Adds one line of metrics.jsonl.
@@ -117,13 +117,14 @@ class Totals:
             than a run writes.
         """
         self._ledger = self._ledger.add(record)
-        self._loss = self._loss if record["loss"] is None else record["loss"]
+        self._learning.add(record)
+        self._loss = record["loss"]
         sent = [bits for bits in record["num_bits"] if bits > 0]
         self._num_bits += sum(sent)
         self._num_uploads += len(sent)
         self._client_rounds += len(record["status"])
         self._left_out.update(status for status in record["status"] if status != "optimal")
-        self._num_diverged += len(record["diverged"])
+        self._left_out.update({"diverged": len(record["diverged"])} if record["diverged"] else ())
         for name in self._sums:
             self._sums[name] += record[name]
 
@@ -136,7 +137,8 @@ class Totals:
             "mean_bits": self._num_bits / self._num_uploads if self._num_uploads else None,
             "client_rounds": self._client_rounds,
             "left_out": dict(sorted(self._left_out.items())),
-            "diverged": self._num_diverged,
+            "diverged": self._left_out["diverged"],
+            **self._learning.summarize(),
             **self._sums,
             "methods": [row._asdict() for row in self._ledger.savings()],
         }

@@ -26,6 +26,7 @@ _NOT_IN_STATE = (
     "compare.",
     "sweep.",
     "data.data_dir",
+    "stop_after_diverged_rounds",
 )
 """Settings that do not decide a run's state, as beginnings of their dotted keys."""
 _ADVICE = (

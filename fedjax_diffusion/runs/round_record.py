@@ -64,6 +64,7 @@ def make_record(
         "predicted_error": plan.predicted_error,
         "relative_gap": _finite(allocation.relative_gap),
         "update_squared_norm": _finite(info.update_squared_norm),
+        "step_refused": bool(info.is_refused),
         "wall_seconds": wall_seconds,
     }
 

@@ -1,6 +1,7 @@
 """Host loop of a run: plan, step, record, save and draw, with automatic resumption."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from fedjax_diffusion.runs import claims, environment, folder, records
 from fedjax_diffusion.runs.among_many import ALONE, AmongMany
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.folder import check_same_config
+from fedjax_diffusion.runs.learning import Learning, is_early_end
 from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
 from fedjax_diffusion.runs.pictures import draw_grid, draw_rounds
 from fedjax_diffusion.runs.quality_log import QualityLog
@@ -88,7 +90,8 @@ def run(
       among: what is shared with other runs, or left out, if there are many.
 
     Returns:
-      The result; for a finished run, the earlier one.
+      The result; for a finished run, the earlier one. ``check_learned`` of its summary tells
+      whether the run has learned anything.
 
     Raises:
       ValueError: the config is invalid, the folder holds a run of another config or cannot be
@@ -105,7 +108,7 @@ def run(
     config, workdir = to_run_config(config), Path(workdir)
     with explain_file_errors(workdir):
         check_same_config(config, workdir)
-        if not restart and folder.is_finished(workdir, config.num_rounds):
+        if not restart and folder.is_finished(workdir, config):
             return _read_result(workdir, among)
         check_place(workdir)
         if config.tensorboard:
@@ -124,7 +127,7 @@ def _play(config: RunConfig, workdir: Path, around: _Around, restart: bool) -> R
     with claims.claim_folder(workdir) as claim:
         if restart and is_primary():
             folder.set_run_aside(workdir)
-        if agree(int(folder.is_finished(workdir, config.num_rounds))):  # finished meanwhile
+        if agree(int(folder.is_finished(workdir, config))):  # finished meanwhile
             return _read_result(workdir, around.among)
         if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
             check_same_config(config, workdir)
@@ -183,7 +186,7 @@ def _train(
     claim: claims.FolderClaim,
     around: _Around,
 ) -> None:
-    """Runs the remaining rounds, and verifies the last checkpoint and the record."""
+    """Runs the remaining rounds, or up to an early end; verifies last checkpoint and record."""
     config, among, progress = experiment.config, around.among, around.progress
     checkpoints = open_checkpoints(workdir, config, experiment.dataset)
     by_rounds = among.save_seconds is None
@@ -196,9 +199,14 @@ def _train(
         watched = write_events(workdir, first, around.on_record)
     log = MetricsLog(workdir, first, claim.check, is_writer=is_primary(), is_synced=by_rounds)
     with log, watched as on_record:
-        play = functools.partial(play_round, log=log, on_record=on_record)
+        learning, stop_after = Learning(), config.stop_after_diverged_rounds
+        if stop_after is not None:
+            for record in itertools.islice(records.iterate_metrics(workdir), first):
+                learning.add(record)
+        play = functools.partial(play_round, log=log, on_record=_call_all(learning.add, on_record))
         state, prepared, saved = None, None, time.monotonic()
-        for round in range(first, config.num_rounds):
+        num_played, is_over = first, is_early_end(learning.summarize(), stop_after)
+        for round in range(first, first if is_over else config.num_rounds):
             if exit_code := find_largest(around.interruption.exit_code):
                 _save(state, checkpoints, claim, log)
                 raise StoppedBySignal(f"{workdir}: {round} rounds are saved", exit_code)
@@ -208,7 +216,8 @@ def _train(
                 )
             else:
                 state, prepared = play(experiment, state, prepared)
-            is_last = round + 1 == config.num_rounds
+            num_played, is_over = round + 1, is_early_end(learning.summarize(), stop_after)
+            is_last = is_over or num_played == config.num_rounds
             is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
             if is_last or is_drawn:
                 draw_grid(experiment, state, workdir, progress)
@@ -220,9 +229,22 @@ def _train(
             if is_last or is_due:
                 _save(state, checkpoints, claim, log)
                 saved = time.monotonic()
+            if is_last:
+                break
         if is_primary():
-            checkpoints.verify(config.num_rounds)
+            checkpoints.verify(num_played)
             log.verify()
+
+
+def _call_all(first: OnRecord, second: OnRecord | None) -> OnRecord:
+    """Returns a callback that calls one and then the other, if there is one."""
+
+    def call(record: dict) -> None:
+        first(record)
+        if second is not None:
+            second(record)
+
+    return call
 
 
 def _save(

@@ -6,13 +6,14 @@ from typing import Any
 
 from fedjax_diffusion.host.tables import format_cell, format_percent, format_table
 from fedjax_diffusion.runs.figure import FIGURE
+from fedjax_diffusion.runs.learning import explain_end
 from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
 from fedjax_diffusion.runs.metrics_log import count_lines
 from fedjax_diffusion.runs.records import sample_path
 
 
 def format_loss(loss: float | None) -> str:
-    """Returns a training loss as text; "-" if no client participated."""
+    """Returns a training loss as text; "-" if no client participated or all diverged."""
     return "-" if loss is None else f"{loss:.4f}"
 
 
@@ -45,12 +46,23 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "A client whose upload is late is charged at full frequency and full power.",
             *split,
             "",
-            f"loss {format_loss(summary['loss'])} after {summary['num_rounds']} rounds, "
+            f"{_format_last_loss(summary)}, "
             f"{summary['mean_bits'] or 0:.2f} "
             f"bits on average; {summary['client_rounds']} client-rounds, left out: "
             f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
+            *filter(None, [explain_end(summary)]),
         ]
     )
+
+
+def _format_last_loss(summary: Mapping[str, Any]) -> str:
+    """Returns the loss of the last round as text, or that there was none, and since when."""
+    rounds = summary["num_rounds"]
+    if summary["loss"] is None:
+        return (
+            f"no loss in the last {summary.get('rounds_without_loss', rounds)} of {rounds} rounds"
+        )
+    return f"loss {format_loss(summary['loss'])} after {rounds} rounds"
 
 
 def format_quality(quality: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import Owner
+from fedjax_diffusion.runs.learning import MAX_LOST_ROUNDS, is_lost
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import HasPoints, list_folders
 
@@ -19,8 +20,6 @@ STATUSES = ("planned", "running", "stale", "finished", "evaluated", "diverged", 
 _DONE = ("finished", "evaluated", "diverged")
 _IS_OPEN = "is_open"
 """Field of a failed.json whose point is to be played again."""
-_DIVERGED_ROUNDS = 3
-"""Last rounds without a finite loss, of a run that diverged."""
 
 
 class PointState(NamedTuple):
@@ -117,7 +116,8 @@ def _read_summary(folder: Path) -> dict | None:
 
 def _read_finished(folder: Path, summary: dict, attempts: int) -> PointState:
     try:
-        has_diverged = summary.get("diverged", 0) > 0 and _is_loss_gone(folder)
+        has_lost = summary.get("diverged", 0) > 0 or summary.get("refused_steps", 0) > 0
+        has_diverged = has_lost and _is_end_lost(folder)
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{folder / records.METRICS} is damaged ({error}); restore it, then --retry"
         return PointState("failed", " ".join(reason.split()), max(attempts, 1))
@@ -126,7 +126,7 @@ def _read_finished(folder: Path, summary: dict, attempts: int) -> PointState:
     return PointState(status, None, attempts, summary, evaluation)
 
 
-def _is_loss_gone(folder: Path) -> bool:
-    """Returns whether clients diverged in each of the last rounds, and no loss was finite."""
-    last = records.read_metrics(folder)[-_DIVERGED_ROUNDS:]
-    return all(record["loss"] is None and record["diverged"] for record in last)
+def _is_end_lost(folder: Path) -> bool:
+    """Returns whether each of a run's last rounds was lost."""
+    last = records.read_metrics(folder)[-(MAX_LOST_ROUNDS + 1) :]
+    return all(is_lost(record) for record in last)

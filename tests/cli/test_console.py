@@ -54,7 +54,7 @@ def test_a_run_shows_what_lasts_before_its_bar_and_on_it():
     with display.watch("compiling the round"):
         pass
     assert COUNTED.fullmatch(stream.getvalue().removesuffix("\n"))
-    record = {"round": 0, "loss": 0.5, "num_bits": [8], "diverged": []}
+    record = {"round": 0, "loss": 0.5, "num_bits": [8], "diverged": [], "step_refused": False}
     display.advance(record | {"total_joules": 1.0, "uplink_bytes": 1e6, "wall_seconds": 1.0})
     with display.watch("drawing images"):
         pass

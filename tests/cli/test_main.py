@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from fedjax_diffusion import __version__
+from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.main import main
 from tests.tiny import FLAGS
 
@@ -80,6 +82,33 @@ def test_debugging_shows_where_it_comes_from(monkeypatch):
     monkeypatch.setenv("FEDJAX_DIFFUSION_DEBUG", "1")
     with pytest.raises(ValueError, match="did you mean"):
         main(["run", "--config.sede=1"])
+
+
+def test_an_error_that_nobody_expects_is_one_line_that_names_its_traceback(
+    tmp_path, monkeypatch, capsys
+):
+    def study(arguments, overrides):
+        raise KeyError("first line\nsecond line")
+
+    monkeypatch.setitem(COMMANDS, "study", study)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["study"]) == 1
+    captured = capsys.readouterr()
+    (path,) = tmp_path.iterdir()
+    assert captured.err.startswith("fedjax-diffusion: unexpected KeyError: ")
+    assert f"its traceback is in {path}" in captured.err
+    assert (captured.err.count("\n"), captured.out) == (1, "")
+    text = path.read_text()
+    assert text.startswith(f"fedjax-diffusion {__version__}: ")
+    assert "Traceback (most recent call last)" in text
+    assert "in study" in text
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert main(["study"]) == 1
+    assert capsys.readouterr().err.endswith("FEDJAX_DIFFUSION_DEBUG=1 shows its traceback\n")
+    monkeypatch.setenv("FEDJAX_DIFFUSION_DEBUG", "1")
+    with pytest.raises(KeyError):
+        main(["study"])
 
 
 def test_the_module_is_the_command():

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from fedjax_diffusion.federated import (
@@ -209,6 +210,37 @@ def test_when_all_fail_the_model_stays():
     nobody = play("map", cohort_of([0] * NUM_CLIENTS))
     assert_close(nobody.params, PARAMS)
     assert nobody.quantization_error == 0
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scale"),
+    [
+        (optax.sgd(1e38), 1.0),  # a finite model, whose norm is not
+        (optax.sgd(1e38, momentum=0.9), 1e6),  # an infinite model
+        (optax.adam(1e-3), 1e25),  # a finite model; the second moment holds it for ever
+    ],
+)
+def test_a_step_of_the_server_that_is_not_finite_is_refused(optimizer, scale):
+    def train(shared, inputs):
+        params, loss = TRAIN(shared, inputs)
+        return jax.tree.map(lambda w, v: v + scale * (w - v), params, shared.params), loss
+
+    server_update = make_server_update(ServerUpdate(optimizer))
+    round_fn = jax.jit(
+        make_round(train, make_client_map(MAPS["map"]), server_update, mode="update")
+    )
+    shared = SharedInputs(KEY, jnp.int32(4), PARAMS, make_data())
+    opt_state = optimizer.init(PARAMS)
+    outcome = round_fn(shared, cohort_of([32] * NUM_CLIENTS), opt_state)
+    assert bool(outcome.is_refused)
+    assert outcome.clients.is_included.all()
+    jax.tree.map(np.testing.assert_array_equal, outcome.params, PARAMS)
+    jax.tree.map(np.testing.assert_array_equal, outcome.opt_state, opt_state)
+
+
+def test_nothing_is_refused_in_a_healthy_round_or_without_clients():
+    assert not play("map", MIXED).is_refused
+    assert not play("map", cohort_of([0] * NUM_CLIENTS)).is_refused
 
 
 def test_loop_names_the_client_that_fails():

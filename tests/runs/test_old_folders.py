@@ -49,7 +49,8 @@ def test_an_interrupted_run_goes_on_and_ends_as_it_did(tmp_path):
     assert without_times(result.records[0]) == first
     assert "update_squared_norm" in first
     # The second is equal to the bit on one CPU device, as it was written; these tests have eight.
-    for name, value in without_times(result.records[1]).items():
+    for name in second:  # a field that is newer than the folder has no value there
+        value = result.records[1][name]
         is_exact = not isinstance(value, float)
         assert value == (second[name] if is_exact else pytest.approx(second[name], rel=1e-5)), name
 

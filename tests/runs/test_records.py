@@ -55,6 +55,7 @@ FIELDS = [
     "predicted_error",
     "relative_gap",
     "update_squared_norm",
+    "step_refused",
     "wall_seconds",
 ]
 
@@ -75,6 +76,7 @@ def info_of(is_included, loss=0.5):
         quantization_error=jnp.float32(1e-5),
         quantization_error_bound=jnp.float32(2e-5),
         update_squared_norm=jnp.float32(0.25),
+        is_refused=jnp.bool_(False),
     )
 
 
@@ -225,11 +227,12 @@ def test_a_summary_adds_the_rounds_up():
     summary = summarize([first, second], num_parameters=50_000)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert (summary["num_rounds"], summary["num_parameters"]) == (2, 50_000)
-    assert summary["loss"] == 0.5, "the last that there was"
+    assert (summary["loss"], summary["rounds_without_loss"]) == (None, 1), "of the last round"
     sent = [b for record in (first, second) for b in record["num_bits"] if b > 0]
     assert summary["mean_bits"] == pytest.approx(np.mean(sent))
     assert (summary["client_rounds"], summary["diverged"]) == (2 * K, 2)
-    assert summary["left_out"] == {"infeasible_time": 2}
+    assert summary["left_out"] == {"diverged": 2, "infeasible_time": 2}
+    assert (summary["steps"], summary["lost_rounds"]) == (1, 1)
     assert summary["wall_seconds"] == 3.0
     assert summary["downlink_bytes"] == 2 * 5 * 1_000
     ours, *theirs = summary["methods"]
@@ -251,7 +254,7 @@ def test_a_summary_of_rounds_without_anybody():
     summary = summarize([record], num_parameters=1)
     assert summary["loss"] is None
     assert summary["mean_bits"] is None
-    assert summary["left_out"] == {"infeasible_time": K}
+    assert summary["left_out"] == {"diverged": 1, "infeasible_time": K}
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from fedjax_diffusion.runs.records import summarize
 from fedjax_diffusion.runs.text import format_paths, format_summary
-from tests.runs.test_figure import RUNS, write_run
+from tests.runs.test_figure import RUNS, make_record, write_run
 
 METHOD = {
     "method": "this_run",
@@ -46,11 +46,22 @@ def test_a_summary_as_text_holds_its_numbers():
         assert words in text
 
 
+def test_a_run_that_diverged_says_since_when():
+    rounds = [make_record(0), *(make_record(r, loss=None, diverged=[0]) for r in (1, 2, 3))]
+    text = format_summary(summarize(rounds, num_parameters=100))
+    assert "no loss in the last 3 of 4 rounds" in text
+    assert "left out: 3 diverged, 4 infeasible_time" in text
+    last = text.splitlines()[-1]
+    assert last == "every client diverged since round 1: the model has not changed since then"
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_the_summary_of_any_run_can_be_told(name):
     text = format_summary(summarize(RUNS[name], num_parameters=100))
-    assert f"after {len(RUNS[name])} rounds" in text
-    assert ("loss -" in text) == (name == "nobody ever")
+    num_rounds = len(RUNS[name])
+    has_loss = RUNS[name][-1]["loss"] is not None
+    assert (f" after {num_rounds} rounds, " in text) == has_loss
+    assert (f" of {num_rounds} rounds, " in text) == ("no loss in the last" in text) != has_loss
 
 
 def test_the_paths_name_the_last_picture(tmp_path):
