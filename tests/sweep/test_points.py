@@ -108,8 +108,10 @@ FLAWS = {
     "is a group; set one of": lambda h: h.sweep("model", [3]),
     "config.compute.conv cannot be swept": lambda h: h.sweep("compute.conv", ["stock"]),
     "config.evaluation.num_samples cannot be swept, as it changes no number of a run; nor can "
-    "anything in compute, checkpoint, compare, sweep, study, evaluation, data.data_dir, except "
-    "compute.dtype": lambda h: h.sweep("evaluation.num_samples", [5]),
+    "anything in compute, checkpoint, compare, sweep, study, evaluation, data.data_dir, "
+    "sampling.fixed_noise, tensorboard, except compute.dtype": lambda h: h.sweep(
+        "evaluation.num_samples", [5]
+    ),
     "point 3 (seed=abc): config.seed must be int, got 'abc'": lambda h: h.sweep(
         "seed", [0, 1, "abc"]
     ),
