@@ -16,7 +16,7 @@ def optional(kind: type, value=None) -> FieldReference:
 def get_config() -> ConfigDict:
     """Returns all settings: handwritten digits, 8 heterogeneous clients, 40 rounds."""
     config = ConfigDict()
-    config.seed = 0  # >= 0, seed of all random numbers of a run
+    config.seed = 0  # 0..2^32 - 1, seed of all random numbers of a run
     config.num_rounds = 40  # >= 1
     config.round_schedule = "constant"  # constant | cosine: clients' learning rate over the rounds
     config.cohort_size = optional(int)  # clients picked per round, >= 1; None: all clients

@@ -29,6 +29,10 @@ class Stream(IntEnum):
     DOWNLINK = 10
 
 
+MAX_SEED = 2**32 - 1
+"""Largest seed: the key of a larger one would be that of another."""
+
+
 def seed_to_key(seed: int) -> Key:
     """Returns the run's key. It is threefry: its bits do not depend on vmap, loop or sharding."""
     return jax.random.key(seed, impl="threefry2x32")

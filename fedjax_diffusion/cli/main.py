@@ -11,6 +11,7 @@ from pathlib import Path
 from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.failures import fail, find_reason, keep_traceback
 from fedjax_diffusion.cli.parser import make_parser
+from fedjax_diffusion.cli.paths import expand_paths
 from fedjax_diffusion.cli.streams import forgive_streams
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.interruption import StoppedBySignal, end_at_signals
@@ -40,6 +41,7 @@ def _answer(argv: Sequence[str] | None) -> int:
     advice = f"repeat the command{' to continue from the last checkpoint' * is_resumable}"
     try:
         with end_at_signals(advice), explain_file_errors(Path()):
+            expand_paths(arguments)
             overrides = read_overrides(arguments, rest)
             _check_keys(arguments, overrides)
             return COMMANDS[arguments.command](arguments, overrides)

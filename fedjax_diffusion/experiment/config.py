@@ -3,6 +3,8 @@
 import ast
 import copy
 import dataclasses
+import math
+import os
 import re
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,18 +20,21 @@ from fedjax_diffusion.experiment.config_files import (
     list_items,
     load_default,
     load_file,
+    split_name,
     unknown_key,
 )
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
 
+_MAX_VALUE = 60
+"""Largest number of characters of a value in a message."""
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
 
 
 def load_config(
-    path_or_name: str, overrides: Mapping[str, str | int | float | bool | None] | None = None
+    path_or_name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
 ) -> Any:
     """Loads a config file, as ml_collections users write them.
 
@@ -38,7 +43,8 @@ def load_config(
         is searched as a path, then among the configs of the source checkout, then among those in
         the installed package; ``digits`` is short for ``configs/digits.py``.
       overrides: values by dotted key, ``{"data.name": "cifar10"}``; strings are read as Python
-        literals where possible, as on the command line.
+        literals where possible, as on the command line. Numbers of NumPy and JAX are taken for
+        Python's, and a ``Path`` for its text.
 
     Returns:
       A locked ConfigDict with exactly the keys of ``configs/default.py`` and checked types.
@@ -46,7 +52,7 @@ def load_config(
     Raises:
       ValueError: no such file, an unknown key, or a value of the wrong type.
     """
-    name, _, argument = path_or_name.partition(":")
+    name, argument = split_name(os.fspath(path_or_name))
     config = load_file(find_config(name), argument)
     kinds = {key: kind for key, _, kind in list_items(config)}
     for key, value in (overrides or {}).items():
@@ -121,7 +127,7 @@ def name_config(name: str) -> str:
     >>> name_config("configs/cifar10.py"), name_config("cifar10:smoke")
     ('cifar10', 'cifar10-smoke')
     """
-    file, _, argument = name.partition(":")
+    file, argument = split_name(name)
     return "-".join([find_config(file).stem, *re.findall(r"[\w.+]+", argument)])
 
 
@@ -150,20 +156,38 @@ def known_kinds(given: Iterable[str]) -> dict[str, Kind]:
       given: dotted keys of a config.
     """
     model = find_model({key.removeprefix("model.") for key in given if key.startswith("model.")})
-    known = {key: kind for key, _, kind in list_items(load_default()) if key[:6] != "model."}
+    known = {
+        key: kind._replace(entry=_entry_type(_find_hint(key))) if kind.type is tuple else kind
+        for key, _, kind in list_items(load_default())
+        if key[:6] != "model."
+    }
     hints = typing.get_type_hints(model)
     return known | {f"model.{name}": _hint_to_kind(hint) for name, hint in hints.items()}
+
+
+def _find_hint(key: str) -> Any:
+    """Returns the annotation of a setting, by its dotted key."""
+    hint: Any = RunConfig
+    for name in key.split("."):
+        hint = typing.get_type_hints(hint)[name]
+    return hint
+
+
+def _entry_type(hint: Any) -> type | None:
+    """Returns the type of the entries of a tuple with this annotation; None for any other."""
+    entries = typing.get_args(hint)
+    return entries[0] if typing.get_origin(hint) is tuple and entries else None
 
 
 def _hint_to_kind(hint: Any) -> Kind:
     """Returns the kind of a field with this annotation.
 
     >>> _hint_to_kind(tuple[int, ...] | None)
-    Kind(type=<class 'tuple'>, is_optional=True)
+    Kind(type=<class 'tuple'>, is_optional=True, entry=<class 'int'>)
     """
     is_optional = NoneType in typing.get_args(hint)
     kind = typing.get_args(hint)[0] if is_optional else hint
-    return Kind(typing.get_origin(kind) or kind, is_optional)
+    return Kind(typing.get_origin(kind) or kind, is_optional, _entry_type(kind))
 
 
 def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
@@ -173,7 +197,7 @@ def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
         if group:
             raise ValueError(f"config.{key} is a group; set one of {', '.join(group)}")
         raise unknown_key(key, kinds)
-    kind = kinds[key]
+    kind, value = kinds[key], _to_plain(value)
     if isinstance(value, str):
         value = _parse(value, kind)
     elif kind.type is str and type(value) is int:
@@ -198,8 +222,28 @@ def _parse(text: str, kind: Kind) -> Any:
         return text.lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _to_plain(value: Any) -> Any:
+    """Returns a value of a config with plain numbers for NumPy's and JAX's, and text for a path."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_to_plain, value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    is_scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value
+
+
+def _shorten(value: Any) -> str:
+    """Returns a value for a message, at most 60 characters of it.
+
+    >>> _shorten("a" * 100)[-6:]
+    "aaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 3]}..."
 
 
 _TAKEN_FOR = {float: int, tuple: list}
@@ -209,7 +253,21 @@ _TAKEN_FOR = {float: int, tuple: list}
 def _check_type(key: str, value: Any, kind: Kind) -> None:
     if value is None and kind.is_optional:
         return
-    types = (kind.type, _TAKEN_FOR[kind.type]) if kind.type in _TAKEN_FOR else kind.type
-    if not isinstance(value, types) or (isinstance(value, bool) and kind.type is not bool):
+    if not _is_of_type(value, kind.type):
         name = kind.type.__name__ + (" or None" if kind.is_optional else "")
-        raise ValueError(f"config.{key} must be {name}, got {value!r}")
+        raise ValueError(f"config.{key} must be {name}, got {_shorten(value)}")
+    if kind.entry is not None:
+        for entry in value:
+            if not _is_of_type(entry, kind.entry):
+                raise ValueError(
+                    f"config.{key}: each entry must be {kind.entry.__name__}, got {_shorten(entry)}"
+                )
+    for number in value if isinstance(value, (tuple, list)) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"config.{key} must be finite, got {number}")
+
+
+def _is_of_type(value: Any, kind: type) -> bool:
+    """Returns whether a value has a type or one that is taken for it; a bool is no number."""
+    types = (kind, _TAKEN_FOR[kind]) if kind in _TAKEN_FOR else kind
+    return isinstance(value, types) and (kind is bool or not isinstance(value, bool))

@@ -1,11 +1,15 @@
 """Config files: their place, their content, and the keys that they may set; read without JAX."""
 
+import contextlib
 import difflib
 import importlib.resources
 import importlib.util
 import inspect
+import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, FieldReference
@@ -13,6 +17,23 @@ from ml_collections import ConfigDict, FieldReference
 from fedjax_diffusion.host.old_names import OLD_NAMES
 
 DEFAULT = "configs/default.py"
+_MAX_REASON = 300
+"""Largest number of characters of an error that a config file raises."""
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Returns file and argument of ``FILE[:ARGUMENT]``; there may be colons in the file's path.
+
+    >>> split_name("10:30/mine.py:smoke"), split_name("cifar10:smoke"), split_name("C:/mine.py")
+    (('10:30/mine.py', 'smoke'), ('cifar10', 'smoke'), ('C:/mine.py', ''))
+    """
+    if name.endswith(".py"):
+        return name, ""
+    stem, ending, argument = name.rpartition(".py:")
+    if ending:
+        return f"{stem}.py", argument
+    file, _, argument = name.partition(":")
+    return file, argument
 
 
 def find_config(name: str) -> Path:
@@ -30,10 +51,11 @@ def find_config(name: str) -> Path:
 
 
 class Kind(NamedTuple):
-    """The type of a setting, and whether it may be None."""
+    """The type of a setting, whether it may be None, and the type of a tuple's entries."""
 
     type: type
     is_optional: bool
+    entry: "type | None" = None
 
 
 def list_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, Kind]]:
@@ -60,26 +82,64 @@ def load_file(path: Path, argument: str) -> ConfigDict:
       argument: of its ``get_config``; ``""`` for none.
 
     Raises:
-      ValueError: the file is not Python, takes no argument, or sets a key by its old name.
+      ValueError: the file raises an error, which is told with file and line; it has no
+        ``get_config`` that returns a ConfigDict, takes no argument, or sets a key by its old name.
     """
     spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"config: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if argument and not inspect.signature(module.get_config).parameters:
-        raise ValueError(f"config: {path} has no variants, got {argument!r}")
+    with _explain_errors(path), _importable(module, path.parent):
+        spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise ValueError(f"config: {path} has no function get_config")
+        if argument and not inspect.signature(get_config).parameters:
+            raise ValueError(f"config: {path} has no variants, got {argument!r}")
+        config = get_config(argument) if argument else get_config()
+    if not isinstance(config, ConfigDict):
+        raise ValueError(
+            f"config: {path}: get_config must return a ConfigDict, got {type(config).__name__}"
+        )
+    return config
+
+
+@contextlib.contextmanager
+def _importable(module: ModuleType, folder: Path) -> Iterator[None]:
+    """Lets a config file import its neighbours, and dataclasses find its module, while it runs."""
+    sys.modules[module.__name__] = module
+    sys.path.append(str(folder))
     try:
-        return module.get_config(argument) if argument else module.get_config()
-    except (AttributeError, KeyError) as error:  # a locked ConfigDict has no key of this name
-        renamed = [
-            f"{old} is now called {new}"
-            for old, new in OLD_NAMES["config"].items()
-            if f'"{old.split(".")[-1]}"' in str(error)
-        ]
-        if not renamed:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop(module.__name__, None)
+
+
+@contextlib.contextmanager
+def _explain_errors(path: Path) -> Iterator[None]:
+    """Turns an error in a config file into a ValueError of one line, with file and line number."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        text = str(error)
+        if isinstance(error, ValueError) and text.startswith("config"):
             raise
-        raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
+        if isinstance(error, AttributeError | KeyError):  # a locked ConfigDict has no such key
+            renamed = [
+                f"{old} is now called {new}"
+                for old, new in OLD_NAMES["config"].items()
+                if f'"{old.split(".")[-1]}"' in text
+            ]
+            if renamed:
+                raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
+        if isinstance(error, SyntaxError):
+            lines.append(error.lineno)
+        place = f"{path}, line {lines[-1]}" if lines else str(path)
+        what = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+        raise ValueError(f"config: {place}: {' '.join(what.split())[:_MAX_REASON]}") from error
 
 
 def check_keys(keys: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
 from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.keys import MAX_SEED
 from fedjax_diffusion.planning.planner import AllocatorConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
@@ -45,7 +46,7 @@ class RunConfig:
     """All settings of a run. Each group is validated on construction.
 
     Attributes:
-      seed: >= 0, the seed of all random numbers of a run.
+      seed: in 0..2^32 - 1, the seed of all random numbers of a run.
       num_rounds: >= 1.
       round_schedule: a key of ``ROUND_SCHEDULES``.
       cohort_size: M in 1..K, clients picked per round; None: all clients.
@@ -110,6 +111,8 @@ class RunConfig:
     tensorboard: bool
 
     def __post_init__(self):
+        if self.seed > MAX_SEED:
+            raise ValueError(f"seed must be at most {MAX_SEED}, got {self.seed}")
         smallest = {"seed": 0, "num_rounds": 1, "stop_after_diverged_rounds": 1}
         for name, least in smallest.items():
             value = getattr(self, name)

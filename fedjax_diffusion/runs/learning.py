@@ -112,7 +112,7 @@ def check_learned(summary: Mapping[str, Any], stop_after: int | None = None) -> 
 
 
 def _find_reason(record: Mapping[str, Any]) -> str | None:
-    """Returns why a round had no step; None if it had one."""
+    """Returns the reason of a round without a step; None if it had one."""
     if record.get("step_refused", False):  # earlier versions refused none
         return _REFUSED
     if record["loss"] is not None:

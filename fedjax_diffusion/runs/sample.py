@@ -6,7 +6,7 @@ from typing import Any
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.images import save_grid, save_images
 from fedjax_diffusion.host.outputs import check_output, is_own_picture
-from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.keys import MAX_SEED, seed_to_key
 from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.load import load_run
 
@@ -32,7 +32,7 @@ def sample(
       num_steps: of ``ddim``, in 1..T; None: the run's, or all T for another sampler than the run's.
       eta: of ``ddim``, in [0, 1]; None: the run's, or 0 for another sampler than the run's.
       guidance_scale: for a run with classes, >= 0; None: the run's.
-      seed: seed of the images.
+      seed: in 0..2^32 - 1, seed of the images.
       output: a ``.png`` for a grid of all images, or a folder for one PNG per image; None: the grid
         ``workdir/samples/sample_SEED.png``.
       data_dir: another place of the run's data; None: as the run has it.
@@ -41,6 +41,8 @@ def sample(
       ValueError: the folder holds no run with a checkpoint, an argument is out of range, the output
         folder is not empty, or the output file is not one that this function made.
     """
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be in 0..{MAX_SEED}, got {seed}")
     path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
     is_grid = path.suffix.lower() == ".png"
     if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):

@@ -13,7 +13,7 @@ from fedjax_diffusion.experiment.config import (
     read_value,
     to_run_config,
 )
-from fedjax_diffusion.experiment.config_files import find_config
+from fedjax_diffusion.experiment.config_files import find_config, split_name
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.hyper import HARD_LIMIT, MAX_POINTS, GetHyper, take_points
@@ -83,7 +83,7 @@ def load_get_hyper(path_or_name: str) -> GetHyper | None:
       path_or_name: ``file.py[:argument]`` or a name, as ``load_config`` takes it. A ``get_hyper(h,
         argument)`` is given the argument too, ``""`` if there is none.
     """
-    name, _, argument = path_or_name.partition(":")
+    name, argument = split_name(path_or_name)
     path = find_config(name)
     spec = importlib.util.spec_from_file_location(f"_hyper_{path.stem}", path)
     if spec is None or spec.loader is None:

@@ -49,6 +49,9 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capfd,
     [
         (["run", "--config.sede=1"], "did you mean seed"),
         (["run", "--config.seed"], "needs a value"),
+        (["run", "--workdir="], "--workdir= is empty; give a path"),
+        (["evaluate", "--workdir=x", "--output="], "--output= is empty; give a path"),
+        (["sample", "--workdir=~/nowhere"], "me/nowhere is not a run folder"),
         (["run", "--seed=1"], "unknown argument --seed=1"),
         (["run", "--config=missing.py"], "no file missing.py"),
         (["run", "--config.data.name=cifar10", "--config.data.data_dir=nowhere"], "nowhere"),
@@ -69,6 +72,7 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capfd,
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/me")
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert message in captured.err

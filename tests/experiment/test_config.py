@@ -1,15 +1,18 @@
 """Config files: found anywhere, overridden as ml_collections users know it, types held."""
 
-import pathlib
+import sys
+from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from fedjax_diffusion import load_config
-from fedjax_diffusion.experiment.config import check_types
+from fedjax_diffusion.experiment.config import check_types, to_run_config
 from fedjax_diffusion.experiment.config_files import find_config
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -87,6 +90,16 @@ def test_overrides_are_read_as_on_a_command_line():
         ("seed", "abc", "config.seed must be int, got 'abc'"),
         ("model.dropout", "True", "config.model.dropout must be float"),
         ("augmentation.random_flip", "1", "config.augmentation.random_flip must be bool"),
+        ("client_optimizer.learning_rate", "1e400", "learning_rate must be finite, got inf"),
+        ("seed", "{[]:1}", "config.seed must be int"),
+        ("seed", "-" * 9000 + "1", r"config.seed must be int, got '-{56}\.\.\.$"),
+        (
+            "allocator.baselines",
+            "(1,)",
+            "config.allocator.baselines: each entry must be str, got 1",
+        ),
+        ("study.goals_percent", "('a',)", "config.study.goals_percent: each entry must be float"),
+        ("model.channel_multipliers", "(1.5,)", "each entry must be int, got 1.5"),
         ("cohort_size", "2.5", "config.cohort_size must be int or None"),
         ("model.channel_multipliers", "2", "config.model.channel_multipliers must be tuple"),
         ("model", "3", "config.model is a group; set one of model"),
@@ -105,3 +118,80 @@ def test_a_config_with_a_missing_or_stray_key_is_refused():
     config["model"].update(dropout=0.0, depth=3)
     with pytest.raises(ValueError, match=r"config\.model\.depth: unknown key"):
         check_types(ConfigDict(config))
+
+
+def test_numbers_of_numpy_and_jax_and_paths_are_taken():
+    config = load_config(
+        Path("digits"),
+        {
+            "seed": np.int64(3),
+            "client_optimizer.learning_rate": np.float32(0.5),
+            "augmentation.random_flip": np.bool_(True),
+            "federated.proximal_weight": jnp.float32(0.25),
+            "model.channel_multipliers": (np.int32(1), np.int32(2)),
+            "data.data_dir": Path("somewhere"),
+        },
+    )
+    assert (type(config.seed), config.seed) == (int, 3)
+    assert config.client_optimizer.learning_rate == 0.5
+    assert config.augmentation.random_flip is True
+    assert config.federated.proximal_weight == 0.25
+    assert config.model.channel_multipliers == (1, 2)
+    assert config.data.data_dir == "somewhere"
+
+
+def test_a_seed_uses_all_its_bits_or_is_refused():
+    assert to_run_config(load_config("digits", {"seed": 2**32 - 1})).seed == 2**32 - 1
+    with pytest.raises(ValueError, match="seed must be at most 4294967295, got 4294967296"):
+        to_run_config(load_config("digits", {"seed": 2**32}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "mine.py has no function get_config$"),
+        ("get_config = 3", "mine.py has no function get_config$"),
+        ("def get_config(:", "mine.py, line 1: SyntaxError: "),
+        ("import no_such_module", "mine.py, line 1: ModuleNotFoundError: No module named"),
+        ("def get_config():\n    return 1 / 0", "mine.py, line 2: ZeroDivisionError: "),
+        ("def get_config():\n    raise RuntimeError('a\\nb')", "line 2: RuntimeError: a b$"),
+        ("def get_config():\n    return {}", "get_config must return a ConfigDict, got dict"),
+        ("def get_config(size): pass", "mine.py: TypeError: .*size"),
+        ("raise SystemExit(7)", "mine.py, line 1: SystemExit: 7"),
+        (
+            "from fedjax_diffusion import load_config\ndef get_config():\n"
+            "    config = load_config('digits')\n    config.seed = 'a'\n    return config",
+            "mine.py, line 4: TypeError: ",
+        ),
+    ],
+)
+def test_an_error_in_a_config_file_is_one_line_with_file_and_line(
+    text, message, monkeypatch, tmp_path
+):
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_config("mine.py")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_file_may_use_dataclasses_and_import_its_neighbours(monkeypatch, tmp_path):
+    folder = tmp_path / "10:30"
+    folder.mkdir()
+    (folder / "my_neighbour_of_configs.py").write_text("SEED = 7")
+    (folder / "mine.py").write_text(
+        "from __future__ import annotations\n"
+        "import dataclasses\n"
+        "from fedjax_diffusion import load_config\n"
+        "from my_neighbour_of_configs import SEED\n"
+        "@dataclasses.dataclass\n"
+        "class Mine:\n"
+        "    seed: int = SEED\n"
+        "def get_config(name=''):\n"
+        "    return load_config('digits', {'seed': Mine().seed + len(name)})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    assert load_config("10:30/mine.py").seed == 7
+    assert load_config("10:30/mine.py:abc").seed == 10
+    assert sys.path == path

@@ -62,7 +62,7 @@ def read_inception_weights(path: str | Path) -> InceptionWeights:
     Guarantees:
       The SHA-256 is of the same bytes that were read, and no code in the file is run.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix not in (".pth", ".npz"):
         raise ValueError(f"inception_weights must be a .pth or .npz file, {_WHERE}, got {path}")
     if not path.is_file():
