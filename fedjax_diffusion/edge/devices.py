@@ -1,6 +1,8 @@
 """Edge devices: classes with their limits and demands, and fleets drawn from them."""
 
 import dataclasses
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import flax.struct
@@ -162,21 +164,10 @@ def make_fleet(
         max_bits,
     )
     generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
-    class_names, class_index, given = (
-        (*_draw_classes(FLEETS[fleet], num_clients, generator), {})
-        if csv is None
-        else parse_fleet(csv, num_clients)
-    )
+    drawn = _draw_classes(FLEETS[fleet], num_clients, generator)
+    class_names, class_index, given = parse_fleet(csv, num_clients) if csv else (*drawn, {})
     squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
-
-    def find(field: str, dtype: type, override: int | None = None) -> np.ndarray:
-        if override is not None:
-            return np.full(num_clients, override, dtype)
-        if field in given:
-            return given[field].astype(dtype)
-        of_class = [_find_class_value(fleet, name, field) for name in class_names]
-        return np.array(of_class, dtype)[class_index]
-
+    find = partial(_find_values, fleet, class_names, class_index, given)
     return DeviceParams(
         effective_capacitance=find("effective_capacitance", np.float64),
         max_frequency_hz=find("max_frequency_hz", np.float64),
@@ -236,16 +227,28 @@ def _count_shares(classes: tuple[DeviceClass, ...], num_clients: int) -> np.ndar
     return counts
 
 
-def _find_class_value(fleet: str, name: str, field: str) -> float:
-    """Returns the field of a class, which a fleet of ``FLEETS`` must have."""
+def _find_values(
+    fleet: str,
+    class_names: tuple[str, ...],
+    class_index: np.ndarray,
+    given: Mapping[str, np.ndarray],
+    field: str,
+    dtype: type,
+    override: int | None = None,
+) -> np.ndarray:
+    """Returns a field of each device [K]: the override, else the given one, else its class's."""
+    if override is not None:
+        return np.full(len(class_index), override, dtype)
+    if field in given:
+        return given[field].astype(dtype)
     classes = {device_class.name: device_class for device_class in FLEETS[fleet]}
-    if name not in classes:
+    if unknown := [name for name in class_names if name not in classes]:
         raise ValueError(
             f"devices.csv: has no column {field}, and devices.fleet = {fleet!r} has no class "
-            f"{name!r} to take it from; add the column, or a column class with some of "
+            f"{unknown[0]!r} to take it from; add the column, or a column class with some of "
             f"{', '.join(classes)}"
         )
-    return getattr(classes[name], field)
+    return np.array([getattr(classes[name], field) for name in class_names], dtype)[class_index]
 
 
 def _check(
