@@ -112,6 +112,7 @@ def get_config() -> ConfigDict:
             "bandwidth_hz": 1e5,  # of each client's sub-channel, > 0; narrow for the small model
             "min_bits": optional(int),  # demanded by each client, 1..16 or 32; None: by its class
             "max_bits": optional(int),  # handled by each client, 1..16 or 32; None: by its class
+            "csv": optional(str),  # CSV file of your own devices, see docs/devices.md; None: drawn
         }
     )
     config.channel = ConfigDict(

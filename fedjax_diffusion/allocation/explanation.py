@@ -1,5 +1,6 @@
 """Causes of infeasibility in words, each with the least change that removes it."""
 
+import bisect
 import math
 
 import jax.numpy as jnp
@@ -8,10 +9,14 @@ from numpy.typing import ArrayLike
 
 from fedjax_diffusion.allocation.band.requirements import least_bandwidth_hz, shared_time_budget
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import AllocationProblem, bit_width_payload
+from fedjax_diffusion.allocation.problem import (
+    AllocationProblem,
+    bit_width_error,
+    bit_width_payload,
+)
 from fedjax_diffusion.allocation.search.time_split import min_time_budget
 from fedjax_diffusion.allocation.status import Status
-from fedjax_diffusion.bits import bit_width_index
+from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
 from fedjax_diffusion.host.tables import format_span
 from fedjax_diffusion.types import Array
 
@@ -52,7 +57,8 @@ def explain(
     if late.size:
         whole = problem.replace(bandwidth_hz=problem.bandwidth_hz.sum())
         offered = whole if is_band_shared else problem
-        lines.append(_explain_time(offered, requested_bits, late))
+        line, seconds = _explain_time(offered, requested_bits, late)
+        lines.append(line if is_band_shared else line + _explain_budget(problem, seconds))
     if demanding.size:
         lines.append(_explain_demand(problem, demanding))
     if inexact.size:
@@ -66,14 +72,59 @@ def explain(
     return lines
 
 
-def _explain_time(problem: AllocationProblem, requested_bits: np.ndarray, late: np.ndarray) -> str:
-    seconds = np.asarray(_min_seconds(problem, requested_bits))[late]
-    return (
+def _explain_time(
+    problem: AllocationProblem, requested_bits: np.ndarray, late: np.ndarray
+) -> tuple[str, float]:
+    """Returns the line, and the least deadline at which each of the late clients delivers."""
+    seconds = float(np.asarray(_min_seconds(problem, requested_bits))[late].max())
+    line = (
         f"time: {_name(late)} cannot deliver {_span(requested_bits[late])} bits within "
         f"time_budget_seconds = {float(problem.time_budget_seconds):g} even at full power and full "
-        "frequency; the smallest time_budget_seconds that works is "
-        f"{_round_up(float(seconds.max()))}"
+        "frequency; the smallest time_budget_seconds that lets "
+        f"{'it' if late.size == 1 else 'each of them'} deliver is {_round_up(seconds)}"
     )
+    return line, seconds
+
+
+def _explain_budget(problem: AllocationProblem, seconds: float) -> str:
+    """Returns the deadline, from ``seconds`` on, that leaves time for the bits of the error budget.
+
+    The clients are then all on time and together within the budget. Empty if ``seconds`` suffices.
+    """
+    budget = float(problem.error_budget)
+    if not budget < np.inf:
+        return ""
+    is_asked = problem.is_present & (problem.min_bits <= problem.max_bits)
+    arrival, error = (table[is_asked] for table in _tabulate(problem))
+
+    def least_error(deadline: float) -> float:
+        return float(np.where(arrival <= deadline, error, np.inf).min(axis=1).sum())
+
+    if least_error(seconds) <= budget:
+        return ""
+    later = np.unique(arrival[(arrival > seconds) & (arrival < np.inf)])
+    found = bisect.bisect_left(later, True, key=lambda deadline: least_error(deadline) <= budget)
+    if found == later.size:
+        return (
+            f"; error_budget = {budget:g} is missed then at any deadline: it must be at least "
+            f"{_round_up(least_error(max([seconds, *later[-1:]])))}"
+        )
+    return f"; the smallest that also meets error_budget = {budget:g} is {_round_up(later[found])}"
+
+
+def _tabulate(problem: AllocationProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Returns least deadline and error of each client at each bit width, [K, B].
+
+    Both are infinite where the client's limits exclude the bit width.
+    """
+    shape, columns = problem.num_clients, []
+    for index, num_bits in enumerate(BIT_WIDTHS):
+        is_allowed = (problem.min_bits <= num_bits) & (num_bits <= problem.max_bits)
+        seconds = np.asarray(_min_seconds(problem, np.full(shape, num_bits)))
+        error = np.asarray(_bit_width_errors(problem, np.full(shape, index)))
+        columns.append([np.where(is_allowed, values, np.inf) for values in (seconds, error)])
+    arrival, error = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
+    return arrival, error
 
 
 def _explain_demand(problem: AllocationProblem, demanding: np.ndarray) -> str:
@@ -93,7 +144,7 @@ def _explain_bandwidth(
     return (
         f"bandwidth: {_name(crowded)} cannot deliver {_span(requested_bits[crowded])} bits "
         f"together over {problem.bandwidth_hz.sum():g} Hz; the smallest sum of bandwidth_hz that "
-        f"works is {_round_up(float(band_hz))}, or the smallest time_budget_seconds "
+        f"lets them deliver is {_round_up(float(band_hz))}, or the smallest time_budget_seconds "
         f"{_round_up(float(seconds))}"
     )
 
@@ -103,6 +154,11 @@ def _min_seconds(problem: AllocationProblem, num_bits: ArrayLike) -> Array:
     return min_time_budget(
         problem, bit_width_payload(problem, bit_width_index(jnp.asarray(num_bits)))
     )
+
+
+@float64_on_cpu
+def _bit_width_errors(problem: AllocationProblem, index: ArrayLike) -> Array:
+    return bit_width_error(problem, jnp.asarray(index))
 
 
 def _name(clients: np.ndarray) -> str:

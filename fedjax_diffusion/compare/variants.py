@@ -9,6 +9,7 @@ from fedjax_diffusion.experiment.compare_config import Variant, parse_variant
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.old_names import to_old_name
+from fedjax_diffusion.sweep.identity import NEUTRAL
 from fedjax_diffusion.sweep.points import Point, expand
 
 _OF_A_MACHINE = (
@@ -84,6 +85,8 @@ def fingerprint_settings(config: RunConfig) -> str:
     settings = {
         to_old_name("config", key): value  # fingerprints of earlier versions stay valid
         for key, value in config.flatten().items()
-        if key not in _OF_A_MACHINE and not key.startswith(_OF_NO_RUN)
+        if key not in _OF_A_MACHINE
+        and not key.startswith(_OF_NO_RUN)
+        and not (key in NEUTRAL and NEUTRAL[key] == value)
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

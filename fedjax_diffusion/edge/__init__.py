@@ -10,9 +10,11 @@ from fedjax_diffusion.edge.devices import (
     describe_fleet,
     make_fleet,
 )
+from fedjax_diffusion.edge.fleet_csv import FLEET_COLUMNS
 
 __all__ = [
     "FLEETS",
+    "FLEET_COLUMNS",
     "ChannelConfig",
     "ChannelState",
     "DeviceClass",

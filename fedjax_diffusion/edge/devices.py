@@ -1,6 +1,7 @@
 """Edge devices: classes with their limits and demands, and fleets drawn from them."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import flax.struct
 import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.edge.fleet_csv import parse_fleet, read_fleet
 from fedjax_diffusion.keys import Stream, stream_seed
 
 
@@ -63,6 +65,7 @@ class DeviceParams:
       flops_per_cycle: [K].
       class_index: int32 [K], into ``class_names``.
       class_names: static, the names of the fleet's classes.
+      cycles_per_example: [K], CPU cycles of training on one example; None: not given by device.
     """
 
     effective_capacitance: np.ndarray
@@ -75,6 +78,7 @@ class DeviceParams:
     flops_per_cycle: np.ndarray
     class_index: np.ndarray
     class_names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+    cycles_per_example: np.ndarray | None = None
 
 
 class FleetRow(NamedTuple):
@@ -100,6 +104,11 @@ class FleetConfig:
       bandwidth_hz: W of every client, > 0.
       min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
       max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
+      csv: path or text of a CSV file with the devices (docs/devices.md); None: drawn. A path is
+        replaced by the file's rows, so that the settings of a run hold them.
+
+    Raises:
+      ValueError: ``csv`` cannot be read, or a value in it is out of range.
     """
 
     fleet: str
@@ -108,6 +117,11 @@ class FleetConfig:
     bandwidth_hz: float
     min_bits: int | None
     max_bits: int | None
+    csv: str | None = None
+
+    def __post_init__(self):
+        if self.csv is not None:
+            object.__setattr__(self, "csv", read_fleet(self.csv))
 
 
 def make_fleet(
@@ -120,8 +134,9 @@ def make_fleet(
     bandwidth_hz: float,
     min_bits: int | None = None,
     max_bits: int | None = None,
+    csv: str | None = None,
 ) -> DeviceParams:
-    """Draws the devices of a run: classes by share, positions uniform over a ring.
+    """Draws or reads the devices of a run: classes by share, positions uniform over a ring.
 
     Args:
       num_clients: K >= 1.
@@ -132,9 +147,12 @@ def make_fleet(
       bandwidth_hz: W of every client, > 0.
       min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
       max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
+      csv: path or text of a CSV file with K devices, in their order. A column that it does not
+        have comes from the other arguments: positions are drawn, the rest is that of the class.
 
     Raises:
-      ValueError: an argument is out of range.
+      ValueError: an argument is out of range, the file is not of K devices, or a column is missing
+        for a class that ``fleet`` does not have.
     """
     _check(
         num_clients,
@@ -145,24 +163,23 @@ def make_fleet(
         min_bits,
         max_bits,
     )
-    classes = FLEETS[fleet]
     generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
-    class_index = np.repeat(np.arange(len(classes)), _count_shares(classes, num_clients))
-    class_index = generator.permutation(class_index).astype(np.int32)
+    drawn = _draw_classes(FLEETS[fleet], num_clients, generator)
+    class_names, class_index, given = parse_fleet(csv, num_clients) if csv else (*drawn, {})
     squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
-
-    values = partial(_class_values, classes, class_index)
+    find = partial(_find_values, fleet, class_names, class_index, given)
     return DeviceParams(
-        effective_capacitance=values("effective_capacitance", np.float64),
-        max_frequency_hz=values("max_frequency_hz", np.float64),
-        max_power_watts=values("max_power_watts", np.float64),
-        bandwidth_hz=np.full(num_clients, bandwidth_hz, np.float64),
-        distance_meters=np.sqrt(squares),
-        min_bits=values("min_bits", np.int32, min_bits),
-        max_bits=values("max_bits", np.int32, max_bits),
-        flops_per_cycle=values("flops_per_cycle", np.float64),
+        effective_capacitance=find("effective_capacitance", np.float64),
+        max_frequency_hz=find("max_frequency_hz", np.float64),
+        max_power_watts=find("max_power_watts", np.float64),
+        bandwidth_hz=given.get("bandwidth_hz", np.full(num_clients, bandwidth_hz, np.float64)),
+        distance_meters=given.get("distance_meters", np.sqrt(squares)),
+        min_bits=find("min_bits", np.int32, min_bits),
+        max_bits=find("max_bits", np.int32, max_bits),
+        flops_per_cycle=find("flops_per_cycle", np.float64),
         class_index=class_index,
-        class_names=tuple(device_class.name for device_class in classes),
+        class_names=class_names,
+        cycles_per_example=given.get("cycles_per_example"),
     )
 
 
@@ -191,6 +208,15 @@ def describe_fleet(devices: DeviceParams) -> list[FleetRow]:
     return rows
 
 
+def _draw_classes(
+    classes: tuple[DeviceClass, ...], num_clients: int, generator: np.random.Generator
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the names of the classes, and the class of each device, int32 [K], by the shares."""
+    class_index = np.repeat(np.arange(len(classes)), _count_shares(classes, num_clients))
+    names = tuple(device_class.name for device_class in classes)
+    return names, generator.permutation(class_index).astype(np.int32)
+
+
 def _count_shares(classes: tuple[DeviceClass, ...], num_clients: int) -> np.ndarray:
     """Returns each class's number of devices, int [classes], by the largest-remainder method."""
     shares = np.array([device_class.share for device_class in classes])
@@ -201,18 +227,28 @@ def _count_shares(classes: tuple[DeviceClass, ...], num_clients: int) -> np.ndar
     return counts
 
 
-def _class_values(
-    classes: tuple[DeviceClass, ...],
+def _find_values(
+    fleet: str,
+    class_names: tuple[str, ...],
     class_index: np.ndarray,
+    given: Mapping[str, np.ndarray],
     field: str,
     dtype: type,
     override: int | None = None,
 ) -> np.ndarray:
-    """Returns the field of each device's class [K], or the override for all devices."""
-    of_class = [
-        getattr(device_class, field) if override is None else override for device_class in classes
-    ]
-    return np.array(of_class, dtype)[class_index]
+    """Returns a field of each device [K]: the override, else the given one, else its class's."""
+    if override is not None:
+        return np.full(len(class_index), override, dtype)
+    if field in given:
+        return given[field].astype(dtype)
+    classes = {device_class.name: device_class for device_class in FLEETS[fleet]}
+    if unknown := [name for name in class_names if name not in classes]:
+        raise ValueError(
+            f"devices.csv: has no column {field}, and devices.fleet = {fleet!r} has no class "
+            f"{unknown[0]!r} to take it from; add the column, or a column class with some of "
+            f"{', '.join(classes)}"
+        )
+    return np.array([getattr(classes[name], field) for name in class_names], dtype)[class_index]
 
 
 def _check(

@@ -62,8 +62,9 @@ def make_workload(
 ) -> Workload:
     """Returns the workload of a fleet.
 
-    ``C_k = examples processed x cycles per example``. The latter is given, or the model's counted
-    FLOPs divided by the device's ``flops_per_cycle``, so that larger models take longer.
+    ``C_k = examples processed x cycles per example``. The latter is given by device or for all, or
+    the model's counted FLOPs divided by the device's ``flops_per_cycle``, so that larger models
+    take longer.
 
     Args:
       params: the model, or its shapes.
@@ -71,7 +72,7 @@ def make_workload(
       local_work: amount of training of a client.
       num_examples: int [K].
       count_flops: returns the FLOPs of training on one example; called only if needed.
-      cycles_per_example: > 0, or None to count FLOPs.
+      cycles_per_example: > 0, or None to count FLOPs; not used if the devices have their own.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
       quantizer: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
 
@@ -81,7 +82,9 @@ def make_workload(
     if cycles_per_example is not None and not cycles_per_example > 0:
         raise ValueError(f"cycles_per_example must be above 0 or None, got {cycles_per_example}")
     examples = local_work.num_steps(num_examples).astype(np.float64) * local_work.batch_size
-    if cycles_per_example is None:
+    if devices.cycles_per_example is not None:
+        cycles = examples * devices.cycles_per_example
+    elif cycles_per_example is None:
         cycles = examples * count_flops() / devices.flops_per_cycle
     else:
         cycles = examples * cycles_per_example

@@ -1,5 +1,6 @@
 """Settings that may change while a run goes on: those that leave its numbers as they are."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,24 @@ def check_changes(workdir: Path, earlier: Mapping[str, Any], new: RunConfig) -> 
                 continue
             else:
                 what = f"whose learning rates depend on {key}, by {new.round_schedule}"
-        difference = f"{key}: {there!r} there, {value!r} here"
+        difference = format_difference(key, there, value)
         raise ValueError(f"{workdir} holds a run {what} ({difference}); {advice}")
+
+
+def format_difference(key: str, there: Any, here: Any) -> str:
+    """Returns one line on two values of a setting; of rows, the first that differs.
+
+    >>> format_difference("seed", 0, 1)
+    'seed: 0 there, 1 here'
+    >>> format_difference("data.name", "digits", None)
+    "data.name: 'digits' there, None here"
+    """
+    if isinstance(there, str) and isinstance(here, str) and "\n" in there + here:
+        pairs = itertools.zip_longest(there.splitlines(), here.splitlines())
+        for line, (there, here) in enumerate(pairs, 1):
+            if there != here:
+                return f"{key}, line {line}: {there!r} there, {here!r} here"
+    return f"{key}: {there!r:.200} there, {here!r:.200} here"
 
 
 def _is_as_begun(workdir: Path, key: str, value: Any) -> bool:

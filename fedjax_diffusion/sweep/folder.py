@@ -16,6 +16,7 @@ from fedjax_diffusion.experiment.config import GivenConfig, fill_missing, to_run
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.runs import claims, records
+from fedjax_diffusion.runs.changes import format_difference
 from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.sweep.identity import (
     HASH_DIGITS,
@@ -175,12 +176,12 @@ def find_difference(
       ignored: dotted keys that may differ.
 
     Returns:
-      Dotted key and ``"KEY: VALUE there, VALUE here"``; None if there is no difference.
+      Dotted key and the text of ``format_difference``; None if there is no difference.
     """
     there, here = dict(read_settings(earlier)), dict(read_settings(new))
     for key in {**there, **here}:
         if is_in_identity(key) and key not in ignored and there.get(key) != here.get(key):
-            return key, f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+            return key, format_difference(key, there.get(key), here.get(key))
     return None
 
 

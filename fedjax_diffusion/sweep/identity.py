@@ -27,11 +27,12 @@ NOT_IN_IDENTITY = (
 """Groups and settings that change no number of a run, or that a run does not read."""
 BUT_IN_IDENTITY = ("compute.dtype",)
 _PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)
-NEUTRAL: dict[str, Any] = {"stop_after_diverged_rounds": None}
+NEUTRAL: dict[str, Any] = {"devices.csv": None, "stop_after_diverged_rounds": None}
 """Settings added since the first sweeps, with the value that changes nothing."""
 HASH_DIGITS = 12
 """Of the hash, in the name of a folder: the only part of the name that is looked up."""
 MAX_LABEL = 60
+_ROWS_DIGITS = 8
 FIRST_NAMES = {new: old for old, new in reversed(OLD_NAMES["config"].items())}
 """The first name of each setting that was renamed, by the name of today."""
 
@@ -148,6 +149,8 @@ def _to_plain(value: Any, is_float: bool) -> Any:
 def _format(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "-".join(map(_format, value)) or "none"
+    if isinstance(value, str) and "\n" in value.strip():  # rows of a file
+        return hashlib.sha256(value.encode()).hexdigest()[:_ROWS_DIGITS]
     return repr(value) if isinstance(value, int | float) else _clean(str(value))
 
 

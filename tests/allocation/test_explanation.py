@@ -28,6 +28,26 @@ def test_time_names_the_clients_and_the_smallest_deadline_works(make_problem):
         assert np.any(allocate(shorter).status == Status.INFEASIBLE_TIME)
 
 
+def test_a_deadline_is_named_that_leaves_time_for_the_error_budget_too(make_problem):
+    for seed in range(8):
+        problem = make_problem(5, seed, time_budget_seconds=3.0, min_bits=1)
+        (line,) = allocate(problem).explain(problem)
+        assert "deliver is" in line
+        assert "; the smallest that also meets error_budget" in line
+        smallest = last_number(line)
+        assert (allocate(problem.replace(time_budget_seconds=smallest)).status == 0).all()
+        shorter = problem.replace(time_budget_seconds=smallest * (1 - 1e-5))
+        assert (allocate(shorter).status == Status.INFEASIBLE_ERROR).all()
+
+
+def test_a_budget_that_no_deadline_meets_is_named_with_the_deadline(make_problem):
+    problem = make_problem(3, 2, time_budget_seconds=0.5, error_budget=1e-12)
+    (line, *_) = allocate(problem).explain(problem)
+    assert "; error_budget = 1e-12 is missed then at any deadline: it must be at least " in line
+    longer = problem.replace(time_budget_seconds=1e4, error_budget=last_number(line))
+    assert (allocate(longer).status == Status.OPTIMAL).all()
+
+
 def test_error_names_the_smallest_budget_and_it_works(make_problem):
     for method in ("on_demand", "relaxed"):
         problem = make_problem(3, 1, error_budget=1e-12)

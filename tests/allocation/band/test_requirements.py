@@ -13,7 +13,7 @@ JOINTLY = ":joint_bandwidth"
 
 def numbers_of(line):
     return re.findall(
-        r"works is ([-+.\de]+), or the smallest time_budget_seconds ([-+.\de]+)$", line
+        r"deliver is ([-+.\de]+), or the smallest time_budget_seconds ([-+.\de]+)$", line
     )[0]
 
 
