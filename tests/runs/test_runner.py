@@ -224,6 +224,7 @@ def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
 @needs_cifar10
 def test_the_cifar10_config_trains_on_real_images(tmp_path):
     overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
+    overrides |= {"model.channels": 8, "model.channel_multipliers": (1,)}
     result = run(load_config("cifar10:smoke", overrides), tmp_path / "run")
     assert result.records[0]["loss"] < 1.5
     assert len(result.records[0]["participants"]) == 10
