@@ -82,7 +82,7 @@ def load_file(path: Path, argument: str) -> ConfigDict:
       argument: of its ``get_config``; ``""`` for none.
 
     Raises:
-      ValueError: the file raises an error, which is told with file and line; it has no
+      ValueError: the file raises an error, which is reported with file and line; it has no
         ``get_config`` that returns a ConfigDict, takes no argument, or sets a key by its old name.
     """
     spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)

@@ -1,7 +1,7 @@
 """Whether a run learns: the rounds in which its model took a step, and those since the last step.
 
-A round without a step keeps the model, for one of three reasons: every client that took part
-diverged, the server's step was not finite, or no client took part.
+A round without a step keeps the model, for one of three reasons: every client that participated
+diverged, the server's step was not finite, or no client participated.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _DIVERGED, _REFUSED, _ABSENT = "diverged", "refused", "absent"
 _WORDS = {
     _DIVERGED: "every client diverged",
     _REFUSED: "the server's step was not finite",
-    _ABSENT: "no client took part",
+    _ABSENT: "no client participated",
 }
 """Reasons for a round without a step, in words."""
 _LOWER_RATES = "lower client_optimizer.learning_rate or server_optimizer.learning_rate"

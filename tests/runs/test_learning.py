@@ -1,4 +1,4 @@
-"""Rounds without a step of the model: how they are counted, told, and when they fail a run."""
+"""Rounds without a step of the model: their count and reasons, and the runs that fail by them."""
 
 import pytest
 
@@ -25,10 +25,10 @@ def summary_of(*rounds):
         ([DIVERGED, REFUSED, ONE_LEFT], None),
         ([STEP, DIVERGED], "every client diverged since round 1"),
         ([STEP, STEP, REFUSED], "the server's step was not finite since round 2"),
-        ([ABSENT, ABSENT], "no client took part since round 0"),
+        ([ABSENT, ABSENT], "no client participated since round 0"),
         (
             [STEP, ABSENT, DIVERGED],
-            "every client diverged or no client took part since round 1",
+            "every client diverged or no client participated since round 1",
         ),
     ],
 )
