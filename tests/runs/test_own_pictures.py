@@ -1,12 +1,16 @@
 """Own pictures from the command to the drawn images."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from fedjax_diffusion import run
+from fedjax_diffusion import load_run, run
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.data.image_cache import VARIABLE
+from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs.sample import sample
 from tests.tiny import pixel_config
 
@@ -22,13 +26,23 @@ def photos(tmp_path, monkeypatch):
     return tmp_path / "photos"
 
 
-def test_a_run_on_a_folder_is_trained_and_sampled(photos, tmp_path):
+def test_a_run_on_a_folder_is_trained_and_sampled_without_the_folder(photos, tmp_path):
     own = {"data__name": "folder", "data__data_dir": str(photos), "data__size": 6}
     result = run(pixel_config(num_rounds=1, **own), tmp_path / "run")
     assert len(result.records) == 1
+    with_data, state = load_run(tmp_path / "run", {"num_samples": 2})
+    expected = with_data.draw_samples(seed_to_key(0), state.ema_params, int(state.round))
+    shutil.rmtree(photos)
     images = sample(tmp_path / "run", num_samples=2, output=tmp_path / "images")
-    with Image.open(min(images.iterdir())) as image:
-        assert (image.size, image.mode) == ((6, 6), "RGB")
+    drawn = [np.asarray(Image.open(path)) for path in sorted(images.iterdir())]
+    np.testing.assert_array_equal(drawn, expected)
+    assert expected.shape == (2, 6, 6, 3)
+    path = tmp_path / "run" / "environment.json"
+    facts = json.loads(path.read_text())
+    del facts["data"]["image_shape"]  # of an earlier version
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"data.data_dir must be a folder of pictures"):
+        sample(tmp_path / "run", num_samples=2, output=tmp_path / "more")
 
 
 def test_the_data_command_describes_a_folder(photos, tmp_path, capsys):

@@ -194,8 +194,8 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
 
 def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monkeypatch):
     asked = []
-    load = sampling.load_run
-    monkeypatch.setattr(sampling, "load_run", lambda *a: asked.append(a[1]) or load(*a))
+    load = sampling.load_sampler
+    monkeypatch.setattr(sampling, "load_sampler", lambda *a: asked.append(a[1]) or load(*a))
     sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
     sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
     assert asked[0] == {"num_samples": 3}
