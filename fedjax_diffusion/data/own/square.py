@@ -18,7 +18,7 @@ class Square:
         black bars.
 
     Raises:
-      ValueError: a value is out of range.
+      ValueError: a value is out of range, or there is a fit without a side.
     """
 
     side: int | None = None
@@ -29,6 +29,8 @@ class Square:
             raise ValueError(f"data.size must be None or in 1..{MAX_SIDE} pixels, got {self.side}")
         if self.fit not in FITS:
             raise ValueError(f"data.fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        if self.side is None and self.fit != FITS[0]:
+            raise ValueError(f"data.fit={self.fit} needs data.size, the side of the squares")
 
     def cut(self, image: Image.Image) -> Image.Image:
         """Returns a picture as such a square; scaled with a triangle filter as wide as the scale.
