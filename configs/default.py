@@ -23,9 +23,11 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict(
         {  # DataConfig
-            "name": "digits",  # digits (included), or the name of a TFDS data set, e.g. cifar10
+            "name": "digits",  # digits (included) | folder | npz (own) | a TFDS name, e.g. cifar10
             "split": "train",  # part of the data set, e.g. train, test, train[:512]
-            "data_dir": optional(str),  # folder of prepared TFDS data sets; None: TFDS's default
+            "data_dir": optional(str),  # own folder or .npz file; TFDS: its folder, None: default
+            "size": optional(int),  # pixels, side of the squares made of own pictures; None: as is
+            "fit": "crop",  # crop (the centre) | pad (black bars), to make those squares
         }
     )
     config.partition = ConfigDict(

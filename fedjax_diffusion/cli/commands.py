@@ -148,7 +148,7 @@ def data(arguments: Namespace, overrides: Overrides) -> int:
     from fedjax_diffusion.host.figures import pictures_may_fail
     from fedjax_diffusion.host.outputs import check_output, check_place, is_own_picture
 
-    given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir")}
+    given = {name: getattr(arguments, name) for name in ("name", "split", "data_dir", "size")}
     changed = {f"data.{name}": value for name, value in given.items() if value is not None}
     config = to_run_config(load_config(arguments.config, {**overrides, **changed}))
     dataset = load_images(**vars(config.data), verify=True)

@@ -164,8 +164,11 @@ def _add_data(commands: Any) -> None:
         help="check and describe a data set; draw each client's part of it",
         epilog="Change the division by --config.partition.KEY=VALUE, see configs/default.py.",
     )
-    data.add_argument("--name", help="digits, or a TFDS name: cifar10, celeb_a, ...")
-    data.add_argument("--data_dir", metavar="FOLDER", help="folder of prepared TFDS data sets")
+    data.add_argument("--name", help="digits, folder, npz, or a TFDS name: cifar10, celeb_a, ...")
+    data.add_argument(
+        "--data_dir", metavar="PATH", help="own folder or .npz file; the folder of TFDS data sets"
+    )
+    data.add_argument("--size", type=int, help="pixels, side of the squares made of own pictures")
     data.add_argument("--split", help="part of the data set: train, test, train[:512], ...")
     _add_config(data, "configs/digits.py")
     data.add_argument(

@@ -9,6 +9,7 @@ from fedjax_diffusion.data.clients import (
     make_client_data,
     uint8_to_images,
 )
+from fedjax_diffusion.data.dataset import ImageDataset
 from fedjax_diffusion.data.partition import (
     PARTITIONS,
     Partition,
@@ -20,7 +21,7 @@ from fedjax_diffusion.data.partition import (
     partition_quantity_skew,
     partition_shards,
 )
-from fedjax_diffusion.data.sources import LOADERS, DataConfig, ImageDataset, load_images
+from fedjax_diffusion.data.sources import LOADERS, DataConfig, load_images
 from fedjax_diffusion.data.stream import CohortData, LoadCohort, StreamedClients, make_load_resident
 
 __all__ = [

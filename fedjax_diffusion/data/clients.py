@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion import keys
-from fedjax_diffusion.data.sources import ImageDataset
+from fedjax_diffusion.data.dataset import ImageDataset
 from fedjax_diffusion.types import Array, Batch, Key
 
 

@@ -177,6 +177,11 @@ def load_or_make(
     return open_entry(folder, name, fingerprint)
 
 
+def make_in_memory(shape: tuple[int, ...], num_labels: int) -> Arrays:
+    """Returns arrays that are not kept: a ``MakeArrays``."""
+    return np.empty(shape, np.uint8), np.empty((shape[0], num_labels), np.int64)
+
+
 def checksum(array: np.ndarray) -> str:
     """Returns the SHA-256 of an array's values, row by row, in hexadecimal digits."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

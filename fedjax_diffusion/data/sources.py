@@ -1,8 +1,9 @@
 """Data sets by name: 8-bit images and their labels, on the host.
 
-``"digits"`` is embedded in scikit-learn and needs no files. Every other name is read from a folder
-that TensorFlow Datasets (TFDS) has prepared, without TensorFlow and without a network. Nothing is
-ever downloaded, and a missing data set is never replaced by another.
+``"digits"`` is embedded in scikit-learn and needs no files. ``"folder"`` and ``"npz"`` are own
+pictures. Every other name is read from a folder that TensorFlow Datasets (TFDS) has prepared,
+without TensorFlow and without a network. Nothing is ever downloaded, and a missing data set is
+never replaced by another.
 """
 
 import dataclasses
@@ -15,65 +16,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fedjax_diffusion.data.dataset import ImageDataset, choose_examples
 from fedjax_diffusion.data.image_cache import (
-    Arrays,
-    checksum,
     entry_name,
     fingerprint_files,
     load_or_make,
+    make_in_memory,
 )
+from fedjax_diffusion.data.own.folder import load_folder
+from fedjax_diffusion.data.own.npz import load_npz
+from fedjax_diffusion.data.own.square import Square
 from fedjax_diffusion.data.tfds.examples import Columns, Label, choose_columns, choose_label, decode
 from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, open_folder, unreadable
 
 _READER_VERSION = 2
 """To be incremented when the same files shall give other arrays."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageDataset:
-    """Labelled images of one size.
-
-    Attributes:
-      images: uint8 [N, H, W, C].
-      labels: int32 [N] in 0..num_classes-1.
-      num_classes: number of classes, also if not all of them occur.
-      name: the data set's name.
-      class_names: num_classes names; empty if unknown.
-      version: of the data set, such as ``"3.0.2"``; empty if it has none.
-
-    Raises:
-      ValueError: a type, a shape or a label is wrong, or there are no examples.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    num_classes: int
-    name: str
-    class_names: tuple[str, ...] = ()
-    version: str = ""
-
-    def __post_init__(self) -> None:
-        """Checks the types, shapes and ranges of the attributes."""
-        images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise ValueError(f"images must be uint8 [N, H, W, C], got {_describe(images)}")
-        if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
-            raise ValueError(f"labels must be int32 [{len(images)}], got {_describe(labels)}")
-        if not labels.size:
-            raise ValueError(f"data set {self.name!r} has no examples")
-        if labels.min() < 0 or labels.max() >= self.num_classes:
-            raise ValueError(
-                f"labels must lie in 0..{self.num_classes - 1}, got {labels.min()}..{labels.max()}"
-            )
-        if self.class_names and len(self.class_names) != self.num_classes:
-            raise ValueError(
-                f"class_names must be {self.num_classes} names, got {len(self.class_names)}"
-            )
-
-    @functools.cached_property
-    def checksums(self) -> tuple[str, str]:
-        """SHA-256 of the uint8 images and of the little-endian int32 labels, in order."""
-        return checksum(self.images), checksum(self.labels.astype("<i4", copy=False))
 
 
 DataDir: TypeAlias = str | os.PathLike[str] | None
@@ -88,28 +45,46 @@ class DataConfig:
     Attributes:
       name: of the data set.
       split: of the data set.
-      data_dir: the folder of prepared TFDS data sets; None: the default one.
+      data_dir: the folder or file of own pictures, or the folder of prepared TFDS data sets; None:
+        TFDS's default one.
+      size: side in pixels of the squares that are made of own pictures; None: they stay as they
+        are.
+      fit: ``"crop"`` or ``"pad"``, to make squares of own pictures.
     """
 
     name: str
     split: str
     data_dir: str | None
+    size: int | None = None
+    fit: str = "crop"
 
 
 def load_images(
-    name: str, split: str, *, data_dir: DataDir = None, verify: bool = False
+    name: str,
+    split: str,
+    *,
+    data_dir: DataDir = None,
+    size: int | None = None,
+    fit: str = "crop",
+    verify: bool = False,
 ) -> ImageDataset:
     """Returns one split of a data set.
 
     Args:
-      name: a key of ``LOADERS``, or the TFDS name of a data set with one image in an example and at
-        most one class label: ``"cifar10"``, ``"cifar10:3.0.2"``, ``"emnist/digits"``. A ``#`` and
-        a name choose one of several labels or a yes-or-no attribute: ``"cifar100#coarse_label"``,
-        ``"celeb_a#Smiling"``. If the data set has no label, all labels are 0.
+      name: ``"folder"`` or ``"npz"`` for own pictures; a key of ``LOADERS``; or the TFDS name of a
+        data set with one image in an example and at most one class label: ``"cifar10"``,
+        ``"cifar10:3.0.2"``, ``"emnist/digits"``. A ``#`` and a name choose one of several labels or
+        a yes-or-no attribute: ``"cifar100#coarse_label"``, ``"celeb_a#Smiling"``. If the data set
+        has no label, all labels are 0.
       split: ``"train"``, ``"test"`` or ``"all"``; for TFDS any of its own, also ``"train[:512]"``,
         ``"train[10%:20%]"`` and ``"train+test"``.
-      data_dir: the folder of the prepared TFDS data sets; None: ``$TFDS_DATA_DIR``, or else
-        ``~/tensorflow_datasets``. Ignored for embedded data sets.
+      data_dir: the folder, or .npz file, of own pictures: see ``load_folder`` and ``load_npz``; or
+        the folder of the prepared TFDS data sets, None: ``$TFDS_DATA_DIR``, or else
+        ``~/tensorflow_datasets``. None for embedded data sets.
+      size: side in pixels of the squares that are made of own pictures; None: they stay as they
+        are, and must have one size.
+      fit: ``"crop"`` makes squares of the centre of own pictures, ``"pad"`` of the whole, between
+        black bars.
       verify: compare the contents of the files with those that were decoded earlier, and the
         checksums of decoded arrays of any size.
 
@@ -124,6 +99,19 @@ def load_images(
     >>> load_images("digits", "train").images.shape
     (1497, 8, 8, 1)
     """
+    square = Square(size, fit)
+    if name in OWN_LOADERS:
+        if data_dir is None:
+            raise ValueError(
+                f"data.data_dir must name the pictures of data.name={name}: a folder, or an .npz "
+                "file for npz"
+            )
+        path = Path(data_dir).expanduser()
+        return OWN_LOADERS[name](path, split, square, name=name, verify=verify)
+    if square != Square():
+        raise ValueError(
+            f"data.size and data.fit are for data.name={' or '.join(OWN_LOADERS)}, not for {name!r}"
+        )
     if name in LOADERS:
         return LOADERS[name](name, split, data_dir)
     return load_tfds(name, split, data_dir, verify=verify)
@@ -138,14 +126,14 @@ def load_digits(name: str, split: str, data_dir: DataDir = None) -> ImageDataset
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
     Learning Repository, 1998 (its test part).
     """
-    del data_dir  # embedded
+    if data_dir is not None:
+        raise ValueError(
+            f"data set {name!r} is built in and reads nothing from data.data_dir="
+            f"{str(data_dir)!r}: leave it out, or set data.name=folder for own pictures"
+        )
     grey_values, labels = _read_digits()
-    is_test = np.arange(len(labels)) % 6 == 0
-    splits = {"all": np.ones_like(is_test), "train": ~is_test, "test": is_test}
-    if split not in splits:
-        raise ValueError(f"data set {name!r} has no split {split!r}: use one of {sorted(splits)}")
+    chosen = choose_examples(name, split, len(labels))
     images = np.rint(grey_values * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
-    chosen = splits[split]
     class_names = tuple(map(str, range(10)))
     return ImageDataset(images[chosen], labels[chosen].astype(np.int32), 10, name, class_names)
 
@@ -223,7 +211,7 @@ def _load_piece(
         verify=verify,
     )
     if kept is None:
-        images, labels = decode(folder, columns, piece, _make_in_memory)
+        images, labels = decode(folder, columns, piece, make_in_memory)
     else:
         images, labels = (array[piece.start : piece.stop] for array in kept)
     return images, _take_label(folder, columns, label, piece, labels)
@@ -246,10 +234,6 @@ def _take_label(
     return values.astype(np.int32)
 
 
-def _make_in_memory(shape: tuple[int, ...], num_labels: int) -> Arrays:
-    return np.empty(shape, np.uint8), np.empty((shape[0], num_labels), np.int64)
-
-
 def _join(folder: TfdsFolder, split: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
     shapes = sorted({array.shape[1:] for array in arrays})
     if len(shapes) > 1:
@@ -257,9 +241,8 @@ def _join(folder: TfdsFolder, split: str, arrays: Sequence[np.ndarray]) -> np.nd
     return np.concatenate(arrays)
 
 
+OWN_LOADERS: dict[str, Callable[..., ImageDataset]] = {"folder": load_folder, "npz": load_npz}
+"""Loaders of own pictures, by name."""
+
 LOADERS: dict[str, Loader] = {"digits": load_digits}
-"""Loaders of the data sets that are not read by TFDS, by name."""
-
-
-def _describe(array: np.ndarray) -> str:
-    return f"{array.dtype} {list(array.shape)}"
+"""Loaders of embedded data sets, and of those that Python code adds, by name."""

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from fedjax_diffusion.data.clients import ClientData, check_parts, count_slots
-from fedjax_diffusion.data.sources import ImageDataset
+from fedjax_diffusion.data.dataset import ImageDataset
 
 
 class CohortData(NamedTuple):

@@ -40,11 +40,12 @@ from fedjax_diffusion.federated import empty_client_memory
 from fedjax_diffusion.federated.traffic import CountTraffic, make_count_traffic
 from fedjax_diffusion.host.cache import use_compile_cache
 from fedjax_diffusion.host.progress import SILENT, Progress
+from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.participation import DrawConditions
 from fedjax_diffusion.planning.planner import Planner
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
-from fedjax_diffusion.simulator import Simulator
+from fedjax_diffusion.simulator import SimulationState, Simulator
 from fedjax_diffusion.types import Key, Params
 
 
@@ -211,6 +212,27 @@ def count_state_bytes(config: RunConfig) -> int:
     simulator, clients = learner.make_simulator(compute), _Clients(np.ones(len(parts)))
     state = jax.eval_shape(lambda key: simulator.init(key, clients), scenario.run_key)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+
+
+def build_sampler(
+    config: RunConfig, compute: ComputeConfig, image_shape: tuple[int, int, int]
+) -> tuple[DrawSamples, SimulationState]:
+    """Returns the sampler of a run's model, and a new state of the run; reads no data.
+
+    Args:
+      config: of the run.
+      compute: resolved settings, with which the run began.
+      image_shape: (H, W, C).
+    """
+    num_clients = config.partition.num_clients
+    cohort_size = config.cohort_size or num_clients
+    start_backend(compute, cohort_size)
+    use_compile_cache()
+    compute = resolve(compute, cohort_size)
+    learner = Learner(config, image_shape, make_mesh(int(compute.cpu_devices)))
+    clients = _Clients(np.ones(num_clients))
+    state = learner.make_simulator(compute).init(seed_to_key(config.seed), clients)
+    return learner.make_draw_samples(compute), state
 
 
 class _Clients(NamedTuple):

@@ -15,6 +15,7 @@ from fedjax_diffusion.host.processes import is_primary
 from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
 
 _HAS_CHECKPOINT = "has_checkpoint"
+_IMAGE_SHAPE = "image_shape"
 
 
 def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **describe_machine(),
-        "data": identify(dataset),
+        "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
         "compute": dataclasses.asdict(compute),
         _HAS_CHECKPOINT: False,
     }
@@ -63,6 +64,18 @@ def read_compute(environment: dict[str, Any], asked: ComputeConfig) -> ComputeCo
         return None
     begun = ComputeConfig(**environment["compute"])
     return begun if asked.data == AUTO else dataclasses.replace(begun, data=asked.data)
+
+
+def read_image_shape(environment: dict[str, Any]) -> tuple[int, int, int] | None:
+    """Returns the shape (H, W, C) of a run's images; None: an earlier version did not note it.
+
+    Args:
+      environment: of ``read``.
+    """
+    match environment.get("data"):
+        case {"image_shape": [int(height), int(width), int(channels)]}:
+            return height, width, channels
+    return None
 
 
 def mark_checkpoint(workdir: Path) -> None:

@@ -35,12 +35,19 @@ _ADVICE = (
 )
 
 
-def open_checkpoints(workdir: Path, config: RunConfig, dataset: ImageDataset) -> Checkpoints:
-    """Returns the checkpoints of a run folder, which know the run that they belong to."""
+def open_checkpoints(workdir: Path, config: RunConfig, dataset: ImageDataset | None) -> Checkpoints:
+    """Returns the checkpoints of a run folder, which know the run that they belong to.
+
+    Args:
+      workdir: the run folder.
+      config: of the run.
+      dataset: the data of the run; None: they are not compared.
+    """
     settings = {k: v for k, v in config.flatten().items() if not k.startswith(_NOT_IN_STATE)}
     if config.round_schedule == "constant":
         settings.pop("num_rounds")
-    identity = settings | {f"data.{key}": value for key, value in identify(dataset).items()}
+    facts = {} if dataset is None else identify(dataset)
+    identity = settings | {f"data.{key}": value for key, value in facts.items()}
     return Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep, identity)
 
 

@@ -8,7 +8,7 @@ from fedjax_diffusion.host.images import save_grid, save_images
 from fedjax_diffusion.host.outputs import check_output, is_own_picture
 from fedjax_diffusion.keys import MAX_SEED, seed_to_key
 from fedjax_diffusion.runs.folder import read_config
-from fedjax_diffusion.runs.load import load_run
+from fedjax_diffusion.runs.load import load_sampler
 
 
 def sample(
@@ -24,6 +24,8 @@ def sample(
     data_dir: str | None = None,
 ) -> Path:
     """Draws images from the newest checkpoint of a run and returns the path of the saved images.
+
+    The run's data need not be there, except for a run of an earlier version.
 
     Args:
       workdir: a run folder.
@@ -55,8 +57,8 @@ def sample(
     given = {"sampler": sampler, "num_steps": num_steps, "eta": eta}
     given["guidance_scale"] = guidance_scale
     changed |= {name: value for name, value in given.items() if value is not None}
-    experiment, state = load_run(workdir, changed, data_dir)
-    images = experiment.draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
+    draw_samples, state = load_sampler(workdir, changed, data_dir)
+    images = draw_samples(seed_to_key(seed), state.ema_params, int(state.round))
     with explain_file_errors(path):
         (save_grid if is_grid else save_images)(path, images)
     return path

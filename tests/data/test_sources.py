@@ -75,6 +75,18 @@ def test_digits_unknown_split():
         load_images("digits", "valid")
 
 
+def test_digits_beside_a_folder_are_refused():
+    with pytest.raises(ValueError, match=r"'digits' is built in .*'photos'.*data.name=folder"):
+        load_images("digits", "train", data_dir="photos")
+    with pytest.raises(ValueError, match=r"data.size and data.fit are for data.name=folder or npz"):
+        load_images("digits", "train", size=8)
+
+
+def test_a_dataset_without_labels_says_to_give_zeros():
+    with pytest.raises(ValueError, match="labels must be a NumPy array; zeros and num_classes=1"):
+        ImageDataset(np.zeros((1, 2, 2, 1), np.uint8), None, 1, "mine")
+
+
 @needs_cifar10
 def test_cifar10_real_folder():
     train = load_images("cifar10", "train[:512]", data_dir=REAL_CIFAR10)
@@ -117,6 +129,7 @@ def test_missing_data_set_says_where_and_what_to_do(tmp_path, name):
     message = str(error.value)
     assert str(tmp_path) in message
     assert f"tfds build {name} --data_dir={tmp_path} --file_format=array_record" in message
+    assert "own pictures: data.name=folder (or npz)" in message
     assert "\n" not in message
     assert not list(tmp_path.iterdir())  # nothing was downloaded or written
 

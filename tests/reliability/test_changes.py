@@ -7,6 +7,7 @@ import pytest
 
 from fedjax_diffusion import evaluate, load_run, run
 from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.data.sources import LOADERS, load_digits
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.runs.folder import check_same_config, read_config
 from fedjax_diffusion.runs.records import read_metrics
@@ -26,11 +27,17 @@ FREE = {
 }
 
 
+@pytest.fixture
+def in_a_folder(monkeypatch):
+    """Makes digits a data set that lies in a folder; any folder holds the same."""
+    monkeypatch.setitem(LOADERS, "digits", lambda name, split, _: load_digits(name, split))
+
+
 def check(folder, **overrides):
     check_same_config(to_run_config(config_of(**overrides)), folder)
 
 
-def test_settings_that_change_no_number_may_be_others(interrupted, finished):
+def test_settings_that_change_no_number_may_be_others(interrupted, finished, in_a_folder):
     check(interrupted, **FREE)
     result = run(config_of(**FREE), interrupted)
     assert without_time(result.records) == without_time(read_metrics(finished))
@@ -93,7 +100,7 @@ def test_more_rounds_are_refused_where_the_run_would_be_another_one(finished, tm
     assert contents(point).keys() == before.keys()
 
 
-def test_sample_and_evaluate_find_data_that_were_moved(finished, monkeypatch, capsys):
+def test_sample_and_evaluate_find_data_that_were_moved(finished, in_a_folder, monkeypatch, capsys):
     assert load_run(finished, None, "elsewhere")[0].config.data.data_dir == "elsewhere"
     asked = []
 

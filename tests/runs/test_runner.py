@@ -194,8 +194,8 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
 
 def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monkeypatch):
     asked = []
-    load = sampling.load_run
-    monkeypatch.setattr(sampling, "load_run", lambda *a: asked.append(a[1]) or load(*a))
+    load = sampling.load_sampler
+    monkeypatch.setattr(sampling, "load_sampler", lambda *a: asked.append(a[1]) or load(*a))
     sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
     sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
     assert asked[0] == {"num_samples": 3}
@@ -224,7 +224,7 @@ def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
 @needs_cifar10
 def test_the_cifar10_config_trains_on_real_images(tmp_path):
     overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
-    overrides |= {"model.channels": 8, "model.channel_multipliers": (1,)}
+    overrides |= {"model.channels": 8, "model.channel_multipliers": (1, 1)}
     result = run(load_config("cifar10:smoke", overrides), tmp_path / "run")
     assert result.records[0]["loss"] < 1.5
     assert len(result.records[0]["participants"]) == 10

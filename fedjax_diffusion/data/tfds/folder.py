@@ -232,7 +232,8 @@ def _find_version(name: str, data_dir: Path) -> Path:
         raise ValueError(f"data set {name!r} must be named NAME[/CONFIG][:VERSION]")
     advice = (
         f"prepare it where TensorFlow is installed, with `{build_command(name, data_dir)}`, or "
-        f"give the data_dir that holds it"
+        f"give the data_dir that holds it; own pictures: data.name=folder (or npz) and "
+        f"data.data_dir=FOLDER (or FILE.npz)"
     )
     if not data_dir.is_dir():
         raise ValueError(f"data_dir {str(data_dir)!r}, for data set {name!r}, is missing: {advice}")

@@ -1,0 +1,1 @@
+"""Own pictures: a folder of image files, or one NumPy file."""
