@@ -216,7 +216,7 @@ print("\n".join(impossible.explain(hurried)))
 assert verify(problem, allocation).is_valid
 assert (np.diff(allocation.num_bits) <= 0).all()  # a farther client never sends more bits
 assert allocation.upload_seconds[-1] > allocation.upload_seconds[0]
-assert allocation.error <= problem.error_budget
+assert allocation.error <= problem.error_budget * (1 + 1e-9)  # rounding
 for joules in joules_by_deadline.values():  # more time, less energy
     assert (np.diff(joules[~np.isnan(joules)]) < 0).all()
 for joules in joules_by_distance.values():  # more distance, more energy

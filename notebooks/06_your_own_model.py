@@ -230,6 +230,7 @@ for bits in (4, 8):
 assert megabytes[4] < 0.15 * megabytes[32]
 assert megabytes[8] < 0.27 * megabytes[32]
 assert (np.asarray(allocation.num_bits) > 0).all()
-assert float(allocation.error) <= float(problem.error_budget)
-assert allocation.total_joules <= equal_bits.total_joules
+ROUNDING = 1 + 1e-9  # sums in another order differ in their last digits
+assert allocation.error <= problem.error_budget * ROUNDING
+assert allocation.total_joules <= equal_bits.total_joules * ROUNDING
 assert np.isfinite(info.loss)

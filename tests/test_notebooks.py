@@ -16,7 +16,7 @@ SIZES = {
     "03_quantization": "NUM_DRAWS, NUM_ENTRIES, NUM_CLIENTS = 64, 500, 8",
     "04_allocator": "NUM_CLIENTS, NUM_POINTS = 12, 5",
     "05_ablation": "NUM_ROUNDS, NUM_SEEDS, NUM_HIDDEN = 6, 4, 32",
-    "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 20, 4, 32",
+    "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 20, 8, 32",
 }
 """The cell of the sizes of each notebook, for the test."""
 
