@@ -70,7 +70,7 @@ def test_a_key_that_is_renamed_again_keeps_its_first_name():
 
 
 def test_a_key_that_was_added_later_is_left_out_at_its_neutral_value():
-    neutral = {"model.gate": 1.0}
+    neutral = NEUTRAL | {"model.gate": 1.0}
     assert hash_settings({**SETTINGS, "model.gate": 1.0}, neutral) == hash_config(BASE)
     assert hash_settings({**SETTINGS, "model.gate": 0.5}, neutral) != hash_config(BASE)
     assert SETTINGS.keys() >= NEUTRAL.keys()
