@@ -27,7 +27,12 @@ NOT_IN_IDENTITY = (
 """Groups and settings that change no number of a run, or that a run does not read."""
 BUT_IN_IDENTITY = ("compute.dtype",)
 _PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)
-NEUTRAL: dict[str, Any] = {"devices.csv": None}
+NEUTRAL: dict[str, Any] = {
+    "devices.csv": None,
+    "allocator.schedule.bits": [],
+    "allocator.schedule.linear_rounds": None,
+    "allocator.schedule.by_weight": False,
+}
 """Settings added since the first sweeps, with the value that changes nothing."""
 HASH_DIGITS = 12
 """Of the hash, in the name of a folder: the only part of the name that is looked up."""
