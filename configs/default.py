@@ -131,13 +131,20 @@ def get_config() -> ConfigDict:
     )
     config.allocator = ConfigDict(
         {  # AllocatorConfig
-            "method": "on_demand",  # on_demand | demand | fixed_bits:B | full_precision
+            "method": "on_demand",  # on_demand | demand | fixed_bits:B | full_precision | schedule
             "time_budget_seconds": 20.0,  # T > 0, deadline of a round: computing and uploading
             "error_budget": ConfigDict(
                 {  # ErrorBudget: give at most one; if all are None, clients send min_bits
                     "as_fixed_bits": optional(int, 6),  # error of this bit width for all, 1..16
                     "relative": optional(float),  # rho > 0: rho^2 x |last mean update|^2
                     "absolute": optional(float),  # > 0, in squared parameter units
+                }
+            ),
+            "schedule": ConfigDict(
+                {  # BitSchedule, for method schedule
+                    "bits": (),  # by round, 1..16 or 32; the last one holds on
+                    "linear_rounds": optional(int),  # bits = (first, last): a line of >= 2 rounds
+                    "by_weight": False,  # more bits for clients with more images (DAdaQuant)
                 }
             ),
             "on_infeasible": "drop",  # drop (continue with the other clients) | stop

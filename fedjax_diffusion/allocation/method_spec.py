@@ -72,11 +72,6 @@ class MethodSpec:
         return MAX_FREQUENCY * self.is_at_max_frequency + JOINT_BANDWIDTH * self.is_joint
 
     @property
-    def undivided(self) -> "MethodSpec":
-        """The same choice of bits, with each client's own band and its optimal split of time."""
-        return MethodSpec(self.name, self.num_bits)
-
-    @property
     def fallback(self) -> "MethodSpec":
         """Method to use while the clients' errors are unknown, with the same division."""
         return dataclasses.replace(self, name=self.method.fallback or self.name)

@@ -257,7 +257,8 @@ def _check_type(key: str, value: Any, kind: Kind) -> None:
         name = kind.type.__name__ + (" or None" if kind.is_optional else "")
         raise ValueError(f"config.{key} must be {name}, got {_shorten(value)}")
     if kind.entry is not None:
-        for entry in value:
+        entries: Any = value  # a tuple or a list by now
+        for entry in entries:
             if not _is_of_type(entry, kind.entry):
                 raise ValueError(
                     f"config.{key}: each entry must be {kind.entry.__name__}, got {_shorten(entry)}"

@@ -21,7 +21,7 @@ from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.keys import MAX_SEED
-from fedjax_diffusion.planning.planner import AllocatorConfig
+from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
 

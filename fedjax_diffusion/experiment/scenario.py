@@ -11,8 +11,9 @@ from fedjax_diffusion.edge import ChannelState, DeviceParams, draw_channel, make
 from fedjax_diffusion.experiment.programs import Network, find_task
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.participation import DrawConditions, make_draw_conditions
-from fedjax_diffusion.planning.planner import AllocatorConfig, Planner, make_planner
+from fedjax_diffusion.planning.planner import Planner, make_planner
 from fedjax_diffusion.planning.workload import Workload, make_workload
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Key

@@ -15,21 +15,19 @@ from fedjax_diffusion.allocation import (
     Status,
     allocate,
     least_bandwidth_hz,
-    parse_method,
 )
 from fedjax_diffusion.allocation.problem import uplink_bits
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
 from fedjax_diffusion.federated import UploadStatistics
+from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
-from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.error_forecast import predict_errors
 from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Key, Params
 
-ON_INFEASIBLE = ("drop", "stop")
 _FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
 
@@ -39,43 +37,6 @@ class InfeasibleRoundError(ValueError):
 
 class InfeasibleFleetError(ValueError):
     """A fleet without any client that can participate in a round, even without fading."""
-
-
-@dataclass(frozen=True)
-class AllocatorConfig:
-    """Settings of the allocation of bits and compute times between rounds.
-
-    Attributes:
-      method: of ``allocate``, one that gives whole bits.
-      time_budget_seconds: T > 0, the deadline of a round.
-      error_budget: ``ErrorBudget``; only ``on_demand`` respects it.
-      on_infeasible: ``"drop"`` continues with the clients that can participate, ``"stop"`` raises.
-      baselines: methods with whole bits, charged for the same clients, channel and deadline.
-
-    Raises:
-      ValueError: a value is out of range.
-    """
-
-    method: str
-    time_budget_seconds: float
-    error_budget: ErrorBudget
-    on_infeasible: str
-    baselines: tuple[str, ...]
-
-    def __post_init__(self):
-        if self.on_infeasible not in ON_INFEASIBLE:
-            names = ", ".join(ON_INFEASIBLE)
-            raise ValueError(f"on_infeasible must be one of {names}, got {self.on_infeasible!r}")
-        if not self.time_budget_seconds > 0:
-            raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
-        for method in (self.method, *self.baselines):
-            if not parse_method(method).method.gives_whole_bits:
-                raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
-
-    @property
-    def method_spec(self) -> MethodSpec:
-        """The parsed ``method``."""
-        return parse_method(self.method)
 
 
 @dataclass(frozen=True)
@@ -157,6 +118,7 @@ def make_planner(
     _check_fixed_bits(config.method_spec, quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
     _check_anyone_can_participate(devices, workload, config)
+    schedule = functools.partial(config.with_schedule, quantization.quantizer.min_bits)
 
     def plan(
         run_key: Key,
@@ -176,13 +138,24 @@ def make_planner(
             return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
         method = config.method_spec.fallback if is_unknown else config.method_spec
-        problem, allocation = _allocate_dropping(make_problem, str(method), config, cohort)
-        bits = [allocation.num_bits, np.where(allocation.num_bits > 0, FULL_PRECISION_BITS, 0)]
-        uplink, full = np.asarray(uplink_bits(problem, np.stack(bits)))
-        error = None if predicted is None else float(allocation.error)
-        return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines)
+        to_solve = functools.partial(schedule, int(statistics.round), num_examples[cohort])
+        solved = _allocate_dropping(make_problem, to_solve, str(method), config, cohort)
+        return _to_plan(cohort, *solved, predicted is not None, config)
 
     return plan
+
+
+def _to_plan(
+    cohort: np.ndarray,
+    problem: AllocationProblem,
+    allocation: Allocation,
+    is_error_known: bool,
+    config: AllocatorConfig,
+) -> RoundPlan:
+    bits = [allocation.num_bits, np.where(allocation.num_bits > 0, FULL_PRECISION_BITS, 0)]
+    uplink, full = np.asarray(uplink_bits(problem, np.stack(bits)))
+    error = float(allocation.error) if is_error_known else None
+    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines)
 
 
 def _weigh(
@@ -221,6 +194,8 @@ def _check_anyone_can_participate(
     problem = _make_problem(
         devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
     )
+    if config.is_scheduled:
+        problem = problem.replace(min_bits=config.schedule.least_bits)
     allocation = allocate(problem, str(config.method_spec.fallback))
     # A client that only lacks its share of the band can participate if others are left out.
     if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
@@ -262,6 +237,7 @@ def _make_problem(
 
 def _allocate_dropping(
     make_problem: Callable[[np.ndarray], AllocationProblem],
+    to_solve: Callable[[AllocationProblem], AllocationProblem],
     method: str,
     config: AllocatorConfig,
     cohort: np.ndarray,
@@ -271,7 +247,7 @@ def _allocate_dropping(
     while True:
         is_kept = status == Status.OPTIMAL
         problem = make_problem(is_kept)
-        allocation = allocate(problem, method)
+        allocation = allocate(to_solve(problem), method)
         found = np.where(is_kept, allocation.status, Status.OPTIMAL)
         if not found.any():
             return problem, dataclasses.replace(allocation, status=status)

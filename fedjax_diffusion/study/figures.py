@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedjax_diffusion.allocation import parse_method
+from fedjax_diffusion.allocation.method_spec import JOINT_BANDWIDTH, MAX_FREQUENCY
 from fedjax_diffusion.host.figure_labels import Label, label_ends
 from fedjax_diffusion.host.figure_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from fedjax_diffusion.host.figures import default_style
@@ -191,8 +191,10 @@ def _style(method: str, methods: Sequence[str]) -> dict[str, Any]:
 
 def _divide(method: str) -> tuple[str, str]:
     """Returns a method's choice of bits and its division of time and band."""
-    spec = parse_method(method)
-    return str(spec.undivided), spec.division
+    for division in (MAX_FREQUENCY, JOINT_BANDWIDTH):
+        if method.endswith(f":{division}"):
+            return method.removesuffix(f":{division}"), division
+    return method, ""
 
 
 def _column(points: Sequence[Point], method: str, name: str) -> np.ndarray:

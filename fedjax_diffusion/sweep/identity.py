@@ -28,8 +28,11 @@ NOT_IN_IDENTITY = (
 BUT_IN_IDENTITY = ("compute.dtype",)
 _PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)
 NEUTRAL: dict[str, Any] = {
-    "data.size": None,
+    "allocator.schedule.bits": [],
+    "allocator.schedule.by_weight": False,
+    "allocator.schedule.linear_rounds": None,
     "data.fit": "crop",
+    "data.size": None,
     "devices.csv": None,
     "stop_after_diverged_rounds": None,
 }

@@ -55,7 +55,6 @@ def test_spec_says_how_to_choose_and_to_split():
 @pytest.mark.parametrize("suffix", ["", ":max_frequency", ":joint_bandwidth"])
 def test_fallback_keeps_the_division_of_time_and_band(suffix):
     assert str(parse_method("on_demand" + suffix).fallback) == "largest" + suffix
-    assert str(parse_method("on_demand" + suffix).undivided) == "on_demand"
     assert parse_method("on_demand" + suffix).division == suffix[1:]
     assert str(parse_method("fixed_bits:8" + suffix).fallback) == "fixed_bits:8" + suffix
 

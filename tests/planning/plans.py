@@ -10,9 +10,11 @@ from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
 from fedjax_diffusion.edge import draw_channel, make_fleet
 from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.planning.allocator_config import AllocatorConfig
+from fedjax_diffusion.planning.bit_schedule import BitSchedule
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import make_draw_conditions
-from fedjax_diffusion.planning.planner import AllocatorConfig, make_planner
+from fedjax_diffusion.planning.planner import make_planner
 from fedjax_diffusion.planning.workload import Workload
 
 KEY = seed_to_key(0)
@@ -57,10 +59,11 @@ def planner_of(
     method="on_demand", seconds=20.0, budget=SIX_BITS, devices=FLEET, draw_channel=STEADY, **options
 ):
     on_infeasible, baselines = options.pop("on_infeasible", "drop"), options.pop("baselines", ())
+    schedule = options.pop("schedule", BitSchedule())
     return make_planner(
         devices,
         WORKLOAD,
-        AllocatorConfig(method, seconds, budget, on_infeasible, baselines),
+        AllocatorConfig(method, seconds, budget, on_infeasible, baselines, schedule),
         num_examples=SIZES,
         draw_conditions=make_draw_conditions(
             devices, draw_channel, len(SIZES), options.pop("cohort_size", None)

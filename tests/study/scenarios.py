@@ -1,7 +1,7 @@
 """Small scenarios to study: the fleet of ``tests.planning.plans``; nothing is trained."""
 
 from fedjax_diffusion.experiment.scenario import Scenario
-from fedjax_diffusion.planning.planner import AllocatorConfig
+from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.study import StudyConfig
 from tests.planning.plans import FADING, FLEET, KEY, SIX_BITS, SIZES, WORKLOAD
 

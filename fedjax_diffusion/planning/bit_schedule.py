@@ -1,0 +1,95 @@
+"""Bits by round: a list or a straight line, the same for all clients or by their weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedjax_diffusion.bits import BIT_WIDTHS
+
+_MAX_WEIGHTED = 16
+
+
+@dataclass(frozen=True)
+class BitSchedule:
+    """Bits of every round, for ``allocator.method = "schedule"``.
+
+    Attributes:
+      bits: by round, 1..16 or 32 each; the last one holds for all later rounds.
+      linear_rounds: None, or >= 2: ``bits`` are then (first, last), 1..16, with a straight line
+        between them over so many rounds.
+      by_weight: clients' levels follow their weights in the aggregate, see ``weigh_levels``; the
+        bits must then be 1..16.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+
+    bits: tuple[int, ...] = ()
+    linear_rounds: int | None = None
+    by_weight: bool = False
+
+    def __post_init__(self):
+        is_narrow = self.by_weight or self.linear_rounds is not None
+        allowed = [b for b in BIT_WIDTHS if b <= _MAX_WEIGHTED or not is_narrow]
+        if any(type(b) is not int or b not in allowed for b in self.bits):
+            words = "1..16" if is_narrow else "1..16 or 32"
+            raise ValueError(f"allocator.schedule.bits must be {words} each, got {self.bits}")
+        if self.linear_rounds is None:
+            return
+        if self.linear_rounds < 2:
+            raise ValueError(
+                f"allocator.schedule.linear_rounds must be at least 2, got {self.linear_rounds}"
+            )
+        if len(self.bits) != 2:
+            raise ValueError(
+                f"allocator.schedule.bits must be (first, last) with linear_rounds, got {self.bits}"
+            )
+
+    def find_bits(self, round: int, num_examples: np.ndarray) -> np.ndarray:
+        """Returns the bits of each client, int [K].
+
+        Args:
+          round: >= 0.
+          num_examples: [K] >= 0, by which the aggregate weighs the clients; 0 for one that is
+            left out.
+        """
+        if self.linear_rounds is None:
+            bits = self.bits[min(round, len(self.bits) - 1)]
+        else:
+            part = min(round / (self.linear_rounds - 1), 1.0)
+            bits = round_half_up(self.bits[0] + part * (self.bits[1] - self.bits[0]))
+        everybody = np.full(len(num_examples), bits, int)
+        total = num_examples.sum()
+        if not self.by_weight or total == 0:
+            return everybody
+        levels = weigh_levels(num_examples / total, 2.0**bits - 1)
+        weighted = round_half_up(np.log2(levels + 1)).astype(int)
+        return np.where(num_examples > 0, np.clip(weighted, 1, _MAX_WEIGHTED), everybody)
+
+    @property
+    def least_bits(self) -> int:
+        """The fewest bits that a client may send."""
+        return 1 if self.by_weight else min(self.bits)
+
+
+def weigh_levels(weights: np.ndarray, levels: float) -> np.ndarray:
+    """Returns the levels of each client that give the error of equal levels with fewest in sum.
+
+    ``q_k = w_k^(2/3) sqrt(sum_j w_j^(2/3) / sum_j (w_j / q)^2)``.
+
+    Args:
+      weights: [K] >= 0, of the clients in the aggregate, with a sum above 0.
+      levels: q > 0, that all clients would have.
+
+    Source: Hoenig et al., DAdaQuant (arXiv 2111.00465), Theorem 1.
+
+    >>> weigh_levels(np.array([0.5, 0.3, 0.2]), 8).round(4).tolist()
+    [9.7425, 6.9306, 5.289]
+    """
+    shares = weights ** (2 / 3)
+    return shares * np.sqrt(shares.sum() / np.sum((weights / levels) ** 2))
+
+
+def round_half_up(values: np.ndarray | float) -> np.ndarray:
+    """Returns the nearest whole numbers, halves upwards, so that a line has equal steps."""
+    return np.floor(np.asarray(values) + 0.5)
