@@ -256,14 +256,14 @@ def _check_type(key: str, value: Any, kind: Kind) -> None:
     if not _is_of_type(value, kind.type):
         name = kind.type.__name__ + (" or None" if kind.is_optional else "")
         raise ValueError(f"config.{key} must be {name}, got {_shorten(value)}")
+    entries = value if isinstance(value, (tuple, list)) else ()
     if kind.entry is not None:
-        entries: Any = value  # a tuple or a list by now
         for entry in entries:
             if not _is_of_type(entry, kind.entry):
                 raise ValueError(
                     f"config.{key}: each entry must be {kind.entry.__name__}, got {_shorten(entry)}"
                 )
-    for number in value if isinstance(value, (tuple, list)) else (value,):
+    for number in (value, *entries):
         if isinstance(number, float) and not math.isfinite(number):
             raise ValueError(f"config.{key} must be finite, got {number}")
 
