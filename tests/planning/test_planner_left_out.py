@@ -99,7 +99,9 @@ def test_with_nobody_feasible_the_plan_is_empty(method):
 
 def test_stop_says_who_and_why():
     planner = planner_of(devices=far_away(1, 4), on_infeasible="stop")
-    with pytest.raises(InfeasibleRoundError, match=r"clients \[1, 4\]: time: .*seconds.*deliver is"):
+    with pytest.raises(
+        InfeasibleRoundError, match=r"clients \[1, 4\]: time: .*seconds.*deliver is"
+    ):
         planner(KEY, statistics_of(MEASURED))
     assert planner_of(on_infeasible="stop")(KEY, statistics_of(MEASURED)).allocation.num_bits.all()
 
