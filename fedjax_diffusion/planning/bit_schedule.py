@@ -57,7 +57,7 @@ class BitSchedule:
             bits = self.bits[min(round, len(self.bits) - 1)]
         else:
             part = min(round / (self.linear_rounds - 1), 1.0)
-            bits = round_half_up(self.bits[0] + part * (self.bits[1] - self.bits[0]))
+            bits = int(round_half_up(self.bits[0] + part * (self.bits[1] - self.bits[0])))
         everybody = np.full(len(num_examples), bits, int)
         total = num_examples.sum()
         if not self.by_weight or total == 0:
