@@ -3,6 +3,7 @@
 import ast
 import copy
 import dataclasses
+import json
 import math
 import os
 import re
@@ -104,7 +105,8 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig
 def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns saved settings, with the default for keys that did not exist when they were saved.
 
-    The default of a new key is the value that keeps the earlier behaviour.
+    The default of a new key is the value that keeps the earlier behaviour. Its tuples are lists,
+    as in what was saved.
     """
 
     def fill(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
         }
 
     settings = _to_current_keys(ConfigDict(settings)).to_dict()
-    default = load_default().to_dict()
+    default = json.loads(json.dumps(load_default().to_dict()))
     of_model = {field.name for field in dataclasses.fields(find_model(settings["model"]))}
     default["model"] = {key: value for key, value in default["model"].items() if key in of_model}
     return fill(settings, default)
@@ -240,7 +242,7 @@ def _shorten(value: Any) -> str:
     """Returns a value for a message, at most 60 characters of it.
 
     >>> _shorten("a" * 100)[-6:]
-    "aaa..."
+    'aaa...'
     """
     text = repr(value)
     return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 3]}..."

@@ -110,7 +110,7 @@ def test_it_plays_the_rounds_of_the_run(study):
         ({"study__rounds": 0}, "study.rounds must be at least 1"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"partition__num_clients": 2000}, "2000"),
-        ({"study__image_shape": (8, 8, 2.5)}, "study.image_shape must be"),
+        ({"study__image_shape": (8, 8, 2.5)}, "study.image_shape: each entry must be int"),
         ({"model__channel_multipliers": (1, 1, 1, 1, 1)}, "image"),
         (
             {"allocator__error_budget.as_fixed_bits": None}
