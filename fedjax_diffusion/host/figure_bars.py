@@ -16,6 +16,8 @@ _LOOKS: tuple[dict[str, Any], ...] = (
     {"color": BLUE},
     {"color": ORANGE, "hatch": "////", "edgecolor": "white"},
 )
+_ROOM = 1.15
+"""Length of the axis over that of the longest bar that is not cut: room for its sum."""
 
 
 def draw_stack(
@@ -30,7 +32,8 @@ def draw_stack(
       axes: of the figure.
       names: of the bars, from above.
       parts: name and values of both parts, [bars] each, >= 0.
-      largest: a longer bar is cut at the end of the axis, which is said beside its sum.
+      largest: a longer bar is cut at the end of the axis, which is said beside its sum, unless it
+        fits beside the longest of the others.
 
     Returns:
       The bars of each part, for a legend.
@@ -38,16 +41,17 @@ def draw_stack(
     places = np.arange(len(names))
     total = np.sum(list(parts.values()), axis=0)
     end = float(total[total <= largest].max(initial=0)) or 1.0
+    end = float(total[total <= _ROOM * end].max(initial=0)) or end
     start, bars = np.zeros(len(names)), []
     for look, (label, values) in zip(_LOOKS, parts.items(), strict=True):
-        width = np.minimum(start + values, 1.15 * end) - start
+        width = np.minimum(start + values, _ROOM * end) - start
         bars.append(axes.barh(places, width, 0.7, start, label=label, **look))
         start = start + width
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     for place, value in zip(places, total, strict=True):
-        is_cut = value > largest
+        is_cut = value > end
         axes.annotate(
             f"{format_cell(float(value))} (bar cut)" if is_cut else format_cell(float(value)),
             (end if is_cut else value, place),
@@ -58,5 +62,5 @@ def draw_stack(
             fontsize="small",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if is_cut else None,
         )
-    axes.set_xlim(0, 1.15 * end)
+    axes.set_xlim(0, _ROOM * end)
     return bars

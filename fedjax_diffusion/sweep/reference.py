@@ -58,8 +58,8 @@ def list_savings(
       spent: per point the columns that ``SAVED`` names; None if they are not known yet.
 
     Returns:
-      Per point the columns of ``SAVED``; None where one of both points is not finished, or the
-      reference has spent nothing.
+      Per point the columns of ``SAVED``; None where one of both points is not finished or not in
+      the sweep, or the reference has spent nothing.
     """
     of_reference = {
         point.config.seed: row
@@ -68,7 +68,9 @@ def list_savings(
     }
 
     def save(point: Point, row: Mapping[str, Any], name: str) -> float | None:
-        ours, theirs = row[name], of_reference.get(point.config.seed, {}).get(name)
+        if point.config.seed not in of_reference:
+            return None
+        ours, theirs = row[name], of_reference[point.config.seed][name]
         return None if ours is None or theirs is None else percent_saved(ours, theirs)
 
     return [

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedjax_diffusion.host.figure_labels import Label, label_ends
-from fedjax_diffusion.host.figure_style import shorten_name, use_bits_scale
+from fedjax_diffusion.host.figure_labels import label_ends
+from fedjax_diffusion.host.figure_style import use_bits_scale
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.curves import COSTS, read_curves
-from fedjax_diffusion.report.figures.lines import choose_lines, draw_lines
+from fedjax_diffusion.report.figures.lines import choose_lines, draw_named_lines
 from fedjax_diffusion.report.figures.marks import MAX_SHOWN
 from fedjax_diffusion.report.figures.named import NamedFigure
 from fedjax_diffusion.report.settings import list_settings
@@ -60,11 +60,7 @@ def draw_mean_bits(tables: ReportTables) -> "Figure":
     drawn = choose_lines(settings, read_curves(tables), _COLUMN, "value")
     figure = Figure(figsize=(7.4, 4.0), layout="constrained")
     axes = figure.subplots()
-    labels = []
-    for one, mean in draw_lines(axes, drawn, "round", _COLUMN, "value"):
-        if one.look:
-            name = shorten_name(one.setting.name)
-            labels.append(Label(mean.x[-1], mean.y[-1], name, one.look.color))
+    labels = draw_named_lines(axes, drawn, _COLUMN, "value")
     axes.set(xlabel=COSTS["round"], ylabel="bits per parameter")
     use_bits_scale(axes.yaxis)
     label_ends(axes, labels)

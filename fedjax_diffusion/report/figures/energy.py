@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fedjax_diffusion.host.figure_labels import Label, label_ends
-from fedjax_diffusion.host.figure_style import shorten_name, use_log_scale
+from fedjax_diffusion.host.figure_labels import label_ends
+from fedjax_diffusion.host.figure_style import use_log_scale
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.curves import COSTS, read_curves
-from fedjax_diffusion.report.figures.lines import choose_lines, draw_lines
+from fedjax_diffusion.report.figures.lines import choose_lines, draw_named_lines
 from fedjax_diffusion.report.figures.marks import describe_others
 from fedjax_diffusion.report.figures.named import NamedFigure
 from fedjax_diffusion.report.settings import list_settings
@@ -43,11 +43,7 @@ def draw_energy(tables: ReportTables) -> "Figure":
     drawn = choose_lines(list_settings(tables), read_curves(tables), _COLUMN, "total")
     figure = Figure(figsize=(7.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    labels = []
-    for one, mean in draw_lines(axes, drawn, "round", _COLUMN, "total"):
-        if one.look:
-            name = shorten_name(one.setting.name)
-            labels.append(Label(mean.x[-1], mean.y[-1], name, one.look.color))
+    labels = draw_named_lines(axes, drawn, _COLUMN, "total")
     axes.set(xlabel=COSTS["round"], ylabel=f"{COSTS[_COLUMN]}, all rounds so far")
     use_log_scale(axes.yaxis)
     label_ends(axes, labels)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fedjax_diffusion.host.figure_labels import Label
 from fedjax_diffusion.host.figure_style import BLACK, Look, make_looks, shorten_name
 from fedjax_diffusion.report.curves import Course, Curve, MeanCurve, average, list_curves
 from fedjax_diffusion.report.figures.marks import GRAY_LINE, choose_shown
@@ -95,6 +96,20 @@ def draw_lines(
         yield one, mean
     if cost == "round":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def draw_named_lines(
+    axes: "Axes", drawn: Sequence[Drawn], column: str, course: Course
+) -> list[Label]:
+    """Draws each setting against rounds, and returns the names for the ends of the lines in color.
+
+    They are placed by ``label_ends`` once the axes have their scales. Arguments as ``draw_lines``.
+    """
+    return [
+        Label(mean.x[-1], mean.y[-1], shorten_name(one.setting.name), one.look.color)
+        for one, mean in draw_lines(axes, drawn, "round", column, course)
+        if one.look
+    ]
 
 
 def make_handles(drawn: Sequence[Drawn]) -> "list[Line2D]":
