@@ -4,10 +4,9 @@ from pathlib import Path
 
 from fedjax_diffusion.cli.console import LoopDisplay
 from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.host.figures import save_figure
-from fedjax_diffusion.report.figures import list_figures, save_figures
+from fedjax_diffusion.report.figures import list_figures, write_figures
 from fedjax_diffusion.report.page import render
-from fedjax_diffusion.report.sources import Source, read_source
+from fedjax_diffusion.report.sources import read_source
 from fedjax_diffusion.report.study_figures import list_study_figures
 
 
@@ -34,19 +33,8 @@ def write(workdir: Path, output: Path, figures: Path | None, form: str) -> int:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text(output, page)
-        paths = [] if figures is None else _save(source, figures, form, display)
+        paths = [] if figures is None else write_figures(drawn, figures, (form,), display)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}; choose another place") from None
     print(output, *paths, sep="\n")
     return 0
-
-
-def _save(source: Source, folder: Path, form: str, display: LoopDisplay) -> list[Path]:
-    """Writes all figures as files, and returns their paths."""
-    if source.study is None:
-        return save_figures(source.tables, folder, (form,), display)
-    paths = []
-    for figure in list_study_figures(source.study):
-        paths.append(folder / f"{figure.name}.{form}")
-        save_figure(paths[-1], figure.draw())
-    return paths

@@ -85,12 +85,7 @@ def load_file(path: Path, argument: str) -> ConfigDict:
       ValueError: the file raises an error, which is reported with file and line; it has no
         ``get_config`` that returns a ConfigDict, takes no argument, or sets a key by its old name.
     """
-    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"config: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    with _explain_errors(path), _importable(module, path.parent):
-        spec.loader.exec_module(module)
+    with open_module(path) as module:
         get_config = getattr(module, "get_config", None)
         if not callable(get_config):
             raise ValueError(f"config: {path} has no function get_config")
@@ -102,6 +97,22 @@ def load_file(path: Path, argument: str) -> ConfigDict:
             f"config: {path}: get_config must return a ConfigDict, got {type(config).__name__}"
         )
     return config
+
+
+@contextlib.contextmanager
+def open_module(path: Path) -> Iterator[ModuleType]:
+    """Yields the module of a config file, which may import its neighbours meanwhile.
+
+    Raises:
+      ValueError: an error in the file, or while it is open, in one line with file and line.
+    """
+    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"config: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    with _explain_errors(path), _importable(module, path.parent):
+        spec.loader.exec_module(module)
+        yield module
 
 
 @contextlib.contextmanager

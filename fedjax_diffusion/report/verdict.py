@@ -80,7 +80,7 @@ def judge(source: Source) -> list[str]:
 def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
     """Yields the sentences on a finished run."""
     if row["status"] == "diverged":
-        yield "The run diverged: its last rounds have no finite loss."
+        yield "The run diverged: its last rounds did not change the model."
     yield (
         f"After {row['rounds']} rounds the training loss is {format_cell(row['loss'])}; clients "
         f"sent {format_cell(row['mean_bits'])} bits per parameter on average."

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.experiment.compute import AUTO
+from fedjax_diffusion.experiment.compute import AUTO, ComputeConfig
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.runs import environment
 from fedjax_diffusion.runs.records import SWEEP
@@ -15,12 +15,18 @@ _FREE = (
     "evaluation.",
     "study.",
     "compare.",
+    "sweep.",
     "compute.data",
     "compute.tune",
     "data.data_dir",
+    "sampling.fixed_noise",
+    "tensorboard",
     "stop_after_diverged_rounds",
 )
-"""Settings that change no number of a run, as beginnings of their dotted keys."""
+"""Settings that change no number of a run, as beginnings of their dotted keys.
+
+But for ``compute``, those that ``sweep.identity`` leaves out are among them.
+"""
 _AS_BEGUN = ("client_map", "chunk_size", "conv", "cpu_devices", "remat")
 """Settings of ``compute`` that round differently: a run keeps those with which it began."""
 
@@ -39,7 +45,11 @@ def check_changes(workdir: Path, earlier: Mapping[str, Any], new: RunConfig) -> 
     here = new.flatten()
     for key in {**earlier, **here}:
         there, value = earlier.get(key), here.get(key)
-        if there == value or key.startswith(_FREE) or _is_as_begun(workdir, key, value):
+        if (
+            there == value
+            or key.startswith(_FREE)
+            or _is_as_begun(workdir, key, value, new.compute)
+        ):
             continue
         what, advice = "of another config", "choose another --workdir"
         if key == "num_rounds" and new.num_rounds > earlier[key]:
@@ -69,10 +79,12 @@ def format_difference(key: str, there: Any, here: Any) -> str:
     return f"{key}: {there!r:.200} there, {here!r:.200} here"
 
 
-def _is_as_begun(workdir: Path, key: str, value: Any) -> bool:
+def _is_as_begun(workdir: Path, key: str, value: Any, asked: ComputeConfig) -> bool:
     """Returns whether a value leaves the use of the machine as it was when the run began."""
     group, _, name = key.partition(".")
     if group != "compute" or name not in _AS_BEGUN:
         return False
-    begun = environment.read(workdir).get("compute", {})
-    return value in (AUTO, None) or str(begun.get(name, value)) == str(value)  # '2' is 2 devices
+    if value in (AUTO, None):
+        return True
+    begun = environment.read_compute(environment.read(workdir), asked)
+    return begun is not None and str(getattr(begun, name)) == str(value)  # '2' is 2 devices

@@ -19,7 +19,7 @@ from fedjax_diffusion.host.figure_style import (
     use_log_scale,
 )
 from fedjax_diffusion.host.figures import default_style, save_figure
-from fedjax_diffusion.runs.records import iterate_metrics
+from fedjax_diffusion.runs.records import iterate_metrics, list_sent_bits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE = "figures/training.png"
-THIS_RUN = "this run"
+_OWN = "this run"
 _FLOAT32 = "its uploads in float32"
 _BITS = ("smallest bits", "mean bits", "largest bits")
 _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -96,17 +96,17 @@ def _read_columns(workdir: Path) -> dict[str, np.ndarray]:
 
 
 def _to_row(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    sent = [bits for bits in record["num_bits"] if bits > 0] or [0]
+    sent = list_sent_bits(record) or [0]
     yield "round", record["round"] + 1
     yield "loss", record["loss"]
     yield from zip(_BITS, (min(sent), sum(sent) / len(sent), max(sent)), strict=True)
     for name in _ERRORS:
         yield name, record[name]
-    yield f"{_MEGABYTES}{THIS_RUN}", record["uplink_bytes"] / 1e6
+    yield f"{_MEGABYTES}{_OWN}", record["uplink_bytes"] / 1e6
     yield f"{_MEGABYTES}{_FLOAT32}", record["full_precision_bytes"] / 1e6
-    yield f"{_JOULES}{THIS_RUN}", record["total_joules"]
-    yield f"{_COMPUTE}{THIS_RUN}", record["compute_joules"]
-    yield f"{_TRANSMIT}{THIS_RUN}", record["transmit_joules"]
+    yield f"{_JOULES}{_OWN}", record["total_joules"]
+    yield f"{_COMPUTE}{_OWN}", record["compute_joules"]
+    yield f"{_TRANSMIT}{_OWN}", record["transmit_joules"]
     for name, joules in record["baseline_joules"].items():
         yield f"{_JOULES}{name}", joules
         yield f"{_COMPUTE}{name}", record["baseline_compute_joules"][name]
@@ -120,9 +120,9 @@ def _select(columns: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndar
 
 def _make_looks(columns: Mapping[str, np.ndarray]) -> dict[str, Look]:
     """Returns the look of this run, of its baselines, and of the same uploads in float32."""
-    baselines = [name for name in _select(columns, _JOULES) if name != THIS_RUN]
+    baselines = [name for name in _select(columns, _JOULES) if name != _OWN]
     own, float32 = Look(BLACK, "", "-"), Look("0.5", "", "--")
-    return {THIS_RUN: own, **make_looks(baselines), _FLOAT32: float32}
+    return {_OWN: own, **make_looks(baselines), _FLOAT32: float32}
 
 
 def _draw_bits(axes: "Axes", columns: Mapping[str, np.ndarray]) -> None:
@@ -147,7 +147,7 @@ def _draw_cumulative(
     axes: "Axes", columns: Mapping[str, np.ndarray], prefix: str, looks: Mapping[str, Look]
 ) -> None:
     for name, values in _select(columns, prefix).items():
-        style = looks[name].line | ({"linewidth": 2.4, "zorder": 3} if name == THIS_RUN else {})
+        style = looks[name].line | ({"linewidth": 2.4, "zorder": 3} if name == _OWN else {})
         axes.plot(columns["round"], np.cumsum(values), label=name, **style)
     use_log_scale(axes.yaxis)
 

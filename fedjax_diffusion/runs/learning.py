@@ -27,7 +27,16 @@ def is_early_end(counts: Mapping[str, Any], stop_after: int | None) -> bool:
       counts: of ``Learning.summarize``, or a summary.json that holds them.
       stop_after: ``stop_after_diverged_rounds`` of its config.
     """
-    return stop_after is not None and counts.get("lost_rounds", 0) >= stop_after
+    is_counted = "lost_rounds" in counts  # not by earlier versions
+    return stop_after is not None and is_counted and counts["lost_rounds"] >= stop_after
+
+
+def has_diverged(counts: Mapping[str, Any], stop_after: int | None) -> bool:
+    """Returns whether a run's last rounds were lost: too many for chance, or as many as end it.
+
+    Arguments as ``is_early_end``; with ``lost_rounds``.
+    """
+    return counts["lost_rounds"] > MAX_LOST_ROUNDS or is_early_end(counts, stop_after)
 
 
 class LearningError(RuntimeError):
@@ -104,7 +113,7 @@ def check_learned(summary: Mapping[str, Any], stop_after: int | None = None) -> 
     lost = summary["lost_rounds"]
     if not summary["steps"]:
         verdict = "nothing was learned"
-    elif lost > MAX_LOST_ROUNDS or is_early_end(summary, stop_after):
+    elif has_diverged(summary, stop_after):
         verdict = "the run diverged"
     else:
         return

@@ -88,6 +88,11 @@ def _restore(
 ) -> SimulationState:
     """Returns the newest saved state that is good, as a state like the given one."""
     round, reasons = find_newest(checkpoints)
+    if round is None and not reasons and folder.is_finished(workdir, config):
+        raise ValueError(
+            f"{workdir} has no checkpoint any more, as with sweep.keep = 'none'; remove the folder "
+            "and play it again with sweep.keep = 'last'"
+        )
     if round is None and not reasons:
         raise ValueError(f"{workdir} has no checkpoint yet; continue the run until it has one")
     last = read_summary(workdir)["num_rounds"] if folder.is_finished(workdir, config) else 0

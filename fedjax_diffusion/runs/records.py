@@ -98,6 +98,17 @@ def sample_path(workdir: Path, round: int) -> Path:
     return Path(workdir) / "samples" / f"round_{round:05d}.png"
 
 
+def list_sent_bits(record: Mapping[str, Any]) -> list[int]:
+    """Returns the bit widths of a round's uploads, from a line of metrics.jsonl."""
+    return [bits for bits in record["num_bits"] if bits > 0]
+
+
+def find_mean_bits(record: Mapping[str, Any]) -> float | None:
+    """Returns the bits per parameter of a round, mean over its uploads; None without uploads."""
+    sent = list_sent_bits(record)
+    return sum(sent) / len(sent) if sent else None
+
+
 class Totals:
     """Running totals of a run, from which summary.json is made."""
 
@@ -119,7 +130,7 @@ class Totals:
         self._ledger = self._ledger.add(record)
         self._learning.add(record)
         self._loss = record["loss"]
-        sent = [bits for bits in record["num_bits"] if bits > 0]
+        sent = list_sent_bits(record)
         self._num_bits += sum(sent)
         self._num_uploads += len(sent)
         self._client_rounds += len(record["status"])

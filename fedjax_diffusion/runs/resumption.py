@@ -27,6 +27,7 @@ _NOT_IN_STATE = (
     "sweep.",
     "data.data_dir",
     "stop_after_diverged_rounds",
+    "tensorboard",
 )
 """Settings that do not decide a run's state, as beginnings of their dotted keys."""
 _ADVICE = (

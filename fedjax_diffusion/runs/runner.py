@@ -206,6 +206,12 @@ def _train(
         play = functools.partial(play_round, log=log, on_record=_call_all(learning.add, on_record))
         state, prepared, saved = None, None, time.monotonic()
         num_played, is_over = first, is_early_end(learning.summarize(), stop_after)
+        if is_over and not records.sample_path(workdir, first).exists():
+            like = experiment.simulator.init(experiment.run_key, experiment.data)
+            ended = checkpoints.restore(first, like)
+            draw_grid(experiment, ended, workdir, progress)
+            if quality.is_due(first, is_last=True):
+                quality.measure(experiment, ended, claim, progress)
         for round in range(first, first if is_over else config.num_rounds):
             if exit_code := find_largest(around.interruption.exit_code):
                 _save(state, checkpoints, claim, log)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_diffusion.host.processes import is_primary
-from fedjax_diffusion.runs.records import EVENTS
+from fedjax_diffusion.runs.records import EVENTS, find_mean_bits
 from fedjax_diffusion.runs.rounds import OnRecord
 
 _NUMBERS = (
@@ -54,5 +54,5 @@ def write_events(workdir: Path, first: int, on_record: OnRecord | None) -> Itera
 def _list_numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     yield from ((name, record[name]) for name in _NUMBERS if record[name] is not None)
     yield "clients", len(record["participants"])
-    if sent := [bits for bits in record["num_bits"] if bits > 0]:
-        yield "mean_bits", sum(sent) / len(sent)
+    if (mean_bits := find_mean_bits(record)) is not None:
+        yield "mean_bits", mean_bits

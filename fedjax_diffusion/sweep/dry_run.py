@@ -42,7 +42,7 @@ def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
         f"sweep   {sweep.workdir}",
         f"points  {len(rows)}: {format_counts(states)}; {len(to_play)} to play",
         f"groups  {num_groups} of equal static settings",
-        *([f"cost    {_estimate(sweep, to_play, done)}"] if to_play else []),
+        *([f"cost    {_estimate(sweep, options, to_play, done)}"] if to_play else []),
         "",
         *([format_table([_to_cells(point) for point in to_play[:_ENOUGH]])] if to_play else []),
         *([f"and {len(to_play) - _ENOUGH} more"] * (len(to_play) > _ENOUGH)),
@@ -51,7 +51,10 @@ def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
 
 
 def _estimate(
-    sweep: Sweep, to_play: Sequence[Point], done: Sequence[tuple[Path, Mapping[str, Any]]]
+    sweep: Sweep,
+    options: PlayOptions,
+    to_play: Sequence[Point],
+    done: Sequence[tuple[Path, Mapping[str, Any]]],
 ) -> str:
     if done:
         disk = statistics.mean(count_bytes(folder) for folder, _ in done[:_ENOUGH])
@@ -60,14 +63,14 @@ def _estimate(
         return f"{format_gigabytes(disk * len(to_play))}, {minutes:.2g} minutes of rounds"
     checked = choose_checked(to_play)
     kept = sweep.base.sweep.keep
-    sizes = [count_state_bytes(p.config) * _count_kept(kept, p.config) for p in checked]
+    sizes = [count_state_bytes(p.config) * _count_kept(kept, p.config, options) for p in checked]
     disk = statistics.mean(sizes) * len(to_play)
     return f"{format_gigabytes(disk)} of checkpoints; minutes are known after the first point"
 
 
-def _count_kept(keep: str, config: RunConfig) -> int:
-    """Returns the number of checkpoints that a finished point keeps."""
-    return {ALL: config.checkpoint.keep, LAST: 1, NONE: 0}[keep]
+def _count_kept(keep: str, config: RunConfig, options: PlayOptions) -> int:
+    """Returns the number of checkpoints that a finished point keeps: one until it is evaluated."""
+    return {ALL: config.checkpoint.keep, LAST: 1, NONE: int(not options.is_evaluating)}[keep]
 
 
 def _to_cells(point: Point) -> dict[str, Any]:

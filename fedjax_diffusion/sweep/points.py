@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from fedjax_diffusion.experiment.config import (
     read_value,
     to_run_config,
 )
-from fedjax_diffusion.experiment.config_files import find_config, split_name
+from fedjax_diffusion.experiment.config_files import find_config, open_module, split_name
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.hyper import HARD_LIMIT, MAX_POINTS, GetHyper, take_points
@@ -84,13 +83,8 @@ def load_get_hyper(path_or_name: str) -> GetHyper | None:
         argument)`` is given the argument too, ``""`` if there is none.
     """
     name, argument = split_name(path_or_name)
-    path = find_config(name)
-    spec = importlib.util.spec_from_file_location(f"_hyper_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"config: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    get_hyper = getattr(module, "get_hyper", None)
+    with open_module(find_config(name)) as module:
+        get_hyper = getattr(module, "get_hyper", None)
     if get_hyper is not None and len(inspect.signature(get_hyper).parameters) > 1:
         return lambda h: get_hyper(h, argument)
     return get_hyper

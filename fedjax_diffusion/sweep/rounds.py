@@ -1,6 +1,6 @@
 """Rounds of many runs: one row per point and round, read from their folders."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,18 +54,12 @@ def tabulate_rounds(points: Sequence[Point], folders: Sequence[Path]) -> "pyarro
                     "label": point.label,
                     "round": record["round"],
                     "simulated_seconds": seconds * (record["round"] + 1),
-                    "mean_bits": _mean_bits(record),
+                    "mean_bits": records.find_mean_bits(record),
                     **{name: record.get(name) for name in _NUMBERS},
                     **along.get(record["round"] + 1, {}),
                 }
 
     return to_table(list(list_rows()), _KINDS, _NAMES)
-
-
-def _mean_bits(record: Mapping[str, Any]) -> float | None:
-    """Returns the bits per parameter of a round, mean over its uploads; None without uploads."""
-    sent = [bits for bits in record["num_bits"] if bits > 0]
-    return sum(sent) / len(sent) if sent else None
 
 
 def _read_lines(folder: Path) -> list[dict]:

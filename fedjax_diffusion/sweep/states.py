@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import Owner
-from fedjax_diffusion.runs.learning import MAX_LOST_ROUNDS, is_lost
+from fedjax_diffusion.runs.learning import MAX_LOST_ROUNDS, has_diverged, is_lost
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import HasPoints, list_folders
 
@@ -115,18 +115,28 @@ def _read_summary(folder: Path) -> dict | None:
 
 
 def _read_finished(folder: Path, summary: dict, attempts: int) -> PointState:
+    path = folder / (records.CONFIG if "lost_rounds" in summary else records.METRICS)
     try:
-        has_lost = summary.get("diverged", 0) > 0 or summary.get("refused_steps", 0) > 0
-        has_diverged = has_lost and _is_end_lost(folder)
-    except (ValueError, TypeError, KeyError) as error:
-        reason = f"{folder / records.METRICS} is damaged ({error}); restore it, then --retry"
+        is_diverged = _is_diverged(path, summary)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"{path} is damaged ({error}); restore it, then --retry"
         return PointState("failed", " ".join(reason.split()), max(attempts, 1))
     evaluation = records.read_evaluation(folder) or None
-    status = "diverged" if has_diverged else "evaluated" if evaluation else "finished"
+    status = "diverged" if is_diverged else "evaluated" if evaluation else "finished"
     return PointState(status, None, attempts, summary, evaluation)
 
 
-def _is_end_lost(folder: Path) -> bool:
-    """Returns whether each of a run's last rounds was lost."""
-    last = records.read_metrics(folder)[-(MAX_LOST_ROUNDS + 1) :]
-    return all(is_lost(record) for record in last)
+def _is_diverged(path: Path, summary: Mapping[str, Any]) -> bool:
+    """Returns whether a finished run has diverged: by its config and summary, or its record.
+
+    Args:
+      path: of its config.json; of metrics.jsonl if its summary, of an earlier version, counts none.
+      summary: the content of its summary.json.
+    """
+    if path.name == records.CONFIG:
+        if not summary["lost_rounds"]:
+            return False
+        settings = json.loads(path.read_bytes())
+        return has_diverged(summary, settings["stop_after_diverged_rounds"])
+    last = records.read_metrics(path.parent)[-(MAX_LOST_ROUNDS + 1) :]
+    return summary.get("diverged", 0) > 0 and all(map(is_lost, last))

@@ -24,6 +24,8 @@ FREE = {
     "compute__tune": "guess",
     "compute__tune_seconds": 1.0,
     "compute__data": "streamed",
+    "sweep__keep": "none",
+    "sampling__fixed_noise": True,
 }
 
 

@@ -1,6 +1,6 @@
 """All figures of a report, in the order in which they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fedjax_diffusion.host.figures import FORMATS, save_figure
@@ -70,10 +70,20 @@ def save_figures(
     Raises:
       ValueError: a format is another one.
     """
+    return write_figures(list_figures(tables), folder, formats, progress)
+
+
+def write_figures(
+    figures: Iterable[NamedFigure],
+    folder: str | Path,
+    formats: Sequence[str] = ("pdf",),
+    progress: Progress = SILENT,
+) -> list[Path]:
+    """Draws figures and writes them into a folder; the rest as ``save_figures``."""
     if unknown := [form for form in formats if form not in FORMATS]:
         raise ValueError(f"formats: must be some of {', '.join(FORMATS)}; got {unknown[0]!r}")
     paths = []
-    for figure in list_figures(tables):
+    for figure in figures:
         with progress.watch(f"drawing {figure.name}"):
             try:
                 drawn = figure.draw()
