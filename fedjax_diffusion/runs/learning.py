@@ -32,11 +32,13 @@ def is_early_end(counts: Mapping[str, Any], stop_after: int | None) -> bool:
 
 
 def has_diverged(counts: Mapping[str, Any], stop_after: int | None) -> bool:
-    """Returns whether a run's last rounds were lost: too many for chance, or as many as end it.
+    """Returns whether the last rounds were lost: all, too many for chance, or as many as end it.
 
-    Arguments as ``is_early_end``; with ``lost_rounds``.
+    Arguments as ``is_early_end``; the counts are not those of an earlier version.
     """
-    return counts["lost_rounds"] > MAX_LOST_ROUNDS or is_early_end(counts, stop_after)
+    lost = counts["lost_rounds"]
+    is_all = lost > 0 and not counts["steps"]
+    return is_all or lost > MAX_LOST_ROUNDS or is_early_end(counts, stop_after)
 
 
 class LearningError(RuntimeError):

@@ -148,9 +148,13 @@ def test_failed_points_are_listed_with_exit_code_1(tmp_path, monkeypatch, capsys
 def test_values_of_a_file_and_axes_are_multiplied(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
+        "from __future__ import annotations\n"
+        "import dataclasses\n"
         "from fedjax_diffusion import load_config\n"
+        "@dataclasses.dataclass\n"
+        "class Rounds:\n    few: int = 1\n"
         f"def get_config():\n    return load_config('digits', {OVERRIDES})\n"
-        "def get_hyper(h):\n    return h.sweep('num_rounds', [1, 2])\n"
+        "def get_hyper(h):\n    return h.sweep('num_rounds', [Rounds().few, 2])\n"
     )
     line = ["sweep", "--config=mine.py", "--sweep.seed=0..2", "--dry_run", "--no_evaluation"]
     assert main(line) == 0

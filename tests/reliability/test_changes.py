@@ -9,8 +9,10 @@ from fedjax_diffusion import evaluate, load_run, run
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.data.sources import LOADERS, load_digits
 from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.runs import changes
 from fedjax_diffusion.runs.folder import check_same_config, read_config
 from fedjax_diffusion.runs.records import read_metrics
+from fedjax_diffusion.sweep.identity import NOT_IN_IDENTITY
 from tests.reliability.broken import config_of, contents
 from tests.reliability.test_resumption import without_time
 
@@ -27,6 +29,13 @@ FREE = {
     "sweep__keep": "none",
     "sampling__fixed_noise": True,
 }
+
+
+def test_what_a_sweep_leaves_out_of_its_identity_is_free():
+    """But for the use of the machine, with which a point goes on as it began."""
+    assert {name for name in NOT_IN_IDENTITY if name != "compute"} <= {
+        name.removesuffix(".") for name in changes._FREE
+    }
 
 
 @pytest.fixture

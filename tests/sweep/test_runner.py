@@ -16,6 +16,7 @@ from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import find_folders, list_folders
 from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
+from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.states import FAILED, read_states
 from tests.sweep.stubs import CONFIG, make_points, make_sweep, play_stub
@@ -162,6 +163,18 @@ def test_a_finished_point_keeps_the_checkpoints_that_are_asked_for(
         (folder,) = find_folders(open_sweep(tmp_path))
         left = sorted(path.name for path in (folder / "checkpoints").iterdir())
         assert left == ["10", "5"][:number]
+
+
+def test_a_point_whose_early_end_is_a_divergence_has_diverged(tmp_path):
+    def play(task):
+        play_stub(task)
+        path = task.folder / records.SUMMARY
+        records.write_json(path, records.read_summary(task.folder) | {"lost_rounds": 1})
+
+    config = with_overrides(CONFIG, {"stop_after_diverged_rounds": 1})
+    grow_sweep(config, expand(config, lambda h: h.sweep("seed", [0])), tmp_path)
+    play_sweep(tmp_path, play=play)
+    assert statuses(tmp_path) == ["diverged"]
 
 
 def test_a_diverged_point_is_a_result(tmp_path):
