@@ -62,7 +62,7 @@ class Times:
         self._now = {}
 
     def medians(self) -> dict[str, float]:
-        """Returns the median of each part."""
+        """Returns the median of each part; what is drawn once in 64 rounds is not in it."""
         kept = self._rounds[WARMUP_ROUNDS:]
         return {name: statistics.median(r.get(name, 0.0) for r in kept) for name in kept[0]}
 

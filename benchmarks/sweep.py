@@ -208,14 +208,18 @@ def main() -> None:
     output, parts = Path(arguments.output), arguments.parts.split(",")
     is_whole = set(parts) == {*PARTS} or not output.exists()
     result = {} if is_whole else json.loads(output.read_text())
-    result |= {
+    origin = {
         "date": time.strftime("%Y-%m-%d"),
         "command": f"python -m benchmarks.sweep {' '.join(sys.argv[1:])}".rstrip(),
         "machine": describe_machine(),
     }
+    if "runs" in parts:
+        known = lengths if "sweep" in parts else _find_lengths(result)
+        if missing := {*lengths} - {*known}:
+            parser.error(f"--parts=runs needs sweeps of {sorted(missing)} rounds in {output}")
 
     def write(part: str, found: Any) -> None:
-        result[part] = found
+        result[part] = {**origin, "found": found}
         print(json.dumps({part: found}), flush=True)
         output.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -229,12 +233,17 @@ def main() -> None:
             size = (lengths[0], len(METHODS), arguments.num_seeds, arguments.num_evaluated)
             write("evaluated_sweep", start_sweep(folder, *size))
         if "runs" in parts:
-            of_length = {sweep["num_rounds"]: sweep for sweep in result["sweeps"]}
+            of_length = {sweep["num_rounds"]: sweep for sweep in result["sweeps"]["found"]}
             against = []
             for num_rounds in lengths:
                 run_seconds = time_runs(folder, num_rounds, arguments.num_processes)
                 against.append(compare(of_length[num_rounds], run_seconds, num_points))
             write("against_run_processes", against)
+
+
+def _find_lengths(result: dict[str, Any]) -> list[int]:
+    """Returns the numbers of rounds of the sweeps that are measured already."""
+    return [sweep["num_rounds"] for sweep in result["sweeps"]["found"]] if result else []
 
 
 if __name__ == "__main__":

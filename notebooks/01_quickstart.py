@@ -10,7 +10,7 @@
 #
 # | CPU | T4 | TPU |
 # |---|---|---|
-# | 0.5 minutes on 2 cores | not measured | not measured |
+# | not measured | not measured | not measured |
 
 # %%
 import importlib.util

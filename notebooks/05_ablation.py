@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from scipy.special import stdtrit
 
 from fedjax_diffusion import (
     Batch,
@@ -154,7 +155,7 @@ megabytes = np.array(
         for bits in bit_widths
     ]
 )
-STUDENT_T = {2: 12.71, 4: 3.18, 8: 2.36}[NUM_SEEDS]  # two-sided 95 %, by the number of seeds
+STUDENT_T = stdtrit(NUM_SEEDS - 1, 0.975)  # two-sided 95 %
 excess = losses[-1] - losses[-1, -1]
 mean = excess.mean(1)
 half_width = STUDENT_T * excess.std(1, ddof=1) / np.sqrt(NUM_SEEDS)

@@ -127,17 +127,24 @@ class Allocation:
             "max_bits": is_active & (self.num_bits >= problem.max_bits),
         }
 
-    def explain(self, problem: AllocationProblem) -> list[str]:
+    def explain(self, problem: AllocationProblem, respects_budget: bool = True) -> list[str]:
         """Returns one line per cause of infeasibility, with the least change that removes it.
 
         Args:
           problem: the problem that this allocation solves.
+          respects_budget: whether its method keeps to the error budget, as "on_demand" and
+            "relaxed" do; without, no deadline is named at which the budget holds.
 
         Returns:
           The lines; none if nothing is infeasible.
         """
         return explain(
-            problem, self.status, self.requested_bits, self.error, bool(self.is_band_shared)
+            problem,
+            self.status,
+            self.requested_bits,
+            self.error,
+            bool(self.is_band_shared),
+            respects_budget,
         )
 
 

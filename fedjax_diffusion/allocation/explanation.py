@@ -30,6 +30,7 @@ def explain(
     requested_bits: ArrayLike,
     error: ArrayLike,
     is_band_shared: bool,
+    respects_budget: bool,
 ) -> list[str]:
     """Returns one line per cause of infeasibility; empty if all is feasible.
 
@@ -42,6 +43,7 @@ def explain(
       requested_bits: [K], the requested bit width of each client.
       error: [], the least total error, if the budget is missed.
       is_band_shared: whether the clients share the sum of the problem's bands.
+      respects_budget: whether the bits are chosen within the error budget.
     """
     status, requested_bits = np.asarray(status), np.asarray(requested_bits)
     late, demanding, inexact, crowded = (
@@ -58,7 +60,8 @@ def explain(
         whole = problem.replace(bandwidth_hz=problem.bandwidth_hz.sum())
         offered = whole if is_band_shared else problem
         line, seconds = _explain_time(offered, requested_bits, late)
-        lines.append(line if is_band_shared else line + _explain_budget(problem, seconds))
+        is_limited = respects_budget and not is_band_shared
+        lines.append(line + _explain_budget(problem, seconds) if is_limited else line)
     if demanding.size:
         lines.append(_explain_demand(problem, demanding))
     if inexact.size:

@@ -223,6 +223,7 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
         write_allocation,
     )
     from fedjax_diffusion.allocation.io.table import allocation_table
+    from fedjax_diffusion.allocation.method_spec import parse_method
     from fedjax_diffusion.allocation.solution import solve
     from fedjax_diffusion.host.outputs import check_output
 
@@ -238,7 +239,7 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
         write_allocation(arguments.output, allocation)
     print(allocation_table(allocation))
     print("verified: every limit and cost recomputed")
-    reasons = allocation.explain(problem)
+    reasons = allocation.explain(problem, parse_method(arguments.method).method.respects_budget)
     for line in reasons:
         print(line, file=sys.stderr)
     return EXIT_INFEASIBLE if reasons else 0

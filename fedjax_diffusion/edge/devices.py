@@ -165,21 +165,27 @@ def make_fleet(
     )
     generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
     drawn = _draw_classes(FLEETS[fleet], num_clients, generator)
-    class_names, class_index, given = parse_fleet(csv, num_clients) if csv else (*drawn, {})
+    is_given = csv is not None
+    class_names, class_index, given = parse_fleet(csv, num_clients) if is_given else (*drawn, {})
     squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
+    given = {
+        "bandwidth_hz": np.full(num_clients, bandwidth_hz, np.float64),
+        "distance_meters": np.sqrt(squares),
+        "cycles_per_example": None,
+    } | given
     find = partial(_find_values, fleet, class_names, class_index, given)
     return DeviceParams(
         effective_capacitance=find("effective_capacitance", np.float64),
         max_frequency_hz=find("max_frequency_hz", np.float64),
         max_power_watts=find("max_power_watts", np.float64),
-        bandwidth_hz=given.get("bandwidth_hz", np.full(num_clients, bandwidth_hz, np.float64)),
-        distance_meters=given.get("distance_meters", np.sqrt(squares)),
+        bandwidth_hz=given["bandwidth_hz"],
+        distance_meters=given["distance_meters"],
         min_bits=find("min_bits", np.int32, min_bits),
         max_bits=find("max_bits", np.int32, max_bits),
         flops_per_cycle=find("flops_per_cycle", np.float64),
         class_index=class_index,
         class_names=class_names,
-        cycles_per_example=given.get("cycles_per_example"),
+        cycles_per_example=given["cycles_per_example"],
     )
 
 

@@ -65,13 +65,21 @@ class AllocatorConfig:
         """Whether the bits are those of ``schedule``."""
         return self.method.split(":")[0] == SCHEDULE
 
+    def check_schedule(self, min_bits: int) -> None:
+        """Raises ValueError if the bits of the schedule are fewer than the quantizer has."""
+        if self.is_scheduled and min(self.schedule.bits) < min_bits:
+            raise ValueError(
+                f"allocator.schedule.bits = {self.schedule.bits}: sends fewer bits than "
+                f"quantization.name needs, {min_bits}"
+            )
+
     def with_schedule(
         self, min_bits: int, round: int, num_examples: np.ndarray, problem: AllocationProblem
     ) -> AllocationProblem:
         """Returns the problem in which clients demand the bits of the schedule, if there is one.
 
         Args:
-          min_bits: the fewest bits that the quantizer has; fewer are raised to it.
+          min_bits: the fewest bits that the quantizer has, to which fewer by weight are raised.
           round: >= 0.
           num_examples: [M], of each client.
           problem: of M clients.

@@ -17,7 +17,7 @@ class BitSchedule:
       bits: by round, 1..16 or 32 each; the last one holds for all later rounds.
       linear_rounds: None, or >= 2: ``bits`` are then (first, last), 1..16, with a straight line
         between them over so many rounds.
-      by_weight: clients' levels follow their weights in the aggregate, see ``weigh_levels``; the
+      by_weight: clients' steps follow their weights in the aggregate, see ``weigh_steps``; the
         bits must then be 1..16.
 
     Raises:
@@ -62,8 +62,8 @@ class BitSchedule:
         total = num_examples.sum()
         if not self.by_weight or total == 0:
             return everybody
-        levels = weigh_levels(num_examples / total, 2.0**bits - 1)
-        weighted = round_half_up(np.log2(levels + 1)).astype(int)
+        steps = weigh_steps(num_examples / total, 2.0**bits - 1)
+        weighted = round_half_up(np.log2(steps + 1)).astype(int)
         return np.where(num_examples > 0, np.clip(weighted, 1, _MAX_WEIGHTED), everybody)
 
     @property
@@ -72,22 +72,25 @@ class BitSchedule:
         return 1 if self.by_weight else min(self.bits)
 
 
-def weigh_levels(weights: np.ndarray, levels: float) -> np.ndarray:
-    """Returns the levels of each client that give the error of equal levels with fewest in sum.
+def weigh_steps(weights: np.ndarray, steps: float) -> np.ndarray:
+    """Returns the steps of each client that give the error of equal steps with fewest in sum.
 
     ``q_k = w_k^(2/3) sqrt(sum_j w_j^(2/3) / sum_j (w_j / q)^2)``.
 
     Args:
       weights: [K] >= 0, of the clients in the aggregate, with a sum above 0.
-      levels: q > 0, that all clients would have.
+      steps: q > 0 between the ends of the grid, ``2^b - 1``, that all clients would have.
+
+    Returns:
+      float64 [K].
 
     Source: Hoenig et al., DAdaQuant (arXiv 2111.00465), Theorem 1.
 
-    >>> weigh_levels(np.array([0.5, 0.3, 0.2]), 8).round(4).tolist()
+    >>> weigh_steps(np.array([0.5, 0.3, 0.2]), 8).round(4).tolist()
     [9.7425, 6.9306, 5.289]
     """
     shares = weights ** (2 / 3)
-    return shares * np.sqrt(shares.sum() / np.sum((weights / levels) ** 2))
+    return shares * np.sqrt(shares.sum() / np.sum((weights / steps) ** 2))
 
 
 def round_half_up(values: np.ndarray | float) -> np.ndarray:

@@ -16,6 +16,7 @@ from fedjax_diffusion.allocation import (
     allocate,
     least_bandwidth_hz,
 )
+from fedjax_diffusion.allocation.method_spec import parse_method
 from fedjax_diffusion.allocation.problem import uplink_bits
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
@@ -116,8 +117,9 @@ def make_planner(
     """
     quantization = quantization or QuantizationConfig()
     _check_fixed_bits(config.method_spec, quantization.quantizer.min_bits)
+    config.check_schedule(quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
-    _check_anyone_can_participate(devices, workload, config)
+    _check_anyone_can_participate(devices, workload, config, quantization.quantizer.min_bits)
     schedule = functools.partial(config.with_schedule, quantization.quantizer.min_bits)
 
     def plan(
@@ -185,7 +187,7 @@ def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:
 
 
 def _check_anyone_can_participate(
-    devices: DeviceParams, workload: Workload, config: AllocatorConfig
+    devices: DeviceParams, workload: Workload, config: AllocatorConfig, min_bits: int
 ) -> None:
     """Raises if no client of the fleet meets the deadline over its average channel."""
     clients = np.arange(len(devices.distance_meters))
@@ -195,7 +197,7 @@ def _check_anyone_can_participate(
         devices, workload, ChannelState(gain), clients, everybody, no_error, np.inf, config
     )
     if config.is_scheduled:
-        problem = problem.replace(min_bits=config.schedule.least_bits)
+        problem = problem.replace(min_bits=max(config.schedule.least_bits, min_bits))
     allocation = allocate(problem, str(config.method_spec.fallback))
     # A client that only lacks its share of the band can participate if others are left out.
     if not np.isin(allocation.status, (Status.OPTIMAL, Status.INFEASIBLE_BANDWIDTH)).any():
@@ -252,7 +254,8 @@ def _allocate_dropping(
         if not found.any():
             return problem, dataclasses.replace(allocation, status=status)
         if config.on_infeasible == "stop":
-            lines = "; ".join(allocation.explain(problem))
+            respects_budget = parse_method(method).method.respects_budget
+            lines = "; ".join(allocation.explain(problem, respects_budget))
             raise InfeasibleRoundError(
                 f"clients {cohort[found > 0].tolist()}: {lines}; these numbers are positions in "
                 f"the cohort {cohort.tolist()}"

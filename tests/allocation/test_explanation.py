@@ -74,6 +74,12 @@ def test_a_baseline_is_explained_at_the_bits_it_asked_for(make_problem):
     assert allocate(longer, "full_precision").explain(longer) == []
 
 
+def test_no_budget_is_named_for_a_method_that_has_none(make_problem):
+    problem = make_problem(5, 0, time_budget_seconds=3.0)
+    (line,) = allocate(problem, "fixed_bits:4").explain(problem, respects_budget=False)
+    assert "error_budget" not in line
+
+
 def test_many_clients_are_cut_short(make_problem):
     problem = make_problem(100, 0, channel_gain=1e-25)
     (line,) = allocate(problem).explain(problem)

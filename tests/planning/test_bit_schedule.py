@@ -9,7 +9,8 @@ import pytest
 from fedjax_diffusion.allocation import Status
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
-from fedjax_diffusion.planning.bit_schedule import BitSchedule, weigh_levels
+from fedjax_diffusion.planning.bit_schedule import BitSchedule, weigh_steps
+from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.sweep.identity import hash_config
 from tests.planning.plans import KEY, MEASURED, SIX_BITS, SIZES, planner_of, statistics_of
 from tests.tiny import tiny_config
@@ -30,13 +31,13 @@ def test_a_line_joins_first_and_last():
     assert first_of(BitSchedule((8, 6), linear_rounds=5), range(6)) == [8, 8, 7, 7, 6, 6]
 
 
-def test_levels_by_weight_are_those_of_dadaquant():
-    """Theorem 1: the error of q = 8 for all, with fewer levels."""
+def test_steps_by_weight_are_those_of_dadaquant():
+    """Theorem 1: the error of q = 8 for all, with fewer steps."""
     weights = np.array([0.5, 0.3, 0.2])
-    levels = weigh_levels(weights, 8)
-    np.testing.assert_allclose(levels, [9.7425, 6.9306, 5.2890], atol=5e-5)
-    np.testing.assert_allclose(np.sum((weights / levels) ** 2), np.sum((weights / 8) ** 2))
-    assert levels.sum() < 3 * 8
+    steps = weigh_steps(weights, 8)
+    np.testing.assert_allclose(steps, [9.7425, 6.9306, 5.2890], atol=5e-5)
+    np.testing.assert_allclose(np.sum((weights / steps) ** 2), np.sum((weights / 8) ** 2))
+    assert steps.sum() < 3 * 8
 
 
 def test_equal_weights_change_no_bits():
@@ -90,6 +91,13 @@ def test_the_planner_sends_the_bits_of_the_round(method):
     np.testing.assert_allclose(planned.allocation.transmit_joules, same.transmit_joules)
     demanded = planned.baselines["demand"].num_bits
     assert set(demanded) == {2, 4, 6}, "the baseline still sends what devices demand"
+
+
+@pytest.mark.parametrize("is_lossy", [False, True])
+def test_bits_that_the_quantizer_does_not_have_are_refused(is_lossy):
+    quantization = QuantizationConfig(name="qsgd" if is_lossy else "none")
+    with pytest.raises(ValueError, match=r"schedule\.bits = \(1, 4\): sends fewer bits than"):
+        planner_of("schedule", schedule=BitSchedule((1, 4)), quantization=quantization)
 
 
 def test_the_planner_weighs_by_examples():

@@ -41,9 +41,10 @@ def load_entry(
     """
     values = {"reader": _READER_VERSION, **reader}
     identity = {"path": str(source.resolve()), "split": split, **values}
+    inner = [path.relative_to(source).as_posix() for path in paths]
     kept = load_or_make(
         entry_name(f"{source.resolve().name}-{split}", identity),
-        fingerprint_files(paths, values),
+        fingerprint_files(paths, {**values, "paths": inner}),
         lambda: hash_files(paths),
         decode,
         verify=verify,
@@ -51,12 +52,13 @@ def load_entry(
     return decode(make_in_memory) if kept is None else kept
 
 
-def check_size(source: Path, shape: tuple[int, ...]) -> None:
+def check_size(
+    source: Path, shape: tuple[int, ...], advice: str = "set a smaller data.size"
+) -> None:
     """Raises ValueError if decoded images, uint8 [N, H, W, C], are larger than ``MAX_BYTES``."""
     number, height, width, channels = shape
     if (num_bytes := number * height * width * channels) > MAX_BYTES:
         raise ValueError(
             f"{number:,} pictures of {width}x{height} in {str(source)!r} take "
-            f"{num_bytes / 2**30:,.0f} GiB decoded, {MAX_BYTES / 2**30:,.0f} are allowed: set a "
-            "smaller data.size"
+            f"{num_bytes / 2**30:,.0f} GiB decoded, {MAX_BYTES / 2**30:,.0f} are allowed: {advice}"
         )

@@ -25,8 +25,8 @@ SPLIT_NAMES = {"train", "test", "val", "valid", "validation"}
 _ENDINGS = ", ".join(SUFFIXES)
 _LOG = logging.getLogger(__name__)
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_TURNED = ("JPEG", "WEBP")
-"""Formats of cameras, which note how the picture is to be turned."""
+_TURNED = ("JPEG", "MPO", "WEBP")
+"""Formats of cameras, which note how the picture is to be turned; MPO is JPEG with further ones."""
 _SIDEWAYS = (5, 6, 7, 8)
 """Values of that note at which width and height change places."""
 _ORIENTATION = 0x0112
@@ -81,8 +81,7 @@ def load_folder(
         return _decode(folder, pictures, paths, labels, square, make_arrays)
 
     # Whether images are grey depends on all pictures, so the entry of each split does.
-    reader = {"paths": ["/".join(parts) for parts in inner], **vars(square)}
-    images, kept = load_entry(folder, split, pictures, reader, decode, verify=verify)
+    images, kept = load_entry(folder, split, pictures, vars(square), decode, verify=verify)
     return ImageDataset(images, kept[:, 0].astype(np.int32), len(class_names), name, class_names)
 
 

@@ -61,7 +61,7 @@ def load_npz(
             raise ValueError(
                 f"labels must lie in 0..{MAX_CLASSES - 1}, got {labels.min()}..{labels.max()}"
             )
-    check_size(path, shape)
+    check_size(path, shape, advice="split the file")
     chosen = np.flatnonzero(choose_examples(name, split, shape[0]))
     if not chosen.size:
         raise ValueError(f"split {split!r} of {str(path)!r} has no images: give it more of them")
