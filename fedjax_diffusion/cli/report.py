@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fedjax_diffusion.cli.console import LoopDisplay
 from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.report.figures import list_figures, write_figures
+from fedjax_diffusion.report.figures import list_figures, save_figures
 from fedjax_diffusion.report.page import render
 from fedjax_diffusion.report.sources import read_source
 from fedjax_diffusion.report.study_figures import list_study_figures
@@ -33,7 +33,7 @@ def write(workdir: Path, output: Path, figures: Path | None, form: str) -> int:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text(output, page)
-        paths = [] if figures is None else write_figures(drawn, figures, (form,), display)
+        paths = [] if figures is None else save_figures(drawn, figures, (form,), display)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}; choose another place") from None
     print(output, *paths, sep="\n")

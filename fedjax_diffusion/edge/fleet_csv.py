@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS
-from fedjax_diffusion.host.csv_table import TableForm, format_table, parse_table, read_table
+from fedjax_diffusion.host.csv_table import TableForm, columns_to_csv, parse_table, read_table
 
 FLEET_COLUMNS = (
     "class",
@@ -45,7 +45,7 @@ def read_fleet(path_or_text: str) -> str:
         raise ValueError(f"devices.csv: {error}") from None
     for name in columns.keys() & {*_WHOLE}:
         columns[name] = [int(value) for value in columns[name]]
-    return format_table({name: columns[name] for name in FLEET_COLUMNS if name in columns})
+    return columns_to_csv({name: columns[name] for name in FLEET_COLUMNS if name in columns})
 
 
 def parse_fleet(

@@ -75,7 +75,7 @@ def parse_table(text: str, form: TableForm) -> dict[str, list[Any]]:
     return columns
 
 
-def format_table(columns: dict[str, list[Any]]) -> str:
+def columns_to_csv(columns: dict[str, list[Any]]) -> str:
     """Returns columns of equal length as CSV text, its lines ended by a line feed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -41,7 +41,8 @@ def draw_stack(
     places = np.arange(len(names))
     total = np.sum(list(parts.values()), axis=0)
     end = float(total[total <= largest].max(initial=0)) or 1.0
-    end = float(total[total <= _ROOM * end].max(initial=0)) or end
+    while (longer := float(total[total <= _ROOM * end].max(initial=0))) > end:
+        end = longer
     start, bars = np.zeros(len(names)), []
     for look, (label, values) in zip(_LOOKS, parts.items(), strict=True):
         width = np.minimum(start + values, _ROOM * end) - start

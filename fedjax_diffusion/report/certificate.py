@@ -12,7 +12,7 @@ _MEANING = (
 def describe_gaps(tables: ReportTables) -> list[str]:
     """Returns sentences on the largest relative gap, and on the round or setting that has it."""
     if tables.kind == "study":
-        rows = [(row["relative_gap_max"], _place(row)) for row in tables.index.to_pylist()]
+        rows = [(row["relative_gap_max"], _place(row)) for row in tables.rows]
         what = "settings and methods"
     else:
         columns = (tables.rounds[name].to_pylist() for name in ("relative_gap", "label", "round"))

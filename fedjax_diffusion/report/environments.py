@@ -10,7 +10,10 @@ from fedjax_diffusion.experiment.run_config import flatten
 from fedjax_diffusion.runs import environment
 
 _NOT_SHOWN = ("started", "compute_changes", "compute.tune", "compute.tune_seconds")
-_OF_NUMBERS = ("fedjax_diffusion", "git_commit", "jax", "platform", "device", "machine")
+_OF_NUMBERS = (
+    *("fedjax_diffusion", "git_commit", "jax", "platform", "device", "machine", "num_devices"),
+    *("xla_flags", "data.images_sha256", "data.labels_sha256"),
+)
 """Facts by which the numbers of two runs may differ."""
 _MAX_VALUES = 6
 
@@ -29,10 +32,14 @@ class Fact(NamedTuple):
     is_mixed: bool
 
 
-def read_facts(folders: Iterable[Path]) -> tuple[list[Fact], list[str]]:
+def read_facts(folders: Iterable[Path], axes: Iterable[str] = ()) -> tuple[list[Fact], list[str]]:
     """Returns the facts that the environment.json of run folders states, and warnings.
 
     A folder that has no such file yet is left out, as is a damaged one, with a warning.
+
+    Args:
+      folders: of the runs.
+      axes: dotted keys of the settings that are meant to differ; facts of their groups may.
     """
     read: list[Mapping[str, Any]] = []
     warnings: list[str] = []
@@ -45,7 +52,8 @@ def read_facts(folders: Iterable[Path]) -> tuple[list[Fact], list[str]]:
         if found:
             read.append(flatten(found))
     names = dict.fromkeys(name for facts in read for name in facts if name not in _NOT_SHOWN)
-    facts = [_to_fact(name, read) for name in names]
+    meant = {axis.partition(".")[0] for axis in axes}
+    facts = [_to_fact(name, read, name.partition(".")[0] in meant) for name in names]
     if mixed := [fact.name for fact in facts if fact.is_mixed]:
         warnings.append(
             f"The runs differ in {', '.join(mixed)}: differences between their numbers may come "
@@ -54,14 +62,14 @@ def read_facts(folders: Iterable[Path]) -> tuple[list[Fact], list[str]]:
     return facts, warnings
 
 
-def _to_fact(name: str, read: Iterable[Mapping[str, Any]]) -> Fact:
-    counts = Counter(_to_text(facts[name]) for facts in read if name in facts)
+def _to_fact(name: str, read: Iterable[Mapping[str, Any]], is_meant: bool) -> Fact:
+    counts = Counter(_to_text(facts.get(name)) for facts in read)
     if len(counts) == 1:
         return Fact(name, next(iter(counts)), False)
     texts = [f"{text} ({number})" for text, number in counts.most_common(_MAX_VALUES)]
     more = len(counts) - _MAX_VALUES
     texts += [f"and {more} more"] * (more > 0)
-    return Fact(name, "; ".join(texts), name in _OF_NUMBERS)
+    return Fact(name, "; ".join(texts), name in _OF_NUMBERS and not is_meant)
 
 
 def _to_text(value: Any) -> str:

@@ -25,6 +25,7 @@ from fedjax_diffusion.report.sources import Source
 from fedjax_diffusion.report.svg import figure_to_html, png_to_html
 from fedjax_diffusion.report.verdict import ask, judge
 from fedjax_diffusion.runs.pictures import STRIP
+from fedjax_diffusion.sweep.identity import shorten_rows
 
 TEMPLATES = "templates"
 _MAX_VALUES = 20
@@ -64,7 +65,7 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
       every request. Texts of the folder are shown as text, never as HTML.
     """
     drawings, undrawn = _draw(source, figures, track)
-    facts, differences = read_facts(source.tables.folders.values())
+    facts, differences = read_facts(source.tables.folders.values(), source.tables.axes)
     style, script = (_read(name) for name in ("page.css", "page.js"))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read),
@@ -93,7 +94,11 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
         gaps=describe_gaps(source.tables),
         failures=_list_failures(source),
         command=format_command(
-            source.tables.kind, source.base, source.overrides, str(source.workdir)
+            source.tables.kind,
+            source.base,
+            source.overrides,
+            str(source.workdir),
+            source.tables.reference,
         ),
     )
 
@@ -134,7 +139,7 @@ def _list_titles(source: Source) -> dict[str, str]:
     """Returns the text to hover over a point, by hash."""
     if source.study is not None:
         return {}
-    return {row["hash"]: _to_title(row) for row in source.tables.index.to_pylist()}
+    return {row["hash"]: _to_title(row) for row in source.tables.rows}
 
 
 def _to_title(row: Mapping[str, Any]) -> str:
@@ -151,7 +156,7 @@ def _list_axes(source: Source) -> Sheet:
     """Returns the settings that differ between points, each with its values."""
     rows = []
     for key in source.tables.axes:
-        counts = Counter(map(str, source.tables.index[key].to_pylist()))
+        counts = Counter(str(shorten_rows(row[key])) for row in source.tables.rows)
         texts = [f"{value} ({number})" for value, number in counts.most_common(_MAX_VALUES)]
         more = len(counts) - _MAX_VALUES
         texts += [f"and {more} more"] * (more > 0)
@@ -163,7 +168,7 @@ def _list_changes(source: Source) -> Sheet:
     """Returns the settings of all points that differ from the defaults."""
     changes = list_changes(source.tables.kind, source.config)
     rows = [
-        {"setting": key, "value": str(value)}
+        {"setting": key, "value": str(shorten_rows(value))}
         for key, value in changes.items()
         if key not in source.tables.axes
     ]
@@ -177,7 +182,7 @@ def _list_failures(source: Source) -> Sheet:
     names = ("label", "status", "error")
     rows = [
         {name: row[name] for name in names}
-        for row in source.tables.index.to_pylist()
+        for row in source.tables.rows
         if row["status"] in ("failed", "diverged", "stale")
     ]
     return make_sheet("failures", rows)

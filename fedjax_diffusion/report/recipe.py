@@ -42,7 +42,11 @@ def list_changes(kind: Kind, config: RunConfig) -> dict[str, Any]:
 
 
 def format_command(
-    kind: Kind, config: RunConfig, overrides: Sequence[Mapping[str, Any]], workdir: str
+    kind: Kind,
+    config: RunConfig,
+    overrides: Sequence[Mapping[str, Any]],
+    workdir: str,
+    reference: str | None = None,
 ) -> str:
     """Returns the command that makes a folder with the same settings.
 
@@ -51,6 +55,7 @@ def format_command(
       config: the settings that are not swept.
       overrides: the swept settings of each point.
       workdir: text that stands for the new folder.
+      reference: hash of a point of the reference of a sweep; None: it has none.
 
     Returns:
       One command of a shell. Points that are no product of axes are in sweep.json alone: then the
@@ -65,7 +70,8 @@ def format_command(
     changes = list_changes(kind, config)
     words.append(f"--config={_BASE}")
     words += [f"--config.{key}={_format(value)}" for key, value in changes.items()]
-    return shlex.join([*words, *axes, f"--workdir={workdir}"])
+    named = [f"--reference={reference}"] if reference and kind == "sweep" else []
+    return shlex.join([*words, *axes, *named, f"--workdir={workdir}"])
 
 
 def _find_product(overrides: Sequence[Mapping[str, Any]]) -> list[str] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedjax_diffusion.report.tables import ReportTables
-from fedjax_diffusion.sweep.identity import shorten
+from fedjax_diffusion.sweep.identity import shorten, shorten_rows
 
 SEED = "seed"
 VARIANT = "variant"
@@ -59,7 +59,7 @@ def list_settings(tables: ReportTables, *, without: str | None = None) -> list[S
       tables: of the report.
       without: an axis that is left out of the names, as it is drawn along an axis of a figure.
     """
-    index = tables.index.to_pylist()
+    index = tables.rows
     keys = [key for key in tables.axes if key != SEED]
     groups: dict[tuple, dict[int, dict[str, Any]]] = {}
     for row in index:
@@ -99,7 +99,7 @@ def split_by_measure(tables: ReportTables) -> dict[str, ReportTables]:
     """
     data = [key for key in tables.axes if key.startswith("data.")]
     groups: dict[tuple, list[int]] = {}
-    for number, row in enumerate(tables.index.to_pylist()):
+    for number, row in enumerate(tables.rows):
         if row["quality"] is not None and math.isfinite(row["quality"]):
             groups.setdefault(tuple(row[k] for k in (*_MEASURE, *data)), []).append(number)
     parts = {}
@@ -118,7 +118,9 @@ def format_values(row: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def _format(key: str, value: Any, keys: Sequence[str]) -> str:
-    """Returns one value of a setting; texts stand for themselves."""
+    """Returns one value of a setting; texts stand for themselves, rows of a file for their hash."""
+    if (digits := shorten_rows(value)) != value:
+        return f"{shorten(key, keys).replace('_', ' ')} {digits}"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if isinstance(value, str) else f"{shorten(key, keys).replace('_', ' ')} {text}"
 

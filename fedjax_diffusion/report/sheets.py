@@ -27,7 +27,7 @@ def list_sheets(source: Source) -> list[tuple[str, Sheet]]:
     """Returns title and table of each table that a reader may sort."""
     if source.study is not None:
         return _list_of_study(source.study)
-    index = source.tables.index.to_pylist()
+    index = source.tables.rows
     if source.tables.kind == "run":
         numbers = [{"number": key, "value": value} for key, value in index[0].items()]
         known = [row for row in numbers if row["value"] is not None]

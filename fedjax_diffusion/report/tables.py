@@ -1,9 +1,10 @@
 """Tables of a report: its points, their rounds, and the folders that they were read from."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pyarrow
@@ -35,3 +36,8 @@ class ReportTables:
     folders: Mapping[str, Path]
     axes: tuple[str, ...] = ()
     reference: str | None = None
+
+    @functools.cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of ``index``."""
+        return self.index.to_pylist()

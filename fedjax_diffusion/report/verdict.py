@@ -14,7 +14,6 @@ from fedjax_diffusion.report.tables import ReportTables
 from fedjax_diffusion.study.report import describe_goals, describe_setting
 from fedjax_diffusion.sweep.states import PointState, format_counts
 
-_DONE = ("finished", "evaluated", "diverged")
 _MANY = 8
 """Most names in a sentence."""
 
@@ -64,8 +63,8 @@ def judge(source: Source) -> list[str]:
     if source.study is not None:
         return describe_goals(source.study.summary, source.study.points)
     if tables.kind == "run":
-        (row,) = tables.index.to_pylist()
-        if row["status"] in _DONE:
+        (row,) = tables.rows
+        if PointState(row["status"]).is_done:
             return [*_judge_run(row)]
         played = f"{tables.rounds.num_rows} of {source.config.num_rounds} rounds are played"
         return [f"The run is not finished: {played}, its state is {row['status']}."]

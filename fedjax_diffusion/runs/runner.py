@@ -205,13 +205,11 @@ def _train(
                 learning.add(record)
         play = functools.partial(play_round, log=log, on_record=_call_all(learning.add, on_record))
         state, prepared, saved = None, None, time.monotonic()
+        look = functools.partial(_look, quality, workdir, claim, progress)
         num_played, is_over = first, is_early_end(learning.summarize(), stop_after)
         if is_over and not records.sample_path(workdir, first).exists():
             like = experiment.simulator.init(experiment.run_key, experiment.data)
-            ended = checkpoints.restore(first, like)
-            draw_grid(experiment, ended, workdir, progress)
-            if quality.is_due(first, is_last=True):
-                quality.measure(experiment, ended, claim, progress)
+            look(experiment, checkpoints.restore(first, like), first, is_drawn=True, is_last=True)
         for round in range(first, first if is_over else config.num_rounds):
             if exit_code := find_largest(around.interruption.exit_code):
                 _save(state, checkpoints, claim, log)
@@ -225,10 +223,7 @@ def _train(
             num_played, is_over = round + 1, is_early_end(learning.summarize(), stop_after)
             is_last = is_over or num_played == config.num_rounds
             is_drawn = (round + 1) % config.sampling.every_rounds == 0 and among.has_pictures
-            if is_last or is_drawn:
-                draw_grid(experiment, state, workdir, progress)
-            if quality.is_due(round + 1, is_last=is_last):
-                quality.measure(experiment, state, claim, progress)
+            look(experiment, state, num_played, is_drawn=is_last or is_drawn, is_last=is_last)
             is_due = (round + 1) % every_rounds == 0
             if among.save_seconds is not None:
                 is_due = time.monotonic() - saved >= among.save_seconds
@@ -240,6 +235,25 @@ def _train(
         if is_primary():
             checkpoints.verify(num_played)
             log.verify()
+
+
+def _look(
+    quality: QualityLog,
+    workdir: Path,
+    claim: claims.FolderClaim,
+    progress: Progress,
+    experiment: Experiment,
+    state: SimulationState,
+    num_played: int,
+    *,
+    is_drawn: bool,
+    is_last: bool,
+) -> None:
+    """Draws images of a state and measures their quality, as far as these are due."""
+    if is_drawn:
+        draw_grid(experiment, state, workdir, progress)
+    if quality.is_due(num_played, is_last=is_last):
+        quality.measure(experiment, state, claim, progress)
 
 
 def _call_all(first: OnRecord, second: OnRecord | None) -> OnRecord:

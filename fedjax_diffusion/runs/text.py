@@ -59,9 +59,9 @@ def _format_last_loss(summary: Mapping[str, Any]) -> str:
     """Returns the loss of the last round as text, or that there was none, and since when."""
     rounds = summary["num_rounds"]
     if summary["loss"] is None:
-        return (
-            f"no loss in the last {summary.get('rounds_without_loss', rounds)} of {rounds} rounds"
-        )
+        if "rounds_without_loss" not in summary:  # earlier versions did not count
+            return f"no loss in the last of {rounds} rounds"
+        return f"no loss in the last {summary['rounds_without_loss']} of {rounds} rounds"
     return f"loss {format_loss(summary['loss'])} after {rounds} rounds"
 
 

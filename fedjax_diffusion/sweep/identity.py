@@ -122,6 +122,13 @@ def shorten(key: str, keys: Collection[str]) -> str:
     return (clear or [key])[0]
 
 
+def shorten_rows(value: Any) -> Any:
+    """Returns digits of the SHA-256 for the rows of a file, and any other value as it is."""
+    if isinstance(value, str) and "\n" in value.strip():
+        return hashlib.sha256(value.encode()).hexdigest()[:_ROWS_DIGITS]
+    return value
+
+
 def make_folder_name(label: str, hash: str) -> str:
     """Returns the name of a point's folder."""
     return f"{label}--{hash[:HASH_DIGITS]}"
@@ -157,9 +164,7 @@ def _to_plain(value: Any, is_float: bool) -> Any:
 def _format(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "-".join(map(_format, value)) or "none"
-    if isinstance(value, str) and "\n" in value.strip():  # rows of a file
-        return hashlib.sha256(value.encode()).hexdigest()[:_ROWS_DIGITS]
-    return repr(value) if isinstance(value, int | float) else _clean(str(value))
+    return repr(value) if isinstance(value, int | float) else _clean(str(shorten_rows(value)))
 
 
 def _clean(text: str) -> str:

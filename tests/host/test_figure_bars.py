@@ -22,3 +22,9 @@ def test_a_bar_is_cut_where_it_does_not_fit_beside_the_others(longest, is_cut, e
     assert width == pytest.approx(1.15 * end)
     bar = second.patches[1]
     assert bar.get_x() + bar.get_width() == pytest.approx(width if is_cut else longest)
+
+
+def test_no_bar_that_is_whole_is_called_cut():
+    axes = Figure().subplots()
+    draw_stack(axes, ["a", "b", "c"], {"a": [2.9, 3.3, 3.7], "b": [0.0] * 3}, 3.0)
+    assert [text.get_text() for text in axes.texts] == ["2.9", "3.3", "3.7"]

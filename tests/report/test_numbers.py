@@ -9,7 +9,7 @@ from scipy import stats
 
 from fedjax_diffusion.report.curves import average, list_curves, read_curves
 from fedjax_diffusion.report.front import attain, find_front
-from fedjax_diffusion.report.settings import list_settings, split_by_measure
+from fedjax_diffusion.report.settings import format_values, list_settings, split_by_measure
 from fedjax_diffusion.report.statistics import SHOWN, adjust, compare_settings
 from fedjax_diffusion.report.target import choose_target, measure_target
 from tests.report.made_up import (
@@ -173,3 +173,10 @@ def test_resources_to_a_target_are_those_of_the_first_round_below_it(tables, set
 
 def _replace_index(tables, rows):
     return dataclasses.replace(tables, index=pa.Table.from_pylist(rows))
+
+
+def test_rows_of_a_file_are_named_by_their_hash():
+    rows = "class,distance_meters\nphone,100\n"
+    name = format_values({"devices.csv": rows, "seed": 1}, ["devices.csv"])
+    assert name.startswith("csv ")
+    assert len(name) == len("csv ") + 8

@@ -10,7 +10,7 @@ from fedjax_diffusion.allocation.allocation import Allocation
 from fedjax_diffusion.allocation.problem import PER_CLIENT, is_in_range
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.host.csv_table import TableForm, format_table, read_table
+from fedjax_diffusion.host.csv_table import TableForm, columns_to_csv, read_table
 
 _CLIENT = "client"
 
@@ -51,7 +51,7 @@ def write_clients(path: str | os.PathLike, allocation: Allocation) -> None:
     }
     columns["status"] = [Status(status).name.lower() for status in columns["status"]]
     numbers = list(range(len(columns["status"])))
-    write_text(Path(path), format_table({_CLIENT: numbers, **columns}))
+    write_text(Path(path), columns_to_csv({_CLIENT: numbers, **columns}))
 
 
 def _check(name: str, value: float) -> tuple[bool, str]:

@@ -62,8 +62,7 @@ def draw_bit_panels(tables: ReportTables, column: str, name: str) -> "Figure":
     for axes in panels.flat[len(titles) :]:
         axes.remove()
     for axes, (title, own) in zip(panels.flat, titles.items(), strict=False):
-        for _ in draw_lines(axes, [*own, *unquantized], "round", column):
-            pass
+        draw_lines(axes, [*own, *unquantized], "round", column)
         axes.set_title(title)
         axes.xaxis.set_tick_params(labelbottom=True)
     for axes in panels.flat[max(0, len(titles) - _COLUMNS) : len(titles)]:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedjax_diffusion.host.figure_labels import label_ends
 from fedjax_diffusion.host.figure_style import use_bits_scale
 from fedjax_diffusion.host.figures import default_style
-from fedjax_diffusion.report.curves import COSTS, read_curves
-from fedjax_diffusion.report.figures.lines import choose_lines, draw_named_lines
+from fedjax_diffusion.report.curves import read_curves
+from fedjax_diffusion.report.figures.lines import choose_lines, draw_over_rounds
 from fedjax_diffusion.report.figures.marks import MAX_SHOWN
 from fedjax_diffusion.report.figures.named import NamedFigure
 from fedjax_diffusion.report.settings import list_settings
@@ -49,22 +48,13 @@ def list_bits(tables: ReportTables) -> Iterator[NamedFigure]:
             )
 
 
-@default_style()
 def draw_mean_bits(tables: ReportTables) -> "Figure":
     """Draws the mean bits of the uploads over the rounds, one line per setting."""
-    from matplotlib.figure import Figure
-
     settings = list_settings(tables)
     if len(settings) > MAX_SHOWN:
         settings = [s for s in settings if s.num_bits is None] or settings
     drawn = choose_lines(settings, read_curves(tables), _COLUMN, "value")
-    figure = Figure(figsize=(7.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    labels = draw_named_lines(axes, drawn, _COLUMN, "value")
-    axes.set(xlabel=COSTS["round"], ylabel="bits per parameter")
-    use_bits_scale(axes.yaxis)
-    label_ends(axes, labels)
-    return figure
+    return draw_over_rounds(drawn, _COLUMN, "value", "bits per parameter", use_bits_scale)
 
 
 @default_style()

@@ -49,17 +49,17 @@ def list_figures(tables: ReportTables) -> list[NamedFigure]:
 
 
 def save_figures(
-    tables: ReportTables,
+    figures: Iterable[NamedFigure],
     folder: str | Path,
     formats: Sequence[str] = ("pdf",),
     progress: Progress = SILENT,
 ) -> list[Path]:
-    """Draws all figures of a report and writes them into a folder, made if needed.
+    """Draws figures and writes them into a folder, made if needed.
 
     A figure that cannot be drawn is named in a line of ``progress``, and the others are written.
 
     Args:
-      tables: of the report.
+      figures: of ``list_figures``.
       folder: of the files; those of the same names are replaced.
       formats: some of ``"png"``, ``"pdf"`` and ``"svg"``.
       progress: shows the figure that is drawn.
@@ -68,18 +68,8 @@ def save_figures(
       The paths of the files.
 
     Raises:
-      ValueError: a format is another one.
+      ValueError: a format is another one. OSError: a file cannot be written.
     """
-    return write_figures(list_figures(tables), folder, formats, progress)
-
-
-def write_figures(
-    figures: Iterable[NamedFigure],
-    folder: str | Path,
-    formats: Sequence[str] = ("pdf",),
-    progress: Progress = SILENT,
-) -> list[Path]:
-    """Draws figures and writes them into a folder; the rest as ``save_figures``."""
     if unknown := [form for form in formats if form not in FORMATS]:
         raise ValueError(f"formats: must be some of {', '.join(FORMATS)}; got {unknown[0]!r}")
     paths = []
@@ -87,7 +77,7 @@ def write_figures(
         with progress.watch(f"drawing {figure.name}"):
             try:
                 drawn = figure.draw()
-            except (OSError, ValueError, KeyError) as error:
+            except Exception as error:  # of Matplotlib, fonts, files that are missing or damaged
                 progress.tell(f"{figure.name} is left out: {error}")
                 continue
             for form in formats:

@@ -39,9 +39,11 @@ _ENERGY = "total_joules"
 def list_conditions(tables: ReportTables) -> Iterator[NamedFigure]:
     """Yields a figure for each condition that differs between points."""
     for key, (stem, name) in CONDITIONS.items():
+        if key not in tables.axes:
+            continue
         lines = _list_lines(tables, key)
         settings = [setting for line in lines.values() for setting in line]
-        if key not in tables.axes or not settings:
+        if not settings:
             continue
         gray = len(lines) - len(_choose(lines))
         yield NamedFigure(

@@ -26,14 +26,15 @@ _MAX_SEPARATE = 40
 
 def list_labels(tables: ReportTables) -> Iterator[NamedFigure]:
     """Yields the figure if any point has its settings in its folder."""
-    parts = list_partitions(tables)
+    found = list_partitions(tables)
+    parts = dict(list(found.items())[:_MAX_PANELS])
     if parts:
         yield NamedFigure(
             "labels",
             "Labels of the clients",
             "Number of training examples of each label that a client has, with the lowest seed; "
             f"of more than {_MAX_SEPARATE} clients those with the same most frequent label stand "
-            "together.",
+            "together." + f" The first {_MAX_PANELS} of {len(found)} divisions." * (found != parts),
             partial(draw_labels, parts),
         )
 
@@ -41,15 +42,15 @@ def list_labels(tables: ReportTables) -> Iterator[NamedFigure]:
 def list_partitions(tables: ReportTables) -> dict[str, Path]:
     """Returns a run folder for each division of the data over clients, by the division's name.
 
-    It is of the lowest seed; at most six divisions.
+    It is of the lowest seed.
     """
     keys = [key for key in tables.axes if key.startswith(_GROUPS)]
     found: dict[str, Path] = {}
-    for row in sorted(tables.index.to_pylist(), key=lambda row: row[SEED]):
+    for row in sorted(tables.rows, key=lambda row: row[SEED]):
         folder = tables.folders.get(row["hash"])
         if folder is not None and (folder / CONFIG).exists():
             found.setdefault(format_values(row, keys), folder)
-    return dict(list(found.items())[:_MAX_PANELS])
+    return found
 
 
 @default_style()

@@ -1,18 +1,28 @@
 """Lines of settings over a cost: the mean of the seeds, and each seed faintly."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fedjax_diffusion.host.figure_labels import Label
+from fedjax_diffusion.host.figure_labels import Label, label_ends
 from fedjax_diffusion.host.figure_style import BLACK, Look, make_looks, shorten_name
-from fedjax_diffusion.report.curves import Course, Curve, MeanCurve, average, list_curves
+from fedjax_diffusion.host.figures import default_style
+from fedjax_diffusion.report.curves import (
+    COSTS,
+    Course,
+    Curve,
+    MeanCurve,
+    average,
+    list_curves,
+)
 from fedjax_diffusion.report.figures.marks import GRAY_LINE, choose_shown
 from fedjax_diffusion.report.settings import Setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 _MAX_SEEDS = 40
@@ -61,8 +71,8 @@ def choose_lines(
 
 def draw_lines(
     axes: "Axes", drawn: Sequence[Drawn], cost: str, column: str, course: Course = "best"
-) -> Iterator[tuple[Drawn, MeanCurve]]:
-    """Draws each setting and yields it with its mean course.
+) -> list[tuple[Drawn, MeanCurve]]:
+    """Draws each setting, and returns each with its mean course.
 
     Args:
       axes: of the figure.
@@ -74,6 +84,7 @@ def draw_lines(
     from matplotlib.ticker import MaxNLocator
 
     num_seeds = sum(len(one.curves) for one in drawn if one.look)
+    means = []
     for one in drawn:
         mean = average(one.curves, cost, column, course)
         if one.look is None:
@@ -93,23 +104,42 @@ def draw_lines(
                 markevery=every,
                 zorder=2.5,
             )
-        yield one, mean
+        means.append((one, mean))
     if cost == "round":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return means
 
 
-def draw_named_lines(
-    axes: "Axes", drawn: Sequence[Drawn], column: str, course: Course
-) -> list[Label]:
-    """Draws each setting against rounds, and returns the names for the ends of the lines in color.
+@default_style()
+def draw_over_rounds(
+    drawn: Sequence[Drawn],
+    column: str,
+    course: Course,
+    name: str,
+    use_scale: "Callable[[Axis], None]",
+) -> "Figure":
+    """Draws each setting against rounds, with the names of those in color at their ends.
 
-    They are placed by ``label_ends`` once the axes have their scales. Arguments as ``draw_lines``.
+    Args:
+      drawn: from ``choose_lines``.
+      column: of the table of rounds.
+      course: as of ``Curve.course``.
+      name: of the vertical axis, with its unit.
+      use_scale: gives that axis its scale.
     """
-    return [
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    labels = [
         Label(mean.x[-1], mean.y[-1], shorten_name(one.setting.name), one.look.color)
         for one, mean in draw_lines(axes, drawn, "round", column, course)
-        if one.look
+        if one.look and len(mean.x)
     ]
+    axes.set(xlabel=COSTS["round"], ylabel=name)
+    use_scale(axes.yaxis)
+    label_ends(axes, labels)
+    return figure
 
 
 def make_handles(drawn: Sequence[Drawn]) -> "list[Line2D]":

@@ -75,8 +75,7 @@ def draw_progress(tables: ReportTables, column: str, name: str) -> "Figure":
     figure = Figure(figsize=(7.4, 6.0), layout="constrained")
     panels = figure.subplots(2, 2, sharey=True)
     for axes, (cost, label) in zip(panels.flat, COSTS.items(), strict=True):
-        for _ in draw_lines(axes, drawn, cost, column):
-            pass
+        draw_lines(axes, drawn, cost, column)
         axes.set_xlabel(label)
         if cost in ("uplink_bytes", "total_joules"):
             use_log_scale(axes.xaxis)

@@ -55,6 +55,8 @@ def list_samples(tables: ReportTables) -> Iterator[NamedFigure]:
     if min(sample.joules for sample in samples) < _EQUAL * budget:
         title = "Images of each setting"
         caption += " The joules differ: a smaller sampling.every_rounds draws more pictures."
+    if len(samples) == _MAX_PANELS < len(list_settings(tables)):
+        caption += f" {_MAX_PANELS} of {len(list_settings(tables))} settings."
     yield NamedFigure("samples", title, caption, partial(draw_samples, samples))
 
 
