@@ -164,15 +164,13 @@ def make_fleet(
         max_bits,
     )
     generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
-    drawn = _draw_classes(FLEETS[fleet], num_clients, generator)
-    is_given = csv is not None
-    class_names, class_index, given = parse_fleet(csv, num_clients) if is_given else (*drawn, {})
+    class_names, class_index = _draw_classes(FLEETS[fleet], num_clients, generator)
     squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
-    given = {
-        "bandwidth_hz": np.full(num_clients, bandwidth_hz, np.float64),
-        "distance_meters": np.sqrt(squares),
-        "cycles_per_example": None,
-    } | given
+    given = {"bandwidth_hz": np.full(num_clients, bandwidth_hz, np.float64)}
+    given |= {"distance_meters": np.sqrt(squares), "cycles_per_example": None}
+    if csv is not None:
+        class_names, class_index, columns = parse_fleet(csv, num_clients)
+        given |= columns
     find = partial(_find_values, fleet, class_names, class_index, given)
     return DeviceParams(
         effective_capacitance=find("effective_capacitance", np.float64),
