@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import numpy as np
@@ -154,19 +154,12 @@ def make_fleet(
       ValueError: an argument is out of range, the file is not of K devices, or a column is missing
         for a class that ``fleet`` does not have.
     """
-    _check(
-        num_clients,
-        fleet,
-        min_distance_meters,
-        max_distance_meters,
-        bandwidth_hz,
-        min_bits,
-        max_bits,
-    )
+    distances = (min_distance_meters, max_distance_meters)
+    _check(num_clients, fleet, *distances, bandwidth_hz, min_bits, max_bits)
     generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
     class_names, class_index = _draw_classes(FLEETS[fleet], num_clients, generator)
     squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
-    given = {"bandwidth_hz": np.full(num_clients, bandwidth_hz, np.float64)}
+    given: dict[str, Any] = {"bandwidth_hz": np.full(num_clients, bandwidth_hz, np.float64)}
     given |= {"distance_meters": np.sqrt(squares), "cycles_per_example": None}
     if csv is not None:
         class_names, class_index, columns = parse_fleet(csv, num_clients)
