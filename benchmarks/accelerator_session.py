@@ -9,8 +9,9 @@ that are complete for this device and JAX are skipped, and measured cases are ke
 end shows results and aims, and marks cases that were not measured.
 
 Parts: start, a run's first line with a cold and a warm cache; correctness, against the CPU; small,
-medium, large, the three models beside plain steps and PyTorch; quantize; sampling; real, CIFAR-10
-from --data_dir; compile, the compile times. PyTorch's rows need PyTorch in this environment.
+medium, large, the three models beside plain steps and PyTorch; lanes, packs of runs; quantize;
+sampling; real, CIFAR-10 from --data_dir; compile, the compile times. PyTorch's rows need PyTorch
+in this environment.
 """
 
 import argparse
@@ -45,6 +46,7 @@ LIMITS = {  # seconds, in order of importance
     "correctness": 200,
     "small": 240,
     "medium": 240,
+    "lanes": 240,
     "large": 420,
     "quantize": 60,
     "sampling": 180,

@@ -228,6 +228,7 @@ def get_config() -> ConfigDict:
     config.sweep = ConfigDict(
         {  # SweepConfig, for `fedjax-diffusion sweep`; not used by `run`
             "keep": "last",  # checkpoints of a finished point: all | last | none (once evaluated)
+            "lanes": "auto",  # points trained side by side in one program: 1..64 | auto
             "reference": optional(str),  # point that the others are held against; None: no point
         }
     )

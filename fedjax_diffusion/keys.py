@@ -38,6 +38,11 @@ def seed_to_key(seed: int) -> Key:
     return jax.random.key(seed, impl="threefry2x32")
 
 
+def words_to_key(words: Array) -> Key:
+    """Returns the key of ``jax.random.key_data(key)``, uint32 [2], a run's key."""
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
 def stream_key(
     run_key: Key, stream: Stream, round: Array | int = 0, client: Array | int | None = None
 ) -> Key:

@@ -38,6 +38,11 @@ class SimulationState:
         return self.bit_width_error[:, 0]
 
     @property
+    def whole(self) -> "SimulationState":
+        """This state; of a run in a pack, its part of the pack."""
+        return self
+
+    @property
     def upload_statistics(self) -> UploadStatistics:
         """The part that the plan of the next round needs; nothing is copied."""
         return UploadStatistics(self.round, self.bit_width_error, self.update_squared_norm)

@@ -142,9 +142,8 @@ def bind(program: Program, work: LocalWork, hyperparameters: Any) -> Simulator:
             work,
             rows=rows,
             num_steps=num_steps,
-            placement=placement,
         )
-        data = jax.device_put(data, placement)
+        inputs, data = jax.device_put((inputs, data), placement)
         return program.step(place(key), state, inputs, data, hyperparameters)
 
     def pure_step(

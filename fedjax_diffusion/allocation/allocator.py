@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.allocation.allocation import Allocation, ChooseFn, assemble
@@ -66,14 +67,51 @@ def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocat
     Guarantees:
       Entry n is ``allocate(problem, methods[n])``.
     """
-    specs = [parse_method(method) for method in methods]
-    parts = [(spec.choose, spec.split, len(spec.arguments)) for spec in specs]
-    branches = tuple(dict.fromkeys(parts))
-    arguments = np.zeros((len(specs), max(length for *_, length in parts)), np.int32)
-    for row, spec in zip(arguments, specs, strict=True):
-        row[: len(spec.arguments)] = spec.arguments
-    index = np.array([branches.index(part) for part in parts], np.int32)
-    return _allocate_each(problem, index, arguments, branches=branches)
+    return allocate_pairs([problem] * len(methods), methods)
+
+
+def allocate_pairs(
+    problems: Sequence[AllocationProblem],
+    methods: Sequence[str],
+    *,
+    among: Sequence[str] | None = None,
+    at_most: int | None = None,
+) -> Allocation:
+    """Allocates many problems, each by its own method, in one call of one program.
+
+    Compiles once per list of methods and greatest number, see ``among`` and ``at_most``.
+
+    Args:
+      problems: N >= 1, of K clients each.
+      methods: N methods that give whole bits.
+      among: all methods of calls that share a program; None: those of this call.
+      at_most: greatest N of these calls; None: this N.
+
+    Returns:
+      The allocations, every array with a leading [N].
+
+    Raises:
+      ValueError: there is no such method.
+
+    Guarantees:
+      Entry n is ``allocate(problems[n], methods[n])``.
+    """
+    branches = tuple(dict.fromkeys(_to_branch(method) for method in among or methods))
+    arguments = [parse_method(method).arguments for method in methods]
+    table = np.zeros((at_most or len(methods), max(length for *_, length in branches)), np.int32)
+    for row, given in zip(table, arguments, strict=False):
+        row[: len(given)] = given
+    index = np.zeros(len(table), np.int32)
+    index[: len(methods)] = [branches.index(_to_branch(method)) for method in methods]
+    filled = [*problems, *[problems[0]] * (len(table) - len(problems))]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+    solved = _allocate_pairs(stacked, index, table, len(methods), branches=branches)
+    return jax.tree.map(lambda x: x[: len(methods)], solved)
+
+
+def _to_branch(method: str) -> tuple[ChooseFn, SplitFn, int]:
+    spec = parse_method(method)
+    return spec.choose, spec.split, len(spec.arguments)
 
 
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
@@ -95,20 +133,34 @@ def _solve(
     return assemble(problem, choose(problem, split, *arguments), split)
 
 
-def _solve_each(
-    problem: AllocationProblem,
-    index: np.ndarray,
-    arguments: np.ndarray,
+def _solve_pairs(
+    problems: AllocationProblem,
+    index: Array | np.ndarray,
+    arguments: Array | np.ndarray,
+    count: Array | int,
     branches: tuple[tuple[ChooseFn, SplitFn, int], ...],
 ) -> Allocation:
-    def make_branch(choose: ChooseFn, split: SplitFn, length: int) -> Callable[[Array], Allocation]:
-        return lambda row: _solve(problem, tuple(row[:length]), choose, split)
+    """Returns the allocations of the first ``count`` pairs, and zeros."""
+
+    def make_branch(choose: ChooseFn, split: SplitFn, length: int) -> Callable[..., Allocation]:
+        return lambda problem, row: _solve(problem, tuple(row[:length]), choose, split)
 
     solvers = [make_branch(*branch) for branch in branches]
+
     # A computation of its own for each branch: so it rounds as the program of ``allocate`` does.
-    return jax.lax.map(lambda x: jax.lax.switch(x[0], solvers, x[1]), (index, arguments))
+    def solve(n: Array | int) -> Allocation:
+        problem = jax.tree.map(lambda x: x[n], problems)
+        return jax.lax.switch(index[n], solvers, problem, arguments[n])
+
+    shapes = jax.eval_shape(solve, 0)
+    nothing = jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes)
+
+    def put(n: Array, found: Allocation) -> Allocation:
+        return jax.tree.map(lambda x, new: x.at[n].set(new), found, solve(n))
+
+    return jax.lax.fori_loop(0, count, put, nothing)
 
 
 # The functions are static; the arguments are traced, so another bit width does not recompile.
 _allocate = float64_on_cpu(_solve, static_argnames=("choose", "split"))
-_allocate_each = float64_on_cpu(_solve_each, static_argnames=("branches",))
+_allocate_pairs = float64_on_cpu(_solve_pairs, static_argnames=("branches",))

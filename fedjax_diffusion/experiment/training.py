@@ -35,7 +35,6 @@ from fedjax_diffusion.experiment.task import Task, make_task
 from fedjax_diffusion.federated import ClientMapping, LocalWork
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.program import Program
 from fedjax_diffusion.simulator import Simulator, bind
 from fedjax_diffusion.types import Batch, LossFn, Params
 
@@ -81,13 +80,13 @@ class Learner:
           local_work: None: that of the config.
         """
         local_work = local_work or self.config.local_work
-        program = self.find_round_program(compute, local_work.batch_size)
+        program = find_round_program(self.describe_round(compute, local_work.batch_size))
         return bind(program, local_work, list_rates(self.config))
 
-    def find_round_program(self, compute: ComputeConfig, batch_size: int) -> Program:
-        """Returns the compiled round, the same for every run with equal static settings."""
+    def describe_round(self, compute: ComputeConfig, batch_size: int) -> RoundSettings:
+        """Returns what is compiled into a round, equal for every run with equal static settings."""
         config = self.config
-        settings = RoundSettings(
+        return RoundSettings(
             network=describe_network(config, self.image_shape, compute),
             batch_size=batch_size,
             augmentation=config.augmentation,
@@ -99,7 +98,6 @@ class Learner:
             mode=config.federated.mode,
             quantization=config.quantization,
         )
-        return find_round_program(settings)
 
     def count_client_bytes(self, compute: ComputeConfig) -> int:
         """Returns the memory of one client's training in bytes, estimated from shapes.

@@ -19,6 +19,7 @@ from fedjax_diffusion.federated.client_map import (
 )
 from fedjax_diffusion.federated.hyperparameters import settle
 from fedjax_diffusion.federated.round import ClientReport, RoundOutcome, make_round
+from fedjax_diffusion.federated.run_map import RUN_AXIS, RunMapping, make_run_map
 from fedjax_diffusion.federated.uplink import MODES, Upload, empty_client_memory, make_send
 from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED, UploadStatistics
 
@@ -27,6 +28,7 @@ __all__ = [
     "CLIENT_MAPS",
     "MODES",
     "NOT_MEASURED",
+    "RUN_AXIS",
     "ClientError",
     "ClientInputs",
     "ClientMapping",
@@ -36,6 +38,7 @@ __all__ = [
     "LocalTraining",
     "LocalWork",
     "RoundOutcome",
+    "RunMapping",
     "ServerUpdate",
     "SharedInputs",
     "Upload",
@@ -44,6 +47,7 @@ __all__ = [
     "gather_inputs",
     "make_client_map",
     "make_round",
+    "make_run_map",
     "make_send",
     "make_server_update",
     "make_train",

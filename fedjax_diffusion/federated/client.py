@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Sharding
 
 from fedjax_diffusion.federated.hyperparameters import settle
 from fedjax_diffusion.keys import Stream, step_key, stream_key
@@ -108,9 +107,8 @@ def gather_inputs(
     *,
     rows: Array | np.ndarray | None = None,
     num_steps: np.ndarray | None = None,
-    placement: Sharding | None = None,
 ) -> ClientInputs:
-    """Returns the inputs of a cohort, [M], gathered on the host and put on the devices.
+    """Returns the inputs of a cohort, [M], as host arrays.
 
     Args:
       cohort: int [M], client ids.
@@ -119,15 +117,15 @@ def gather_inputs(
       work: sets the local steps if ``num_steps`` is None.
       rows: int [M], the clients' rows in the data; None: their ids.
       num_steps: int [M], local steps; None: from ``work``.
-      placement: the devices; None: the default one.
     """
     cohort, num_bits = (np.asarray(jax.device_get(x), np.int32) for x in (cohort, num_bits))
     rows = cohort if rows is None else np.asarray(jax.device_get(rows), np.int32)
     num_examples = np.asarray(jax.device_get(num_examples))[rows]
     num_steps = work.num_steps(num_examples) if num_steps is None else num_steps
     num_steps = np.where(num_bits > 0, num_steps, 0).astype(np.int32)
-    fields = (cohort, rows, num_examples.astype(np.float32), num_bits, num_steps)
-    return ClientInputs(*jax.device_put(fields, placement))
+    weight = num_examples.astype(np.float32)
+    fields: tuple[Any, ...] = (cohort, rows, weight, num_bits, num_steps)
+    return ClientInputs(*fields)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Forecast of the errors of a round's uploads, before the round is trained."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fedjax_diffusion.federated import NOT_MEASURED, UploadStatistics
@@ -9,7 +11,7 @@ from fedjax_diffusion.types import Params
 
 def predict_errors(
     statistics: UploadStatistics,
-    params: Params | None,
+    params: Params | Callable[[], Params] | None,
     mode: str,
     quantization: QuantizationConfig,
 ) -> np.ndarray | None:
@@ -21,7 +23,8 @@ def predict_errors(
 
     Args:
       statistics: of the last uploads.
-      params: the broadcast model; needed in mode ``"model"`` if none was measured yet.
+      params: the broadcast model, or a function that returns it; needed in mode ``"model"`` if
+        none was measured yet.
       mode: ``"model"`` or ``"update"``.
       quantization: quantizer and options.
 
@@ -40,7 +43,8 @@ def predict_errors(
         return None
     if params is None:
         raise ValueError("params must be given in mode 'model' before the first upload, got None")
+    model = params() if callable(params) else params
     error = predict_bit_width_error(
-        quantization.quantizer, params, bits_per_tensor=quantization.per_tensor
+        quantization.quantizer, model, bits_per_tensor=quantization.per_tensor
     )
     return np.broadcast_to(np.asarray(error, np.float64), measured.shape)

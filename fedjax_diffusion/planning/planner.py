@@ -25,10 +25,13 @@ from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
 from fedjax_diffusion.planning.error_forecast import predict_errors
 from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
+from fedjax_diffusion.planning.solver import DIRECT, Solver
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Key, Params
 
+LARGEST = "largest"
+"""Method that tells which of the clients that fail together needs the most."""
 _FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
 
 
@@ -52,6 +55,7 @@ class RoundPlan:
       uplink_bits: float64 [M], whole numbers, the planned uplink bits of each client.
       full_precision_bits: float64 [M], those of the same uploads at 32 bits per parameter.
       baseline_methods: the methods of the baselines.
+      solver: answers the baselines' calls.
     """
 
     cohort: np.ndarray
@@ -61,25 +65,33 @@ class RoundPlan:
     uplink_bits: np.ndarray
     full_precision_bits: np.ndarray
     baseline_methods: tuple[str, ...]
+    solver: Solver = DIRECT
 
-    @functools.cached_property
+    @property
     def baselines(self) -> dict[str, Baseline]:
         """``Baseline`` by method, computed on first access so that training need not wait."""
-        return charge_baselines(self.problem, self.allocation, self.baseline_methods)
+        kept = vars(self)  # the lock of ``cached_property`` would stop the runs of other lanes
+        if "_baselines" not in kept:
+            kept["_baselines"] = charge_baselines(
+                self.problem, self.allocation, self.baseline_methods, self.solver
+            )
+        return kept["_baselines"]
 
 
 class Planner(Protocol):
-    """``plan(run_key, statistics, params=None, conditions=None) -> RoundPlan``.
+    """``plan(run_key, statistics, params=None, conditions=None, solver=DIRECT) -> RoundPlan``.
 
-    ``params`` are the broadcast model, read in mode ``"model"`` before the first upload.
+    ``params`` are the broadcast model, or a function that returns it; read in mode ``"model"``
+    before the first upload.
     """
 
     def __call__(
         self,
         run_key: Key,
         statistics: UploadStatistics,
-        params: Params | None = None,
+        params: Params | Callable[[], Params] | None = None,
         conditions: RoundConditions | None = None,
+        solver: Solver = DIRECT,
     ) -> RoundPlan:
         """Plans round ``statistics.round``; ``conditions`` are its own, None to draw them."""
         ...
@@ -125,8 +137,9 @@ def make_planner(
     def plan(
         run_key: Key,
         statistics: UploadStatistics,
-        params: Params | None = None,
+        params: Params | Callable[[], Params] | None = None,
         conditions: RoundConditions | None = None,
+        solver: Solver = DIRECT,
     ) -> RoundPlan:
         cohort, channel = conditions or draw_conditions(run_key, int(statistics.round))
         predicted = predict_errors(statistics, params, mode, quantization)
@@ -141,8 +154,8 @@ def make_planner(
 
         method = config.method_spec.fallback if is_unknown else config.method_spec
         to_solve = functools.partial(schedule, int(statistics.round), num_examples[cohort])
-        solved = _allocate_dropping(make_problem, to_solve, str(method), config, cohort)
-        return _to_plan(cohort, *solved, predicted is not None, config)
+        solved = _allocate_dropping(make_problem, to_solve, str(method), config, cohort, solver)
+        return _to_plan(cohort, *solved, predicted is not None, config, solver)
 
     return plan
 
@@ -153,11 +166,12 @@ def _to_plan(
     allocation: Allocation,
     is_error_known: bool,
     config: AllocatorConfig,
+    solver: Solver,
 ) -> RoundPlan:
     bits = [allocation.num_bits, np.where(allocation.num_bits > 0, FULL_PRECISION_BITS, 0)]
     uplink, full = np.asarray(uplink_bits(problem, np.stack(bits)))
     error = float(allocation.error) if is_error_known else None
-    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines)
+    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines, solver)
 
 
 def _weigh(
@@ -243,13 +257,14 @@ def _allocate_dropping(
     method: str,
     config: AllocatorConfig,
     cohort: np.ndarray,
+    solver: Solver,
 ) -> tuple[AllocationProblem, Allocation]:
     """Allocates repeatedly, leaving out clients until all the others can participate."""
     status = np.zeros(len(cohort), np.int32)
     while True:
         is_kept = status == Status.OPTIMAL
         problem = make_problem(is_kept)
-        allocation = allocate(to_solve(problem), method)
+        allocation = solver.allocate(to_solve(problem), method)
         found = np.where(is_kept, allocation.status, Status.OPTIMAL)
         if not found.any():
             return problem, dataclasses.replace(allocation, status=status)
@@ -261,18 +276,19 @@ def _allocate_dropping(
                 f"the cohort {cohort.tolist()}"
             )
         if np.isin(found, _FAIL_TOGETHER).any():
-            found = _only_worst(problem, allocation, found)
+            found = _only_worst(problem, allocation, found, solver)
         status = np.where(is_kept, found, status)
 
 
 def _only_worst(
-    problem: AllocationProblem, allocation: Allocation, status: np.ndarray
+    problem: AllocationProblem, allocation: Allocation, status: np.ndarray, solver: Solver
 ) -> np.ndarray:
     """Leaves out one of the clients that fail together: the one with the largest requirement."""
     fails = np.isin(status, _FAIL_TOGETHER)
     if (status == Status.INFEASIBLE_BANDWIDTH).any():
         asked = least_bandwidth_hz(problem, allocation.requested_bits)
     else:
-        asked = planned_errors(problem, np.asarray(allocate(problem, "largest").requested_bits))
+        largest = solver.allocate(problem, LARGEST)
+        asked = planned_errors(problem, np.asarray(largest.requested_bits))
     is_other = fails & (np.arange(len(status)) != np.argmax(np.where(fails, asked, -1.0)))
     return np.where(is_other, Status.OPTIMAL, status)

@@ -1,8 +1,9 @@
 """Play of one run of many: its difference from a single run."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from fedjax_diffusion.experiment.build import ProgramChoice
+from fedjax_diffusion.experiment.build import Experiment, ProgramChoice
 
 
 class AmongMany(NamedTuple):
@@ -15,11 +16,13 @@ class AmongMany(NamedTuple):
       save_seconds: seconds from one checkpoint to the next, instead of
         ``checkpoint.every_rounds``; the last round is always saved. The lines of metrics.jsonl
         are on disk then, too. None: by rounds, and each line is on disk at once.
+      join: returns the experiment whose rounds are played together with those of other runs.
     """
 
     choice: ProgramChoice = ProgramChoice()
     has_pictures: bool = True
     save_seconds: float | None = None
+    join: Callable[[Experiment], Experiment] = lambda experiment: experiment
 
 
 ALONE = AmongMany()

@@ -50,7 +50,8 @@ def play_round(
     """Runs a round, and prepares the next one while the devices work."""
     start, round = time.perf_counter(), int(state.round)
     conditions, cohort_data = prepared or _prepare(experiment, round)
-    plan = experiment.plan(experiment.run_key, state.upload_statistics, state.params, conditions)
+    statistics, read_params = state.upload_statistics, lambda: state.whole.params
+    plan = experiment.plan(experiment.run_key, statistics, read_params, conditions)
     with compiling():
         next_state, info = experiment.simulator.step(
             experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data

@@ -146,7 +146,7 @@ def _build(
     earlier, choice = {} if restart else environment.read(workdir), around.among.choice
     if begun := environment.read_compute(earlier, config.compute):
         choice = choice._replace(compute=begun)
-    experiment = build(config, choice, around.progress)
+    experiment = around.among.join(build(config, choice, around.progress))
     environment.check_data(workdir, earlier, experiment.dataset)
     return earlier, experiment
 
@@ -251,9 +251,9 @@ def _look(
 ) -> None:
     """Draws images of a state and measures their quality, as far as these are due."""
     if is_drawn:
-        draw_grid(experiment, state, workdir, progress)
+        draw_grid(experiment, state.whole, workdir, progress)
     if quality.is_due(num_played, is_last=is_last):
-        quality.measure(experiment, state, claim, progress)
+        quality.measure(experiment, state.whole, claim, progress)
 
 
 def _call_all(first: OnRecord, second: OnRecord | None) -> OnRecord:
@@ -277,5 +277,5 @@ def _save(
     if state is not None:
         claim.check()
         log.sync()
-        checkpoints.save(state, log.checksums)
+        checkpoints.save(state.whole, log.checksums)
         environment.mark_checkpoint(log.workdir)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from fedjax_diffusion.evaluation.quality import EvaluationConfig
+from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sweep_config import ALL, LAST
 from fedjax_diffusion.host.interruption import Interruption
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims, records
-from fedjax_diffusion.runs.among_many import AmongMany
+from fedjax_diffusion.runs.among_many import ALONE, AmongMany
 from fedjax_diffusion.runs.claims import ClaimedError, LostClaimError
 from fedjax_diffusion.runs.evaluate import evaluate
 from fedjax_diffusion.runs.folder import CHECKPOINTS, read_config
@@ -67,6 +68,7 @@ class Task(NamedTuple):
       choices: of the sweep's groups.
       progress: shows the progress within the point.
       interruption: asked after each round and while images are drawn.
+      join: as in ``AmongMany``.
     """
 
     label: str
@@ -76,6 +78,7 @@ class Task(NamedTuple):
     choices: GroupChoices
     progress: Progress
     interruption: Interruption
+    join: Callable[[Experiment], Experiment] = ALONE.join
 
 
 PlayPoint: TypeAlias = Callable[[Task], Any]
@@ -102,6 +105,7 @@ def play_point(task: Task) -> None:
             task.choices.find(task.config, task.progress),
             has_pictures=False,
             save_seconds=SAVE_SECONDS,
+            join=task.join,
         ),
     )
     if task.evaluation is not None:

@@ -30,10 +30,11 @@ class GroupChoices:
 
     Args:
       sweep: its points are grouped by their static settings.
+      is_on_one_device: whether each run is to use one device only.
     """
 
-    def __init__(self, sweep: Sweep):
-        self._sweep = sweep
+    def __init__(self, sweep: Sweep, *, is_on_one_device: bool = False):
+        self._sweep, self._is_on_one_device = sweep, is_on_one_device
         self._min_slots: dict[tuple[Any, ...], int] = {}
 
     def find(self, config: RunConfig, progress: Progress) -> ProgramChoice:
@@ -45,6 +46,8 @@ class GroupChoices:
             experiment = build(config, ProgramChoice(min_slots=min_slots), progress)
             _publish(path, dataclasses.asdict(experiment.compute))
         compute = ComputeConfig(**json.loads(path.read_text()))
+        if self._is_on_one_device:
+            compute = dataclasses.replace(compute, cpu_devices=1)
         return ProgramChoice(compute, min_slots)
 
     def _find_min_slots(self, static: tuple[Any, ...]) -> int:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
+from fedjax_diffusion.experiment.sweep_config import MOST_LANES
 from fedjax_diffusion.host.interruption import NEVER, Interruption
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.sweep.checks import check_points, choose_evaluation
@@ -16,16 +17,18 @@ from fedjax_diffusion.sweep.folder import (
     open_sweep,
 )
 from fedjax_diffusion.sweep.index import write_index
+from fedjax_diffusion.sweep.lanes import LanesMemoryError
 from fedjax_diffusion.sweep.listing import find_folders
+from fedjax_diffusion.sweep.packing import split_points
 from fedjax_diffusion.sweep.play import (
     PlayOptions,
     PlayPoint,
     is_chosen,
     is_open,
-    play_claimed,
     play_point,
     reopen_failed,
 )
+from fedjax_diffusion.sweep.playing import OnPoint, Playing
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.programs import GroupChoices
 from fedjax_diffusion.sweep.reference import find_reference
@@ -54,8 +57,6 @@ class SweepResult(NamedTuple):
         return [(point, state) for point, state in pairs if state.status == "failed"]
 
 
-OnPoint: TypeAlias = Callable[[Point, PointState], Any]
-"""Callback after each point."""
 Track: TypeAlias = Callable[[Sequence[Point]], Iterable[Point]]
 """Wrapper of the iteration over points, as ``tqdm``."""
 
@@ -173,30 +174,27 @@ def play_sweep(
     sweep = open_sweep(workdir)
     check_folders(sweep.workdir)
     options = reopen_failed(sweep, options)
-    tried: dict[str, PointState] = {}
-    choices = GroupChoices(sweep)
-
-    def is_over() -> bool:
-        failed = any(state.status == "failed" for state in tried.values())
-        return (failed and options.is_failing_fast) or len(tried) == options.limit
-
+    playing = Playing(sweep, options, play, on_point, progress, interruption)
+    most_lanes = MOST_LANES
     try:
         is_pass_useful = True
-        while is_pass_useful and not is_over():
+        while is_pass_useful and not playing.is_over():
             is_pass_useful = False  # a process may die while this one plays other points
-            for point in track(_list_open(sweep, options, tried)):
-                interruption.check(f"{sweep.workdir}: finished points are kept")
-                state = play_claimed(sweep, point, options, choices, play, progress, interruption)
-                if state is None:
-                    continue
-                tried[point.hash], is_pass_useful = state, True
-                if on_point is not None:
-                    on_point(point, state)
-                if is_over():
-                    break
+            points = _list_open(sweep, options, playing.tried)
+            lanes, choices = sweep.base.sweep.lanes, GroupChoices(sweep)
+            groups = split_points(points, lanes, most_lanes, choices, progress)
+            before = len(playing.tried)
+            try:
+                for group in groups:
+                    playing.play_group(group, iter(track(group.points)))
+            except LanesMemoryError:
+                most_lanes = playing.num_lanes // 2
+                progress.tell(f"out of the device's memory: now at most {most_lanes} lanes")
+                is_pass_useful = True
+            is_pass_useful |= len(playing.tried) > before
     finally:
-        write_index(sweep, is_new=bool(tried))
-    return SweepResult(sweep.workdir, sweep.points, read_states(sweep), len(tried))
+        write_index(sweep, is_new=bool(playing.tried))
+    return SweepResult(sweep.workdir, sweep.points, read_states(sweep), len(playing.tried))
 
 
 def _list_open(sweep: Sweep, options: PlayOptions, tried: dict[str, PointState]) -> list[Point]:

@@ -1,0 +1,204 @@
+"""Packs: the states of S runs of equal static settings, and one compiled round for all of them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
+
+from fedjax_diffusion.data import ClientData
+from fedjax_diffusion.experiment.programs import Rates, RoundSettings, find_round_program
+from fedjax_diffusion.federated import (
+    RUN_AXIS,
+    ClientInputs,
+    RunMapping,
+    UploadStatistics,
+    make_run_map,
+)
+from fedjax_diffusion.keys import words_to_key
+from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
+from fedjax_diffusion.types import Array
+
+_MAX_KEPT = 8
+
+
+class LaneInputs(NamedTuple):
+    """What a run brings into its lane and keeps there; those of a pack have a leading [S].
+
+    Attributes:
+      key_words: uint32 [2], the data of the run's key.
+      indices: int32 [K, N_max], of its clients' examples.
+      num_examples: int32 [K].
+      rates: the numbers of its training.
+    """
+
+    key_words: Array
+    indices: Array
+    num_examples: Array | np.ndarray
+    rates: Rates
+
+
+class PackProgram(NamedTuple):
+    """The compiled functions of packs with equal settings. Arrays of a pack have a leading [S].
+
+    Attributes:
+      step: ``step(state, lanes, inputs, images, labels) -> (state, info)``: one round of every
+        lane. ``inputs`` are the cohorts' ``ClientInputs`` [S, M]; all-zero ones leave a lane's
+        model as it is. It overwrites the given state.
+      put: ``put(pack, lane, one) -> pack``; overwrites the given pack.
+      take: ``take(pack, lane) -> one``.
+      placement: of the arrays with a leading [S]; None: the default device.
+      shared: of those without.
+    """
+
+    step: Callable[..., tuple[SimulationState, RoundInfo]]
+    put: Callable[[Any, int, Any], Any]
+    take: Callable[[Any, int], Any]
+    placement: Sharding | None
+    shared: Sharding | None
+
+
+@functools.lru_cache(_MAX_KEPT)
+def find_pack_program(settings: RoundSettings, mapping: RunMapping) -> PackProgram:
+    """Returns the program of packs whose runs have these settings.
+
+    Args:
+      settings: of one run; its clients are on one device.
+      mapping: of the runs.
+
+    Raises:
+      ValueError: the clients are sharded over devices.
+    """
+    if settings.mapping.mesh is not None:
+        raise ValueError("the clients of a pack's runs must be on one device")
+    pure_step, run_map = find_round_program(settings).pure_step, make_run_map(mapping)
+
+    def play_run(shared: tuple[Array, Array], one: tuple) -> tuple[SimulationState, RoundInfo]:
+        state, lane, inputs = one
+        data = ClientData(*shared, lane.indices, lane.num_examples)
+        return pure_step(words_to_key(lane.key_words), state, inputs, data, lane.rates)
+
+    def step(
+        state: SimulationState,
+        lanes: LaneInputs,
+        inputs: ClientInputs,
+        images: Array,
+        labels: Array,
+    ) -> tuple[SimulationState, RoundInfo]:
+        return run_map(play_run, (images, labels), (state, lanes, inputs))
+
+    def put(pack: Any, lane: int, one: Any) -> Any:
+        return jax.tree.map(lambda x, new: x.at[lane].set(new), pack, one)
+
+    def take(pack: Any, lane: int) -> Any:
+        return jax.tree.map(lambda x: x[lane], pack)
+
+    mesh = mapping.mesh
+    placement = None if mesh is None else NamedSharding(mesh, PartitionSpec(RUN_AXIS))
+    shared = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    return PackProgram(
+        jax.jit(step, donate_argnums=0, out_shardings=placement),
+        jax.jit(put, donate_argnums=0, out_shardings=placement),
+        jax.jit(take, out_shardings=shared),
+        placement,
+        shared,
+    )
+
+
+class Pack:
+    """The states of S runs on the devices, each in a lane; a lane may be empty.
+
+    Args:
+      program: from ``find_pack_program``.
+      num_lanes: S >= 1.
+      images: uint8 [N, H, W, C], of all runs.
+      labels: int32 [N].
+    """
+
+    def __init__(self, program: PackProgram, num_lanes: int, images: Array, labels: Array):
+        self._program, self._num_lanes = program, num_lanes
+        self._images, self._labels = jax.device_put((images, labels), program.shared)
+        self._state: Any = None
+        self._lanes: Any = None
+
+    def share_images(self, data: ClientData) -> ClientData:
+        """Returns a run's data with the pack's images in the place of its own copy."""
+        return dataclasses.replace(data, images=self._images, labels=self._labels)
+
+    def put(self, lane: int, state: SimulationState, inputs: LaneInputs) -> None:
+        """Puts a run into a lane; what was there is gone."""
+        one = (state, inputs)
+        if self._state is None:
+            zeros = jax.tree.map(lambda x: jnp.zeros((self._num_lanes, *x.shape), x.dtype), one)
+            self._state, self._lanes = jax.device_put(zeros, self._program.placement)
+        pack = (self._state, self._lanes)
+        self._state, self._lanes = self._program.put(pack, lane, one)
+
+    def step(self, inputs: Mapping[int, ClientInputs]) -> dict[int, tuple["LaneState", RoundInfo]]:
+        """Plays a round of some lanes; returns before the devices have finished.
+
+        Args:
+          inputs: of the lanes, on the host, [M]; the models of the others stay as they are.
+
+        Returns:
+          Each lane's next state and the diagnostics of its round, both of them valid until the
+          next step. The arrays of the latter are copied to the host when they are looked at.
+        """
+        nobody = jax.tree.map(np.zeros_like, next(iter(inputs.values())))
+        rows = [inputs.get(lane, nobody) for lane in range(self._num_lanes)]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+        stacked = jax.device_put(stacked, self._program.placement)
+        self._state, info = self._program.step(
+            self._state, self._lanes, stacked, self._images, self._labels
+        )
+        statistics = self._state.upload_statistics
+        for array in jax.tree.leaves((info, vars(statistics))):
+            array.copy_to_host_async()
+        return {
+            lane: (
+                LaneState(self, lane, statistics),
+                jax.tree.map(lambda x, lane=lane: _LaneArray(x, lane), info),
+            )
+            for lane in inputs
+        }
+
+    def take(self, lane: int) -> SimulationState:
+        """Returns a copy of a lane's state, on the devices."""
+        return self._program.take(self._state, lane)
+
+
+class LaneState:
+    """A run's state in its lane, valid until the next step of the pack."""
+
+    def __init__(self, pack: Pack, lane: int, statistics: UploadStatistics):
+        self._pack, self._lane, self._statistics = pack, lane, statistics
+
+    @property
+    def round(self) -> int:
+        """The number of the next round."""
+        return int(np.asarray(self._statistics.round)[self._lane])
+
+    @property
+    def upload_statistics(self) -> UploadStatistics:
+        """The part that the plan of the next round needs, on the host."""
+        arrays = {n: np.asarray(x)[self._lane] for n, x in vars(self._statistics).items()}
+        return UploadStatistics(**arrays)
+
+    @functools.cached_property
+    def whole(self) -> SimulationState:
+        """All of it, copied out of the pack."""
+        return self._pack.take(self._lane)
+
+
+class _LaneArray:
+    """A lane's part of an array of a pack, which becomes a NumPy array when one is asked for."""
+
+    def __init__(self, stacked: Array, lane: int):
+        self._stacked, self._lane = stacked, lane
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(np.asarray(self._stacked)[self._lane], dtype)

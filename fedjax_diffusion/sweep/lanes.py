@@ -1,0 +1,178 @@
+"""Lanes: points of a sweep that are trained side by side, their rounds in one program.
+
+Each lane plays ordinary runs, one after the other, with all that belongs to them: claim,
+checkpoints, record, images. They take turns (``host/turns.py``), and what all of them ask for is
+answered in one call: the allocations of their plans, and their rounds.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_diffusion.allocation import Allocation, AllocationProblem
+from fedjax_diffusion.allocation.allocator import allocate_pairs
+from fedjax_diffusion.data import ClientData, make_load_resident
+from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.packs import LaneInputs, LaneState, Pack, find_pack_program
+from fedjax_diffusion.experiment.programs import RoundSettings, list_rates
+from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.federated import ClientInputs, RunMapping, gather_inputs
+from fedjax_diffusion.host.platforms import is_out_of_memory
+from fedjax_diffusion.host.turns import Ask
+from fedjax_diffusion.planning.planner import LARGEST
+from fedjax_diffusion.planning.solver import Solver
+from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
+
+
+class LanesMemoryError(BaseException):
+    """The lanes' rounds do not fit into the device's memory; no fault of any of their runs."""
+
+
+class _Allocate(NamedTuple):
+    """A request for allocations, each of a problem by a method."""
+
+    problems: Sequence[AllocationProblem]
+    methods: Sequence[str]
+
+
+class _Step(NamedTuple):
+    """A request for a round.
+
+    Attributes:
+      state: of the run; ``LaneState`` if it is in its lane.
+      inputs: of the cohort, on the host.
+      lane_inputs: what the run brings into its lane.
+    """
+
+    state: SimulationState | LaneState
+    inputs: ClientInputs
+    lane_inputs: LaneInputs
+
+
+@dataclass(frozen=True)
+class LanesConfig:
+    """Settings of lanes.
+
+    Attributes:
+      num_lanes: S >= 2.
+      mapping: of the runs to the hardware.
+      methods: all methods of the allocator that any of the runs may ask for.
+    """
+
+    num_lanes: int
+    mapping: RunMapping
+    methods: tuple[str, ...]
+
+
+class Lanes:
+    """The common part of some lanes: it answers their requests.
+
+    Args:
+      config: their settings.
+    """
+
+    def __init__(self, config: LanesConfig):
+        self._config = config
+        self._settings: RoundSettings | None = None
+        self._pack: Pack | None = None
+        self._has_stepped = False
+
+    def join(self, experiment: Experiment, ask: Ask) -> Experiment:
+        """Returns the experiment of a run that plays in a lane.
+
+        A run whose program is another one, as it was begun with other compute settings, plays its
+        rounds by itself.
+
+        Args:
+          experiment: of the run, built for one device.
+          ask: of the lane.
+        """
+        config, data = experiment.config, experiment.data
+        settings = experiment.learner.describe_round(
+            experiment.compute, config.local_work.batch_size
+        )
+        if settings.mapping.mesh is not None or self._settings not in (None, settings):
+            return experiment
+        if not isinstance(data, ClientData):
+            return experiment
+        if self._pack is None:
+            program = find_pack_program(settings, self._config.mapping)
+            self._pack = Pack(program, self._config.num_lanes, data.images, data.labels)
+            self._settings = settings
+        words = jax.random.key_data(experiment.run_key)
+        brought = LaneInputs(words, data.indices, data.num_examples, list_rates(config))
+        num_examples, work = np.asarray(data.num_examples), config.local_work
+
+        def step(key, state, allocation, cohort, data, rows=None, num_steps=None):
+            inputs = gather_inputs(
+                cohort, allocation.num_bits, num_examples, work, rows=rows, num_steps=num_steps
+            )
+            return ask(_Step(state, inputs, brought))
+
+        data = self._pack.share_images(data)
+        return experiment._replace(
+            data=data,
+            load_cohort=make_load_resident(data),
+            simulator=experiment.simulator._replace(step=step),
+            plan=functools.partial(experiment.plan, solver=_make_solver(ask)),
+        )
+
+    def answer(self, requests: Mapping[int, Any]) -> Mapping[int, Any]:
+        """Answers the requests of the lanes: all allocations first, then all rounds."""
+        asked = {lane: r for lane, r in requests.items() if isinstance(r, _Allocate)}
+        return self._allocate(asked) if asked else self._step(requests)
+
+    def _allocate(self, requests: Mapping[int, _Allocate]) -> dict[int, Allocation]:
+        problems = [problem for request in requests.values() for problem in request.problems]
+        methods = [method for request in requests.values() for method in request.methods]
+        most = self._config.num_lanes * len(self._config.methods)
+        solved = allocate_pairs(problems, methods, among=self._config.methods, at_most=most)
+        answers, first = {}, 0
+        for lane, request in requests.items():
+            part = slice(first, first + len(request.problems))
+            answers[lane] = jax.tree.map(lambda x, part=part: x[part], solved)
+            first += len(request.problems)
+        return answers
+
+    def _step(self, requests: Mapping[int, _Step]) -> dict[int, tuple[LaneState, RoundInfo]]:
+        pack = self._pack
+        assert pack is not None  # a lane has joined before it asks
+        try:
+            for lane, request in requests.items():
+                if isinstance(request.state, SimulationState):
+                    pack.put(lane, request.state, request.lane_inputs)
+            answers = pack.step({lane: request.inputs for lane, request in requests.items()})
+            if not self._has_stepped:  # whether it fits is known when it has run
+                _, info = next(iter(answers.values()))
+                np.asarray(info.loss)
+                self._has_stepped = True
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise LanesMemoryError from error
+        return answers
+
+
+def list_methods(configs: Sequence[RunConfig]) -> tuple[str, ...]:
+    """Returns all methods of the allocator that runs of these configs may ask for."""
+    methods = {LARGEST: None}
+    for allocator in {config.allocator: None for config in configs}:
+        spec = allocator.method_spec
+        methods |= dict.fromkeys((str(spec), str(spec.fallback), *allocator.baselines))
+    return tuple(methods)
+
+
+def _make_solver(ask: Ask) -> Solver:
+    """Returns the solver of a lane's plans."""
+
+    def allocate(problem: AllocationProblem, method: str) -> Allocation:
+        return jax.tree.map(lambda x: x[0], ask(_Allocate([problem], [method])))
+
+    def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocation:
+        return ask(_Allocate([problem] * len(methods), methods))
+
+    return Solver(allocate, allocate_each)
