@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from fedjax_diffusion.data import ClientData
 from fedjax_diffusion.experiment.programs import Rates, RoundSettings, find_round_program
@@ -51,15 +51,23 @@ class PackProgram(NamedTuple):
         model as it is. It overwrites the given state.
       put: ``put(pack, lane, one) -> pack``; overwrites the given pack.
       take: ``take(pack, lane) -> one``.
-      placement: of the arrays with a leading [S]; None: the default device.
-      shared: of those without.
+      mesh: of the runs; None: they are on the default device.
     """
 
     step: Callable[..., tuple[SimulationState, RoundInfo]]
     put: Callable[[Any, int, Any], Any]
     take: Callable[[Any, int], Any]
-    placement: Sharding | None
-    shared: Sharding | None
+    mesh: Mesh | None
+
+    @property
+    def placement(self) -> Sharding | None:
+        """The devices of arrays with a leading [S]; None: the default one."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(RUN_AXIS))
+
+    @property
+    def shared(self) -> Sharding | None:
+        """The devices of arrays without."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
 
 @functools.lru_cache(_MAX_KEPT)
@@ -97,15 +105,11 @@ def find_pack_program(settings: RoundSettings, mapping: RunMapping) -> PackProgr
     def take(pack: Any, lane: int) -> Any:
         return jax.tree.map(lambda x: x[lane], pack)
 
-    mesh = mapping.mesh
-    placement = None if mesh is None else NamedSharding(mesh, PartitionSpec(RUN_AXIS))
-    shared = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    return PackProgram(
-        jax.jit(step, donate_argnums=0, out_shardings=placement),
-        jax.jit(put, donate_argnums=0, out_shardings=placement),
-        jax.jit(take, out_shardings=shared),
-        placement,
-        shared,
+    plain = PackProgram(step, put, take, mapping.mesh)
+    return plain._replace(
+        step=jax.jit(step, donate_argnums=0, out_shardings=plain.placement),
+        put=jax.jit(put, donate_argnums=0, out_shardings=plain.placement),
+        take=jax.jit(take, out_shardings=plain.shared),
     )
 
 
@@ -131,7 +135,7 @@ class Pack:
 
     def put(self, lane: int, state: SimulationState, inputs: LaneInputs) -> None:
         """Puts a run into a lane; what was there is gone."""
-        one = (state, inputs)
+        one = jax.device_put((state, inputs), self._program.shared)
         if self._state is None:
             zeros = jax.tree.map(lambda x: jnp.zeros((self._num_lanes, *x.shape), x.dtype), one)
             self._state, self._lanes = jax.device_put(zeros, self._program.placement)
@@ -167,8 +171,10 @@ class Pack:
         }
 
     def take(self, lane: int) -> SimulationState:
-        """Returns a copy of a lane's state, on the devices."""
-        return self._program.take(self._state, lane)
+        """Returns a copy of a lane's state, on the first device."""
+        state = self._program.take(self._state, lane)
+        mesh = self._program.mesh
+        return state if mesh is None else jax.device_put(state, mesh.devices.flat[0])
 
 
 class LaneState:

@@ -51,8 +51,12 @@ def check_same_config(config: RunConfig, workdir: Path) -> None:
 
 
 def is_unused(workdir: Path) -> bool:
-    """Returns whether a folder is missing, or holds nothing but claims and leftovers."""
-    leftovers = {entry.name for entry, _ in find_leftovers(workdir)} | {claims.FOLDER}
+    """Returns whether a folder is missing, or holds nothing of a run.
+
+    Claims, leftovers and the reason of a failure before the first round are nothing of a run.
+    """
+    leftovers = {entry.name for entry, _ in find_leftovers(workdir)}
+    leftovers |= {claims.FOLDER, records.FAILED}
     return not workdir.is_dir() or all(entry.name in leftovers for entry in workdir.iterdir())
 
 

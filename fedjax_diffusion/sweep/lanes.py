@@ -18,7 +18,7 @@ from fedjax_diffusion.allocation.allocator import allocate_pairs
 from fedjax_diffusion.data import ClientData, make_load_resident
 from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.experiment.packs import LaneInputs, LaneState, Pack, find_pack_program
-from fedjax_diffusion.experiment.programs import RoundSettings, list_rates
+from fedjax_diffusion.experiment.programs import list_rates
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.federated import ClientInputs, RunMapping, gather_inputs
 from fedjax_diffusion.host.platforms import is_out_of_memory
@@ -77,32 +77,24 @@ class Lanes:
 
     def __init__(self, config: LanesConfig):
         self._config = config
-        self._settings: RoundSettings | None = None
         self._pack: Pack | None = None
         self._has_stepped = False
 
     def join(self, experiment: Experiment, ask: Ask) -> Experiment:
         """Returns the experiment of a run that plays in a lane.
 
-        A run whose program is another one, as it was begun with other compute settings, plays its
-        rounds by itself.
-
         Args:
-          experiment: of the run, built for one device.
+          experiment: of the run, built for one device, with the same program as all others.
           ask: of the lane.
         """
         config, data = experiment.config, experiment.data
-        settings = experiment.learner.describe_round(
-            experiment.compute, config.local_work.batch_size
-        )
-        if settings.mapping.mesh is not None or self._settings not in (None, settings):
-            return experiment
         if not isinstance(data, ClientData):
-            return experiment
+            return experiment  # streamed: its rounds are played by themselves
         if self._pack is None:
+            batch_size = config.local_work.batch_size
+            settings = experiment.learner.describe_round(experiment.compute, batch_size)
             program = find_pack_program(settings, self._config.mapping)
             self._pack = Pack(program, self._config.num_lanes, data.images, data.labels)
-            self._settings = settings
         words = jax.random.key_data(experiment.run_key)
         brought = LaneInputs(words, data.indices, data.num_examples, list_rates(config))
         num_examples, work = np.asarray(data.num_examples), config.local_work

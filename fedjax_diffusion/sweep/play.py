@@ -26,7 +26,6 @@ from fedjax_diffusion.sweep.listing import find_folder, find_folders
 from fedjax_diffusion.sweep.points import Point
 from fedjax_diffusion.sweep.programs import GroupChoices
 from fedjax_diffusion.sweep.states import (
-    FAILED,
     PointState,
     is_evaluated,
     mark_open,
@@ -177,7 +176,7 @@ def play_claimed(
                 _write_failure(folder, error)
         else:
             if claim.is_owner():
-                (folder / FAILED).unlink(missing_ok=True)
+                (folder / records.FAILED).unlink(missing_ok=True)
                 _prune(folder, sweep.base.sweep.keep)
         return read_state(folder)
 
@@ -200,7 +199,7 @@ def _write_failure(folder: Path, error: Exception) -> None:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     folder.mkdir(parents=True, exist_ok=True)
     records.write_json(
-        folder / FAILED,
+        folder / records.FAILED,
         {
             "error": reason,
             "traceback": "".join(traceback.format_exception(error)),

@@ -1,9 +1,9 @@
 """Play of groups of points: one point after the other, or side by side in lanes."""
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.host.interruption import Interruption
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.host.turns import Ask, take_turns
@@ -62,12 +62,18 @@ class Playing:
             return
         self.num_lanes = group.lanes.num_lanes
         choices, lanes = GroupChoices(self._sweep, is_on_one_device=True), Lanes(group.lanes)
+        chosen = choices.find(group.points[0].config, self._progress)
         what = f"{self.num_lanes} lanes: rounds of as many points in one program"
         self._progress.tell(what)
 
         def play_lane(ask: Ask) -> None:
+            def join(experiment: Experiment) -> Experiment:
+                """Returns it as it is if the run was begun with other compute settings."""
+                is_ours = experiment.compute == chosen.compute
+                return lanes.join(experiment, ask) if is_ours else experiment
+
             def play(task: Task) -> None:
-                self._play(task._replace(join=functools.partial(lanes.join, ask=ask)))
+                self._play(task._replace(join=join))
 
             self._play_all(points, choices, play)
 

@@ -51,10 +51,14 @@ class GroupChoices:
         return ProgramChoice(compute, min_slots)
 
     def _find_min_slots(self, static: tuple[Any, ...]) -> int:
-        """Returns the largest number of examples of a client in a group."""
+        """Returns the largest number of examples of a client in a group.
+
+        A point that was begun with other compute settings counts, too.
+        """
+        static = static[:-1]  # the last ones are those of compute
         if static not in self._min_slots:
             configs = [point.config for point in self._sweep.points]
-            group = [config for config in configs if list_static(config) == static]
+            group = [config for config in configs if list_static(config)[:-1] == static]
             divisions = {(c.partition, c.seed): c for c in group}
             self._min_slots[static] = max(map(count_examples, divisions.values()))
         return self._min_slots[static]

@@ -15,7 +15,6 @@ from fedjax_diffusion.sweep.listing import HasPoints, list_folders
 if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
     from fedjax_diffusion.evaluation.quality import EvaluationConfig
 
-FAILED = "failed.json"
 STATUSES = ("planned", "running", "stale", "finished", "evaluated", "diverged", "failed")
 _DONE = ("finished", "evaluated", "diverged")
 _IS_OPEN = "is_open"
@@ -77,16 +76,16 @@ def read_state(folder: Path | None, owner: Owner | None = None) -> PointState:
 def read_failure(folder: Path) -> dict[str, Any]:
     """Returns the content of a point's failed.json; empty if there is none."""
     try:
-        return dict(json.loads((folder / FAILED).read_text()))
+        return dict(json.loads((folder / records.FAILED).read_text()))
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError):
-        return {"error": f"{FAILED} is damaged", "attempts": 1}
+        return {"error": f"{records.FAILED} is damaged", "attempts": 1}
 
 
 def mark_open(folder: Path) -> None:
     """Lets a failed point be played again by the first worker that comes to it."""
-    records.write_json(folder / FAILED, read_failure(folder) | {_IS_OPEN: True})
+    records.write_json(folder / records.FAILED, read_failure(folder) | {_IS_OPEN: True})
 
 
 def is_evaluated(folder: Path, settings: "EvaluationConfig") -> bool:

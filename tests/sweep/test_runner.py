@@ -11,6 +11,7 @@ from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.claims import LostClaimError
+from fedjax_diffusion.runs.records import FAILED
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
@@ -18,7 +19,7 @@ from fedjax_diffusion.sweep.listing import find_folders, list_folders
 from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.runner import play_sweep
-from fedjax_diffusion.sweep.states import FAILED, read_states
+from fedjax_diffusion.sweep.states import read_states
 from tests.sweep.stubs import CONFIG, make_points, make_sweep, play_stub
 
 WORKERS = Path(__file__).with_name("killed_workers.py")

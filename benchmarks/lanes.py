@@ -1,0 +1,144 @@
+"""A sweep in lanes against the same sweep point by point: runs x rounds per second.
+
+python -m benchmarks.lanes [--output=benchmarks/lanes.json] [--lanes=1,64] [--seeds=8] [--rounds=20]
+    [--clients=8] [--local_steps=20]
+
+Digits by 8 methods with ``--seeds`` seeds, without evaluation. Each number of lanes is a process of
+its own with a compile cache of its own; with ``--lanes=1`` the first method alone is played. The
+rate is that of the rounds after every lane's first one, so it is without compilation. The parts of
+a pack's round are seconds on the host: the allocations of plans and baselines, handing over the
+round, and waiting for the devices with all that is done for each run.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+METHODS = (
+    "on_demand",
+    "full_precision",
+    *(f"fixed_bits:{bits}" for bits in (1, 2, 3, 4, 6, 8)),
+)
+
+
+def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str]) -> dict:
+    """Returns the rate of a sweep in this process, runs x rounds per second, and its parts."""
+    import jax
+
+    from benchmarks.session.turns import count_compile_seconds, count_peak_bytes
+    from fedjax_diffusion import expand, load_config, run_sweep
+    from fedjax_diffusion.experiment.compute import describe_machine
+    from fedjax_diffusion.runs import metrics_log
+    from fedjax_diffusion.sweep import lanes
+    from fedjax_diffusion.sweep.play import PlayOptions
+
+    ends: list[float] = []
+    parts: dict[str, list[float]] = {"allocations": [], "handing over": []}
+
+    def time_calls(fn: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = fn(*args, **kwargs)
+            seconds.append(time.perf_counter() - start)
+            return result
+
+        return timed
+
+    def mark(log: Any, record: dict) -> None:
+        append(log, record)
+        ends.append(time.perf_counter())
+
+    append, metrics_log.MetricsLog.append = metrics_log.MetricsLog.append, mark
+    names = {"_allocate": "allocations", "_step": "handing over"}
+    for name, part in names.items():
+        setattr(lanes.Lanes, name, time_calls(getattr(lanes.Lanes, name), parts[part]))
+    config = load_config(
+        "digits",
+        {
+            "num_rounds": num_rounds,
+            "sweep.lanes": str(num_lanes),
+            "sampling.every_rounds": num_rounds,
+            "sampling.num_samples": 32,
+            "devices.min_bits": 1,
+            "allocator.time_budget_seconds": 600.0,
+            **changed,
+        },
+    )
+    methods = METHODS if num_lanes > 1 else METHODS[:1]
+    points = expand(
+        config,
+        lambda h: h.product(
+            [h.sweep("allocator.method", list(methods)), h.sweep("seed", range(num_seeds))]
+        ),
+    )
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="lanes-") as folder:
+        result = run_sweep(config, points, Path(folder), PlayOptions(is_evaluating=False))
+        whole = time.perf_counter() - start
+    assert not result.failures, result.failures
+    first = min(num_lanes, len(points))
+    seconds = ends[-1] - ends[first - 1]
+    num_pack_rounds = max(1, len(parts["handing over"]))
+    return {
+        "lanes": num_lanes,
+        "points": len(points),
+        "rounds": num_rounds,
+        "runs_times_rounds_per_second": (len(ends) - first) / seconds,
+        "whole_seconds": whole,
+        "compile_seconds": count_compile_seconds(),
+        "seconds_per_pack_round": seconds / max(1, num_pack_rounds - 1),
+        "part_seconds_per_pack_round": {
+            name: (sum(values) - max(values, default=0.0)) / max(1, num_pack_rounds - 1)
+            for name, values in parts.items()
+        },
+        "peak_memory_bytes": count_peak_bytes(),
+        "machine": describe_machine(),
+        "jax_devices": len(jax.local_devices()),
+    }
+
+
+def main() -> None:
+    """Plays every number of lanes in a process of its own, and writes the file after each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--lanes", default="1,64")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--local_steps", type=int, default=20)
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    changed = {
+        "partition.num_clients": str(arguments.clients),
+        "local_work.local_steps": str(arguments.local_steps),
+    }
+    if arguments.child is not None:
+        print(json.dumps(play(arguments.child, arguments.seeds, arguments.rounds, changed)))
+        return
+    content: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": "python -m benchmarks.lanes " + " ".join(sys.argv[1:]),
+        "cases": [],
+    }
+    for num_lanes in arguments.lanes.split(","):
+        with tempfile.TemporaryDirectory(prefix="lanes-cache-") as cache:
+            command = [sys.executable, "-m", "benchmarks.lanes", *sys.argv[1:]]
+            environment = {**os.environ, "XDG_CACHE_HOME": cache}
+            printed = subprocess.check_output(
+                [*command, f"--child={num_lanes}"], env=environment, text=True
+            )
+        case = json.loads(printed.splitlines()[-1])
+        content["cases"].append(case)
+        arguments.output.write_text(json.dumps(content, indent=1) + "\n")
+        print(json.dumps({k: v for k, v in case.items() if k != "machine"}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Points in lanes are the runs that they are one after the other, up to rounding."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from fedjax_diffusion import expand
+from fedjax_diffusion.experiment import packs
+from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
+from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.runs import records
+from fedjax_diffusion.runs.runner import run
+from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.lanes import list_methods
+from fedjax_diffusion.sweep.listing import find_folders
+from fedjax_diffusion.sweep.play import PlayOptions, play_point
+from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
+from tests.tiny import pixel_config
+
+TRAINING = PlayOptions(is_evaluating=False)
+LENGTHS = (4, 2, 3)
+"""Rounds of the points: lanes end at different times, and take other points."""
+
+
+def prepare(workdir, lanes, methods=("on_demand", "fixed_bits:4"), **changed):
+    changed = {"compute__cpu_devices": "1", "compute__client_map": "map", **changed}
+    config = pixel_config(sweep__lanes=str(lanes), compute__conv="plain", **changed)
+    points = expand(
+        config,
+        lambda h: h.product([h.sweep("allocator.method", methods), h.sweep("num_rounds", LENGTHS)]),
+    )
+    prepare_sweep(config, points, workdir, TRAINING)
+    return points
+
+
+def read_records(workdir):
+    """Returns the records of each point by its hash, without their times."""
+    sweep = open_sweep(workdir)
+    found = {}
+    for point, folder in zip(sweep.points, find_folders(sweep), strict=True):
+        found[point.hash] = [
+            {k: v for k, v in record.items() if k != "wall_seconds"}
+            for record in records.read_metrics(folder)
+        ]
+    return found
+
+
+def assert_same_runs(found, expected):
+    """Bits, bytes and clients are equal; what is computed in float32 up to the order of sums."""
+    assert found.keys() == expected.keys()
+    for hash, lines in expected.items():
+        assert len(found[hash]) == len(lines)
+        for ours, theirs in zip(found[hash], lines, strict=True):
+            assert ours.keys() == theirs.keys()
+            for key, value in theirs.items():
+                if isinstance(value, float):
+                    np.testing.assert_allclose(ours[key], value, rtol=1e-4, err_msg=key)
+                elif key not in ("baseline_joules",) and not isinstance(value, dict | list):
+                    assert ours[key] == value, key
+            assert ours["num_bits"] == theirs["num_bits"]
+            assert ours["baseline_uplink_bytes"] == theirs["baseline_uplink_bytes"]
+
+
+class Lines(Progress):
+    def __init__(self):
+        self.lines = []
+
+    def tell(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The records of the points, played one after the other."""
+    workdir = tmp_path_factory.mktemp("alone")
+    prepare(workdir, 1)
+    assert not play_sweep(workdir, TRAINING).failures
+    return read_records(workdir)
+
+
+def test_lanes_play_the_same_runs_and_take_others_when_they_end(tmp_path, alone):
+    prepare(tmp_path, 4)
+    progress, ended = Lines(), []
+    result = play_sweep(
+        tmp_path, TRAINING, progress=progress, on_point=lambda p, s: ended.append(s.status)
+    )
+    assert result.num_played == 6
+    assert ended == ["finished"] * 6
+    assert progress.lines[0] == "4 lanes: rounds of as many points in one program"
+    rounds = [line.rsplit(" ", 1)[1] for line in progress.lines if ": round " in line]
+    assert rounds[:4] == ["1"] * 4  # side by side
+    assert_same_runs(read_records(tmp_path), alone)
+    assert play_sweep(tmp_path, TRAINING).num_played == 0
+
+
+def test_stopped_lanes_go_on_where_they_were(tmp_path, alone):
+    prepare(tmp_path, 3)
+    interruption, progress = Interruption(), Lines()
+
+    def tell(text):
+        progress.lines.append(text)
+        if text.endswith(": round 2") and len(progress.lines) > 5:
+            interruption.exit_code = 143
+
+    progress.tell = tell
+    with pytest.raises(StoppedBySignal):
+        play_sweep(tmp_path, TRAINING, progress=progress, interruption=interruption)
+    sweep = open_sweep(tmp_path)
+    saved = [folder for folder in find_folders(sweep) if (folder / "checkpoints").exists()]
+    assert len(saved) >= 2
+    assert not play_sweep(tmp_path, TRAINING).failures
+    assert_same_runs(read_records(tmp_path), alone)
+
+
+def test_a_point_that_fails_in_its_lane_stops_no_other(tmp_path, alone):
+    prepare(tmp_path, 3)
+
+    def play(task):
+        if task.config.num_rounds == 2:
+            raise ValueError("no such thing")
+        play_point(task)
+
+    result = play_sweep(tmp_path, TRAINING, play=play)
+    assert [state.error for _, state in result.failures] == ["ValueError: no such thing"] * 2
+    assert not play_sweep(tmp_path, TRAINING._replace(is_retrying=True)).failures
+    assert_same_runs(read_records(tmp_path), alone)
+
+
+def test_lanes_that_do_not_fit_into_memory_become_fewer(tmp_path, alone, monkeypatch):
+    prepare(tmp_path, 4)
+    step, progress = packs.Pack.step, Lines()
+
+    def fail(pack, inputs):
+        if pack._num_lanes > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
+        return step(pack, inputs)
+
+    monkeypatch.setattr(packs.Pack, "step", fail)
+    assert not play_sweep(tmp_path, TRAINING, progress=progress).failures
+    assert "out of the device's memory: now at most 2 lanes" in progress.lines
+    assert_same_runs(read_records(tmp_path), alone)
+
+
+def test_a_point_that_was_begun_with_other_settings_plays_by_itself(tmp_path, alone, monkeypatch):
+    prepare(tmp_path, 3)
+    sweep, joined = open_sweep(tmp_path), []
+    stopped = Interruption()
+    stopped.exit_code = 143
+    compute = dataclasses.replace(sweep.base.compute, client_map="vmap")
+    config = dataclasses.replace(sweep.points[0].config, compute=compute)
+    with pytest.raises(StoppedBySignal):
+        run(config, find_folders(sweep)[0], interruption=stopped)
+    put = packs.Pack.put
+    monkeypatch.setattr(packs.Pack, "put", lambda *a: (joined.append(1), put(*a)))
+    assert not play_sweep(tmp_path, TRAINING).failures
+    assert len(joined) == 5
+    assert_same_runs(read_records(tmp_path), alone)
+
+
+def test_the_methods_of_a_pack_are_all_that_its_plans_may_ask_for():
+    configs = [
+        to_run_config(pixel_config(allocator__method=method))
+        for method in ("on_demand:max_frequency", "fixed_bits:4")
+    ]
+    assert set(list_methods(configs)) == {
+        "largest",
+        "largest:max_frequency",
+        "on_demand:max_frequency",
+        "fixed_bits:4",
+        "full_precision",
+        "fixed_bits:8:max_frequency",
+    }
