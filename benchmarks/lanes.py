@@ -4,7 +4,7 @@ python -m benchmarks.lanes [--output=benchmarks/lanes.json] [--lanes=1,64] [--se
     [--clients=8] [--local_steps=20]
 
 Digits by 8 methods with ``--seeds`` seeds, without evaluation. Each number of lanes is a process of
-its own with a compile cache of its own; with ``--lanes=1`` the first method alone is played. The
+its own with a compile cache of its own; of one lane one point is enough. The
 rate is that of the rounds after every lane's first one, so it is without compilation. The parts of
 a pack's round are seconds on the host: the allocations of plans and baselines, handing over the
 round, and waiting for the devices with all that is done for each run.
@@ -71,13 +71,9 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
             **changed,
         },
     )
-    methods = METHODS if num_lanes > 1 else METHODS[:1]
-    points = expand(
-        config,
-        lambda h: h.product(
-            [h.sweep("allocator.method", list(methods)), h.sweep("seed", range(num_seeds))]
-        ),
-    )
+    axes = {"allocator.method": METHODS, "seed": range(num_seeds)}
+    points = expand(config, lambda h: h.product([h.sweep(k, v) for k, v in axes.items()]))
+    points = points if num_lanes > 1 else points[:1]
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="lanes-") as folder:
         result = run_sweep(config, points, Path(folder), PlayOptions(is_evaluating=False))

@@ -50,7 +50,7 @@ class RunMapping:
         name, chunk_size = self.name, self.chunk_size
         if name not in RUN_MAPS:
             raise ValueError(f"the mapping of runs must be one of {', '.join(RUN_MAPS)}: {name!r}")
-        if (name == "chunked") != (chunk_size is not None) or (chunk_size or 1) < 1:
+        if (name == "chunked") != (chunk_size is not None) or chunk_size == 0:
             raise ValueError(f"chunk_size goes with 'chunked' and is at least 1: {chunk_size}")
 
 

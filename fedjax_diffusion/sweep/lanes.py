@@ -7,6 +7,7 @@ answered in one call: the allocations of their plans, and their rounds.
 
 import functools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -59,17 +60,20 @@ class LanesConfig:
 
     Attributes:
       num_lanes: S >= 2.
-      mapping: of the runs to the hardware.
+      num_packs: packs that the lanes are divided into, a divisor of S. Of two, one is on the
+        devices while the host plans and records the rounds of the other.
+      mapping: of a pack's runs to the hardware.
       methods: all methods of the allocator that any of the runs may ask for.
     """
 
     num_lanes: int
+    num_packs: int
     mapping: RunMapping
     methods: tuple[str, ...]
 
 
 class Lanes:
-    """The common part of some lanes: it answers their requests.
+    """The common part of some lanes: it answers their requests. A context.
 
     Args:
       config: their settings.
@@ -77,8 +81,16 @@ class Lanes:
 
     def __init__(self, config: LanesConfig):
         self._config = config
-        self._pack: Pack | None = None
-        self._has_stepped = False
+        self._packs: list[Pack] = []
+        self._playing: dict[int, Future] = {}
+        # A GPU's loops wait for the host, so the call of a program lasts as long as the round.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="round")
+
+    def __enter__(self) -> "Lanes":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._thread.shutdown()
 
     def join(self, experiment: Experiment, ask: Ask) -> Experiment:
         """Returns the experiment of a run that plays in a lane.
@@ -90,11 +102,14 @@ class Lanes:
         config, data = experiment.config, experiment.data
         if not isinstance(data, ClientData):
             return experiment  # streamed: its rounds are played by themselves
-        if self._pack is None:
+        if not self._packs:
             batch_size = config.local_work.batch_size
             settings = experiment.learner.describe_round(experiment.compute, batch_size)
             program = find_pack_program(settings, self._config.mapping)
-            self._pack = Pack(program, self._config.num_lanes, data.images, data.labels)
+            size = self._config.num_lanes // self._config.num_packs
+            self._packs = [
+                Pack(program, size, data.images, data.labels) for _ in range(self._config.num_packs)
+            ]
         words = jax.random.key_data(experiment.run_key)
         brought = LaneInputs(words, data.indices, data.num_examples, list_rates(config))
         num_examples, work = np.asarray(data.num_examples), config.local_work
@@ -105,7 +120,7 @@ class Lanes:
             )
             return ask(_Step(state, inputs, brought))
 
-        data = self._pack.share_images(data)
+        data = self._packs[0].share_images(data)
         return experiment._replace(
             data=data,
             load_cohort=make_load_resident(data),
@@ -131,22 +146,33 @@ class Lanes:
         return answers
 
     def _step(self, requests: Mapping[int, _Step]) -> dict[int, tuple[LaneState, RoundInfo]]:
-        pack = self._pack
-        assert pack is not None  # a lane has joined before it asks
+        """Begins the rounds that are asked for, and returns those that were begun first."""
+        for number, pack in enumerate(self._packs):
+            asked = {n: r for n, r in requests.items() if n % len(self._packs) == number}
+            if asked and number not in self._playing:
+                self._playing[number] = self._thread.submit(self._play_round, pack, asked)
+        first = next(iter(self._playing))
+        return self._playing.pop(first).result()
+
+    def _play_round(
+        self, pack: Pack, requests: Mapping[int, _Step]
+    ) -> dict[int, tuple[LaneState, RoundInfo]]:
+        """Plays a round of a pack; at most one is played at a time."""
+        places = {lane: lane // len(self._packs) for lane in requests}
         try:
             for lane, request in requests.items():
                 if isinstance(request.state, SimulationState):
-                    pack.put(lane, request.state, request.lane_inputs)
-            answers = pack.step({lane: request.inputs for lane, request in requests.items()})
-            if not self._has_stepped:  # whether it fits is known when it has run
-                _, info = next(iter(answers.values()))
-                np.asarray(info.loss)
-                self._has_stepped = True
+                    pack.put(places[lane], request.state, request.lane_inputs)
+            answers = pack.step(
+                {places[lane]: request.inputs for lane, request in requests.items()}
+            )
+            _, info = next(iter(answers.values()))
+            np.asarray(info.loss)  # waits; whether it fits into the memory is known now
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise LanesMemoryError from error
-        return answers
+        return {lane: answers[place] for lane, place in places.items()}
 
 
 def list_methods(configs: Sequence[RunConfig]) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from fedjax_diffusion.sweep.programs import GroupChoices
 
 _STATES = 3
 """Copies of a lane's state: before and after a round, and one that is taken out."""
+_LEAST_FOR_TWO = 16
+"""Lanes from which on they are divided into two packs."""
 
 
 class Group(NamedTuple):
@@ -84,16 +86,22 @@ def _choose_lanes(
     if num_lanes < 2:
         return Group(points, None)
     mapping = _map_runs(num_lanes)
-    num_devices = 1 if mapping.mesh is None else mapping.mesh.size
-    num_lanes = -(-num_lanes // num_devices) * num_devices  # the last ones may stay empty
+    num_packs = _count_packs(num_lanes)
+    multiple = num_packs * (1 if mapping.mesh is None else mapping.mesh.size)
+    num_lanes = -(-num_lanes // multiple) * multiple  # the last ones may stay empty
     methods = list_methods([point.config for point in points])
-    return Group(points, LanesConfig(num_lanes, mapping, methods))
+    return Group(points, LanesConfig(num_lanes, num_packs, mapping, methods))
+
+
+def _count_packs(num_lanes: int) -> int:
+    """Returns the number of packs: two if the host works beside the devices, and each is large."""
+    return 2 if jax.default_backend() != "cpu" and num_lanes >= _LEAST_FOR_TWO else 1
 
 
 def _map_runs(num_lanes: int) -> RunMapping:
     """Returns the mapping of runs: sharded over all devices, and on an accelerator at once."""
     name = "map" if jax.default_backend() == "cpu" else "vmap"
-    devices = jax.local_devices()[:num_lanes]
+    devices = jax.local_devices()[: num_lanes // _count_packs(num_lanes)]
     if len(devices) == 1:
         return RunMapping(name)
     mesh = Mesh(np.array(devices), (RUN_AXIS,), axis_types=(AxisType.Auto,))

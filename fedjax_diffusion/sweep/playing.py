@@ -61,7 +61,7 @@ class Playing:
             self._play_all(points, GroupChoices(self._sweep), self._play)
             return
         self.num_lanes = group.lanes.num_lanes
-        choices, lanes = GroupChoices(self._sweep, is_on_one_device=True), Lanes(group.lanes)
+        choices = GroupChoices(self._sweep, is_on_one_device=True)
         chosen = choices.find(group.points[0].config, self._progress)
         what = f"{self.num_lanes} lanes: rounds of as many points in one program"
         self._progress.tell(what)
@@ -77,7 +77,8 @@ class Playing:
 
             self._play_all(points, choices, play)
 
-        take_turns([play_lane] * self.num_lanes, lanes.answer)
+        with Lanes(group.lanes) as lanes:
+            take_turns([play_lane] * self.num_lanes, lanes.answer)
 
     def _play_all(self, points: Iterator[Point], choices: GroupChoices, play: PlayPoint) -> None:
         """Plays points until there are none; of several callers in turns each takes others."""

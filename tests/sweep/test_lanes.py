@@ -13,6 +13,7 @@ from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.runner import run
+from fedjax_diffusion.sweep import packing
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.lanes import list_methods
 from fedjax_diffusion.sweep.listing import find_folders
@@ -94,6 +95,16 @@ def test_lanes_play_the_same_runs_and_take_others_when_they_end(tmp_path, alone)
     assert rounds[:4] == ["1"] * 4  # side by side
     assert_same_runs(read_records(tmp_path), alone)
     assert play_sweep(tmp_path, TRAINING).num_played == 0
+
+
+def test_two_packs_take_turns_on_the_devices(tmp_path, alone, monkeypatch):
+    prepare(tmp_path, 4)
+    monkeypatch.setattr(packing, "_count_packs", lambda num_lanes: 2)
+    made, make = [], packs.Pack.__init__
+    monkeypatch.setattr(packs.Pack, "__init__", lambda *a: (made.append(a[2]), make(*a))[1])
+    assert not play_sweep(tmp_path, TRAINING).failures
+    assert made == [2, 2]
+    assert_same_runs(read_records(tmp_path), alone)
 
 
 def test_stopped_lanes_go_on_where_they_were(tmp_path, alone):

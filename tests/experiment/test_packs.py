@@ -1,0 +1,137 @@
+"""A pack's runs are the single runs, up to rounding and what rounding does to codes."""
+
+import jax
+import numpy as np
+import pytest
+
+from fedjax_diffusion.experiment.build import ProgramChoice, build
+from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.experiment.packs import LaneInputs, Pack, find_pack_program
+from fedjax_diffusion.experiment.programs import list_rates
+from fedjax_diffusion.federated import RunMapping, gather_inputs
+from tests.tiny import tiny_config
+
+NUM_RUNS = 16
+COHORT = np.arange(3, dtype=np.int32)
+
+
+class Bits:
+    def __init__(self, num_bits):
+        self.num_bits = np.full(len(COHORT), num_bits)
+
+
+@pytest.fixture(scope="module")
+def experiments():
+    """Runs that differ in seed and learning rate, all of one program."""
+    built = []
+    for seed in range(NUM_RUNS):
+        rate = 1e-3 * (1 + seed / NUM_RUNS)
+        config = tiny_config(
+            seed=seed,
+            client_optimizer__learning_rate=rate,
+            compute__cpu_devices="1",
+            compute__client_map="map",
+            compute__conv="plain",
+        )
+        built.append(build(to_run_config(config), ProgramChoice(min_slots=1024)))
+    return built
+
+
+def make_pack(experiments, mapping, states):
+    first = experiments[0]
+    settings = first.learner.describe_round(first.compute, first.config.local_work.batch_size)
+    program = find_pack_program(settings, mapping)
+    pack = Pack(program, len(experiments), first.data.images, first.data.labels)
+    for lane, (one, state) in enumerate(zip(experiments, states, strict=True)):
+        words = jax.random.key_data(one.run_key)
+        rates = list_rates(one.config)
+        pack.put(lane, state, LaneInputs(words, one.data.indices, one.data.num_examples, rates))
+    return pack
+
+
+def start(experiments):
+    return [one.simulator.init(one.run_key, one.data) for one in experiments]
+
+
+def play_alone(experiments, num_bits, num_rounds):
+    states, infos = start(experiments), []
+    for _ in range(num_rounds):
+        played = [
+            one.simulator.step(one.run_key, state, Bits(num_bits), COHORT, one.data)
+            for one, state in zip(experiments, states, strict=True)
+        ]
+        states, infos = map(list, zip(*played, strict=True))
+    return jax.device_get((states, infos))
+
+
+def play_packed(experiments, mapping, num_bits, num_rounds, lanes=None):
+    pack, answers = make_pack(experiments, mapping, start(experiments)), {}
+    lanes = range(len(experiments)) if lanes is None else lanes
+    inputs = {
+        lane: gather_inputs(
+            COHORT,
+            Bits(num_bits).num_bits,
+            experiments[lane].data.num_examples,
+            experiments[lane].config.local_work,
+        )
+        for lane in lanes
+    }
+    for _ in range(num_rounds):
+        answers = pack.step(inputs)
+    return pack, answers
+
+
+def list_differences(state, expected):
+    pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(expected.params), strict=True)
+    return np.concatenate([np.abs(np.asarray(a) - b).ravel() for a, b in pairs])
+
+
+@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), ("chunked", 2)])
+def test_a_round_is_that_of_the_run_alone(experiments, mapping):
+    some = experiments[:4]
+    for num_bits in (32, 4):
+        states, infos = play_alone(some, num_bits, 1)
+        pack, answers = play_packed(some, RunMapping(*mapping), num_bits, 1)
+        for lane, (state, info) in enumerate(zip(states, infos, strict=True)):
+            differences = list_differences(pack.take(lane), state)
+            is_other = differences > 1e-5
+            assert is_other.mean() <= (0 if num_bits == 32 else 1e-3), (lane, num_bits)
+            assert differences.max() <= 1e-5 + np.max(info.clients.upload.step), (lane, num_bits)
+            lane_state, lane_info = answers[lane]
+            np.testing.assert_allclose(np.asarray(lane_info.loss), info.loss, rtol=1e-5)
+            assert lane_state.round == state.round == 1
+            statistics = lane_state.upload_statistics
+            np.testing.assert_allclose(statistics.bit_width_error, state.bit_width_error, rtol=1e-3)
+            norm = state.update_squared_norm
+            np.testing.assert_allclose(statistics.update_squared_norm, norm, rtol=1e-3)
+
+
+def test_the_losses_of_paired_runs_have_no_bias(experiments):
+    """The mean of 16 differences is within three of its standard errors, or is rounding alone."""
+    _, infos = play_alone(experiments, 3, 3)
+    _, answers = play_packed(experiments, RunMapping("chunked", 2), 3, 3)
+    losses = [
+        (float(np.asarray(answers[lane][1].loss)), float(infos[lane].loss)) for lane in answers
+    ]
+    differences = np.array([ours - theirs for ours, theirs in losses])
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
+    assert abs(differences.mean()) <= max(3 * error, 1e-6), differences
+
+
+def test_lanes_without_inputs_stay_as_they_are_and_can_be_filled(experiments):
+    some = experiments[:4]
+    pack, answers = play_packed(some, RunMapping("chunked", 2), 4, 1, lanes=[1, 2])
+    assert set(answers) == {1, 2}
+    for lane, state in enumerate(start(some)):
+        is_same = not list_differences(pack.take(lane), state).any()
+        assert is_same == (lane not in answers)
+
+
+def test_a_pack_takes_no_clients_on_several_devices(experiments):
+    first = experiments[0]
+    settings = first.learner.describe_round(first.compute, 4)
+    mesh = jax.make_mesh((2,), ("clients",))
+    mapping = settings.mapping.__class__("map", None, mesh)
+    settings = settings.__class__(**{**vars(settings), "mapping": mapping})
+    with pytest.raises(ValueError, match="must be on one device"):
+        find_pack_program(settings, RunMapping())
