@@ -27,7 +27,7 @@ _MAX_KEPT = 8
 
 
 class LaneInputs(NamedTuple):
-    """What a run brings into its lane and keeps there; those of a pack have a leading [S].
+    """Inputs of a run that stay in its lane; those of a pack have a leading [S].
 
     Attributes:
       key_words: uint32 [2], the data of the run's key.

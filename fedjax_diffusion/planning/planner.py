@@ -152,9 +152,9 @@ def make_planner(
             eps = np.inf if is_unknown else config.error_budget.to_eps(error, squared_norm)
             return _make_problem(devices, workload, channel, cohort, is_kept, error, eps, config)
 
-        method = config.method_spec.fallback if is_unknown else config.method_spec
+        method = str(config.method_spec.fallback if is_unknown else config.method_spec)
         to_solve = functools.partial(schedule, int(statistics.round), num_examples[cohort])
-        solved = _allocate_dropping(make_problem, to_solve, str(method), config, cohort, solver)
+        solved = _allocate_dropping(make_problem, to_solve, method, config, cohort, solver)
         return _to_plan(cohort, *solved, predicted is not None, config, solver)
 
     return plan

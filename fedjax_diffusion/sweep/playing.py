@@ -20,7 +20,7 @@ OnPoint: TypeAlias = Callable[[Point, PointState], Any]
 
 
 class Playing:
-    """What a process has played of a sweep, and its way to play more.
+    """The play of a sweep by one process.
 
     Attributes:
       tried: the state of each point that was played to its end or failed, by hash.
