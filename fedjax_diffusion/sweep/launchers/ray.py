@@ -42,6 +42,10 @@ def check(num_workers: int, settings: Mapping[str, Any]) -> None:
                 f"--ray.{key} must be a whole number, got {value}: Ray would not divide the "
                 "memory of a GPU, and a worker takes most of it"
             )
+    try:
+        _make_actor(ray, "worker", settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--ray: Ray refuses the settings: {error}") from None
     _connect(ray, settings)
     found = ray.cluster_resources().get("GPU", 0)
     if found and "num_gpus" not in settings:
@@ -56,17 +60,10 @@ def launch(order: Launch) -> int:
     workdir, ray = order.workdir.absolute(), import_extra(_RAY, _RAY)
     _connect(ray, order.settings)
     name = f"{workdir.name}-{secrets.token_hex(3)}"
-    options = {key: order.settings[key] for key in _OPTIONS if key in order.settings}
     since = read_progress(workdir)
     carried = {key: value for key, value in os.environ.items() if key.startswith(_CARRIED)}
     for number in range(1, order.num_workers + 1):
-        actor = ray.remote(RayWorker).options(
-            **{"num_cpus": 1, **options},
-            name=f"{name}-{number}",
-            namespace=NAMESPACE,
-            lifetime="detached",
-            max_restarts=MAX_RETURNS,
-        )
+        actor = _make_actor(ray, f"{name}-{number}", order.settings)
         actor.remote(workdir, f"ray-{name}-{number}", order.flags, carried, since)
     names = f"{name}-1 to {name}-{order.num_workers}"
     order.tell(f"{order.num_workers} workers are started, {names}; their output: {workdir / LOGS}")
@@ -116,9 +113,21 @@ class RayWorker:
             ray.kill(ray.get_runtime_context().current_actor)  # without another start
 
 
+def _make_actor(ray: Any, name: str, settings: Mapping[str, Any]) -> Any:
+    """Returns the actor's class with its options; starts none."""
+    options = {key: settings[key] for key in _OPTIONS if key in settings}
+    return ray.remote(RayWorker).options(
+        **{"num_cpus": 1, **options},
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        max_restarts=MAX_RETURNS,
+    )
+
+
 def _connect(ray: Any, settings: Mapping[str, Any]) -> None:
     """Connects to a cluster; raises ValueError where Ray would start one that ends with this."""
-    address = settings.get("address", "auto")
+    address = str(settings.get("address", "auto"))
     try:
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -31,6 +31,8 @@ class Cluster(types.ModuleType):
 
     def remote(self, actor):
         def options(**options):
+            if not isinstance(options.get("resources", {}), dict):
+                raise TypeError("resources must be a dict")
             return types.SimpleNamespace(
                 remote=lambda *arguments: self.actors.append((actor, options, arguments))
             )
@@ -102,6 +104,7 @@ def test_workers_are_detached_actors_and_nobody_waits(cluster, tmp_path, monkeyp
         ({"num_gpus": 0.25}, "--ray.num_gpus must be a whole number, got 0.25: Ray would not"),
         ({"num_cpus": "a"}, "--ray.num_cpus must be a whole number, got a"),
         ({"name": "a"}, "--ray.name: there are address, num_cpus, num_gpus, memory, resources"),
+        ({"resources": "a100"}, "--ray: Ray refuses the settings: resources must be a dict"),
         ({}, "the Ray cluster has 4 GPUs: give --ray.num_gpus=1"),
     ],
 )
