@@ -15,6 +15,7 @@ from fedjax_diffusion.cli.paths import expand_paths
 from fedjax_diffusion.cli.streams import forgive_streams
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.interruption import StoppedBySignal, end_at_signals
+from fedjax_diffusion.sweep.launchers.engines import ENGINES
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
@@ -57,12 +58,14 @@ def _answer(argv: Sequence[str] | None) -> int:
 def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
     """Returns ``--config.key=value`` arguments as a dict; raises ValueError for any other.
 
-    Those of the form ``--sweep.key=values`` become the ``axes`` of the command ``sweep``.
+    Those of the form ``--sweep.key=values`` become the ``axes`` of the command ``sweep``, and those
+    of the form ``--slurm.key=value`` the ``settings`` of the engine that starts workers.
     """
     overrides = {}
-    if "axes" in vars(arguments):
-        arguments.axes = [text for text in rest if text.startswith("--sweep.")]
-        rest = [text for text in rest if not text.startswith("--sweep.")]
+    prefixes = {"axes": ("--sweep.",), "settings": tuple(f"--{name}." for name in ENGINES)}
+    for name in prefixes.keys() & vars(arguments).keys():
+        setattr(arguments, name, [text for text in rest if text.startswith(prefixes[name])])
+        rest = [text for text in rest if not text.startswith(prefixes[name])]
     for text in rest:
         key, equals, value = text.removeprefix("--config.").partition("=")
         if not text.startswith("--config.") or "config" not in vars(arguments):

@@ -5,6 +5,7 @@ from typing import Any
 
 from fedjax_diffusion.cli.descriptions import ALLOCATE, SWEEP
 from fedjax_diffusion.host.version import __version__
+from fedjax_diffusion.sweep.launchers.engines import ENGINES
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -128,8 +129,12 @@ def _add_playing(command: Any) -> tuple[Any, Any]:
     choice.add_argument("--fail_fast", action="store_true", help="stop at the first failure")
     workers = command.add_argument_group("several processes")
     workers.add_argument(
-        "--launcher", choices=["local"], help="start workers on this machine, and wait for them"
+        "--launcher",
+        choices=[*ENGINES],
+        help="local: start workers on this machine, and wait for them; slurm, ray: on a cluster, "
+        "and end; --slurm.KEY=VALUE and --ray.KEY=VALUE are its settings (docs/clusters.md)",
     )
+    command.set_defaults(settings=())
     workers.add_argument("--workers", type=int, metavar="N", help="with --launcher: their number")
     return choice, workers
 

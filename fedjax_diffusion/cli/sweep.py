@@ -13,7 +13,8 @@ from fedjax_diffusion.sweep.features import list_conflicts
 from fedjax_diffusion.sweep.folder import Sweep, grow_sweep, open_sweep
 from fedjax_diffusion.sweep.hyper import add_axes, parse_axis
 from fedjax_diffusion.sweep.index import CSV, read_distance, write_index
-from fedjax_diffusion.sweep.launcher import launch_workers
+from fedjax_diffusion.sweep.launchers.engines import load_engine
+from fedjax_diffusion.sweep.launchers.launch import Launch, parse_settings
 from fedjax_diffusion.sweep.play import PlayOptions, reopen_failed
 from fedjax_diffusion.sweep.points import Point, expand, load_get_hyper
 from fedjax_diffusion.sweep.reference import find_reference
@@ -68,10 +69,10 @@ def play_points(
       update: called after each point that this process has played.
 
     Returns:
-      The number of workers that died.
+      The number of workers that died, of those that are waited for.
     """
     if arguments.launcher is not None:
-        return _launch(open_sweep(workdir), arguments.workers, options)
+        return _launch(open_sweep(workdir), arguments, options)
     display = LoopDisplay("point")
 
     def show(point: Point, state: PointState) -> None:
@@ -135,15 +136,17 @@ def _prepare(arguments: Namespace, overrides: Mapping[str, str], options: PlayOp
     )
 
 
-def _launch(sweep: Sweep, num_workers: int, options: PlayOptions) -> int:
+def _launch(sweep: Sweep, arguments: Namespace, options: PlayOptions) -> int:
     """Lets workers play, and returns the number of those that died."""
+    engine = arguments.launcher
+    settings = parse_settings(engine, arguments.settings)
     options = reopen_failed(sweep, options)  # once, not by each worker
     flags = ["--fail_fast"] * options.is_failing_fast
     flags += ["--no_evaluation"] * (not options.is_evaluating)
     flags += [f"--only={options.only}"] * (options.only is not None)
     with catch_signals() as interruption:
-        num_dead = launch_workers(
-            sweep.workdir, num_workers, flags, tell=print, interruption=interruption
+        num_dead = load_engine(engine).launch(
+            Launch(sweep.workdir, arguments.workers, flags, settings, print, interruption)
         )
     write_index(sweep)
     if num_dead:

@@ -4,7 +4,8 @@ from argparse import Namespace
 from collections.abc import Mapping
 
 from fedjax_diffusion.sweep.hyper import parse_axis
-from fedjax_diffusion.sweep.launcher import check_workers
+from fedjax_diffusion.sweep.launchers.engines import load_engine
+from fedjax_diffusion.sweep.launchers.launch import parse_settings
 
 
 def check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None:
@@ -35,4 +36,7 @@ def check_playing(arguments: Namespace) -> None:
     if arguments.launcher is not None:
         if vars(arguments).get("worker") or arguments.limit is not None:
             raise ValueError("--launcher starts workers; it goes with neither --worker nor --limit")
-        check_workers(arguments.workers)
+        engine, settings = arguments.launcher, arguments.settings
+        load_engine(engine).check(arguments.workers, parse_settings(engine, settings))
+    elif arguments.settings:
+        raise ValueError(f"{arguments.settings[0]} is for the --launcher that it names: give it")

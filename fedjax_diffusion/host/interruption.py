@@ -1,4 +1,7 @@
-"""Requests to stop, as signals: the work in progress is finished, a second request ends at once."""
+"""Requests to stop, as signals: the work in progress is finished, a second request ends at once.
+
+SIGUSR1 is a notice, as clusters send it before a time limit: it never ends the work at once.
+"""
 
 import contextlib
 import os
@@ -9,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last one is sent by clusters; not on every system
 SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+_NOTICE = getattr(signal, "SIGUSR1", None)
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -32,6 +36,7 @@ class Interruption:
     def __init__(self):
         self.exit_code = 0
         self.on_second: Callable[[], object] = lambda: None
+        self._is_requested = False
 
     def check(self, message: str) -> None:
         """Raises StoppedBySignal if somebody asked for it; ``message`` says what is saved."""
@@ -39,14 +44,17 @@ class Interruption:
             raise StoppedBySignal(message, self.exit_code)
 
     def request(self, number: int) -> None:
-        """Records a signal; the second one ends the process."""
+        """Records a signal; the second one that is no notice ends the process."""
         exit_code = _to_exit_code(number)
-        if self.exit_code:
+        is_notice = number == _NOTICE
+        if self._is_requested and not is_notice:
             self.on_second()
             os._exit(exit_code)
-        self.exit_code = exit_code
+        self._is_requested |= not is_notice
+        self.exit_code = self.exit_code or exit_code
+        advice = "; again: at once" * (not is_notice)
         name = signal.Signals(number).name
-        print(f"\n{name}: stopping as soon as all is saved; again: at once", file=sys.stderr)
+        print(f"\n{name}: stopping as soon as all is saved{advice}", file=sys.stderr)
 
 
 NEVER = Interruption()

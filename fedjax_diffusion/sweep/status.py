@@ -9,10 +9,12 @@ from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.sweep.features import list_conflicts
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import Listing, PointName, find_folders, read_listing
-from fedjax_diffusion.sweep.states import PointState, format_counts, read_states
+from fedjax_diffusion.sweep.states import PointState, format_counts, read_failure, read_states
 
 _ENOUGH = 20
-"""Lines of a list."""
+"""Failed points of a list."""
+_LAST_LINES = 4
+_MAX_LINE = 200
 
 
 def format_status(workdir: str | Path) -> str:
@@ -28,20 +30,28 @@ def format_status(workdir: str | Path) -> str:
         f"points  {len(states)}: {format_counts(states)}",
         f"disk    {format_gigabytes(count_bytes(sweep.workdir))}",
         *_list_running(sweep, states),
-        *list_failures(sweep.points, states),
+        *list_failures(sweep.points, states, find_folders(sweep)),
         *list_conflicts(sweep.points, states),
     ]
     return "\n".join(lines)
 
 
-def list_failures(points: Sequence[PointName], states: Sequence[PointState]) -> list[str]:
-    """Returns a line for each failed point."""
-    pairs = zip(points, states, strict=True)
-    failed = [(point, state) for point, state in pairs if state.status == "failed"]
-    lines = [
-        f"failed  {point.label}, attempt {state.attempts}: {state.error}"
-        for point, state in failed[:_ENOUGH]
-    ]
+def list_failures(
+    points: Sequence[PointName], states: Sequence[PointState], folders: Sequence[Path] = ()
+) -> list[str]:
+    """Returns a line for each failed point.
+
+    Args:
+      points: of a sweep.
+      states: one per point.
+      folders: one per point, for the last lines of each failed point's traceback; or none.
+    """
+    failed = [number for number, state in enumerate(states) if state.status == "failed"]
+    lines = []
+    for number in failed[:_ENOUGH]:
+        state = states[number]
+        lines.append(f"failed  {points[number].label}, attempt {state.attempts}: {state.error}")
+        lines += _read_last_lines(folders[number]) if folders else []
     return lines + [f"        and {len(failed) - _ENOUGH} more"] * (len(failed) > _ENOUGH)
 
 
@@ -67,6 +77,13 @@ def _list_running(sweep: Listing, states: Sequence[PointState]) -> list[str]:
         rounds = f"round {_count_rounds(folder)} of {sweep.find_setting(point, 'num_rounds')}"
         lines.append(f"{state.status:7s} {point.label}, {rounds}, on {place}")
     return lines
+
+
+def _read_last_lines(folder: Path) -> list[str]:
+    """Returns the end of a failed point's traceback, indented, without the marks under its code."""
+    lines = str(read_failure(folder).get("traceback", "")).splitlines()
+    said = [line for line in lines if line.strip(" ^~")]
+    return [f"        {line[:_MAX_LINE]}" for line in said[-_LAST_LINES:]]
 
 
 def _count_rounds(folder: Path) -> int:

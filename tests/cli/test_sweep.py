@@ -19,6 +19,7 @@ from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.records import read_metrics
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.launchers import local, slurm
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.states import read_states
@@ -120,15 +121,28 @@ def test_the_launcher_opens_failed_points_once_for_all_workers(tmp_path, monkeyp
     play_sweep(tmp_path, play=Flaky(1))
     seen = []
 
-    def launch(workdir, num_workers, flags, **_):
-        seen.append((num_workers, flags, [state.status for state in read_states(sweep)]))
+    def launch(order):
+        statuses = [state.status for state in read_states(sweep)]
+        seen.append((order.num_workers, order.flags, statuses))
         return 0
 
-    monkeypatch.setattr(command, "launch_workers", launch)
+    monkeypatch.setattr(local, "launch", launch)
     line = ["sweep", f"--workdir={tmp_path}", "--launcher=local", "--workers=1"]
     assert main([*line, "--retry", "--fail_fast", "--only=seed-*"]) == 0
     flags = ["--fail_fast", "--only=seed-*"]
     assert seen == [(1, flags, ["evaluated", "planned", "evaluated"])]
+
+
+def test_settings_reach_the_engine_and_the_command_ends(finished, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(slurm, "check", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(slurm, "launch", lambda order: seen.append(order) or 0)
+    line = ["sweep", f"--workdir={finished}", "--launcher=slurm", "--workers=2"]
+    assert main([*line, "--slurm.timeout_min=240", "--slurm.partition=gpu", "--fail_fast"]) == 0
+    settings = {"timeout_min": 240, "partition": "gpu"}
+    assert seen[0] == (2, settings)
+    assert seen[1][:4] == (finished, 2, ["--fail_fast"], settings)
+    assert "2 points: 2 evaluated" in capsys.readouterr().out
 
 
 def test_failed_points_are_listed_with_exit_code_1(tmp_path, monkeypatch, capsys):
@@ -189,6 +203,8 @@ SEED = "--sweep.seed=0..1"
         (["--config=digits", SEED, "--workers=2"], "--launcher and --workers belong together"),
         (["--config=digits", SEED, "--launcher=local"], "belong together"),
         (["--config=digits", SEED, "--launcher=local", "--workers=99999"], "--workers must be in"),
+        (["--config=digits", SEED, "--slurm.partition=gpu"], "give it"),
+        (["--config=digits", SEED, "--launcher=slurm", "--workers=2"], "--launcher=slurm"),
         (["--config=digits", "--status"], "--status reads the sweep's folder"),
         (["--workdir=x", "--worker", SEED], "give --config=FILE too"),
         (["--workdir=x", "--worker", "--launcher=local", "--workers=1"], "with neither --worker"),

@@ -63,6 +63,19 @@ def test_a_signal_is_recorded_and_the_earlier_handlers_come_back(number, exit_co
     assert signal.set_wakeup_fd(-1) == -1
 
 
+def test_a_notice_never_ends_work_at_once_and_is_no_first_signal():
+    with start("    work()\n") as process:
+        for name in ("SIGUSR1", "SIGTERM", "SIGUSR1"):
+            process.send_signal(getattr(signal, name))
+            assert process.stderr.readline() == "\n"
+            line = process.stderr.readline()
+            assert line.startswith(f"{name}: stopping as soon as all is saved")
+            assert line.endswith("again: at once\n") == (name == "SIGTERM")
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 143
+
+
 def test_nothing_is_installed_off_the_main_thread():
     earlier = [signal.getsignal(number) for number in SIGNALS]
     seen = []

@@ -29,6 +29,10 @@ def test_status_counts_points_and_shows_running_and_failed_ones(tmp_path):
     assert "points  4: 1 planned, 1 running, 1 evaluated, 1 failed" in text
     assert re.search(r"running seed-2, round 0 of 40, on \S+, process \d+", text)
     assert "failed  seed-1, attempt 1: ValueError: a line and another" in text
+    shown = text.partition("ValueError: a line and another\n")[2].splitlines()[:4]
+    assert re.fullmatch(r' {10}File ".*test_runner.py", line \d+, in __call__', shown[0])
+    assert shown[1].startswith("            raise self.error(")
+    assert shown[2:] == ["        ValueError: a line", "        and another"]
     assert re.search(r"disk    \d\S* GB", text)
 
 

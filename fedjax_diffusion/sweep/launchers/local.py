@@ -8,13 +8,11 @@ takes the point over; if this process dies, the workers go on.
 
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
+from fedjax_diffusion.host.interruption import StoppedBySignal
 from fedjax_diffusion.host.machine import (
     CUDA_PLUGIN,
     ROCM_PLUGIN,
@@ -23,17 +21,16 @@ from fedjax_diffusion.host.machine import (
     has_gpu_plugin,
     list_gpus,
 )
-from fedjax_diffusion.runs.records import METRICS
-from fedjax_diffusion.sweep.listing import POINTS
+from fedjax_diffusion.sweep.launchers.launch import Launch
+from fedjax_diffusion.sweep.launchers.worker import GOOD_ENDS, LOGS, read_progress, start_worker
 
-LOGS = "logs"
 _POLL_SECONDS = 0.2
-_GOOD_ENDS = (0, 1)
-"""Exit codes of a worker that played all it could; 1: a point failed, which its folder says."""
 
 
-def check_workers(num_workers: int) -> None:
+def check(num_workers: int, settings: Mapping[str, Any]) -> None:
     """Raises ValueError if this machine has too few devices for a number of workers."""
+    if settings:
+        raise ValueError(f"--launcher=local has no settings, got {next(iter(settings))}")
     if has_gpu_plugin((ROCM_PLUGIN,)) and not _is_cpu_asked():
         raise ValueError(
             "--launcher=local shares out NVIDIA GPUs and CPU cores; for other GPUs start one "
@@ -59,41 +56,27 @@ class _Share(NamedTuple):
     gpu: str | None
 
 
-def launch_workers(
-    workdir: Path,
-    num_workers: int,
-    flags: Sequence[str],
-    *,
-    tell: Callable[[str], object],
-    interruption: Interruption,
-) -> int:
+def launch(order: Launch) -> int:
     """Starts workers, waits for all, and returns the number of those that died.
 
     The first one starts alone until it has played a round: the others then find the compiled
-    programs in the cache.
-
-    Args:
-      workdir: the folder of the sweep.
-      num_workers: number of processes.
-      flags: arguments for each of them.
-      tell: shows a line.
-      interruption: passed on to the workers, which save their state.
+    programs in the cache. A request to stop is passed on to the workers, which save their state.
 
     Raises:
-      StoppedBySignal: ``interruption`` asked for it, and the workers have ended.
+      StoppedBySignal: it was asked for, and the workers have ended.
     """
-    shares = _share_machine(num_workers)
-    rounds_before = _count_begun(workdir)
-    workers = [_start_worker(workdir, 1, shares[0], flags)]
+    workdir, interruption = order.workdir, order.interruption
+    shares = _share_machine(order.num_workers)
+    since = read_progress(workdir)
+    workers = [_start(order, 1, shares[0])]
     interruption.on_second = lambda: [worker.kill() for worker in workers]
-    while workers[0].poll() is None and _count_begun(workdir) <= rounds_before:
+    while workers[0].poll() is None and not read_progress(workdir).is_beyond(since):
         if interruption.exit_code:
             break
         time.sleep(_POLL_SECONDS)
     if not interruption.exit_code:
-        for number, share in enumerate(shares[1:], 2):
-            workers.append(_start_worker(workdir, number, share, flags))
-        tell(f"{num_workers} workers; their output: {workdir / LOGS}")
+        workers += [_start(order, number, share) for number, share in enumerate(shares[1:], 2)]
+        order.tell(f"{order.num_workers} workers; their output: {workdir / LOGS}")
     while any(worker.poll() is None for worker in workers) and not interruption.exit_code:
         time.sleep(_POLL_SECONDS)
     if interruption.exit_code:
@@ -102,29 +85,19 @@ def launch_workers(
     exit_codes = [worker.wait() for worker in workers]
     if interruption.exit_code:
         raise StoppedBySignal(f"{workdir}: all workers have ended", interruption.exit_code)
-    return sum(code not in _GOOD_ENDS for code in exit_codes)
+    return sum(code not in GOOD_ENDS for code in exit_codes)
 
 
-def _start_worker(
-    workdir: Path, number: int, share: _Share, flags: Sequence[str]
-) -> subprocess.Popen:
+def _start(order: Launch, number: int, share: _Share) -> subprocess.Popen:
     """Starts a worker in a session of its own: a signal of the terminal reaches it once only."""
-    command = [sys.executable, "-m", "fedjax_diffusion", "sweep", f"--workdir={workdir}"]
-    (workdir / LOGS).mkdir(exist_ok=True)
     environment = dict(os.environ)
     if share.gpu is not None:
         environment[VISIBLE_GPUS] = share.gpu
     elif share.cores is None:
         environment.setdefault("JAX_NUM_CPU_DEVICES", "1")
-    with (workdir / LOGS / f"worker-{number}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--worker", *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+    process = start_worker(
+        order.workdir, f"worker-{number}", order.flags, environment, has_own_session=True
+    )
     if share.cores is not None:
         os.sched_setaffinity(process.pid, share.cores)  # its threads are started later
     return process
@@ -148,8 +121,3 @@ def _find_gpus() -> list[str]:
 
 def _is_cpu_asked() -> bool:
     return os.environ.get("JAX_PLATFORMS") == "cpu"
-
-
-def _count_begun(workdir: Path) -> int:
-    """Returns the bytes of all rounds that were played so far."""
-    return sum(path.stat().st_size for path in (workdir / POINTS).glob(f"*/{METRICS}"))

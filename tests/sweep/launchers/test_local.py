@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 
@@ -11,8 +9,10 @@ import pytest
 
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.host.machine import count_cores, list_gpus
-from fedjax_diffusion.sweep import launcher
-from fedjax_diffusion.sweep.launcher import check_workers, launch_workers
+from fedjax_diffusion.sweep.launchers import local
+from fedjax_diffusion.sweep.launchers.launch import Launch
+from fedjax_diffusion.sweep.launchers.local import check
+from tests.sweep.launchers.stand_ins import replace_workers
 from tests.sweep.stubs import make_sweep
 
 WORKER = """
@@ -34,20 +34,12 @@ if mode == "wait":
 @pytest.fixture
 def started(monkeypatch):
     """Replaces the workers by programs that start at once."""
-    popen = subprocess.Popen
-
-    def start(command, **options):
-        assert command[1:4] == ["-m", "fedjax_diffusion", "sweep"]
-        workdir = command[4].removeprefix("--workdir=")
-        assert command[5] == "--worker"
-        return popen([sys.executable, "-c", WORKER, workdir, *command[6:]], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", start)
+    replace_workers(monkeypatch, WORKER)
 
 
 def launch(workdir, number, mode, interruption=None):
     interruption = interruption or Interruption()
-    return launch_workers(workdir, number, [mode], tell=print, interruption=interruption)
+    return local.launch(Launch(workdir, number, [mode], {}, print, interruption))
 
 
 needs_cores = pytest.mark.skipif(count_cores() < 2, reason="one core")
@@ -88,26 +80,26 @@ def test_a_request_to_stop_is_passed_on(started, tmp_path):
 def test_more_workers_than_devices_are_refused(monkeypatch):
     for number in (0, count_cores() + 1):
         with pytest.raises(ValueError, match=rf"--workers must be in 1..{count_cores()}"):
-            check_workers(number)
-    monkeypatch.setattr(launcher, "has_gpu_plugin", lambda prefixes: "xla_rocm" in prefixes)
+            check(number, {})
+    monkeypatch.setattr(local, "has_gpu_plugin", lambda prefixes: "xla_rocm" in prefixes)
     monkeypatch.setitem(os.environ, "JAX_PLATFORMS", "")
     with pytest.raises(ValueError, match="start one worker each"):
-        check_workers(1)
+        check(1, {})
 
 
 @pytest.fixture
 def three_gpus(monkeypatch):
     """Names three GPUs in the environment, for a JAX that has a plugin for them."""
-    monkeypatch.setattr(launcher, "has_gpu_plugin", lambda prefixes: "xla_cuda" in prefixes)
+    monkeypatch.setattr(local, "has_gpu_plugin", lambda prefixes: "xla_cuda" in prefixes)
     monkeypatch.setitem(os.environ, "JAX_PLATFORMS", "")
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "2, 0,GPU-5f")
 
 
 def test_each_worker_has_a_gpu_of_its_own(started, three_gpus, tmp_path):
     make_sweep(tmp_path)
-    check_workers(3)
+    check(3, {})
     with pytest.raises(ValueError, match=r"--workers must be in 1..3, the GPUs of this machine"):
-        check_workers(4)
+        check(4, {})
     assert launch(tmp_path, 3, "end") == 0
     lines = (tmp_path / "points" / "p" / "metrics.jsonl").read_text().splitlines()
     assert sorted(line.rpartition(" ")[2] for line in lines) == ["0", "2", "GPU-5f"]
@@ -116,7 +108,7 @@ def test_each_worker_has_a_gpu_of_its_own(started, three_gpus, tmp_path):
 def test_without_visible_gpus_the_cores_are_shared_out(three_gpus, monkeypatch):
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(ValueError, match=rf"1..{count_cores()}, the cores"):
-        check_workers(count_cores() + 1)
+        check(count_cores() + 1, {})
 
 
 def test_gpus_are_counted_by_their_device_files(monkeypatch, tmp_path):

@@ -1,0 +1,1 @@
+"""Engines that start the workers of a sweep: this machine, Slurm, Ray."""
