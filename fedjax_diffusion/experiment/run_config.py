@@ -31,9 +31,9 @@ class FederatedConfig:
     """Options of federated averaging; ``make_simulator`` checks them.
 
     Attributes:
-      mode: the quantized quantity, ``"update"`` or ``"model"``.
-      proximal_weight: mu >= 0 of FedProx.
-      ema_decay: in [0, 1), decay per round of the averaged model.
+      mode: the quantity that is quantized and sent, ``"update"`` (w_k - w) or ``"model"`` (w_k).
+      proximal_weight: mu of FedProx, >= 0.
+      ema_decay: decay per round of the averaged model, from which images are drawn, in [0, 1).
     """
 
     mode: str
@@ -47,8 +47,8 @@ class RunConfig:
 
     Attributes:
       seed: in 0..2^32 - 1, the seed of all random numbers of a run.
-      num_rounds: >= 1.
-      round_schedule: a key of ``ROUND_SCHEDULES``.
+      num_rounds: number of rounds, >= 1.
+      round_schedule: ``constant`` or ``cosine``: the clients' learning rate over the rounds.
       cohort_size: M in 1..K, clients picked per round; None: all clients.
       data: the images.
       partition: division of the images among the clients.
