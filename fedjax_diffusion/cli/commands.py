@@ -8,11 +8,9 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
-EXIT_INVALID = 1
-EXIT_INFEASIBLE = 3
+from fedjax_diffusion.cli.reading_commands import EXIT_INVALID, Overrides, config, export, verify
 
-Overrides = dict[str, str]
-"""Changed values of the config, by dotted key."""
+EXIT_INFEASIBLE = 3
 
 
 def run(arguments: Namespace, overrides: Overrides) -> int:
@@ -245,19 +243,11 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
     return EXIT_INFEASIBLE if reasons else 0
 
 
-def config(arguments: Namespace, overrides: Overrides) -> int:
-    """Shows the settings of a config, or those in which two differ."""
-    from fedjax_diffusion.cli.config import format_config, format_difference
-
-    if arguments.diff is None:
-        print(format_config(arguments.config, overrides))
-    else:
-        print(format_difference(arguments.config, overrides, arguments.diff))
-    return 0
-
-
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
     command.__name__: command
-    for command in (run, sample, evaluate, sweep, compare, data, study, report, allocate, config)
+    for command in (
+        *(run, sample, evaluate, sweep, compare, data, study, report, allocate),
+        *(config, export, verify),
+    )
 }
 """Commands by name; each returns an exit code."""

@@ -58,5 +58,7 @@ EXAMPLES = {
     "report": "report --workdir=runs/digits --figures=figures --format=pdf",
     "allocate": "allocate --problem=problem.json --method=fixed_bits:8 --output=answer.csv",
     "config": "config digits --config.allocator.method=demand --diff=cifar10",
+    "export": "export --workdir=runs/digits --format=safetensors",
+    "verify": "verify --problem=problem.json --allocation=answer.json",
 }
 """One command line of each command, behind the name of the program."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from fedjax_diffusion.cli.argument_parser import ArgumentParser
 from fedjax_diffusion.cli.descriptions import SWEEP
-from fedjax_diffusion.cli.reading_arguments import add_allocate, add_config
+from fedjax_diffusion.cli.reading_arguments import add_allocate, add_config, add_export, add_verify
 from fedjax_diffusion.host.version import __version__
 
 
@@ -26,6 +26,8 @@ def make_parser() -> ArgumentParser:
         _add_report,
         add_allocate,
         add_config,
+        add_export,
+        add_verify,
     ):
         add(commands)
     parser.commands = commands.choices

@@ -1,4 +1,4 @@
-"""Arguments of the commands that read files and train nothing: config, allocate."""
+"""Arguments of the commands that read files and train nothing: config, export, allocate, verify."""
 
 import argparse
 from typing import Any
@@ -26,6 +26,35 @@ def add_config(commands: Any) -> None:
     )
 
 
+def add_export(commands: Any) -> None:
+    """Adds the command ``export``."""
+    export = commands.add_parser(
+        "export",
+        allow_abbrev=False,
+        help="write the weights of a run into a file for other programs, or for init_from",
+        epilog="--config.init_from=FILE, or a run folder, starts another run from these weights.",
+    )
+    export.add_argument("--workdir", required=True, help="folder of the run")
+    export.add_argument(
+        "--format",
+        choices=["npz", "safetensors", "msgpack"],
+        default="npz",
+        help="of the file, if --output is not given (default: npz)",
+    )
+    export.add_argument(
+        "--model",
+        choices=["average", "global"],
+        default="average",
+        help="average: the averaged model, from which images are drawn (default); global: the "
+        "model of the last round",
+    )
+    export.add_argument(
+        "--output",
+        metavar="FILE",
+        help="file whose ending is its format (default: WORKDIR/weights/round_ROUND.FORMAT)",
+    )
+
+
 def add_allocate(commands: Any) -> None:
     """Adds the command ``allocate``."""
     allocate = commands.add_parser(
@@ -35,12 +64,7 @@ def add_allocate(commands: Any) -> None:
         description=ALLOCATE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    allocate.add_argument("--problem", required=True, metavar="FILE.json", help="see above")
-    allocate.add_argument(
-        "--clients",
-        metavar="FILE.csv",
-        help="table with one row per client; its header names fields that FILE.json omits",
-    )
+    _add_problem(allocate, "see above")
     allocate.add_argument(
         "--method",
         default="on_demand",
@@ -56,4 +80,36 @@ def add_allocate(commands: Any) -> None:
         "--output",
         metavar="FILE",
         help="file for the solution: .json for all fields, .csv for one row per client",
+    )
+
+
+def add_verify(commands: Any) -> None:
+    """Adds the command ``verify``."""
+    verify = commands.add_parser(
+        "verify",
+        allow_abbrev=False,
+        help="check an allocation from any source: limits, costs and bound are recomputed",
+        epilog="Exit codes: 0 valid; 1 something is violated, a line each; 2 bad input.",
+    )
+    _add_problem(verify, "the problem, as for allocate")
+    verify.add_argument(
+        "--allocation",
+        required=True,
+        metavar="FILE.json",
+        help="all fields of an allocation, as allocate --output=FILE.json writes them",
+    )
+    verify.add_argument(
+        "--method",
+        default="on_demand",
+        help="method whose limits must hold (default: on_demand, which respects the devices' "
+        "limits and the error budget)",
+    )
+
+
+def _add_problem(command: Any, text: str) -> None:
+    command.add_argument("--problem", required=True, metavar="FILE.json", help=text)
+    command.add_argument(
+        "--clients",
+        metavar="FILE.csv",
+        help="table with one row per client; its header names fields that FILE.json omits",
     )
