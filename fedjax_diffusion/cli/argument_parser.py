@@ -69,12 +69,14 @@ def unknown_argument(text: str, options: Collection[str]) -> ValueError:
     name = text.partition("=")[0].lstrip("-")
     advice = suggest(name, [option[2:] for option in options]).replace("mean ", "mean --")
     if not advice and "--config" in options:
-        advice = ask(f"--config.{key}" for key in _find_settings(name))
+        advice = ask(f"--config{key}" for key in _find_settings(name))
     return ValueError(f"unknown argument {text}{advice or '; see --help'}")
 
 
 def _find_settings(name: str) -> list[str]:
-    """Returns the keys of the settings with this name."""
-    from fedjax_diffusion.experiment.config_files import list_items, load_default
+    """Returns ``=NAME`` for the name of a config, and ``.KEY`` for the settings with this name."""
+    from fedjax_diffusion.experiment.config_files import list_configs, list_items, load_default
 
-    return [key for key, *_ in list_items(load_default()) if f".{key}".endswith(f".{name}")]
+    keys = [f".{key}" for key, *_ in list_items(load_default())]
+    configs = [f"={name}"] if name in list_configs() or name.endswith(".py") else []
+    return configs + [key for key in keys if key.endswith(f".{name}")]

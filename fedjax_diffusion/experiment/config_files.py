@@ -44,11 +44,12 @@ def split_name(name: str) -> tuple[str, str]:
 def find_config(name: str) -> Path:
     """Returns the path of a config file.
 
-    A relative name is searched in the folders of the config files that are being read, then as
-    ``load_config`` says.
+    A relative name but that of the default is searched in the folders of the config files that are
+    being read, then as ``load_config`` says.
     """
+    own = () if name == DEFAULT else reversed(_open_folders)
     name = name if name.endswith(".py") else f"configs/{name}.py"
-    for folder in (*reversed(_open_folders), Path(), *_find_roots()):
+    for folder in (*own, Path(), *_find_roots()):
         if (folder / name).is_file():
             return folder / name
     known = ", ".join(list_configs())

@@ -1,5 +1,6 @@
 """All parts of a run, with the state before its first round."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -76,7 +77,7 @@ class Experiment(NamedTuple):
                 lambda new, old: jax.device_put(np.array(new), old.sharding), weights, state.params
             )
 
-        return state.replace(params=place(), ema_params=place())
+        return dataclasses.replace(state, params=place(), ema_params=place())
 
     def check_start(self) -> None:
         """Raises the ValueError of ``start``, without the time that it takes."""

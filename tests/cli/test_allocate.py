@@ -64,7 +64,7 @@ def test_an_answer_is_verified_and_a_changed_one_is_not(allocate, tmp_path, caps
     answer["compute_joules"][0] *= 0.5
     (tmp_path / "allocation.json").write_text(json.dumps(answer))
     assert main(command) == 1
-    assert "compute_joules, client 0" in capsys.readouterr().out
+    assert "compute_joules[0] = " in capsys.readouterr().out
     assert main([*command, "--method=best"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -41,6 +41,7 @@ COMMANDS = [
     (["sample"], 2, "required: --workdir; see fedjax-diffusion sample --help"),
     (["sample", "--workdr=x"], 2, "unknown argument --workdr=x; did you mean --workdir?"),
     (["run", "--confg=x"], 2, "unknown argument --confg=x; did you mean --config?"),
+    (["run", "cifar10"], 2, "unknown argument cifar10; did you mean --config=cifar10?"),
     (["run", "--xyz=1"], 2, "unknown argument --xyz=1; see --help"),
     (["run", "--seed=1"], 2, "unknown argument --seed=1; did you mean --config.seed?"),
     (["run", "--config.quantization.bits=4"], 2, "set allocator.method=fixed_bits:B"),
