@@ -1,6 +1,6 @@
 """Devices of your own from a CSV file: what each kind of device spends in a round.
 
-A column that the file does not have comes from the config (docs/devices.md).
+A column that the file does not have comes from the config (docs/devices.md): here the band.
 ``fedjax-diffusion study --config.devices.csv=fleet.csv --config.partition.num_clients=5`` takes the
 same file.
 """
@@ -12,9 +12,10 @@ import numpy as np
 from fedjax_diffusion import load_config, run
 
 FLEET = """\
-class,  count, distance_meters, max_frequency_hz, max_power_watts, min_bits, max_bits
-camera,     3,             150,            1.0e9,            0.10,        2,        8
-gateway,    2,             300,            2.2e9,            0.20,        6,       16
+class,   count, distance_meters, max_frequency_hz, max_power_watts, min_bits, max_bits, \
+effective_capacitance, flops_per_cycle
+camera,      3,             150,            1.0e9,            0.10,        2,        8, 1e-28,  4
+gateway,     2,             300,            2.2e9,            0.20,        6,       16, 1e-28, 16
 """
 KINDS = {"camera": slice(0, 3), "gateway": slice(3, 5)}
 """Clients of each kind, in the order of the rows."""
