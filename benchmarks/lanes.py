@@ -55,7 +55,8 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
         append(log, record)
         ends.append(time.perf_counter())
 
-    append, metrics_log.MetricsLog.append = metrics_log.MetricsLog.append, mark
+    append = metrics_log.MetricsLog.append
+    setattr(metrics_log.MetricsLog, "append", mark)  # noqa: B010
     names = {"_allocate": "allocations", "_step": "handing over"}
     for name, part in names.items():
         setattr(lanes.Lanes, name, time_calls(getattr(lanes.Lanes, name), parts[part]))

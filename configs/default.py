@@ -21,6 +21,8 @@ def get_config() -> ConfigDict:
     config.round_schedule = "constant"  # constant | cosine: clients' learning rate over the rounds
     config.cohort_size = optional(int)  # clients picked per round, >= 1; None: all clients
 
+    config.init_from = optional(str)  # run folder or file of weights to start from; None: new ones
+
     config.data = ConfigDict(
         {  # DataConfig
             "name": "digits",  # digits (included) | folder | npz (own) | a TFDS name, e.g. cifar10

@@ -10,6 +10,10 @@ from fedjax_diffusion.allocation import (
     refine as refine,
     verify as verify,
 )
+from fedjax_diffusion.allocation.io.json_files import (
+    read_allocation as read_allocation,
+    read_problem as read_problem,
+)
 from fedjax_diffusion.compare import (
     Comparison as Comparison,
     run_comparison as run_comparison,
@@ -44,11 +48,9 @@ from fedjax_diffusion.edge import (
     draw_channel as draw_channel,
     make_fleet as make_fleet,
 )
-from fedjax_diffusion.experiment.build import (
-    Experiment as Experiment,
-    build as build,
-)
+from fedjax_diffusion.experiment.build import build as build
 from fedjax_diffusion.experiment.config import load_config as load_config
+from fedjax_diffusion.experiment.experiment import Experiment as Experiment
 from fedjax_diffusion.federated import (
     ClientInputs as ClientInputs,
     ClientMapping as ClientMapping,
@@ -75,9 +77,11 @@ from fedjax_diffusion.runs.evaluate import (
     evaluate as evaluate,
     evaluate_folder as evaluate_folder,
 )
+from fedjax_diffusion.runs.export import export as export
 from fedjax_diffusion.runs.ledger import Ledger as Ledger
 from fedjax_diffusion.runs.load import load_run as load_run
 from fedjax_diffusion.runs.runner import RunResult as RunResult, run as run
+from fedjax_diffusion.runs.sample import sample as sample
 from fedjax_diffusion.simulator import (
     RoundInfo as RoundInfo,
     SimulationState as SimulationState,

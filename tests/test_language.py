@@ -7,7 +7,7 @@ import re
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = [
     path
-    for folder in ("fedjax_diffusion", "configs", "benchmarks", "notebooks")
+    for folder in ("fedjax_diffusion", "configs", "benchmarks", "examples", "notebooks")
     for path in ROOT.glob(f"{folder}/**/*.py")
 ]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]

@@ -1,5 +1,7 @@
 """The commands of README and docs exist, their Python runs, links lead somewhere."""
 
+import ast
+import inspect
 import json
 import pathlib
 import re
@@ -17,6 +19,7 @@ from fedjax_diffusion.experiment.config import load_config
 from fedjax_diffusion.runs import environment
 from fedjax_diffusion.runs.ledger import SavingsRow
 from fedjax_diffusion.runs.records import EVALUATION, read_metrics, read_summary
+from fedjax_diffusion.runs.round_record import make_record
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = {
@@ -113,6 +116,17 @@ def test_run_folder_page_names_every_field():
     }
     named = re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", PAGES["docs/run_folder.md"])))
     assert fields - set(named) == set()
+
+
+def test_run_folder_page_names_every_field_of_a_line_that_is_written_today():
+    source = ast.parse(inspect.getsource(make_record))
+    (line,) = [node.value for node in ast.walk(source) if isinstance(node, ast.Return)]
+    fields = {key.value for key in line.keys}
+    page = PAGES["docs/run_folder.md"]
+    section = page[page.index("## metrics.jsonl") : page.index("## summary.json")]
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", section))))
+    assert "relative_gap" in fields
+    assert fields - named == set()
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/glossary.md"])

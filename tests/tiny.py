@@ -62,6 +62,10 @@ MODELS[PixelConfig] = make_pixels
 
 def pixel_config(**overrides):
     """Returns the tiny config with the network of two numbers a pixel."""
-    config = tiny_config(**overrides)
+    return to_pixels(tiny_config(**overrides))
+
+
+def to_pixels(config):
+    """Returns a config with that network."""
     config.model = ConfigDict({"gain": 0.5, "num_classes": None})
     return config

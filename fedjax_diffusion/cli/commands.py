@@ -8,11 +8,9 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
-EXIT_INVALID = 1
-EXIT_INFEASIBLE = 3
+from fedjax_diffusion.cli.reading_commands import EXIT_INVALID, Overrides, config, export, verify
 
-Overrides = dict[str, str]
-"""Changed values of the config, by dotted key."""
+EXIT_INFEASIBLE = 3
 
 
 def run(arguments: Namespace, overrides: Overrides) -> int:
@@ -247,6 +245,9 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {
     command.__name__: command
-    for command in (run, sample, evaluate, sweep, compare, data, study, report, allocate)
+    for command in (
+        *(run, sample, evaluate, sweep, compare, data, study, report, allocate),
+        *(config, export, verify),
+    )
 }
 """Commands by name; each returns an exit code."""

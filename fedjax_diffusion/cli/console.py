@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from fedjax_diffusion.data import describe_partition
 from fedjax_diffusion.edge import FleetRow, describe_fleet
-from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.host.tables import format_span, format_table
 from fedjax_diffusion.runs.runner import RunResult

@@ -46,3 +46,19 @@ WORKDIR/index.csv has a row for each point.
 Exit codes: 0 done; 1 some points failed, which stops no other point; 2 bad input; 130 and 143
 stopped by a signal: after the first one everything is saved, a second one ends at once.
 """
+
+EXAMPLES = {
+    "run": "run --config=digits --config.num_rounds=60 --workdir=runs/longer",
+    "sample": "sample --workdir=runs/digits --num_samples=16 --output=images.png",
+    "evaluate": "evaluate --workdir=runs/digits --num_samples=2000",
+    "sweep": "sweep --config=digits --sweep.seed=0..4 --sweep.allocator.method=demand,fixed_bits:4",
+    "compare": "compare --config=paper_digits --config.compare.num_seeds=8",
+    "data": "data --name=digits --config.partition.name=shards",
+    "study": "study --config=digits --config.study.distances_meters=100,200,400",
+    "report": "report --workdir=runs/digits --figures=figures --format=pdf",
+    "allocate": "allocate --problem=problem.json --method=fixed_bits:8 --output=answer.csv",
+    "config": "config digits --config.allocator.method=demand --diff=cifar10",
+    "export": "export --workdir=runs/digits --format=safetensors",
+    "verify": "verify --problem=problem.json --allocation=answer.json",
+}
+"""One command line of each command, behind the name of the program."""

@@ -3,11 +3,13 @@
 It imports no JAX, nor do the modules that it imports: a command imports its own when it is called.
 """
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fedjax_diffusion.cli.argument_parser import check_words, unknown_argument
 from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.failures import fail, find_reason, keep_traceback
 from fedjax_diffusion.cli.parser import make_parser
@@ -19,6 +21,8 @@ from fedjax_diffusion.sweep.launchers.engines import ENGINES
 
 _EXIT_FAILED = 1
 _EXIT_BAD_INPUT = 2
+_ASKED_TO_COMPLETE = "_ARGCOMPLETE"
+"""Variable of the environment by which a shell asks for completions instead of an answer."""
 _RESUMABLE = ("run", "compare", "sweep")
 
 
@@ -37,10 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answer(argv: Sequence[str] | None) -> int:
-    arguments, rest = make_parser().parse_known_args(argv)
-    is_resumable = arguments.command in _RESUMABLE
-    advice = f"repeat the command{' to continue from the last checkpoint' * is_resumable}"
     try:
+        parser = make_parser()
+        if _ASKED_TO_COMPLETE in os.environ:
+            from fedjax_diffusion.cli.completion import complete
+
+            complete(parser)
+        check_words(parser, sys.argv[1:] if argv is None else argv)
+        arguments, rest = parser.parse_known_args(argv)
+        is_resumable = arguments.command in _RESUMABLE
+        advice = f"repeat the command{' to continue from the last checkpoint' * is_resumable}"
         with end_at_signals(advice), explain_file_errors(Path()):
             expand_paths(arguments)
             overrides = read_overrides(arguments, rest)
@@ -69,7 +79,7 @@ def read_overrides(arguments: Namespace, rest: Sequence[str]) -> dict[str, str]:
     for text in rest:
         key, equals, value = text.removeprefix("--config.").partition("=")
         if not text.startswith("--config.") or "config" not in vars(arguments):
-            raise ValueError(f"unknown argument {text}; see --help")
+            raise unknown_argument(text, [f"--{name}" for name in vars(arguments)])
         if not equals:
             raise ValueError(f"{text} needs a value: {text}=VALUE")
         overrides[key] = value

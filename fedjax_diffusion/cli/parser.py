@@ -3,14 +3,16 @@
 import argparse
 from typing import Any
 
-from fedjax_diffusion.cli.descriptions import ALLOCATE, SWEEP
+from fedjax_diffusion.cli.argument_parser import ArgumentParser
+from fedjax_diffusion.cli.descriptions import SWEEP
+from fedjax_diffusion.cli.reading_arguments import add_allocate, add_config, add_export, add_verify
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.sweep.launchers.engines import ENGINES
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> ArgumentParser:
     """Returns the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="fedjax-diffusion", allow_abbrev=False)
+    parser = ArgumentParser(prog="fedjax-diffusion", allow_abbrev=False)
     parser.description = "Simulate quantized, energy-aware federated training of diffusion models."
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -23,9 +25,15 @@ def make_parser() -> argparse.ArgumentParser:
         _add_data,
         _add_study,
         _add_report,
-        _add_allocate,
+        add_allocate,
+        add_config,
+        add_export,
+        add_verify,
     ):
         add(commands)
+    parser.commands = commands.choices
+    for name, command in parser.commands.items():
+        command.show_example(name)
     return parser
 
 
@@ -34,7 +42,8 @@ def _add_config(command: Any, default: str) -> None:
         "--config",
         default=default,
         metavar="FILE[:ARGUMENT]",
-        help=f"file of settings (default: {default})",
+        help=f"file of settings, or the name of one that is included (default: {default}); "
+        "`fedjax-diffusion config NAME` shows it",
     )
 
 
@@ -43,7 +52,7 @@ def _add_run(commands: Any) -> None:
         "run",
         allow_abbrev=False,
         help="train a model; continues an interrupted run, does not repeat a finished one",
-        epilog="Change any setting by --config.GROUP.KEY=VALUE; configs/default.py lists them.",
+        epilog="Change settings by --config.GROUP.KEY=VALUE; `fedjax-diffusion config` lists them.",
     )
     _add_config(run, "configs/digits.py")
     run.add_argument("--workdir", help="folder of the run (default: runs/NAME-OF-THE-CONFIG)")
@@ -144,7 +153,8 @@ def _add_compare(commands: Any) -> None:
         "compare",
         allow_abbrev=False,
         help="train and evaluate several variants with the same seeds; continues if interrupted",
-        epilog="Choose variants and seeds by --config.compare.KEY=VALUE, see configs/default.py. "
+        epilog="Choose variants and seeds by --config.compare.KEY=VALUE, see `fedjax-diffusion "
+        "config`. "
         "The folder is that of a sweep, whose points are labelled VARIANT+seed-SEED: "
         "fedjax-diffusion sweep --workdir=... --worker plays them too.",
     )
@@ -157,7 +167,8 @@ def _add_compare(commands: Any) -> None:
         nargs="+",
         default=[],
         metavar="RUNS.csv",
-        help="results of the same comparison from other folders; their runs are not repeated",
+        help="results of the same comparison from other folders, also of other variants or seeds; "
+        "their runs are not repeated",
     )
     _add_playing(compare)
 
@@ -167,14 +178,17 @@ def _add_data(commands: Any) -> None:
         "data",
         allow_abbrev=False,
         help="check and describe a data set; draw each client's part of it",
-        epilog="Change the division by --config.partition.KEY=VALUE, see configs/default.py.",
+        epilog="Change it by --config.partition.KEY=VALUE, see `fedjax-diffusion config`.",
     )
-    data.add_argument("--name", help="digits, folder, npz, or a TFDS name: cifar10, celeb_a, ...")
+    data.add_argument(
+        "--name",
+        help="digits, folder, npz, or a TFDS name: cifar10, celeb_a, ... (default: the config's)",
+    )
     data.add_argument(
         "--data_dir", metavar="PATH", help="own folder or .npz file; the folder of TFDS data sets"
     )
     data.add_argument("--size", type=int, help="pixels, side of the squares made of own pictures")
-    data.add_argument("--split", help="part of the data set: train, test, train[:512], ...")
+    data.add_argument("--split", help="part: train, test, train[:512], ... (default: the config's)")
     _add_config(data, "configs/digits.py")
     data.add_argument(
         "--output",
@@ -188,7 +202,7 @@ def _add_study(commands: Any) -> None:
         "study",
         allow_abbrev=False,
         help="compare the energy of methods over deadlines and distances, without training",
-        epilog="Change any of it by --config.study.KEY=VALUE, see configs/default.py.",
+        epilog="Change any of it by --config.study.KEY=VALUE, see `fedjax-diffusion config`.",
     )
     _add_config(study, "configs/digits.py")
     study.add_argument(
@@ -233,7 +247,9 @@ def _add_evaluate(commands: Any) -> None:
         help="only for --images: config whose group `data` gives the real images "
         "(default: configs/digits.py)",
     )
-    evaluate.add_argument("--num_samples", type=int, help="number of images drawn from the run")
+    evaluate.add_argument(
+        "--num_samples", type=int, help="images drawn from the run (default: as in the run, 5000)"
+    )
     evaluate.add_argument(
         "--inception_weights",
         metavar="FILE",
@@ -243,39 +259,10 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--held_out_split",
         metavar="SPLIT",
-        help="split of real images whose distance is shown for comparison; none switches it off",
+        help="split of real images whose distance is shown for comparison; none switches it off "
+        "(default: as in the run, test)",
     )
     _add_data_dir(evaluate)
-    evaluate.add_argument("--output", metavar="FILE.json", help="file for the results")
-
-
-def _add_allocate(commands: Any) -> None:
-    allocate = commands.add_parser(
-        "allocate",
-        allow_abbrev=False,
-        help="solve the allocation problem of one round, given as files",
-        description=ALLOCATE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    allocate.add_argument("--problem", required=True, metavar="FILE.json", help="see above")
-    allocate.add_argument(
-        "--clients",
-        metavar="FILE.csv",
-        help="table with one row per client; its header names fields that FILE.json omits",
-    )
-    allocate.add_argument(
-        "--method",
-        default="on_demand",
-        help="on_demand (default): least energy within the error budget; relaxed: the same with "
-        "real bits; demand: min_bits for each client; fixed_bits:B: B bits for all; full_precision:"
-        " 32 bits; largest: the most bits in time. Append :max_frequency to compute at full "
-        "frequency, or :joint_bandwidth to share the bandwidth among the clients",
-    )
-    allocate.add_argument(
-        "--refine", action="store_true", help="continue until on_demand is proven optimal"
-    )
-    allocate.add_argument(
-        "--output",
-        metavar="FILE",
-        help="file for the solution: .json for all fields, .csv for one row per client",
+    evaluate.add_argument(
+        "--output", metavar="FILE.json", help="file for the results (default: none)"
     )

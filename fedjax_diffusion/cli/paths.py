@@ -5,7 +5,7 @@ from argparse import Namespace
 
 _PATHS = (
     *("config", "workdir", "output", "images", "data_dir", "figures", "problem", "clients"),
-    *("earlier", "inception_weights"),
+    *("earlier", "inception_weights", "diff", "allocation"),
 )
 
 

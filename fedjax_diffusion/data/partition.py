@@ -31,10 +31,10 @@ class PartitionConfig:
 
     Attributes:
       name: a key of ``PARTITIONS``.
-      num_clients: K >= 1.
+      num_clients: number K of clients, >= 1.
       alpha: concentration of the Dirichlet partitioners, > 0 and finite; small values are very
         uneven. Others ignore it.
-      shards_per_client: >= 1, of the partitioner ``shards``. Others ignore it.
+      shards_per_client: shards of each client, >= 1, for ``shards``. Others ignore it.
 
     Raises:
       ValueError: a field is out of range.

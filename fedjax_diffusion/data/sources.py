@@ -43,8 +43,8 @@ class DataConfig:
     """The data set of a run; ``load_images`` checks and loads it.
 
     Attributes:
-      name: of the data set.
-      split: of the data set.
+      name: ``digits`` (included), ``folder`` or ``npz`` (own pictures), or a TFDS name: cifar10.
+      split: part of the data set: train, test, train[:512], ...
       data_dir: the folder or file of own pictures, or the folder of prepared TFDS data sets; None:
         TFDS's default one.
       size: side in pixels of the squares that are made of own pictures; None: they stay as they

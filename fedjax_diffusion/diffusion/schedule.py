@@ -16,8 +16,8 @@ class DiffusionConfig:
     """Settings of the forward process; ``make_schedule`` checks and uses them.
 
     Attributes:
-      name: a key of ``SCHEDULES``.
-      num_steps: T >= 1.
+      name: a key of ``SCHEDULES``, the noise over the steps.
+      num_steps: diffusion steps T, >= 1.
     """
 
     name: str

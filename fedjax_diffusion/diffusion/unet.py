@@ -37,13 +37,13 @@ class UNetConfig:
     ``UNetConfig(128, (1, 2, 2, 2), 2, (16,), 0.1)`` on 32x32x3 images.
 
     Attributes:
-      channels: of the first level before its multiplier; even and >= 4.
+      channels: channels of the first level before its multiplier; even and >= 4.
       channel_multipliers: one integer >= 1 per level; each level has half the height and width of
         the one before. A list becomes a tuple.
-      num_res_blocks: per level on the way down, >= 1; one more on the way up.
+      num_res_blocks: residual blocks per level on the way down, >= 1; one more on the way up.
       attention_resolutions: the image heights at which self-attention follows every residual
         block; the middle of the network always has it. A list becomes a tuple.
-      dropout: the rate in [0, 1) before the last convolution of a residual block.
+      dropout: dropout rate in [0, 1), before the last convolution of a residual block.
       num_groups: largest number of groups of a GroupNorm, >= 1. The number used is the largest
         divisor of the channels, up to this, with at least 4 channels in a group.
       num_classes: number of classes, >= 1, of a network with labels: its embedding has

@@ -24,7 +24,7 @@ class ChannelConfig:
     """Settings of a run's uplink channel; ``draw_channel`` checks and uses them.
 
     Attributes:
-      fading: one of ``FADINGS``.
+      fading: of the uplink, one of ``FADINGS``.
       shadowing_db: standard deviation of the shadowing, >= 0, dB.
     """
 

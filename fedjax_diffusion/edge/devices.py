@@ -98,10 +98,10 @@ class FleetConfig:
     """Settings of a run's fleet; ``make_fleet`` checks and uses them.
 
     Attributes:
-      fleet: a key of ``FLEETS``.
+      fleet: classes of devices, a key of ``FLEETS``.
       min_distance_meters: smallest distance from the base station, > 0.
       max_distance_meters: largest distance.
-      bandwidth_hz: W of every client, > 0.
+      bandwidth_hz: W of every client's own sub-channel, > 0.
       min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
       max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
       csv: path or text of a CSV file with the devices (docs/devices.md); None: drawn. A path is

@@ -37,7 +37,7 @@ class EvaluationConfig:
     """Settings of the measurement of image quality.
 
     Attributes:
-      num_samples: images drawn, >= 20.
+      num_samples: images drawn from the run's model, >= 20.
       inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
         a small classifier trained on the same data replaces it and names the distances.
       held_out_split: split of other real images, whose distance is a reference; None: none.

@@ -20,7 +20,6 @@ from fedjax_diffusion.data import (
     make_load_resident,
     partition,
 )
-from fedjax_diffusion.edge import DeviceParams
 from fedjax_diffusion.experiment.autotune import Trials, count_load, tune
 from fedjax_diffusion.experiment.compute import (
     AUTO,
@@ -31,22 +30,21 @@ from fedjax_diffusion.experiment.compute import (
     start_backend,
 )
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sampling import DrawSamples
 from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
+from fedjax_diffusion.experiment.start import read_start
 from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.federated import empty_client_memory
-from fedjax_diffusion.federated.traffic import CountTraffic, make_count_traffic
+from fedjax_diffusion.federated.traffic import make_count_traffic
 from fedjax_diffusion.host.cache import use_compile_cache
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.planning.participation import DrawConditions
-from fedjax_diffusion.planning.planner import Planner
-from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
-from fedjax_diffusion.simulator import SimulationState, Simulator
-from fedjax_diffusion.types import Key, Params
+from fedjax_diffusion.simulator import SimulationState
+from fedjax_diffusion.types import Params
 
 
 class ProgramChoice(NamedTuple):
@@ -59,52 +57,6 @@ class ProgramChoice(NamedTuple):
 
     compute: ComputeConfig | None = None
     min_slots: int = 0
-
-
-class Experiment(NamedTuple):
-    """All parts of a run, built and checked; no files are written.
-
-    Attributes:
-      config: the config it was built from.
-      compute: compute settings, with every ``auto`` resolved.
-      run_key: [], the run's key.
-      dataset: the images.
-      parts: one index array per client.
-      data: the clients' images, on the devices or on the host.
-      devices: the fleet.
-      workload: cycles and payload of a round.
-      learner: the model and its training, for any compute settings.
-      simulator: ``Simulator(init, step, pure_step)``; a step reuses the memory of its input state.
-      draw_conditions: ``draw(run_key, round) -> RoundConditions``.
-      load_cohort: ``load(cohort) -> CohortData``.
-      plan: ``plan(run_key, statistics, params, conditions) -> RoundPlan``.
-      draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
-      count_traffic: ``count(num_bits, clients) -> Traffic``.
-    """
-
-    config: RunConfig
-    compute: ComputeConfig
-    run_key: Key
-    dataset: ImageDataset
-    parts: Partition
-    data: ClientData | StreamedClients
-    devices: DeviceParams
-    workload: Workload
-    learner: Learner
-    simulator: Simulator
-    draw_conditions: DrawConditions
-    load_cohort: LoadCohort
-    plan: Planner
-    draw_samples: DrawSamples
-    count_traffic: CountTraffic
-
-    def use(self, compute: ComputeConfig) -> "Experiment":
-        """Returns the same experiment with other compute settings."""
-        return self._replace(
-            compute=compute,
-            simulator=self.learner.make_simulator(compute),
-            draw_samples=self.learner.make_draw_samples(compute),
-        )
 
 
 def build(
@@ -196,6 +148,8 @@ def check_config(config: RunConfig) -> None:
     learner = Learner(config, dataset.images.shape[1:], mesh=None)
     learner.make_simulator(compute)
     learner.make_draw_samples(compute)
+    if config.init_from is not None:
+        read_start(config.init_from, learner.make_task(compute).find_shapes())
 
 
 def count_examples(config: RunConfig) -> int:

@@ -7,6 +7,7 @@ holds their names, dtypes, shapes and checksums, and its own checksum. Nothing i
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,8 @@ from fedjax_diffusion.types import PyTree
 METADATA = "metadata.json"
 LEAVES = "leaves.bin"
 _FORMAT = 1
+_KEYS = re.compile(r"\['([^']*)'\]|\[(\d+)\]|\.(\w+)")
+"""Keys in the name of a leaf: ``.params['conv'][0]``."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -91,6 +94,28 @@ def read_state(folder: Path, like: PyTree) -> PyTree:
             _check_sum(leaf, hashlib.sha256(content).hexdigest())
             arrays.append(np.frombuffer(content, old.dtype).reshape(old.shape))
     return jax.tree_util.tree_unflatten(structure, arrays)
+
+
+def read_part(folder: Path, part: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of one field of a saved state, by the keys to a leaf, joined by ``/``.
+
+    Args:
+      folder: of a checkpoint.
+      part: name of the field, such as ``"params"``.
+
+    Raises:
+      DamagedError: a file is missing or changed.
+    """
+    leaves, arrays = _read_metadata(folder)["leaves"], {}
+    with _open_leaves(folder, leaves) as file:
+        for leaf in leaves:
+            content = file.read(_count_bytes(leaf))
+            name, *keys = ("".join(found) for found in _KEYS.findall(leaf["name"]))
+            if name == part:
+                _check_sum(leaf, hashlib.sha256(content).hexdigest())
+                array = np.frombuffer(content, np.dtype(leaf["dtype"])).reshape(leaf["shape"])
+                arrays["/".join(keys)] = array
+    return arrays
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:

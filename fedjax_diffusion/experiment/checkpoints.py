@@ -20,6 +20,8 @@ from fedjax_diffusion.host.old_names import to_current_names
 from fedjax_diffusion.host.processes import is_primary, wait_for_all
 from fedjax_diffusion.simulator import SimulationState
 
+CHECKPOINTS = "checkpoints"
+"""Folder of saved states in a run folder."""
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 

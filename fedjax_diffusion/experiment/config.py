@@ -42,7 +42,8 @@ def load_config(
     Args:
       path_or_name: ``file.py[:argument]`` with a ``get_config()`` or ``get_config(argument)``. It
         is searched as a path, then among the configs of the source checkout, then among those in
-        the installed package; ``digits`` is short for ``configs/digits.py``.
+        the installed package; ``digits`` is short for ``configs/digits.py``. Within a config file
+        it is searched beside that file first.
       overrides: values by dotted key, ``{"data.name": "cifar10"}``; strings are read as Python
         literals where possible, as on the command line. Numbers of NumPy and JAX are taken for
         Python's, and a ``Path`` for its text.
@@ -55,7 +56,8 @@ def load_config(
     """
     name, argument = split_name(os.fspath(path_or_name))
     config = load_file(find_config(name), argument)
-    kinds = {key: kind for key, _, kind in list_items(config)}
+    here = {key: kind for key, _, kind in list_items(config)}
+    kinds = here | {key: kind for key, kind in known_kinds(here).items() if key in here}
     for key, value in (overrides or {}).items():
         _set(config, key, read_value(key, value, kinds))
     check_types(config)
@@ -204,6 +206,8 @@ def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
         value = _parse(value, kind)
     elif kind.type is str and type(value) is int:
         value = str(value)  # "auto" or a number
+    if kind.entry is not None and _is_of_type(value, kind.entry) and "," not in str(value):
+        value = (value,)
     _check_type(key, value, kind)
     return float(value) if kind.type is float and value is not None else value
 
@@ -250,6 +254,8 @@ def _shorten(value: Any) -> str:
 
 _TAKEN_FOR = {float: int, tuple: list}
 """Other types that a value may have, by kind."""
+_FORMS: dict[type | None, str] = {int: "(8,) or (8, 16)", float: "(8.0, 16.0)", str: "('a', 'b')"}
+"""Tuples for a message, by the type of their entries."""
 
 
 def _check_type(key: str, value: Any, kind: Kind) -> None:
@@ -257,7 +263,8 @@ def _check_type(key: str, value: Any, kind: Kind) -> None:
         return
     if not _is_of_type(value, kind.type):
         name = kind.type.__name__ + (" or None" if kind.is_optional else "")
-        raise ValueError(f"config.{key} must be {name}, got {_shorten(value)}")
+        form = f" such as {_FORMS[kind.entry]}" if kind.entry in _FORMS else ""
+        raise ValueError(f"config.{key} must be {name}{form}, got {_shorten(value)}")
     entries = value if isinstance(value, (tuple, list)) else ()
     if kind.entry is not None:
         for entry in entries:

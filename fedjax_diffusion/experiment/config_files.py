@@ -1,7 +1,6 @@
 """Config files: their place, their content, and the keys that they may set; read without JAX."""
 
 import contextlib
-import difflib
 import importlib.resources
 import importlib.util
 import inspect
@@ -15,10 +14,16 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict, FieldReference
 
 from fedjax_diffusion.host.old_names import OLD_NAMES
+from fedjax_diffusion.host.suggestions import ask, find_similar_keys
 
 DEFAULT = "configs/default.py"
 _MAX_REASON = 300
 """Largest number of characters of an error that a config file raises."""
+LIST_ALL = "`fedjax-diffusion config` lists all keys"
+_BITS_OF_UPLOADS = ("bits", "num_bits")
+"""Names under which one looks for the bits of uploads, which the allocator chooses."""
+_open_folders: list[Path] = []
+"""Folders of the config files that are being read, the innermost last."""
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -37,17 +42,29 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def find_config(name: str) -> Path:
-    """Returns the path of a config file; ``load_config`` lists the folders searched."""
+    """Returns the path of a config file.
+
+    A relative name but that of the default is searched in the folders of the config files that are
+    being read, then as ``load_config`` says.
+    """
+    own = () if name == DEFAULT else reversed(_open_folders)
     name = name if name.endswith(".py") else f"configs/{name}.py"
-    checkout = Path(__file__).resolve().parents[2]
-    packaged = Path(str(importlib.resources.files("fedjax_diffusion")))
-    for folder in (Path(), checkout, packaged):
+    for folder in (*own, Path(), *_find_roots()):
         if (folder / name).is_file():
             return folder / name
-    shipped = {p.stem for d in (checkout, packaged) for p in (d / "configs").glob("*.py")}
-    raise ValueError(
-        f"config: no file {name}; give a path to a .py file, or one of {', '.join(sorted(shipped))}"
-    )
+    known = ", ".join(list_configs())
+    raise ValueError(f"config: no file {name}; give a path to a .py file, or one of {known}")
+
+
+def list_configs() -> list[str]:
+    """Returns the names of the configs that are included, such as ``digits``."""
+    return sorted({p.stem for root in _find_roots() for p in (root / "configs").glob("*.py")})
+
+
+def _find_roots() -> tuple[Path, Path]:
+    """Returns the folders that may hold the included configs: source checkout and package."""
+    packaged = Path(str(importlib.resources.files("fedjax_diffusion")))
+    return Path(__file__).resolve().parents[2], packaged
 
 
 class Kind(NamedTuple):
@@ -117,12 +134,14 @@ def open_module(path: Path) -> Iterator[ModuleType]:
 
 @contextlib.contextmanager
 def _importable(module: ModuleType, folder: Path) -> Iterator[None]:
-    """Lets a config file import its neighbours, and dataclasses find its module, while it runs."""
+    """Lets a config file import and load its neighbours, and dataclasses find its module."""
     sys.modules[module.__name__] = module
     sys.path.append(str(folder))
+    _open_folders.append(folder)
     try:
         yield
     finally:
+        _open_folders.pop()
         sys.path.remove(str(folder))
         sys.modules.pop(module.__name__, None)
 
@@ -167,8 +186,14 @@ def check_keys(keys: Iterable[str]) -> None:
 
 def unknown_key(key: str, known: Iterable[str]) -> ValueError:
     """Returns the error for an unknown key, with the key that is probably meant."""
+    known = list(known)
     if key in OLD_NAMES["config"]:
         return ValueError(f"config.{key}: is now called config.{OLD_NAMES['config'][key]}")
-    close = difflib.get_close_matches(key, known, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-    return ValueError(f"config.{key}: unknown key; {advice}")
+    group, _, name = key.rpartition(".")
+    advice = ask(find_similar_keys(key, known))
+    if name in _BITS_OF_UPLOADS:
+        advice = "; for B bits in every upload set allocator.method=fixed_bits:B"
+    elif not advice:
+        inside = [other for other in known if other.startswith(f"{group}.")]
+        advice = f"; {group} has {', '.join(inside)}" if inside else f"; {LIST_ALL}"
+    return ValueError(f"config.{key}: unknown key{advice}")

@@ -49,9 +49,9 @@ class OptimizerConfig:
 
     Attributes:
       name: a key of ``OPTIMIZERS``.
-      learning_rate: > 0.
-      momentum: in [0, 1), of ``sgd``.
-      weight_decay: >= 0, of ``adamw``.
+      learning_rate: step size, > 0.
+      momentum: of ``sgd``, in [0, 1).
+      weight_decay: of ``adamw``, >= 0.
       clip_norm: largest global norm of the gradient, which is scaled down to it, > 0; None: no
         clipping.
 

@@ -16,6 +16,7 @@ from fedjax_diffusion.experiment.compare_config import CompareConfig
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.optimizers import OptimizerConfig
 from fedjax_diffusion.experiment.sampling import SamplingConfig
+from fedjax_diffusion.experiment.start import identify
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
@@ -31,9 +32,9 @@ class FederatedConfig:
     """Options of federated averaging; ``make_simulator`` checks them.
 
     Attributes:
-      mode: the quantized quantity, ``"update"`` or ``"model"``.
-      proximal_weight: mu >= 0 of FedProx.
-      ema_decay: in [0, 1), decay per round of the averaged model.
+      mode: the quantity that is quantized and sent, ``"update"`` (w_k - w) or ``"model"`` (w_k).
+      proximal_weight: mu of FedProx, >= 0.
+      ema_decay: decay per round of the averaged model, from which images are drawn, in [0, 1).
     """
 
     mode: str
@@ -47,9 +48,12 @@ class RunConfig:
 
     Attributes:
       seed: in 0..2^32 - 1, the seed of all random numbers of a run.
-      num_rounds: >= 1.
-      round_schedule: a key of ``ROUND_SCHEDULES``.
+      num_rounds: number of rounds, >= 1.
+      round_schedule: ``constant`` or ``cosine``: the clients' learning rate over the rounds.
       cohort_size: M in 1..K, clients picked per round; None: all clients.
+      init_from: weights that the model starts from: a run folder (its averaged model), or a file
+        (.npz, .safetensors, .msgpack); None: new ones. The SHA-256 of the weights is put behind the
+        path, so that the settings of a run name them.
       data: the images.
       partition: division of the images among the clients.
       augmentation: random changes of a drawn image.
@@ -78,13 +82,15 @@ class RunConfig:
       tensorboard: write each round's numbers as events for TensorBoard too.
 
     Raises:
-      ValueError: ``seed``, ``num_rounds`` or ``stop_after_diverged_rounds`` is out of range.
+      ValueError: ``seed``, ``num_rounds`` or ``stop_after_diverged_rounds`` is out of range, or
+        ``init_from`` cannot be read.
     """
 
     seed: int
     num_rounds: int
     round_schedule: str
     cohort_size: int | None
+    init_from: str | None
     data: DataConfig
     partition: PartitionConfig
     augmentation: AugmentationConfig
@@ -118,6 +124,8 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.init_from is not None:
+            object.__setattr__(self, "init_from", identify(self.init_from))
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "RunConfig":

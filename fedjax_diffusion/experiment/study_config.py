@@ -15,11 +15,12 @@ class StudyConfig:
 
     Attributes:
       rounds: R >= 1, number of channel draws averaged at each point.
-      time_budgets_seconds: T, increasing, > 0.
+      time_budgets_seconds: deadlines T, increasing, > 0.
       distances_meters: increasing, > 0; at each point all clients have the same distance.
-      methods: of ``allocate``, whole bits; those of ``REFERENCE_BASELINES`` must be among them.
+      methods: methods of ``allocate`` with whole bits, compared with ``allocator.method``; those of
+        ``REFERENCE_BASELINES`` must be among them.
       goals_percent: savings in (0, 100); the study reports the points that reach them.
-      image_shape: (H, W, C).
+      image_shape: height, width and channels, as a study reads no images.
       num_examples: N >= 1 images, spread over the clients by the config's ``partition``.
       num_classes: number of classes, of N / num_classes images each, to within one.
 
@@ -72,7 +73,8 @@ def _check_methods(methods: Sequence[str]) -> None:
             raise ValueError(f"study.methods: {method!r} gives real numbers of bits, not whole")
     missing = [baseline for baseline in REFERENCE_BASELINES if baseline not in methods]
     if missing or len(set(methods)) < len(methods):
+        lack = f"it lacks {' and '.join(missing)}" if missing else "one is there twice"
         raise ValueError(
-            f"study.methods must hold {' and '.join(REFERENCE_BASELINES)}, and no method twice, "
-            f"got {methods}"
+            f"study.methods must hold {' and '.join(REFERENCE_BASELINES)}, and no method twice: "
+            f"{lack} in {methods}"
         )

@@ -85,8 +85,8 @@ class LocalWork:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if (self.local_steps is None) == (self.local_epochs is None):
             raise ValueError(
-                "give exactly one of local_steps and local_epochs, "
-                f"got {self.local_steps} and {self.local_epochs}"
+                "give exactly one of local_steps and local_epochs, and None for the other "
+                f"(local_steps=None), got {self.local_steps} and {self.local_epochs}"
             )
         amount = self.local_steps if self.local_steps is not None else self.local_epochs
         if amount is not None and not amount > 0:

@@ -18,10 +18,11 @@ class AllocatorConfig:
     """Settings of the allocation of bits and compute times between rounds.
 
     Attributes:
-      method: of ``allocate``, one that gives whole bits; or ``SCHEDULE``, optionally with
-        ``:max_frequency`` or ``:joint_bandwidth``: the bits of ``schedule``, which like fixed ones
-        ignore the devices' limits and the error budget.
-      time_budget_seconds: T > 0, the deadline of a round.
+      method: ``on_demand``, ``demand``, ``fixed_bits:B``, ``full_precision`` or another method of
+        ``allocate`` with whole bits; or ``schedule``: the bits of group ``schedule``, which like
+        fixed ones ignore the devices' limits and the error budget. Optionally with
+        ``:max_frequency`` or ``:joint_bandwidth``.
+      time_budget_seconds: T > 0, the deadline of a round: computing and uploading.
       error_budget: ``ErrorBudget``; only ``on_demand`` respects it.
       on_infeasible: ``"drop"`` continues with the clients that can participate, ``"stop"`` raises.
       baselines: methods of ``allocate`` with whole bits, charged for the same clients, channel and

@@ -14,7 +14,7 @@ class BitSchedule:
     """Bits of every round, for ``allocator.method = "schedule"``.
 
     Attributes:
-      bits: by round, 1..16 or 32 each; the last one holds for all later rounds.
+      bits: bit width by round, 1..16 or 32 each; the last one holds for all later rounds.
       linear_rounds: None, or >= 2: ``bits`` are then (first, last), 1..16, with a straight line
         between them over so many rounds.
       by_weight: clients' steps follow their weights in the aggregate, see ``weigh_steps``; the

@@ -25,7 +25,7 @@ class WorkloadConfig:
 
     Attributes:
       cycles_per_example: CPU cycles of training on one example, > 0; None: from the model's FLOPs.
-      noise_density_dbm_per_hz: N0 in dBm/Hz.
+      noise_density_dbm_per_hz: noise power density N0 in dBm/Hz.
     """
 
     cycles_per_example: float | None

@@ -13,7 +13,7 @@ class QuantizationConfig:
     """Settings of the quantization of uploads and of the broadcast.
 
     Attributes:
-      name: a key of ``QUANTIZERS``.
+      name: quantizer of the uploads, a key of ``QUANTIZERS``.
       per_tensor: a client's bits are an average, split over its tensors, see ``tensor_bits``.
       error_feedback: the quantization error is added to the next upload, see ``feedback``; needs
         mode ``"update"``, and memory of a model's size per client.

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fedjax_diffusion.experiment.build import Experiment, ProgramChoice
+from fedjax_diffusion.experiment.build import ProgramChoice
+from fedjax_diffusion.experiment.experiment import Experiment
 
 
 class AmongMany(NamedTuple):

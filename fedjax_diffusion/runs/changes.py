@@ -7,6 +7,7 @@ from typing import Any
 
 from fedjax_diffusion.experiment.compute import AUTO, ComputeConfig
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.weight_source import find_hash
 from fedjax_diffusion.runs import environment
 from fedjax_diffusion.runs.records import SWEEP
 
@@ -35,7 +36,8 @@ def check_changes(workdir: Path, earlier: Mapping[str, Any], new: RunConfig) -> 
     """Raises ValueError if a run cannot go on with other settings.
 
     It can if they change no number that a run writes: those of ``_FREE``, ``compute`` where it is
-    ``auto`` or as the run began, and more rounds where no schedule depends on their number.
+    ``auto`` or as the run began, another place of the weights that it started from, and more rounds
+    where no schedule depends on their number.
 
     Args:
       workdir: the folder of the run, which has begun.
@@ -47,6 +49,7 @@ def check_changes(workdir: Path, earlier: Mapping[str, Any], new: RunConfig) -> 
         there, value = earlier.get(key), here.get(key)
         if (
             there == value
+            or (key == "init_from" and there and value and find_hash(there) == find_hash(value))
             or key.startswith(_FREE)
             or _is_as_begun(workdir, key, value, new.compute)
         ):

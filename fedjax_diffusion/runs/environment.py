@@ -11,26 +11,35 @@ from typing import Any
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data.report import identify
 from fedjax_diffusion.experiment.compute import AUTO, ComputeConfig, describe_machine
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.host.processes import is_primary
+from fedjax_diffusion.host.weight_source import find_hash, find_path
+from fedjax_diffusion.runs.hook import CHANGE, describe_change
 from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
 
 _HAS_CHECKPOINT = "has_checkpoint"
 _IMAGE_SHAPE = "image_shape"
 
 
-def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
-    """Returns versions, machine, data and compute settings as plain values."""
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Returns versions, machine, data, compute settings and the start of a run as plain values."""
     from fedjax_diffusion.host.version import __version__
 
-    return {
+    dataset, source = experiment.dataset, experiment.config.init_from
+    described = {
         "fedjax_diffusion": __version__,
         "git_commit": _git_commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **describe_machine(),
         "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
-        "compute": dataclasses.asdict(compute),
+        "compute": dataclasses.asdict(experiment.compute),
         _HAS_CHECKPOINT: False,
     }
+    if source is not None:
+        described["init_from"] = {"path": find_path(source), "sha256": find_hash(source)}
+    if experiment.changed is not None:
+        described[CHANGE] = describe_change(experiment.changed[1])
+    return described
 
 
 def read(workdir: Path) -> dict[str, Any]:

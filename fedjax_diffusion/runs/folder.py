@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.checkpoints import CHECKPOINTS
 from fedjax_diffusion.experiment.config import fill_missing, to_run_config
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
 from fedjax_diffusion.host.figures import pictures_may_fail
@@ -20,7 +21,6 @@ from fedjax_diffusion.runs.learning import is_early_end
 from fedjax_diffusion.runs.quality_log import QUALITY
 
 _LOG = logging.getLogger(__name__)
-CHECKPOINTS = "checkpoints"
 _PICTURES = ("samples", "figures")
 _OLD_NAMES = "before_restart_{}"
 _OF_A_RUN = re.compile(
@@ -90,7 +90,7 @@ def begin(workdir: Path, experiment: Experiment) -> None:
     records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
     _remove_summary(workdir)
     if not environment.read(workdir):
-        described = environment.describe(experiment.dataset, experiment.compute)
+        described = environment.describe(experiment)
         records.write_json(workdir / records.ENVIRONMENT, described)
     _try_file(workdir / CHECKPOINTS)
     for name in _PICTURES:
@@ -114,7 +114,7 @@ def set_run_aside(workdir: Path) -> None:
     number = 1
     while (old := workdir / _OLD_NAMES.format(number)).exists():
         number += 1
-    names = (records.METRICS, QUALITY, records.EVALUATION, records.ENVIRONMENT)
+    names = (records.METRICS, records.METRICS_CSV, QUALITY, records.EVALUATION, records.ENVIRONMENT)
     for name in (records.SUMMARY, CHECKPOINTS, *_PICTURES, records.EVENTS, *names):
         if (workdir / name).exists():
             old.mkdir(exist_ok=True)

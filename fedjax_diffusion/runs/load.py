@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.experiment.build import Experiment, ProgramChoice, build, build_sampler
+from fedjax_diffusion.experiment.build import ProgramChoice, build, build_sampler
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.config import with_overrides
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sampling import DrawSamples
 from fedjax_diffusion.host.file_errors import explain_file_errors

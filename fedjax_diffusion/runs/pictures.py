@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.host.figures import pictures_may_fail
 from fedjax_diffusion.host.images import append_to_strip, save_grid
 from fedjax_diffusion.host.processes import is_primary

@@ -19,7 +19,7 @@ from fedjax_diffusion.evaluation.quality import (
     measure_distances,
     spread,
 )
-from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.sampling import DrawSamples
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.processes import is_primary

@@ -12,6 +12,7 @@ from fedjax_diffusion.runs.learning import Learning
 from fedjax_diffusion.runs.ledger import Ledger
 
 METRICS = "metrics.jsonl"
+METRICS_CSV = "metrics.csv"
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 SUMMARY = "summary.json"

@@ -11,6 +11,7 @@ from fedjax_diffusion.experiment.checkpoint_files import DamagedError
 from fedjax_diffusion.experiment.checkpoints import Checkpoints, ForeignError, Saved
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.processes import agree, is_primary
+from fedjax_diffusion.host.weight_source import find_hash
 from fedjax_diffusion.runs import environment
 from fedjax_diffusion.runs.folder import CHECKPOINTS
 from fedjax_diffusion.runs.metrics_log import MissingLinesError, check_lines, count_lines
@@ -47,6 +48,7 @@ def open_checkpoints(workdir: Path, config: RunConfig, dataset: ImageDataset | N
     settings = {k: v for k, v in config.flatten().items() if not k.startswith(_NOT_IN_STATE)}
     if config.round_schedule == "constant":
         settings.pop("num_rounds")
+    settings["init_from"] = config.init_from and find_hash(config.init_from)  # wherever it lies
     facts = {} if dataset is None else identify(dataset)
     identity = settings | {f"data.{key}": value for key, value in facts.items()}
     return Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep, identity)

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from fedjax_diffusion.data import CohortData
-from fedjax_diffusion.experiment.build import Experiment, lighten_experiment
+from fedjax_diffusion.experiment.build import lighten_experiment
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.planning.participation import RoundConditions
@@ -24,6 +25,17 @@ from fedjax_diffusion.simulator import SimulationState
 
 OnRecord = Callable[[dict], Any]
 """Callback for each line of metrics.jsonl when it is written."""
+
+
+def call_all(first: OnRecord, second: OnRecord | None) -> OnRecord:
+    """Returns a callback that calls one and then the other, if there is one."""
+
+    def call(record: dict) -> None:
+        first(record)
+        if second is not None:
+            second(record)
+
+    return call
 
 
 class Prepared(NamedTuple):
@@ -83,8 +95,11 @@ def play_first_round(
         compiling = functools.partial(progress.watch, f"compiling the round: {way}")
         try:
             with progress.watch("initializing the model"):
-                new = experiment.simulator.init(experiment.run_key, experiment.data)
-            state = checkpoints.restore(first, new) if first else new
+                if first:
+                    new = experiment.simulator.init(experiment.run_key, experiment.data)
+                    state = checkpoints.restore(first, new)
+                else:
+                    new = state = experiment.start()
             return experiment, *play(experiment, state, None, compiling=compiling)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):

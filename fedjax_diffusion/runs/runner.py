@@ -8,25 +8,29 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedjax_diffusion.experiment.build import Experiment, build
+from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
+from fedjax_diffusion.experiment.experiment import Change, Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.interruption import NEVER, Interruption, StoppedBySignal
 from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_primary, wait_for_all
-from fedjax_diffusion.host.progress import SILENT, Progress
+from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims, environment, folder, records
 from fedjax_diffusion.runs.among_many import ALONE, AmongMany
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.folder import check_same_config
+from fedjax_diffusion.runs.hook import check_change
 from fedjax_diffusion.runs.learning import Learning, is_early_end
+from fedjax_diffusion.runs.metrics_csv import write_metrics_csv
 from fedjax_diffusion.runs.metrics_log import MetricsLog, count_lines
 from fedjax_diffusion.runs.pictures import draw_grid, draw_rounds
+from fedjax_diffusion.runs.progress_bar import show_rounds
 from fedjax_diffusion.runs.quality_log import QualityLog
 from fedjax_diffusion.runs.resumption import find_start, open_checkpoints
-from fedjax_diffusion.runs.rounds import OnRecord, play_first_round, play_round
+from fedjax_diffusion.runs.rounds import OnRecord, call_all, play_first_round, play_round
 from fedjax_diffusion.runs.tensorboard import check_tensorboard, write_events
 from fedjax_diffusion.simulator import SimulationState
 
@@ -56,6 +60,7 @@ class RunResult(NamedTuple):
 class _Around(NamedTuple):
     """Arguments of ``run`` that concern the loop over rounds."""
 
+    change: Change | None
     on_start: OnStart | None
     on_record: OnRecord | None
     progress: Progress
@@ -67,9 +72,10 @@ def run(
     config: GivenConfig,
     workdir: str | Path,
     *,
+    change: Change | None = None,
     on_start: OnStart | None = None,
     on_record: OnRecord | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
     interruption: Interruption = NEVER,
     restart: bool = False,
     among: AmongMany = ALONE,
@@ -81,9 +87,11 @@ def run(
       workdir: the run folder, created if needed. It may hold an earlier part of the same run, also
         one with other settings that change no number, or with fewer rounds if no schedule depends
         on their number (docs/run_folder.md).
+      change: returns the experiment with other parts, such as ``experiment._replace(plan=mine)``,
+        and is recorded in environment.json. A run that began with one goes on with one only.
       on_start: called before the first round, with the experiment and the round's number.
       on_record: called after each round, with its record.
-      progress: shows trials and compilation, which may take minutes.
+      progress: shows trials and compilation; None: a bar in a notebook, nothing elsewhere.
       interruption: asked after each round; a run that is to stop saves its state first.
       restart: begin again at the first round. What the run has written, also if it is finished, is
         moved into ``workdir/before_restart_1`` or a higher number.
@@ -108,6 +116,7 @@ def run(
     config, workdir = to_run_config(config), Path(workdir)
     with explain_file_errors(workdir):
         check_same_config(config, workdir)
+        check_change(workdir, {} if restart else environment.read(workdir), change)
         if not restart and folder.is_finished(workdir, config):
             return _read_result(workdir, among)
         check_place(workdir)
@@ -115,8 +124,10 @@ def run(
             check_tensorboard()
         if is_alone():
             claims.check_free(workdir)  # before the minutes that building may take
-        around = _Around(on_start, on_record, progress, interruption, among)
-        return _play(config, workdir, around, restart)
+        with show_rounds(progress, config.num_rounds) as (shown, count):
+            counted = call_all(count, on_record)
+            around = _Around(change, on_start, counted, shown, interruption, among)
+            return _play(config, workdir, around, restart)
 
 
 def _play(config: RunConfig, workdir: Path, around: _Around, restart: bool) -> RunResult:
@@ -146,9 +157,13 @@ def _build(
     earlier, choice = {} if restart else environment.read(workdir), around.among.choice
     if begun := environment.read_compute(earlier, config.compute):
         choice = choice._replace(compute=begun)
-    experiment = around.among.join(build(config, choice, around.progress))
+    experiment = build(config, choice, around.progress)
+    if around.change is not None:
+        experiment = experiment.apply(around.change)
     environment.check_data(workdir, earlier, experiment.dataset)
-    return earlier, experiment
+    if not earlier:
+        experiment.check_start()
+    return earlier, around.among.join(experiment)
 
 
 def _read_result(workdir: Path, among: AmongMany) -> RunResult:
@@ -175,6 +190,7 @@ def _finish(
     if is_primary():
         if among.has_pictures:
             draw_rounds(workdir)
+            write_metrics_csv(workdir)
         records.write_json(workdir / records.SUMMARY, summary)
     return RunResult(workdir, summary, is_new=True)
 
@@ -203,7 +219,7 @@ def _train(
         if stop_after is not None:
             for record in itertools.islice(records.iterate_metrics(workdir), first):
                 learning.add(record)
-        play = functools.partial(play_round, log=log, on_record=_call_all(learning.add, on_record))
+        play = functools.partial(play_round, log=log, on_record=call_all(learning.add, on_record))
         state, prepared, saved = None, None, time.monotonic()
         look = functools.partial(_look, quality, workdir, claim, progress)
         num_played, is_over = first, is_early_end(learning.summarize(), stop_after)
@@ -254,17 +270,6 @@ def _look(
         draw_grid(experiment, state.whole, workdir, progress)
     if quality.is_due(num_played, is_last=is_last):
         quality.measure(experiment, state.whole, claim, progress)
-
-
-def _call_all(first: OnRecord, second: OnRecord | None) -> OnRecord:
-    """Returns a callback that calls one and then the other, if there is one."""
-
-    def call(record: dict) -> None:
-        first(record)
-        if second is not None:
-            second(record)
-
-    return call
 
 
 def _save(

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedjax_diffusion.host.old_names import OLD_NAMES
+from fedjax_diffusion.host.weight_source import find_hash, shorten_hash
 
 if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
     from fedjax_diffusion.experiment.run_config import RunConfig
@@ -34,6 +35,7 @@ NEUTRAL: dict[str, Any] = {
     "data.fit": "crop",
     "data.size": None,
     "devices.csv": None,
+    "init_from": None,
     "stop_after_diverged_rounds": None,
 }
 """Settings added since the first sweeps, with the value that changes nothing."""
@@ -72,7 +74,7 @@ def hash_settings(
       first_names: the key that is hashed in the place of another.
     """
     hashed = {
-        first_names.get(key, key): value
+        first_names.get(key, key): _identify(key, value)
         for key, value in settings.items()
         if is_in_identity(key) and not (key in neutral and neutral[key] == value)
     }
@@ -123,7 +125,12 @@ def shorten(key: str, keys: Collection[str]) -> str:
 
 
 def shorten_rows(value: Any) -> Any:
-    """Returns digits of the SHA-256 for the rows of a file, and any other value as it is."""
+    """Returns a few digits of a SHA-256 for the rows of a file or behind the path of weights.
+
+    Any other value is returned as it is.
+    """
+    if isinstance(value, str) and find_hash(value) is not None:
+        return shorten_hash(value, _ROWS_DIGITS)
     if isinstance(value, str) and "\n" in value.strip():
         return hashlib.sha256(value.encode()).hexdigest()[:_ROWS_DIGITS]
     return value
@@ -148,6 +155,11 @@ def _fields(kind: Any) -> list[tuple[str, bool]]:
     """Returns the fields of a dataclass, and whether the numbers in them are floats."""
     hints = typing.get_type_hints(kind)
     return [(field.name, _holds_floats(hints[field.name])) for field in dataclasses.fields(kind)]
+
+
+def _identify(key: str, value: Any) -> Any:
+    """Returns the value that is hashed: of weights to start from, their hash without the path."""
+    return find_hash(value) if key == "init_from" and isinstance(value, str) else value
 
 
 def _holds_floats(hint: Any) -> bool:

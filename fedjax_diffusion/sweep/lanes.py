@@ -17,7 +17,7 @@ import numpy as np
 from fedjax_diffusion.allocation import Allocation, AllocationProblem
 from fedjax_diffusion.allocation.allocator import allocate_pairs
 from fedjax_diffusion.data import ClientData, make_load_resident
-from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.packs import LaneInputs, LaneState, Pack, find_pack_program
 from fedjax_diffusion.experiment.programs import list_rates
 from fedjax_diffusion.experiment.run_config import RunConfig

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from fedjax_diffusion.evaluation.quality import EvaluationConfig
-from fedjax_diffusion.experiment.build import Experiment
 from fedjax_diffusion.experiment.checkpoints import Checkpoints
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sweep_config import ALL, LAST
 from fedjax_diffusion.host.interruption import Interruption

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from fedjax_diffusion.experiment.build import Experiment
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.host.interruption import Interruption
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.host.turns import Ask, take_turns

@@ -55,6 +55,20 @@ def test_a_problem_is_solved_shown_and_written(allocate):
     assert out.endswith("verified: every limit and cost recomputed\n")
 
 
+def test_an_answer_is_verified_and_a_changed_one_is_not(allocate, tmp_path, capsys):
+    _, answer, *_ = allocate({})
+    command = ["verify", f"--problem={tmp_path}/problem.json"]
+    command.append(f"--allocation={tmp_path}/allocation.json")
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("valid: ")
+    answer["compute_joules"][0] *= 0.5
+    (tmp_path / "allocation.json").write_text(json.dumps(answer))
+    assert main(command) == 1
+    assert "compute_joules[0] = " in capsys.readouterr().out
+    assert main([*command, "--method=best"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_without_output_nothing_is_written(tmp_path, capsys):
     problem = tmp_path / "problem.json"
     problem.write_text(json.dumps(PROBLEM))

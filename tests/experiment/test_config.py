@@ -101,13 +101,45 @@ def test_overrides_are_read_as_on_a_command_line():
         ("study.goals_percent", "('a',)", "config.study.goals_percent: each entry must be float"),
         ("model.channel_multipliers", "(1.5,)", "each entry must be int, got 1.5"),
         ("cohort_size", "2.5", "config.cohort_size must be int or None"),
-        ("model.channel_multipliers", "2", "config.model.channel_multipliers must be tuple"),
+        (
+            "model.channel_multipliers",
+            "2.5",
+            r"config.model.channel_multipliers must be tuple such as \(8,\) or \(8, 16\), got 2.5",
+        ),
         ("model", "3", "config.model is a group; set one of model"),
     ],
 )
 def test_a_bad_override_names_key_value_and_what_is_allowed(key, value, message):
     with pytest.raises(ValueError, match=message):
         load_config("digits", {key: value})
+
+
+def test_one_value_is_a_tuple_of_one():
+    given = {"model.attention_resolutions": "8", "study.distances_meters": 100}
+    config = load_config("digits", given | {"allocator.baselines": "demand"})
+    assert config.model.attention_resolutions == (8,)
+    assert config.study.distances_meters == (100,)
+    assert config.allocator.baselines == ("demand",)
+
+
+def test_steps_beside_epochs_are_refused_with_the_cure():
+    with pytest.raises(ValueError, match=r"None for the other \(local_steps=None\), got 20 and 1"):
+        to_run_config(load_config("digits", {"local_work.local_epochs": 1}))
+
+
+def test_a_config_file_loads_those_beside_it(tmp_path):
+    (tmp_path / "base.py").write_text(
+        "from fedjax_diffusion import load_config\n"
+        "def get_config():\n    return load_config('digits', {'seed': 7})\n"
+    )
+    (tmp_path / "mine.py").write_text(
+        "from fedjax_diffusion import load_config\n"
+        "def get_config():\n    return load_config('base.py', {'num_rounds': 2})\n"
+    )
+    config = load_config(tmp_path / "mine.py")
+    assert (config.seed, config.num_rounds) == (7, 2)
+    with pytest.raises(ValueError, match=r"no file base\.py"):
+        load_config("base.py")
 
 
 def test_a_config_with_a_missing_or_stray_key_is_refused():

@@ -175,3 +175,14 @@ def test_endings_of_keys_are_clear_and_short():
         ending = shorten(key, SETTINGS)
         matching = [k for k in SETTINGS if f".{k}".endswith(f".{ending}")]
         assert matching == [key]
+
+
+def test_weights_to_start_from_count_by_their_hash_alone():
+    """None is left out: the table above has hashes of a version that did not know the setting."""
+    start = f"@sha256:{'0' * 63}1"
+    row = {"init_from": f"weights.npz{start}"}
+    hash = hash_config(with_overrides(BASE, row))
+    assert hash == "107b614cebc4f4228cf6fedc5d78cc59176bc8d14381537fa9c32ca4b1558255"
+    assert hash == hash_config(with_overrides(BASE, {"init_from": f"elsewhere/w.msgpack{start}"}))
+    assert hash != hash_config(with_overrides(BASE, {"init_from": f"weights.npz{start[:-1]}2"}))
+    assert make_label(row, SETTINGS) == "init-from-weights.npz-00000000"
