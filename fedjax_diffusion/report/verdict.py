@@ -16,6 +16,12 @@ from fedjax_diffusion.sweep.states import PointState, format_counts
 
 _MANY = 8
 """Most names in a sentence."""
+_OPEN = {
+    "planned": "no process plays it now",
+    "running": "a process plays it",
+    "stale": "its process gives no sign of life",
+}
+"""Clauses about a run that is not finished, by its status."""
 
 
 def ask(source: Source) -> list[str]:
@@ -67,7 +73,8 @@ def judge(source: Source) -> list[str]:
         if PointState(row["status"]).is_done:
             return [*_judge_run(row)]
         played = f"{tables.rounds.num_rows} of {source.config.num_rounds} rounds are played"
-        return [f"The run is not finished: {played}, its state is {row['status']}."]
+        status = row["status"]
+        return [f"The run is not finished: {played}, {_OPEN.get(status, f'it is {status}')}."]
     return [
         *_judge_variants(source),
         *_judge_settings(tables),

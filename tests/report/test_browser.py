@@ -55,6 +55,8 @@ function act(page) {
   const box = tools.querySelectorAll("input[type=checkbox]")[find("host")];
   box.click();
   answer.isHostShown = !heads[find("host")].hidden;
+  heads[0].querySelector("button").textContent = "a_name_that_is_wider_than_a_column";
+  answer.isHeadTooWide = heads[0].scrollWidth > heads[0].clientWidth;
 }
 document.getElementById("frame").addEventListener("load", (event) => {
   try { act(event.target.contentDocument); } catch (error) { answer.error = String(error); }
@@ -91,3 +93,4 @@ def test_page_works_alone_and_runs_no_script_of_a_folder(tmp_path):
     assert seen["filtered"] == ["method-fixed-bits-8+seed-2"]
     assert seen["count"] == "1 of 8 rows"
     assert seen["isHostShown"]
+    assert not seen["isHeadTooWide"], "it would cover the head of the next column"

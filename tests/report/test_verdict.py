@@ -97,5 +97,5 @@ def test_each_variant_of_a_comparison_has_its_verdict(tmp_path):
 def test_run_that_has_begun_says_how_far_it_is(tmp_path):
     records.write_json(tmp_path / records.CONFIG, CONFIG.to_dict())
     shutil.copy(OLD / "run" / records.METRICS, tmp_path)
-    played = "2 of 40 rounds are played, its state is planned"
+    played = "2 of 40 rounds are played, no process plays it now"
     assert judge(read_source(tmp_path)) == [f"The run is not finished: {played}."]
