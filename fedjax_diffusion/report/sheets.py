@@ -36,7 +36,8 @@ def list_sheets(source: Source) -> list[tuple[str, Sheet]]:
             ("This run and its baselines", methods),
             ("All numbers", make_sheet("numbers", known)),
         ]
-    points = make_sheet("points", index, (*_SHOWN, *source.tables.axes))
+    named = [{"label": row["label"], **row} for row in index]  # the first column stays in sight
+    points = make_sheet("points", named, (*_SHOWN, *source.tables.axes))
     settings = make_sheet("settings", tabulate_settings(source.tables))
     return [("Settings, over their seeds", settings), ("Points", points)]
 
