@@ -80,7 +80,17 @@ def judge(source: Source) -> list[str]:
         *_judge_settings(tables),
         *_judge_against_reference(tables),
         f"Points: {format_counts(map(PointState, tables.index['status'].to_pylist()))}.",
+        *_name_elsewhere(source.num_elsewhere),
     ]
+
+
+def _name_elsewhere(number: int) -> Iterator[str]:
+    """Yields the sentence on runs of other folders, if there are any."""
+    if number:
+        yield (
+            f"{number} of the compared runs are of other folders: runs.csv holds their results, "
+            "which only the verdicts and the table and figure of the variants show."
+        )
 
 
 def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
@@ -149,7 +159,7 @@ def _judge_settings(tables: ReportTables) -> Iterator[str]:
     """Yields the settings with the least energy, the fewest bytes and the best images."""
     done = [s for s in list_settings(tables) if s.values("total_joules")]
     if not done:
-        yield "No point is finished yet."
+        yield "No point of this folder is finished yet."
         return
     yield _name_best(done, "total_joules", "Least energy", 1.0, "J a run")
     yield _name_best(done, "uplink_bytes", "Fewest uploaded bytes", 1e-6, "MB a run")

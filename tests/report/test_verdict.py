@@ -79,7 +79,10 @@ def test_few_seeds_decide_nothing(tmp_path):
 
 def test_nothing_finished_is_said(tmp_path):
     make_stubs(tmp_path)
-    assert judge(read_source(tmp_path)) == ["No point is finished yet.", "Points: 3 planned."]
+    assert judge(read_source(tmp_path)) == [
+        "No point of this folder is finished yet.",
+        "Points: 3 planned.",
+    ]
 
 
 def test_each_variant_of_a_comparison_has_its_verdict(tmp_path):
