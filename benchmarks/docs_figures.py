@@ -174,7 +174,7 @@ def make_digits() -> Iterator[tuple[str, Figure]]:
     """Yields the figure of the default run, after it was played."""
     with tempfile.TemporaryDirectory() as folder:
         run(load_config("configs/digits.py"), folder)
-        yield "digits_training.png", make_figure(folder)
+        yield "digits_training.png", make_figure(Path(folder))
 
 
 GROUPS: dict[str, Callable[[], Iterator[tuple[str, Figure]]]] = {
