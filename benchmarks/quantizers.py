@@ -2,10 +2,10 @@
 
 Trains the digits default (8 Dirichlet(0.5) clients, updates, Adam) with every quantizer, the same
 bits for all clients and several seeds. Prints the averaged model's denoising loss on the 300
-held-out digits and the uploaded bytes. Equal seeds have equal clients, batches and noise. Draws the
-picture of docs/quantization.md if a folder is given.
+held-out digits and the uploaded bytes. Equal seeds have equal clients, batches and noise.
+``docs_figures`` draws the results.
 
-    python benchmarks/quantizers.py --figures=docs/images
+    python benchmarks/quantizers.py
 """
 
 import argparse
@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 from fedjax_diffusion import (
     UNetConfig,
@@ -101,50 +100,11 @@ def train(
     return rows
 
 
-def draw(results: dict[str, dict[str, dict]], path: Path) -> None:
-    """Draws the loss against the bytes; a bar is the range over the seeds."""
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.subplots()
-    for name, by_bits in results.items():
-        losses = np.array([row["loss"] for row in by_bits.values()])
-        spread = np.abs(np.array([losses.min(axis=1), losses.max(axis=1)]) - losses.mean(axis=1))
-        color = None
-        for key, style in (("uplink_bytes", "-"), ("coded_bytes", ":")):
-            megabytes = [np.mean(row[key]) / 1e6 for row in by_bits.values()]
-            label = name if key == "uplink_bytes" else None
-            bars = axes.errorbar(
-                megabytes,
-                losses.mean(axis=1),
-                spread,
-                marker="o" if label else ".",
-                linestyle=style,
-                label=label,
-                color=color,
-            )
-            color = bars.lines[0].get_color()
-            for x, y, bits in zip(megabytes, losses.mean(axis=1), by_bits, strict=True):
-                if label:
-                    axes.annotate(bits, (x, y), (5, 5), textcoords="offset points")
-    axes.set(xscale="log", yscale="log", xlabel="uploaded by all clients, MB")
-    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis("{x:.3g}")
-    axes.set_ylabel("denoising loss on held-out digits")
-    axes.set_title(
-        "numbers: bits per entry; bars: all seeds; dotted: entropy coded",
-        fontsize="small",
-        color="dimgray",
-    )
-    axes.grid(which="both", alpha=0.2)
-    axes.legend(fontsize="small", frameon=False)
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
-    """Trains everything, prints the table, writes the JSON beside this file, draws the picture."""
+    """Trains everything, prints the table and writes the JSON beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--figures", type=Path, help="folder of the picture")
     arguments = parser.parse_args()
     results: dict[str, dict[str, dict]] = {}
     for name, (options, bits) in QUANTIZERS.items():
@@ -164,8 +124,6 @@ def main() -> None:
         "by_quantizer_and_bits": results,
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    if arguments.figures:
-        draw(results, arguments.figures / "baselines.png")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The error bound on real uploads: the measured squared error beside it, at every number of bits.
 
 The uploads are those of ``tensor_bits``: one client's update with Adam and its model, and the same
-number of evenly spread entries, for which the error is 2/3 of the bound. Draws the picture of
-docs/quantization.md if a folder is given.
+number of evenly spread entries, for which the error is 2/3 of the bound. ``docs_figures`` draws the
+results.
 
-    python benchmarks/theorem.py --figures=docs/images
+    python benchmarks/theorem.py
 """
 
 import argparse
@@ -15,7 +15,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from tensor_bits import make_uploads
 
 from fedjax_diffusion.experiment.compute import describe_machine
@@ -48,29 +47,13 @@ def measure_all(tree: PyTree, num_draws: int) -> dict[str, list[float]]:
     return {"error": error.tolist(), "bound": bound.tolist(), "ratio": (error / bound).tolist()}
 
 
-def draw(results: dict[str, dict], path: Path) -> None:
-    """Draws errors and bounds against the bits."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, row in results.items():
-        color = axes.semilogy(BITS, row["error"], marker="o", label=f"{name}: measured")[0]
-        axes.semilogy(
-            BITS, row["bound"], color=color.get_color(), linestyle="--", label=f"{name}: bound"
-        )
-    axes.set(xlabel="bits per entry", ylabel="squared error / squared norm", xticks=[*BITS])
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", frameon=False)
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
-    """Measures, prints the ratios, writes the JSON beside this file and draws the picture."""
+    """Measures, prints the ratios and writes the JSON beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--rounds", type=int, default=6, help="rounds of training before the upload"
     )
     parser.add_argument("--draws", type=int, default=20)
-    parser.add_argument("--figures", type=Path, help="folder of the picture")
     arguments = parser.parse_args()
     uploads = make_uploads(arguments.rounds)
     even = jax.tree.map(
@@ -83,8 +66,6 @@ def main() -> None:
         print(f"{name:14s} error / bound at 1..16 bits: {ratios}")
     result = {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")} | results
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    if arguments.figures:
-        draw(results, arguments.figures / "theorem.png")
 
 
 if __name__ == "__main__":

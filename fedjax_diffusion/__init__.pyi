@@ -73,6 +73,7 @@ from fedjax_diffusion.quantization import (
     quantization_error_bound as quantization_error_bound,
     stochastic_quantize as stochastic_quantize,
 )
+from fedjax_diffusion.report.source_figures import read_figures as read_figures
 from fedjax_diffusion.runs.evaluate import (
     evaluate as evaluate,
     evaluate_folder as evaluate_folder,

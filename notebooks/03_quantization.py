@@ -2,7 +2,7 @@
 # # Quantization and its error bound
 #
 # A device sends each number of its update with few bits. This notebook shows how the quantizer
-# works, that its mean is right, and how large its error can be (Theorem 1 of the paper).
+# works, that its mean is right, and how large its error can be.
 # The training comes in other notebooks; here the "update" is random numbers.
 #
 # | CPU | T4 | TPU |
@@ -77,8 +77,7 @@ plt.show()
 #
 # For a tensor with `D` entries in a range of width `hi - lo`, the expected squared error is at most
 #
-# $$\mathrm{E}\,\|Q(x) - x\|^2 \;\le\; \frac{V}{(2^b - 1)^2}, \qquad
-#   V = \frac{D\,(hi - lo)^2}{4}.$$
+#     E |Q(x) - x|^2 <= V / (2^b - 1)^2,    V = D (hi - lo)^2 / 4.
 #
 # A model has many tensors, each with its own range; their `V` are added. We measure the error of
 # a small model at every bit width. `num_bits` is an argument of the compiled function: another

@@ -1,17 +1,18 @@
 # %% [markdown]
-# # How many bits are enough? An ablation in one program
+# # How many bits are enough? An ablation as a sweep
 #
-# The same training with 1, 2, 3, 4, 8 and 32 bits, each with several seeds. What does each bit
-# width cost in quality, and what does it save in bytes? The picture of both is the frontier.
+# The same federated training with 1, 2, 4, 8 and 32 bits, each with several seeds. What does each
+# bit width cost in quality, and what does it save in joules and megabytes? The picture of both is
+# the frontier.
 #
-# All runs train **at once**: bits and seeds are arguments of the compiled round, so `jax.vmap` maps
-# it over the runs. The model is a small network of dense layers on images of 8x8 pixels, so that
-# this takes seconds. The same question for a U-Net, as resumable runs with a report:
+# A **sweep** is a folder of runs. Each point has a folder of its own, a stopped sweep goes on where
+# it stopped, and the figures come from the report. The model here is a tiny U-Net and learns for a
+# few rounds, so that this takes minutes. The same question for the model of the default:
 # `fedjax-diffusion sweep --config=configs/ablation_bits.py`.
 #
 # | CPU | T4 | TPU |
 # |---|---|---|
-# | 0.6 minutes | not measured | not measured |
+# | 3.4 minutes | not measured | not measured |
 #
 # CPU: processor time beside other work, AMD EPYC, jax 0.10.2, 2026-11-27.
 
@@ -27,156 +28,114 @@ if importlib.util.find_spec("fedjax_diffusion") is None:
     subprocess.run([*install, "fedjax-diffusion[notebooks]"], check=True)
 
 # %%
-from functools import partial
-
 import jax
-import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
-import optax
-from scipy.special import stdtrit
+from IPython.display import Image, display
 
-from fedjax_diffusion import (
-    Batch,
-    ClientInputs,
-    LocalTraining,
-    LocalWork,
-    ddpm_loss,
-    draw_batch,
-    encode_update,
-    gather_inputs,
-    load_images,
-    make_client_data,
-    make_schedule,
-    make_simulator,
-    partition_dirichlet,
-    seed_to_key,
-)
+from fedjax_diffusion import expand, load_config, read_figures, read_sweep, run_sweep
 
 print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}, {jax.device_count()} device(s)")
 
 # %% tags=["parameters"]
-NUM_ROUNDS, NUM_SEEDS, NUM_HIDDEN = 15, 8, 64
+NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 12, 5, 300, (1, 2, 4, 8)
 
 # %% [markdown]
-# ## The task
+# ## The points
 #
-# Four clients with unequal shares of the digits, and a network that predicts the noise in an image
-# (notebook 02 explains both).
+# The config holds what all points share. `get_hyper` returns what differs: every bit width with
+# every seed. Points with the same seed have the same clients, channels, batches and noise, so they
+# can be compared in pairs. The deadline of ten minutes is long enough for 32 bits: nobody is late,
+# and only the bits differ.
 
 # %%
-NUM_CLIENTS = 4
-train, test = load_images("digits", "train"), load_images("digits", "test")
-schedule = make_schedule("cosine", 100)
-
-
-def init_params(key):
-    """Returns the first parameters; the output is 0 at first."""
-    return {
-        "image": jax.random.normal(key, (64, NUM_HIDDEN)) / 8,
-        "time": jnp.zeros((2, NUM_HIDDEN)),
-        "output": jnp.zeros((NUM_HIDDEN, 64)),
-    }
-
-
-def predict_noise(params, x_t, t, dropout_key=None, labels=None):
-    """Returns the predicted noise: a part of x_t, and the answer of the network."""
-    power = schedule.noise_powers[t][:, None]
-    time = jnp.concatenate([power, 1 - power], axis=1) @ params["time"]
-    flat = x_t.reshape(len(x_t), 64)
-    answer = jax.nn.silu(flat @ params["image"] + time) @ params["output"]
-    return (power * flat + answer).reshape(x_t.shape)
-
-
-loss_fn = partial(ddpm_loss, predict_noise, schedule)
-work = LocalWork(batch_size=32, local_steps=10)
-batch_fn = partial(draw_batch, batch_size=work.batch_size)
-simulator = make_simulator(init_params, LocalTraining(loss_fn, batch_fn, optax.adam(3e-3), work))
-parts = partition_dirichlet(train.labels, NUM_CLIENTS, alpha=1.0, seed=0)
-data = make_client_data(train, parts)
-
-# %% [markdown]
-# ## All runs at once
-#
-# `pure_step` is a pure function of arrays. Over the runs differ the key (the seed), the state, and
-# one field of the inputs: the bits. Runs with the same seed begin with the same parameters and draw
-# the same batches, so they can be compared in pairs.
-
-# %%
-bit_widths = np.array([1, 2, 3, 4, 8, 32])
-run_bits = np.repeat(bit_widths, NUM_SEEDS)  # run = bit width, seed
-keys = jnp.stack([seed_to_key(seed) for seed in range(NUM_SEEDS)])
-run_keys = jnp.tile(keys, len(bit_widths))
-
-everybody = np.arange(NUM_CLIENTS)
-inputs = gather_inputs(everybody, np.full(NUM_CLIENTS, 8), data.num_examples, work)
-inputs = inputs.replace(num_bits=jnp.tile(run_bits[:, None], (1, NUM_CLIENTS)))
-differs = ClientInputs(client=None, row=None, weight=None, num_bits=0, num_steps=None)
-step_all = jax.jit(jax.vmap(simulator.pure_step, in_axes=(0, 0, differs, None)))
-
-test_batch = Batch(jnp.asarray(test.images / 127.5 - 1, jnp.float32), jnp.asarray(test.labels))
-measure_loss = jax.jit(
-    jax.vmap(lambda params, batch: loss_fn(params, batch, seed_to_key(1)), in_axes=(0, None))
+config = load_config(
+    "configs/digits.py",
+    {
+        "num_rounds": NUM_ROUNDS,
+        "model.channels": 8,
+        "partition.num_clients": 4,
+        "devices.min_bits": 1,
+        "allocator.time_budget_seconds": 600.0,
+        "client_optimizer.learning_rate": 4e-3,
+        "federated.ema_decay": 0.5,
+        "local_work.local_steps": 10,
+        "sampling.num_samples": 16,
+        "sampling.num_steps": 10,
+    },
 )
 
-states = jax.vmap(lambda key: simulator.init(key, data))(run_keys)
-losses = [measure_loss(states.params, test_batch)]
-relative_errors = []
-for _ in range(NUM_ROUNDS):
-    states, info = step_all(run_keys, states, inputs, data)
-    losses.append(measure_loss(states.params, test_batch))
-    relative_errors.append(info.quantization_error / info.update_squared_norm)
-losses = np.array(losses).reshape(-1, len(bit_widths), NUM_SEEDS)  # round, bit width, seed
-relative_errors = np.array(relative_errors).reshape(-1, len(bit_widths), NUM_SEEDS)
-print(f"{len(run_bits)} runs of {NUM_ROUNDS} rounds, one program")
 
-# %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
-for index, bits in enumerate(bit_widths):
-    left.plot(losses[:, index].mean(1), label=f"{bits} bits")
-left.set(xlabel="round", ylabel="loss on test images")
-left.legend()
-right.semilogy(bit_widths[:-1], relative_errors[:, :-1].mean((0, 2)), "o-")
-right.set(xlabel="bits", ylabel="squared error / squared mean update")
-plt.show()
+def get_hyper(h):
+    """Returns the points: every bit width with every seed."""
+    methods = [f"fixed_bits:{bits}" for bits in BIT_WIDTHS] + ["full_precision"]
+    return h.product([h.sweep("allocator.method", methods), h.sweep("seed", range(NUM_SEEDS))])
+
+
+points = expand(config, get_hyper)
+print(f"{len(points)} points, for example {points[0].label}")
 
 # %% [markdown]
-# ## The frontier
+# ## Play them
 #
-# For each bit width: the bytes that all clients upload, and the loss in excess of the run with 32
-# bits **and the same seed**. The bar is the 95 % interval of the mean over the seeds (Student's t).
-# A bit width is worse than 32 bits if its whole bar lies above 0.
+# One call. All points share their compiled programs: bits and seeds are arguments. Called again
+# with the same folder, it plays only what is missing. Each finished point draws images, and their
+# distance from the real ones is its quality.
+
 
 # %%
-params = jax.tree.map(lambda leaf: leaf[0], states.params)
-megabytes = np.array(
-    [
-        len(encode_update(keys[0], params, int(bits))) * NUM_CLIENTS * NUM_ROUNDS / 1e6
-        for bits in bit_widths
-    ]
-)
-STUDENT_T = stdtrit(NUM_SEEDS - 1, 0.975)  # two-sided 95 %
-excess = losses[-1] - losses[-1, -1]
-mean = excess.mean(1)
-half_width = STUDENT_T * excess.std(1, ddof=1) / np.sqrt(NUM_SEEDS)
-for index, bits in enumerate(bit_widths):
-    print(
-        f"{bits:2} bits: {megabytes[index]:5.2f} MB, loss {losses[-1, index].mean():.4f}, "
-        f"excess {mean[index]:+.4f} +- {half_width[index]:.4f}"
-    )
+def show(point, state):
+    """Prints one line per point."""
+    print(f"{point.label}: {state.status}")
 
-figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
-axis.errorbar(megabytes, mean, half_width, fmt="o-", capsize=3)
-for x, y, bits in zip(megabytes, mean, bit_widths, strict=True):
-    axis.annotate(f"{bits}", (x, y), xytext=(4, 4), textcoords="offset points")
-axis.axhline(0, color="k", linestyle=":")
-axis.set(xscale="log", xlabel="MB uploaded by all clients", ylabel="loss in excess of 32 bits")
-plt.show()
+
+result = run_sweep(
+    config,
+    points,
+    "sweeps/bits",
+    num_evaluated=NUM_IMAGES,
+    reference="*method-full-precision*",
+    on_point=show,
+)
 
 # %% [markdown]
-# Here 1 bit is clearly worse. Four bits lose almost nothing, at an eighth of the bytes; more bits
-# gain no more. Another model or more rounds may need other bits: change the sizes, or sweep the
-# U-Net.
+# ## The table
+#
+# `read_sweep` returns one row per point. Here are the means over the seeds.
+
+# %%
+rows = read_sweep("sweeps/bits").to_pylist()
+methods = list(dict.fromkeys(row["allocator.method"] for row in rows))
+
+
+def read(column, method):
+    """Returns a column of a method's points, in the order of the seeds."""
+    own = [row for row in rows if row["allocator.method"] == method]
+    return np.array([row[column] for row in sorted(own, key=lambda row: row["seed"])])
+
+
+print("method         millijoules      MB    loss  distance")
+for method in methods:
+    columns = ("total_joules", "uplink_bytes", "loss", "quality")
+    joules, num_bytes, loss, quality = (read(column, method).mean() for column in columns)
+    print(f"{method:14} {1000 * joules:11.3f} {num_bytes / 1e6:7.3f} {loss:7.4f} {quality:9.1f}")
+
+# %% [markdown]
+# ## The figures of the report
+#
+# `fedjax-diffusion report --workdir=sweeps/bits` writes a page with all of them. In the frontier,
+# a small dot is one seed, a large one the mean of a bit width.
+
+# %%
+figures = {figure.name: figure for figure in read_figures("sweeps/bits")}
+for name in ("frontier", "differences", "loss_progress", "error_bits"):
+    figures[name].draw().savefig(f"{name}.png", dpi=100)
+    display(Image(f"{name}.png"))
+    print(f"{figures[name].title}. {figures[name].caption}")
+
+# %% [markdown]
+# One bit spares the most and learns the least. Eight bits send a quarter of the bytes of float32
+# and lose little. Another model or more rounds may need other bits: change the sizes, or sweep the
+# model of the default.
 
 # %% [markdown]
 # ## What this notebook claims
@@ -184,11 +143,13 @@ plt.show()
 # The numbers above must show it, or this cell fails.
 
 # %%
-excess_of = dict(zip(bit_widths.tolist(), mean, strict=True))
-assert (losses[-1].mean(1) < losses[0].mean(1))[2:].all()  # 3 bits and more learn
-assert mean[0] - half_width[0] > 0  # 1 bit is worse than 32
-assert abs(excess_of[4]) < 0.2 * excess_of[1]
-assert abs(excess_of[8]) < 0.1 * excess_of[1]
-assert megabytes[bit_widths == 4] < 0.14 * megabytes[-1]
-assert (np.diff(relative_errors[:, :-1].mean((0, 2))) < 0).all()  # more bits, less error
-assert (relative_errors[:, -1] == 0).all()  # 32 bits are exact
+assert all(row["status"] == "evaluated" for row in rows)
+assert len(rows) == NUM_SEEDS * (len(BIT_WIDTHS) + 1)
+megabytes = {method: read("uplink_bytes", method).mean() / 1e6 for method in methods}
+energy = {method: read("total_joules", method).mean() for method in methods}
+assert list(megabytes.values()) == sorted(megabytes.values())  # more bits, more bytes
+assert list(energy.values()) == sorted(energy.values())  # and more energy
+assert megabytes["fixed_bits:8"] < 0.27 * megabytes["full_precision"]
+excess = {method: read("loss", method) - read("loss", "full_precision") for method in methods}
+assert excess["fixed_bits:1"].mean() > 0  # 1 bit learns less
+assert abs(excess["fixed_bits:8"].mean()) < 0.2 * excess["fixed_bits:1"].mean()

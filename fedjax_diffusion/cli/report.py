@@ -4,10 +4,10 @@ from pathlib import Path
 
 from fedjax_diffusion.cli.console import LoopDisplay
 from fedjax_diffusion.host.atomic import write_text
-from fedjax_diffusion.report.figures import list_figures, save_figures
+from fedjax_diffusion.report.figures import save_figures
 from fedjax_diffusion.report.page import render
+from fedjax_diffusion.report.source_figures import list_source_figures
 from fedjax_diffusion.report.sources import read_source
-from fedjax_diffusion.report.study_figures import list_study_figures
 
 
 def write(workdir: Path, output: Path, figures: Path | None, form: str) -> int:
@@ -26,8 +26,7 @@ def write(workdir: Path, output: Path, figures: Path | None, form: str) -> int:
       ValueError: the folder cannot be read, or a file cannot be written.
     """
     source = read_source(workdir)
-    study = source.study
-    drawn = list_figures(source.tables) if study is None else list_study_figures(study)
+    drawn = list_source_figures(source)
     display = LoopDisplay("figure")
     page = render(source, drawn, track=display.track)
     try:

@@ -119,7 +119,8 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 def label_points(labels: Mapping["Axes", Sequence[Label]]) -> None:
     """Writes names next to points, none over another name, over a point or outside its axes.
 
-    They cover as little of the axes' lines as they can. A name without room is left out.
+    They cover as little of the axes' lines as they can, and the thin lines that lead to them cross
+    few of the names. A name without room is left out.
 
     Args:
       labels: of each axes; the first have the first choice. The figure's other parts are complete.
@@ -147,16 +148,19 @@ def _label_points(axes: "Axes", labels: Sequence[Label], dot: float) -> None:
         if place is None:
             continue
         offset = (place - center) / dot
+        is_far = np.abs(offset).max() > _FAR
         leader = {"arrowstyle": "-", "color": label.color, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
             label.text,
             (label.x, label.y),
             offset,
             textcoords="offset points",
-            arrowprops=leader if np.abs(offset).max() > _FAR else None,
+            arrowprops=leader if is_far else None,
             **style,
         ).set_in_layout(False)
         taken.append(np.concatenate([place - half, place + half]))
+        if is_far:
+            lines = np.concatenate([lines, _trace(center, place, 4 * dot)])
 
 
 def _trace_lines(axes: "Axes", step: float) -> np.ndarray:
@@ -170,10 +174,14 @@ def _trace_lines(axes: "Axes", step: float) -> np.ndarray:
             x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
         path = line.get_transform().transform(np.stack([x, y], axis=1))
         path = path[np.isfinite(path).all(axis=1)]
-        for start, end in itertools.pairwise(path):
-            shares = np.arange(0, 1, step / max(float(np.hypot(*(end - start))), step))
-            places.append(start + shares[:, None] * (end - start))
+        places += [_trace(start, end, step) for start, end in itertools.pairwise(path)]
     return np.concatenate(places)
+
+
+def _trace(start: np.ndarray, end: np.ndarray, step: float) -> np.ndarray:
+    """Returns places along a straight line in pixels, float [n, 2]."""
+    shares = np.arange(0, 1, step / max(float(np.hypot(*(end - start))), step))
+    return start + shares[:, None] * (end - start)
 
 
 def _find_place(
@@ -194,6 +202,9 @@ def _find_place(
         if ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).any():
             continue
         covered = ((lines > low) & (lines < high)).all(axis=1).sum() + 0.3 * np.hypot(x, y)
+        if np.abs(place - center).max() > _FAR * dot:
+            leader = _trace(center, place, 4 * dot)[:, None]
+            covered += ((leader > taken[:, :2]) & (leader < taken[:, 2:])).all(axis=2).sum()
         if covered < fewest:
             best, fewest = place, covered
     return best

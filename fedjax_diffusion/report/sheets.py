@@ -9,6 +9,7 @@ from fedjax_diffusion.report.standings import tabulate_settings
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.runs.ledger import THIS_RUN
 from fedjax_diffusion.study import Study, to_cells
+from fedjax_diffusion.sweep.pairs import Interval
 
 _SHOWN = (
     *("label", "variant", "status", "loss", "mean_bits", "total_joules", "uplink_bytes"),
@@ -36,9 +37,38 @@ def list_sheets(source: Source) -> list[tuple[str, Sheet]]:
             ("This run and its baselines", methods),
             ("All numbers", make_sheet("numbers", known)),
         ]
-    points = make_sheet("points", index, (*_SHOWN, *source.tables.axes))
+    named = [{"label": row["label"], **row} for row in index]  # the first column stays in sight
+    points = make_sheet("points", named, (*_SHOWN, *source.tables.axes))
     settings = make_sheet("settings", tabulate_settings(source.tables))
-    return [("Settings, over their seeds", settings), ("Points", points)]
+    variants = make_sheet("variants", _list_variants(source) if source.num_elsewhere else [])
+    return [
+        ("Variants, with the runs of other folders", variants),
+        ("Settings, over their seeds", settings),
+        ("Points", points),
+    ]
+
+
+def _list_variants(source: Source) -> list[dict[str, Any]]:
+    """Returns a row per variant of a comparison over its seeds, the reference first."""
+    assert source.comparison is not None
+    name = source.comparison.runs[0].distance_name
+    return [
+        {
+            "variant": row.variant,
+            "seeds": row.num_seeds,
+            "J a run": row.total_joules,
+            "uploaded MB a run": row.megabytes,
+            name: row.distance.mean,
+            "95 % from": row.distance.low,
+            "95 % to": row.distance.high,
+            "difference from the reference, %": _mean_of(row.difference_percent),
+        }
+        for row in source.comparison.variants
+    ]
+
+
+def _mean_of(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.mean
 
 
 def _list_methods(source: Source) -> list[dict[str, Any]]:

@@ -52,6 +52,15 @@ class Source:
     study: Study | None = None
     warnings: Sequence[str] = ()
 
+    @property
+    def num_elsewhere(self) -> int:
+        """Number of compared runs that are not finished in this folder: other folders hold them."""
+        if self.comparison is None:
+            return 0
+        rows = [row for row in self.tables.rows if PointState(row["status"]).is_done]
+        done = {(row["variant"], row["seed"]) for row in rows}
+        return sum((run.variant, run.seed) not in done for run in self.comparison.runs)
+
 
 def read_source(workdir: str | Path) -> Source:
     """Reads a folder for a report; writes nothing.

@@ -16,6 +16,12 @@ from fedjax_diffusion.sweep.states import PointState, format_counts
 
 _MANY = 8
 """Most names in a sentence."""
+_OPEN = {
+    "planned": "no process plays it now",
+    "running": "a process plays it",
+    "stale": "its process gives no sign of life",
+}
+"""Clauses about a run that is not finished, by its status."""
 
 
 def ask(source: Source) -> list[str]:
@@ -67,13 +73,24 @@ def judge(source: Source) -> list[str]:
         if PointState(row["status"]).is_done:
             return [*_judge_run(row)]
         played = f"{tables.rounds.num_rows} of {source.config.num_rounds} rounds are played"
-        return [f"The run is not finished: {played}, its state is {row['status']}."]
+        status = row["status"]
+        return [f"The run is not finished: {played}, {_OPEN.get(status, f'it is {status}')}."]
     return [
         *_judge_variants(source),
         *_judge_settings(tables),
         *_judge_against_reference(tables),
         f"Points: {format_counts(map(PointState, tables.index['status'].to_pylist()))}.",
+        *_name_elsewhere(source.num_elsewhere),
     ]
+
+
+def _name_elsewhere(number: int) -> Iterator[str]:
+    """Yields the sentence on runs of other folders, if there are any."""
+    if number:
+        yield (
+            f"{number} of the compared runs are of other folders: runs.csv holds their results, "
+            "which only the verdicts and the table and figure of the variants show."
+        )
 
 
 def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
@@ -142,7 +159,7 @@ def _judge_settings(tables: ReportTables) -> Iterator[str]:
     """Yields the settings with the least energy, the fewest bytes and the best images."""
     done = [s for s in list_settings(tables) if s.values("total_joules")]
     if not done:
-        yield "No point is finished yet."
+        yield "No point of this folder is finished yet."
         return
     yield _name_best(done, "total_joules", "Least energy", 1.0, "J a run")
     yield _name_best(done, "uplink_bytes", "Fewest uploaded bytes", 1e-6, "MB a run")

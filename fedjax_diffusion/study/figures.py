@@ -10,7 +10,16 @@ from matplotlib.lines import Line2D
 
 from fedjax_diffusion.allocation.method_spec import JOINT_BANDWIDTH, MAX_FREQUENCY
 from fedjax_diffusion.host.figure_labels import Label, label_ends
-from fedjax_diffusion.host.figure_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from fedjax_diffusion.host.figure_style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    use_log_scale,
+)
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study.points import FLOOR, Point
@@ -63,8 +72,7 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
         _draw_energy(energy, x, points, method, methods)
     energy.set_title(_NOTE.format(" and ".join(_list_shaded(methods))), fontsize="small")
     energy.set(xscale="log", ylabel="energy per client and round, J")
-    if _column(points, methods[0], "client_rounds").any():  # zero has no logarithm
-        energy.set_yscale("log")
+    use_log_scale(energy.yaxis)
     if shares:
         _draw_late(bottom, x, shares, methods)
     deadlines = sweep == "time_budget"

@@ -54,7 +54,10 @@ function act(page) {
   answer.count = tools.querySelector("[role=status]").textContent;
   const box = tools.querySelectorAll("input[type=checkbox]")[find("host")];
   box.click();
+  answer.first = heads.find((head) => !head.hidden).cellIndex;
   answer.isHostShown = !heads[find("host")].hidden;
+  heads[0].querySelector("button").textContent = "a_name_that_is_wider_than_a_column";
+  answer.isHeadTooWide = heads[0].scrollWidth > heads[0].clientWidth;
 }
 document.getElementById("frame").addEventListener("load", (event) => {
   try { act(event.target.contentDocument); } catch (error) { answer.error = String(error); }
@@ -90,4 +93,6 @@ def test_page_works_alone_and_runs_no_script_of_a_folder(tmp_path):
     assert seen["sorted"] == "descending"
     assert seen["filtered"] == ["method-fixed-bits-8+seed-2"]
     assert seen["count"] == "1 of 8 rows"
+    assert seen["first"] == 0, "the rules of a first column are those of one that is shown"
     assert seen["isHostShown"]
+    assert not seen["isHeadTooWide"], "it would cover the head of the next column"

@@ -101,6 +101,16 @@ def test_no_text_lies_on_another_or_leaves_the_figure(figures, request):
             assert box.x1 <= frame.x1 + 1, f"{name}: {text!r} is cut"
 
 
+def test_the_uncertainty_of_the_front_takes_three_seeds():
+    for num_seeds, is_shown in ((1, False), (2, False), (3, True)):
+        (frontier,) = (
+            f for f in list_figures(make_tables(num_seeds=num_seeds)) if f.name == "frontier"
+        )
+        figure = frontier.draw()
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("10 to 90 % of them" in names, bool(figure.axes[0].collections)) == (is_shown,) * 2
+
+
 def test_the_frontier_has_a_dot_per_seed_the_means_and_their_front(plain):
     joules, megabytes = plain["frontier"].axes
     for axes, cost, unit in ((joules, joules_of, 1.0), (megabytes, lambda m, _: bytes_of(m), 1e-6)):

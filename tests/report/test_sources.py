@@ -8,7 +8,10 @@ import pytest
 from fedjax_diffusion import load_config
 from fedjax_diffusion.compare import list_plays, write_runs
 from fedjax_diffusion.compare.runner import TABLE
+from fedjax_diffusion.report.sheets import list_sheets
+from fedjax_diffusion.report.source_figures import list_source_figures
 from fedjax_diffusion.report.sources import read_source
+from fedjax_diffusion.report.verdict import judge
 from fedjax_diffusion.runs import records
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
@@ -101,9 +104,19 @@ def test_comparison_has_variants_and_their_verdicts(tmp_path):
     assert source.tables.index["variant"].to_pylist() == names * 2
     assert [row.variant for row in source.comparison.variants] == names
     assert not (tmp_path / TABLE).exists()
+    assert source.num_elsewhere == 0
+    assert "variants" not in [figure.name for figure in list_source_figures(source)]
     write_runs(tmp_path / TABLE, source.comparison.runs)
     shutil.rmtree(tmp_path / "points")  # now they are runs of another folder
-    assert read_source(tmp_path).comparison == source.comparison
+    moved = read_source(tmp_path)
+    assert moved.comparison == source.comparison
+    assert moved.num_elsewhere == 6
+    assert "6 of the compared runs are of other folders" in judge(moved)[-1]
+    title, sheet = list_sheets(moved)[0]
+    assert title == "Variants, with the runs of other folders"
+    assert [row[0].text for row in sheet.rows] == names
+    (figure,) = list_source_figures(moved)
+    assert len(figure.draw().axes[0].texts) == 3, "a name for each variant"
     (tmp_path / TABLE).write_text("other columns\n")
     source = read_source(tmp_path)
     assert source.comparison is None

@@ -79,7 +79,10 @@ def test_few_seeds_decide_nothing(tmp_path):
 
 def test_nothing_finished_is_said(tmp_path):
     make_stubs(tmp_path)
-    assert judge(read_source(tmp_path)) == ["No point is finished yet.", "Points: 3 planned."]
+    assert judge(read_source(tmp_path)) == [
+        "No point of this folder is finished yet.",
+        "Points: 3 planned.",
+    ]
 
 
 def test_each_variant_of_a_comparison_has_its_verdict(tmp_path):
@@ -97,5 +100,5 @@ def test_each_variant_of_a_comparison_has_its_verdict(tmp_path):
 def test_run_that_has_begun_says_how_far_it_is(tmp_path):
     records.write_json(tmp_path / records.CONFIG, CONFIG.to_dict())
     shutil.copy(OLD / "run" / records.METRICS, tmp_path)
-    played = "2 of 40 rounds are played, its state is planned"
+    played = "2 of 40 rounds are played, no process plays it now"
     assert judge(read_source(tmp_path)) == [f"The run is not finished: {played}."]

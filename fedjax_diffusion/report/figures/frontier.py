@@ -18,12 +18,13 @@ from fedjax_diffusion.host.figure_style import (
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.figures.marks import (
     MAX_SHOWN,
+    MIN_INTERVAL_SEEDS,
     describe_seeds,
     draw_dots,
     draw_mean,
 )
 from fedjax_diffusion.report.figures.named import NamedFigure
-from fedjax_diffusion.report.front import attain, find_front
+from fedjax_diffusion.report.front import attain, find_front, list_paired_seeds
 from fedjax_diffusion.report.settings import (
     Setting,
     format_bits,
@@ -62,7 +63,8 @@ def list_frontiers(tables: ReportTables) -> Iterator[NamedFigure]:
             f"Distance of the images ({measure}; smaller is better) against joules and uploaded "
             f"megabytes of a run. Dots: {seeds}; bars: 95 % intervals of Student's t, from three "
             "seeds on. Lines join the bit widths of one family. Staircase: front of the means; "
-            "dotted with its band: median, and 10 to 90 %, of the fronts of the paired seeds.",
+            "dotted with its band, from three paired seeds on: median, and 10 to 90 %, of their "
+            "own fronts.",
             partial(draw_frontier, part),
         )
 
@@ -154,7 +156,7 @@ def _draw_fronts(
     right = axes.get_xlim()[1]
     x, y = (list(values) for values in zip(*front, strict=True))
     axes.step([*x, right], [*y, y[-1]], where="post", color=BLACK, linewidth=0.9, zorder=1.5)
-    if attained := attain(settings, column, QUALITY):
+    if _has_band(settings) and (attained := attain(settings, column, QUALITY)):
         x = np.append(attained.cost * unit, right)
         low, median, high = (
             np.append(values, values[-1])
@@ -164,6 +166,11 @@ def _draw_fronts(
         axes.fill_between(x, low, np.where(np.isfinite(high), high, np.nan), **band)
         axes.step(x, np.where(np.isfinite(median), median, np.nan), ":", where="post", color="0.3")
     axes.set_xlim(right=right)
+
+
+def _has_band(settings: Sequence[Setting]) -> bool:
+    """Returns whether enough seeds are paired for the uncertainty of the front."""
+    return len(list_paired_seeds(settings, QUALITY, *PANELS)) >= MIN_INTERVAL_SEEDS
 
 
 def _label(
@@ -205,9 +212,10 @@ def _explain(figure: "Figure", looks: Mapping[str, Look], settings: Sequence[Set
     ]
     if others := sum(looks[setting.family] == _OTHER for setting in settings):
         handles.append(Line2D([], [], **_OTHER.dot, label=f"{others} other settings"))
-    handles += [
-        Line2D([], [], color=BLACK, linewidth=0.9, label="front of the means"),
-        Line2D([], [], color="0.3", linestyle=":", label="median of the seeds' fronts"),
-        Patch(color="0.6", alpha=0.3, linewidth=0, label="10 to 90 % of them"),
-    ]
+    handles.append(Line2D([], [], color=BLACK, linewidth=0.9, label="front of the means"))
+    if _has_band(settings):
+        handles += [
+            Line2D([], [], color="0.3", linestyle=":", label="median of the seeds' fronts"),
+            Patch(color="0.6", alpha=0.3, linewidth=0, label="10 to 90 % of them"),
+        ]
     draw_legend(figure, handles)

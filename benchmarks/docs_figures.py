@@ -1,0 +1,204 @@
+"""Pictures of the docs, drawn from committed results or, where that takes minutes, from a command.
+
+    python -m benchmarks.docs_figures                  # all of them: some minutes
+    python -m benchmarks.docs_figures --only=theorem   # one group
+
+The groups ``theorem``, ``quantizers`` and ``paper_digits_quality`` are drawn from the files beside
+this one, in seconds. ``study`` and ``paper_digits`` repeat their study first, which trains nothing;
+``digits`` trains the default run.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fedjax_diffusion import load_config, run
+from fedjax_diffusion.compare.figure import draw_comparison
+from fedjax_diffusion.compare.rows import summarize_variants
+from fedjax_diffusion.compare.runs_csv import read_runs
+from fedjax_diffusion.host.figure_labels import Label, draw_legend, label_points
+from fedjax_diffusion.host.figure_style import (
+    BLACK,
+    Look,
+    make_looks,
+    use_log_scale,
+)
+from fedjax_diffusion.host.figures import default_style, save_figure
+from fedjax_diffusion.report.study_figures import list_study_figures
+from fedjax_diffusion.runs.figure import make_figure
+from fedjax_diffusion.study import run_study
+
+HERE = Path(__file__).resolve().parent
+IMAGES = HERE.parent / "docs/images"
+EVENLY_SPREAD_RATIO = 2 / 3
+"""Error over bound where entries fall evenly between grid values: (1 / 6) / (1 / 4)."""
+
+
+@default_style()
+def draw_theorem(results: Mapping[str, Mapping[str, list[float]]]) -> Figure:
+    """Draws the measured error and its bound against the bits, and one divided by the other.
+
+    Args:
+      results: error, bound and ratio of each upload at 1, 2, ... bits.
+    """
+    looks = make_looks(results)
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, row in results.items():
+        bits = np.arange(1, len(row["error"]) + 1)
+        left.plot(bits, row["bound"], "_", color=looks[name].color, ms=9, markeredgewidth=1.4)
+        left.plot(bits, row["error"], **looks[name].dot, markersize=4)
+        right.plot(bits, row["ratio"], **looks[name].line, marker=looks[name].marker, ms=4)
+    right.axhline(EVENLY_SPREAD_RATIO, color="0.5", linewidth=0.9, linestyle=":")
+    for axes in (left, right):
+        axes.set(xlabel="bits per parameter", xticks=range(2, 17, 2))
+    use_log_scale(left.yaxis)
+    left.set(ylabel="squared error / squared norm", title="error, and its bound")
+    right.set(ylabel="measured error / bound", title="how close", ylim=(0.6, 1.02))
+    dash = {"color": "0.3", "marker": "_", "markersize": 9, "markeredgewidth": 1.4}
+    line = {"color": "0.5", "linewidth": 0.9, "linestyle": ":"}
+    handles = [
+        *(
+            Line2D([], [], **look.line, marker=look.marker, ms=4, label=f"{name}: measured")
+            for name, look in looks.items()
+        ),
+        Line2D([], [], linestyle="none", **dash, label="bound of the quantizer stochastic"),
+        Line2D([], [], **line, label="2/3, of entries spread evenly"),
+    ]
+    draw_legend(figure, handles)
+    return figure
+
+
+@default_style()
+def draw_quantizers(results: Mapping[str, Mapping[str, Mapping[str, list[float]]]]) -> Figure:
+    """Draws the loss against uploaded megabytes, plain and entropy coded.
+
+    Args:
+      results: loss and bytes of each seed, by quantizer and bits; ``float32`` has 32 bits.
+    """
+    reference = np.array(results["float32"]["32"]["loss"])
+    looks = {"float32": Look(BLACK, "o", "-")}
+    looks |= make_looks(name for name in results if name != "float32")
+    looks["qsgd"] = Look("0.45", "X", ":")  # of a seventh name the color would be the first again
+    figure = Figure(figsize=(9.4, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    columns = {"uplink_bytes": "uploaded by all clients, MB", "coded_bytes": "entropy coded, MB"}
+    labels: dict[Axes, list[Label]] = {}
+    for axes, (column, text) in zip(panels, columns.items(), strict=True):
+        labels[axes] = []
+        for name, by_bits in results.items():
+            points = []
+            for bits, row in by_bits.items():
+                percent = 100 * (np.array(row["loss"]) / reference - 1)
+                x, y = float(np.mean(row[column])) / 1e6, float(percent.mean())
+                axes.plot([x] * 2, [percent.min(), percent.max()], color=looks[name].color, lw=1.0)
+                points.append((x, y))
+                labels[axes].append(Label(x, y, bits, looks[name].color))
+            style = looks[name].line | {"marker": looks[name].marker, "markersize": 4}
+            axes.plot(*zip(*points, strict=True), **style)
+        axes.set_xlabel(text)
+        use_log_scale(axes.xaxis)
+    axes = panels[0]
+    axes.set_yscale("symlog", linthresh=1.0, linscale=0.6)
+    ticks = (-1, 0, 1, 3, 10, 30, 100)
+    axes.set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    axes.set(ylabel="held-out loss above that of float32, %", ylim=(-1.5, 120))
+    handles = [
+        Line2D([], [], **look.line, marker=look.marker, ms=4, label=name)
+        for name, look in looks.items()
+    ]
+    figure.suptitle(
+        f"{len(reference)} seeds, each against float32 with the same seed: mean, and smallest to "
+        "largest; numbers: bits per parameter",
+        fontsize="medium",
+    )
+    draw_legend(figure, handles)
+    label_points(labels)
+    return figure
+
+
+def draw_quality(runs: Path, summary: Mapping[str, Any]) -> Figure:
+    """Draws the quality of a comparison's runs over joules and megabytes.
+
+    Args:
+      runs: CSV file of the runs.
+      summary: of the comparison, with its reference and tolerance.
+    """
+    rows = read_runs(runs)
+    variants = summarize_variants(rows, summary["reference"])
+    return draw_comparison(variants, rows, summary["tolerance_percent"])
+
+
+def read_results(name: str) -> dict[str, Any]:
+    """Returns the results of a benchmark."""
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def make_theorem() -> Iterator[tuple[str, Figure]]:
+    """Yields the figure of the bound."""
+    results = read_results("theorem")
+    names = [name for name, row in results.items() if isinstance(row, dict) and "ratio" in row]
+    yield "theorem.png", draw_theorem({name: results[name] for name in names})
+
+
+def make_quantizers() -> Iterator[tuple[str, Figure]]:
+    """Yields the figure of the quantizers."""
+    yield "quantizers.png", draw_quantizers(read_results("quantizers")["by_quantizer_and_bits"])
+
+
+def make_paper_digits_quality() -> Iterator[tuple[str, Figure]]:
+    """Yields the figure of the paper's comparison on digits."""
+    figure = draw_quality(HERE / "paper_digits.csv", read_results("paper_digits"))
+    yield "paper_digits_quality.png", figure
+
+
+def make_study(config: str, prefix: str) -> Iterator[tuple[str, Figure]]:
+    """Yields the figures of a study, after it was made."""
+    names = {"savings_by_time_budget_and_distance": "savings"}
+    with tempfile.TemporaryDirectory() as folder:
+        study = run_study(load_config(config), folder)
+        for figure in list_study_figures(study):
+            yield f"{prefix}_{names.get(figure.name, figure.name)}.png", figure.draw()
+
+
+def make_digits() -> Iterator[tuple[str, Figure]]:
+    """Yields the figure of the default run, after it was played."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(load_config("configs/digits.py"), folder)
+        yield "digits_training.png", make_figure(Path(folder))
+
+
+GROUPS: dict[str, Callable[[], Iterator[tuple[str, Figure]]]] = {
+    "theorem": make_theorem,
+    "quantizers": make_quantizers,
+    "paper_digits_quality": make_paper_digits_quality,
+    "study": lambda: make_study("configs/digits.py", "study"),
+    "paper_digits": lambda: make_study("configs/paper_digits.py", "paper_digits"),
+    "digits": make_digits,
+}
+"""Figures by name of their group, as pairs of a file's name and the figure."""
+
+
+def main() -> None:
+    """Draws the chosen groups."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=GROUPS, help="one group (default: all)")
+    parser.add_argument("--output", type=Path, default=IMAGES, help="folder of the pictures")
+    arguments = parser.parse_args()
+    for name in [arguments.only] if arguments.only else GROUPS:
+        for file, figure in GROUPS[name]():
+            save_figure(arguments.output / file, figure)
+            print(arguments.output / file)
+
+
+if __name__ == "__main__":
+    main()
