@@ -50,6 +50,7 @@ from fedjax_diffusion.experiment.build import (
 )
 from fedjax_diffusion.experiment.config import load_config as load_config
 from fedjax_diffusion.federated import (
+    Averaging as Averaging,
     ClientInputs as ClientInputs,
     ClientMapping as ClientMapping,
     LocalTraining as LocalTraining,

@@ -19,26 +19,39 @@ from fedjax_diffusion.experiment.sampling import SamplingConfig
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.federated import Averaging, LocalWork
 from fedjax_diffusion.keys import MAX_SEED
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
+from fedjax_diffusion.planning.faults import FaultsConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
 
 
 @dataclass(frozen=True)
 class FederatedConfig:
-    """Options of federated averaging; ``make_simulator`` checks them.
+    """Options of federated averaging; ``make_simulator`` checks the first three.
 
     Attributes:
       mode: the quantized quantity, ``"update"`` or ``"model"``.
       proximal_weight: mu >= 0 of FedProx.
       ema_decay: in [0, 1), decay per round of the averaged model.
+      average: of the updates, one of ``AVERAGES``; see ``Averaging`` for it and the next two.
+      num_trimmed: >= 1, values left out at each end by ``trimmed_mean``.
+      max_update_norm: > 0, largest norm of a client's update; None: no limit.
+
+    Raises:
+      ValueError: one of the last three is out of range.
     """
 
     mode: str
     proximal_weight: float
     ema_decay: float
+    average: str = "mean"
+    num_trimmed: int = 1
+    max_update_norm: float | None = None
+
+    def __post_init__(self):
+        Averaging(self.average, self.num_trimmed, self.max_update_norm)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,7 @@ class RunConfig:
       channel: the uplink.
       workload: constants of a round's cost.
       allocator: of bits, times and powers.
+      faults: of the simulated world.
       study: settings of a study; not used by a run.
       compute: use of the machine.
       sampling: of images.
@@ -100,6 +114,7 @@ class RunConfig:
     channel: ChannelConfig
     workload: WorkloadConfig
     allocator: AllocatorConfig
+    faults: FaultsConfig
     study: StudyConfig
     compute: ComputeConfig
     sampling: SamplingConfig
