@@ -6,6 +6,7 @@ import pytest
 
 from fedjax_diffusion import load_run, run
 from fedjax_diffusion.experiment.build import build
+from fedjax_diffusion.planning.faults import Fault
 from fedjax_diffusion.runs.learning import LearningError, check_learned
 from tests.tiny import pixel_config
 
@@ -34,19 +35,46 @@ def finished(tmp_path_factory):
     return run(pixel_config(**EVERYTHING), tmp_path_factory.mktemp("runs") / "whole")
 
 
-def test_a_run_with_every_fault_resumes_to_the_bit(finished, tmp_path):
+def resume(config, workdir):
+    """Plays a run that is killed in its third round, after a checkpoint, and started again."""
+
     def stop_after_three(record):
         if record["round"] == 2:
             raise StopError
 
-    config = pixel_config(**EVERYTHING)
     with pytest.raises(StopError):
-        run(config, tmp_path / "run", on_record=stop_after_three)
-    resumed = run(config, tmp_path / "run")
+        run(config, workdir, on_record=stop_after_three)
+    return run(config, workdir)
+
+
+def assert_same(resumed, finished):
     for ours, theirs in zip(resumed.records, finished.records, strict=True):
         assert ours | {"wall_seconds": 0} == theirs | {"wall_seconds": 0}
     states = [load_run(each.workdir)[1] for each in (resumed, finished)]
     jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_a_run_with_every_fault_resumes_to_the_bit(finished, tmp_path):
+    assert_same(resume(pixel_config(**EVERYTHING), tmp_path / "run"), finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probability", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("fault", [fault.name.lower() for fault in Fault if fault != Fault.NONE])
+def test_each_fault_at_each_probability_resumes_to_the_bit(fault, probability, tmp_path):
+    options = {f"faults__{fault}": probability, "partition__num_clients": 12, "num_rounds": 4}
+    config = pixel_config(**options)
+    finished = run(config, tmp_path / "whole")
+    assert_same(resume(config, tmp_path / "run"), finished)
+    happened = [
+        each
+        for record in finished.records
+        for each, num_bits in zip(record["faults"], record["num_bits"], strict=True)
+        if num_bits > 0
+    ]
+    deviation = np.sqrt(len(happened) * probability * (1 - probability))
+    assert abs(happened.count(fault) - len(happened) * probability) <= 5 * deviation
+    assert len(happened) > 40, "of 48: nearly all clients participate"
 
 
 def test_clients_that_fail_are_recorded_and_not_in_the_average(finished):
