@@ -36,7 +36,7 @@ class FederatedConfig:
       proximal_weight: mu >= 0 of FedProx.
       ema_decay: in [0, 1), decay per round of the averaged model.
       average: of the updates, one of ``AVERAGES``; see ``Averaging`` for it and the next two.
-      num_trimmed: >= 1, values left out at each end by ``trimmed_mean``.
+      num_trimmed: 1..2^24, values left out at each end by ``trimmed_mean``.
       max_update_norm: > 0, largest norm of a client's update; None: no limit.
 
     Raises:

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from fedjax_diffusion.types import Array, Params
 
 MEAN, TRIMMED_MEAN, MEDIAN = AVERAGES = ("mean", "trimmed_mean", "median")
+_MAX_TRIMMED = 2**24
+"""Whole numbers up to it are exact in float32, which the compiled round is given."""
+_MAX_NORM = float(jnp.finfo(jnp.float32).max)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Averaging:
 
     Attributes:
       average: one of ``AVERAGES``.
-      num_trimmed: >= 1, for ``trimmed_mean``; of fewer than ``2 num_trimmed + 1`` updates their
+      num_trimmed: 1..2^24, for ``trimmed_mean``; of fewer than ``2 num_trimmed + 1`` updates their
         median remains. An array, which may be traced, is not checked.
       max_update_norm: > 0, largest norm of a client's update, before its quantization; a client
         above it has diverged, and sends nothing. None: no limit. An array is not checked.
@@ -41,11 +44,16 @@ class Averaging:
         if self.average not in AVERAGES:
             names = ", ".join(AVERAGES)
             raise ValueError(f"federated.average must be one of {names}, got {self.average!r}")
-        if not isinstance(self.num_trimmed, jax.Array) and self.num_trimmed < 1:
-            raise ValueError(f"federated.num_trimmed must be at least 1, got {self.num_trimmed}")
-        limit = self.max_update_norm
-        if limit is not None and not isinstance(limit, jax.Array) and not limit > 0:
-            raise ValueError(f"federated.max_update_norm must be above 0 or None, got {limit}")
+        trimmed, limit = self.num_trimmed, self.max_update_norm
+        if not isinstance(trimmed, jax.Array) and not 1 <= trimmed <= _MAX_TRIMMED:
+            raise ValueError(f"federated.num_trimmed must be in 1..{_MAX_TRIMMED}, got {trimmed}")
+        if limit is None or isinstance(limit, jax.Array):
+            return
+        if not 0 < limit <= _MAX_NORM:
+            raise ValueError(
+                f"federated.max_update_norm must be above 0 and finite in float32, or None, got "
+                f"{limit}"
+            )
 
     @property
     def keeps_updates(self) -> bool:

@@ -27,6 +27,7 @@ class Fault(IntEnum):
 _KINDS = tuple(fault for fault in Fault if fault != Fault.NONE)
 _LOST = (Fault.DROPPED_BEFORE_UPLOAD, Fault.DROPPED_DURING_UPLOAD, Fault.LATE, Fault.DAMAGED)
 """Faults after which the server has no message."""
+_MAX_FACTOR = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class FaultsConfig:
       diverging_factor: a diverging client's update is multiplied by it; None: the update is NaN.
 
     Raises:
-      ValueError: a probability is out of range, or the factor is not finite.
+      ValueError: a probability is out of range, or the factor is not finite in float32.
     """
 
     dropped_before_upload: float = 0.0
@@ -59,9 +60,10 @@ class FaultsConfig:
             if not 0 <= probability <= 1:
                 name = fault.name.lower()
                 raise ValueError(f"faults.{name} must be in [0, 1], got {probability}")
-        if self.diverging_factor is not None and not np.isfinite(self.diverging_factor):
+        factor = self.diverging_factor
+        if factor is not None and not abs(factor) <= _MAX_FACTOR:
             raise ValueError(
-                f"faults.diverging_factor must be finite or None, got {self.diverging_factor}"
+                f"faults.diverging_factor must be finite in float32, or None, got {factor}"
             )
 
     @property

@@ -92,7 +92,7 @@ def test_at_probability_0_nothing_is_drawn(monkeypatch):
         ({"late": -0.1}, r"faults\.late must be in \[0, 1\], got -0\.1"),
         ({"damaged": 1.5}, r"faults\.damaged must be in \[0, 1\], got 1\.5"),
         ({"diverging": float("nan")}, r"faults\.diverging must be in \[0, 1\], got nan"),
-        ({"diverging_factor": float("inf")}, r"faults\.diverging_factor must be finite or None"),
+        ({"diverging_factor": -1e39}, r"faults\.diverging_factor must be finite in float32, or"),
     ],
 )
 def test_bad_settings_are_refused(fields, message):
