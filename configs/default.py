@@ -97,6 +97,9 @@ def get_config() -> ConfigDict:
             "mode": "update",  # quantize and send "update" (w_k - w) or "model" (w_k, the paper)
             "proximal_weight": 0.0,  # mu of FedProx, >= 0
             "ema_decay": 0.7,  # decay per round of the averaged model used for images, in [0, 1)
+            "average": "mean",  # of the updates: mean (weighted) | trimmed_mean | median
+            "num_trimmed": 1,  # for trimmed_mean, values left out at each end, >= 1
+            "max_update_norm": optional(float),  # a client above it has diverged, > 0; None: none
         }
     )
     config.quantization = ConfigDict(
@@ -157,6 +160,16 @@ def get_config() -> ConfigDict:
                 "fixed_bits:8:max_frequency",
                 "demand",
             ),
+        }
+    )
+    config.faults = ConfigDict(
+        {  # FaultsConfig: probability of each fault, for one client in one round, in [0, 1]
+            "dropped_before_upload": 0.0,  # the device stops while it computes
+            "diverging": 0.0,  # the training diverges
+            "dropped_during_upload": 0.0,  # the device stops while it sends
+            "late": 0.0,  # a whole message arrives after the deadline
+            "damaged": 0.0,  # a message is changed on the way, and refused by its CRC-32
+            "diverging_factor": optional(float),  # of a diverging client's update; None: it is NaN
         }
     )
     config.study = ConfigDict(

@@ -52,6 +52,7 @@ from fedjax_diffusion.experiment.build import build as build
 from fedjax_diffusion.experiment.config import load_config as load_config
 from fedjax_diffusion.experiment.experiment import Experiment as Experiment
 from fedjax_diffusion.federated import (
+    Averaging as Averaging,
     ClientInputs as ClientInputs,
     ClientMapping as ClientMapping,
     LocalTraining as LocalTraining,

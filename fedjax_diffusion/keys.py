@@ -27,6 +27,7 @@ class Stream(IntEnum):
     QUANTIZE = 8
     SAMPLE = 9
     DOWNLINK = 10
+    FAULT = 11
 
 
 MAX_SEED = 2**32 - 1

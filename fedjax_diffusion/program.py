@@ -20,6 +20,7 @@ from fedjax_diffusion.federated import (
     NOT_MEASURED,
     ClientInputs,
     ClientMapping,
+    GivenAveraging,
     GivenServer,
     GivenTraining,
     RoundOutcome,
@@ -68,6 +69,7 @@ def make_program(
     server: GivenServer,
     mode: str,
     quantization: QuantizationConfig,
+    averaging: GivenAveraging | None = None,
     donate_state: bool,
 ) -> Program:
     """Returns the program of ``make_simulator`` with these arguments."""
@@ -77,6 +79,7 @@ def make_program(
         make_server_update(server),
         mode=mode,
         quantization=quantization,
+        averaging=averaging,
     )
     # All inputs are on the devices of the state, so the program transfers nothing.
     placement = None if mapping.mesh is None else NamedSharding(mapping.mesh, PartitionSpec())

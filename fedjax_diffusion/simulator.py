@@ -9,6 +9,7 @@ import numpy as np
 from fedjax_diffusion.federated import (
     ClientInputs,
     ClientMapping,
+    GivenAveraging,
     GivenServer,
     GivenTraining,
     LocalWork,
@@ -37,14 +38,15 @@ class Simulator(NamedTuple):
     Attributes:
       init: ``init(key, data) -> SimulationState``; of the data it reads only the length K of
         ``num_examples``. It can be vmapped over keys.
-      step: ``step(key, state, allocation, cohort, data, rows=None, num_steps=None) ->
-        (SimulationState, RoundInfo)``; gathers the round's inputs on the host, see
-        ``gather_inputs``, and calls the compiled ``pure_step``: one compilation serves all rounds,
-        bits, channels, steps, keys and hyperparameters. ``key`` is the run's key in every call; the
-        draws of a round depend on it and ``state.round``. ``cohort`` int32 [M] holds client ids,
-        ``allocation.num_bits`` [M] their bits, ``rows`` int32 [M] their rows in the data (None:
-        their ids), ``num_steps`` int [M] their local steps (None: from ``LocalTraining.work``).
-        It returns before the devices have finished, and copies nothing to the host.
+      step: ``step(key, state, allocation, cohort, data, rows=None, num_steps=None,
+        update_factor=None) -> (SimulationState, RoundInfo)``; gathers the round's inputs on the
+        host, see ``gather_inputs``, and calls the compiled ``pure_step``: one compilation serves
+        all rounds, bits, channels, steps, keys and hyperparameters. ``key`` is the run's key in
+        every call; the draws of a round depend on it and ``state.round``. ``cohort`` int32 [M]
+        holds client ids, ``allocation.num_bits`` [M] their bits, ``rows`` int32 [M] their rows in
+        the data (None: their ids), ``num_steps`` int [M] their local steps (None: from
+        ``LocalTraining.work``), ``update_factor`` float [M] factors of their updates, as by faults
+        (None: none). It returns before the devices have finished, and copies nothing to the host.
       pure_step: ``pure_step(key, state, inputs, data, hyperparameters=...) ->
         (SimulationState, RoundInfo)``, a pure function of arrays that is not compiled by itself:
         jit it, or vmap it over the S runs of a sweep. ``key`` [] is the run's key, ``inputs`` the
@@ -67,6 +69,7 @@ def make_simulator(
     server: GivenServer | None = None,
     mode: str = "update",
     quantization: QuantizationConfig | None = None,
+    averaging: GivenAveraging | None = None,
     donate_state: bool = False,
     hyperparameters: Any = (),
 ) -> Simulator:
@@ -82,6 +85,7 @@ def make_simulator(
         federated averaging.
       mode: ``"update"`` or ``"model"``, the quantized quantity.
       quantization: quantizer and options; None: stochastic quantization without options.
+      averaging: of the updates, or a function of the hyperparameters; None: their weighted mean.
       donate_state: let ``step`` overwrite the given state with the next; do not use it afterwards.
       hyperparameters: any pytree of numbers, such as learning rates. They are inputs of the
         compiled round, not constants in it.
@@ -99,6 +103,7 @@ def make_simulator(
         server=ServerUpdate() if server is None else server,
         mode=mode,
         quantization=QuantizationConfig() if quantization is None else quantization,
+        averaging=averaging,
         donate_state=donate_state,
     )
     return bind(program, settle(training, hyperparameters).work, hyperparameters)
@@ -134,6 +139,7 @@ def bind(program: Program, work: LocalWork, hyperparameters: Any) -> Simulator:
         data: Any,
         rows: Array | None = None,
         num_steps: np.ndarray | None = None,
+        update_factor: np.ndarray | None = None,
     ) -> tuple[SimulationState, RoundInfo]:
         inputs = gather_inputs(
             cohort,
@@ -142,6 +148,7 @@ def bind(program: Program, work: LocalWork, hyperparameters: Any) -> Simulator:
             work,
             rows=rows,
             num_steps=num_steps,
+            update_factor=update_factor,
         )
         inputs, data = jax.device_put((inputs, data), placement)
         return program.step(place(key), state, inputs, data, hyperparameters)

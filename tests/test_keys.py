@@ -27,6 +27,7 @@ def test_the_numbers_of_the_streams_stay():
         "QUANTIZE": 8,
         "SAMPLE": 9,
         "DOWNLINK": 10,
+        "FAULT": 11,
     }
 
 
@@ -39,7 +40,7 @@ def test_seeds_streams_rounds_and_clients_give_distinct_keys():
         for client in (None, 0, 1, 5)
     ]
     keys += [step_key(key, step) for key in keys[:4] for step in (10, 11)]
-    assert len(np.unique([to_numbers(key) for key in keys], axis=0)) == len(keys) == 272
+    assert len(np.unique([to_numbers(key) for key in keys], axis=0)) == len(keys) == 296
 
 
 def test_a_key_is_three_folds_in_a_row():

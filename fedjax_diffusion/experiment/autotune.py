@@ -102,7 +102,9 @@ def count_load(learner: Learner, scenario: Scenario, compute: ComputeConfig) -> 
     except ValueError as error:
         _LOG.warning("clients are mapped one by one: %s", error)
         return HEAVY
-    return ClientLoad(flops, learner.count_client_bytes(compute))
+    cohort_size = scenario.cohort_size or len(scenario.num_examples)
+    average_bytes = learner.count_average_bytes(cohort_size)
+    return ClientLoad(flops, learner.count_client_bytes(compute), average_bytes)
 
 
 def tune(asked: ComputeConfig, compute: ComputeConfig, trials: Trials) -> Choice:
@@ -146,7 +148,9 @@ def _list_ways(
     ways = [compute]
     if asked.client_map == AUTO:
         num_bytes = trials.learner.count_client_bytes(asked)
-        mappings = list_candidates(trials.clients_per_device, num_bytes, count_memory_bytes())
+        average_bytes = trials.learner.count_average_bytes(trials.cohort_size)
+        memory_bytes = count_memory_bytes() - 2 * average_bytes  # half of what is left is given
+        mappings = list_candidates(trials.clients_per_device, num_bytes, memory_bytes)
         if compute.client_map in AT_ONCE:
             mappings.reverse()
         ways = [
@@ -217,12 +221,16 @@ class _Race:
         trials, (data, rows) = self._trials, self._cohort_data
         run_key, M = trials.scenario.run_key, len(rows)
         cohort, allocation = np.arange(M, dtype=np.int32), SimpleNamespace(num_bits=np.full(M, 8))
+        can_diverge = trials.learner.config.faults.diverging > 0
+        factors = (np.ones(M, np.float32),) if can_diverge else ()  # the program of the run
         state: Any = None
 
         def play(num_steps: int) -> float:
             nonlocal state
             start, steps = time.perf_counter(), np.full(M, num_steps)
-            state, info = simulator.step(run_key, state, allocation, cohort, data, rows, steps)
+            state, info = simulator.step(
+                run_key, state, allocation, cohort, data, rows, steps, *factors
+            )
             jax.block_until_ready(info)
             return time.perf_counter() - start
 

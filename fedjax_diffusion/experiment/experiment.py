@@ -15,6 +15,7 @@ from fedjax_diffusion.experiment.sampling import DrawSamples
 from fedjax_diffusion.experiment.start import read_start
 from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.federated.traffic import CountTraffic
+from fedjax_diffusion.planning.faults import DrawFaults
 from fedjax_diffusion.planning.participation import DrawConditions
 from fedjax_diffusion.planning.planner import Planner
 from fedjax_diffusion.planning.workload import Workload
@@ -37,6 +38,7 @@ class Experiment(NamedTuple):
       learner: the model and its training, for any compute settings.
       simulator: ``Simulator(init, step, pure_step)``; a step reuses the memory of its input state.
       draw_conditions: ``draw(run_key, round) -> RoundConditions``.
+      draw_faults: ``draw(run_key, round, cohort, num_bits) -> RoundFaults``, or None.
       load_cohort: ``load(cohort) -> CohortData``.
       plan: ``plan(run_key, statistics, params, conditions) -> RoundPlan``.
       draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
@@ -55,6 +57,7 @@ class Experiment(NamedTuple):
     learner: Learner
     simulator: Simulator
     draw_conditions: DrawConditions
+    draw_faults: DrawFaults
     load_cohort: LoadCohort
     plan: Planner
     draw_samples: DrawSamples

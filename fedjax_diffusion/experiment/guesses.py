@@ -13,10 +13,12 @@ class ClientLoad(NamedTuple):
     Attributes:
       step_flops: floating point operations of one local step.
       num_bytes: estimated memory of its training, bytes.
+      average_bytes: memory of the cohort's updates on a device, if its average keeps them; bytes.
     """
 
     step_flops: float
     num_bytes: float
+    average_bytes: float = 0.0
 
 
 HEAVY = ClientLoad(math.inf, math.inf)
@@ -108,7 +110,7 @@ def guess_mapping(
     """
     if guess.client_map not in AT_ONCE or clients_per_device == 1:
         return "map", None
-    fitting = int(memory_bytes / 2 // max(load.num_bytes, 1.0))
+    fitting = int((memory_bytes / 2 - load.average_bytes) // max(load.num_bytes, 1.0))
     if fitting >= clients_per_device:
         return "vmap", None
     if fitting < 2:

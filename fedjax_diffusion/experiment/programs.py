@@ -32,7 +32,14 @@ from fedjax_diffusion.experiment.sampling import (
     make_sampler_program,
 )
 from fedjax_diffusion.experiment.task import ModelConfig, Task, make_task
-from fedjax_diffusion.federated import ClientMapping, LocalTraining, LocalWork, ServerUpdate
+from fedjax_diffusion.federated import (
+    Averaging,
+    ClientMapping,
+    LocalTraining,
+    LocalWork,
+    ServerUpdate,
+)
+from fedjax_diffusion.federated.averaging import TRIMMED_MEAN
 from fedjax_diffusion.program import Program, make_program
 from fedjax_diffusion.quantization import QuantizationConfig
 
@@ -52,6 +59,8 @@ class Rates(NamedTuple):
       ema_decay: of the averaged model; None: 0, no average.
       label_dropout: of a network with classes; None: it has none.
       num_rounds: N of the round schedule; None: the schedule does not depend on it.
+      num_trimmed: of the trimmed mean; None: another average.
+      max_update_norm: of a client; None: no limit.
     """
 
     client: OptimizerRates
@@ -60,6 +69,8 @@ class Rates(NamedTuple):
     ema_decay: Any
     label_dropout: Any
     num_rounds: Any
+    num_trimmed: Any = None
+    max_update_norm: Any = None
 
 
 def list_rates(config: RunConfig) -> Rates:
@@ -72,6 +83,8 @@ def list_rates(config: RunConfig) -> Rates:
         federated.ema_decay or None,
         config.guidance.label_dropout if has_classes else None,
         None if config.round_schedule == "constant" else config.num_rounds,
+        federated.num_trimmed if federated.average == TRIMMED_MEAN else None,
+        federated.max_update_norm,
     )
     return jax.tree.map(np.float32, rates)
 
@@ -134,6 +147,7 @@ class RoundSettings:
       mapping: of the clients to the hardware.
       mode: the quantized quantity.
       quantization: quantizer and options.
+      average: of the updates.
     """
 
     network: Network
@@ -146,6 +160,7 @@ class RoundSettings:
     mapping: ClientMapping
     mode: str
     quantization: QuantizationConfig
+    average: str
 
 
 def list_static(config: RunConfig) -> tuple[Any, ...]:
@@ -166,6 +181,8 @@ def list_static(config: RunConfig) -> tuple[Any, ...]:
         config.server_optimizer.static,
         config.round_schedule,
         config.federated.mode,
+        config.federated.average,
+        config.faults.diverging > 0,
         config.quantization,
         str(jax.tree.structure(list_rates(config))),
         _keep_static(config.sampling),
@@ -197,6 +214,10 @@ def find_round_program(settings: RoundSettings) -> Program:
             0.0 if rates.ema_decay is None else rates.ema_decay,
         )
 
+    def make_averaging(rates: Rates) -> Averaging:
+        num_trimmed = 1 if rates.num_trimmed is None else rates.num_trimmed
+        return Averaging(settings.average, num_trimmed, rates.max_update_norm)
+
     return make_program(
         task.denoiser.init,
         make_training,
@@ -204,6 +225,7 @@ def find_round_program(settings: RoundSettings) -> Program:
         server=make_server,
         mode=settings.mode,
         quantization=settings.quantization,
+        averaging=make_averaging,
         donate_state=True,
     )
 

@@ -20,26 +20,39 @@ from fedjax_diffusion.experiment.start import identify
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
-from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.federated import Averaging, LocalWork
 from fedjax_diffusion.keys import MAX_SEED
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
+from fedjax_diffusion.planning.faults import FaultsConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
 
 
 @dataclass(frozen=True)
 class FederatedConfig:
-    """Options of federated averaging; ``make_simulator`` checks them.
+    """Options of federated averaging; ``make_simulator`` checks the first three.
 
     Attributes:
       mode: the quantity that is quantized and sent, ``"update"`` (w_k - w) or ``"model"`` (w_k).
       proximal_weight: mu of FedProx, >= 0.
       ema_decay: decay per round of the averaged model, from which images are drawn, in [0, 1).
+      average: of the updates, one of ``AVERAGES``; see ``Averaging`` for it and the next two.
+      num_trimmed: values left out at each end by ``trimmed_mean``, 1..2^24.
+      max_update_norm: largest norm of a client's update, > 0; None: no limit.
+
+    Raises:
+      ValueError: one of the last three is out of range.
     """
 
     mode: str
     proximal_weight: float
     ema_decay: float
+    average: str = "mean"
+    num_trimmed: int = 1
+    max_update_norm: float | None = None
+
+    def __post_init__(self):
+        Averaging(self.average, self.num_trimmed, self.max_update_norm)
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,7 @@ class RunConfig:
       channel: the uplink.
       workload: constants of a round's cost.
       allocator: of bits, times and powers.
+      faults: of the simulated world.
       study: settings of a study; not used by a run.
       compute: use of the machine.
       sampling: of images.
@@ -106,6 +120,7 @@ class RunConfig:
     channel: ChannelConfig
     workload: WorkloadConfig
     allocator: AllocatorConfig
+    faults: FaultsConfig
     study: StudyConfig
     compute: ComputeConfig
     sampling: SamplingConfig

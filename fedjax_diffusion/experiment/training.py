@@ -16,6 +16,7 @@ from fedjax_diffusion.diffusion import (
     measure_convs,
 )
 from fedjax_diffusion.experiment.compute import ComputeConfig, count_memory_bytes, make_local_mesh
+from fedjax_diffusion.experiment.kept_memory import count_average_bytes
 from fedjax_diffusion.experiment.programs import (
     RoundSettings,
     describe_network,
@@ -97,6 +98,7 @@ class Learner:
             mapping=ClientMapping(compute.client_map, compute.chunk_size, self.mesh),
             mode=config.federated.mode,
             quantization=config.quantization,
+            average=config.federated.average,
         )
 
     def count_client_bytes(self, compute: ComputeConfig) -> int:
@@ -110,6 +112,13 @@ class Learner:
         """
         kept, model = self._count_kept_bytes(compute)
         return int(1.5 * kept) + _MODEL_COPIES * model
+
+    def count_average_bytes(self, cohort_size: int) -> int:
+        """Returns the memory in bytes that a device needs for the updates of a cohort's average."""
+        params = self.make_task(
+            dataclasses.replace(self.config.compute, conv="stock")
+        ).find_shapes()
+        return count_average_bytes(self.config.federated.average, params, cohort_size)
 
     def _count_kept_bytes(self, compute: ComputeConfig) -> tuple[int, int]:
         """Returns the bytes that a step stores for its gradient, and the bytes of the model in it.

@@ -1,6 +1,7 @@
 """Federated training of any model: a client, the mapping over clients, a round."""
 
 from fedjax_diffusion.federated.aggregation import GivenServer, ServerUpdate, make_server_update
+from fedjax_diffusion.federated.averaging import AVERAGES, Averaging, GivenAveraging
 from fedjax_diffusion.federated.client import (
     ClientInputs,
     GivenTraining,
@@ -24,15 +25,18 @@ from fedjax_diffusion.federated.uplink import MODES, Upload, empty_client_memory
 from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED, UploadStatistics
 
 __all__ = [
+    "AVERAGES",
     "AXIS",
     "CLIENT_MAPS",
     "MODES",
     "NOT_MEASURED",
     "RUN_AXIS",
+    "Averaging",
     "ClientError",
     "ClientInputs",
     "ClientMapping",
     "ClientReport",
+    "GivenAveraging",
     "GivenServer",
     "GivenTraining",
     "LocalTraining",

@@ -49,6 +49,8 @@ class ClientInputs:
       num_steps: int32 [], number of local steps.
       client_memory: float32 [R, 128], the error it kept of its last upload; () without error
         feedback.
+      update_factor: float32 [], the client's update is multiplied by it, as by a fault: 1 changes
+        nothing; None for all clients: there is no such factor in the program.
     """
 
     client: Array
@@ -57,6 +59,7 @@ class ClientInputs:
     num_bits: Array
     num_steps: Array
     client_memory: PyTree = ()
+    update_factor: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def gather_inputs(
     *,
     rows: Array | np.ndarray | None = None,
     num_steps: np.ndarray | None = None,
+    update_factor: np.ndarray | None = None,
 ) -> ClientInputs:
     """Returns the inputs of a cohort, [M], as host arrays.
 
@@ -117,6 +121,7 @@ def gather_inputs(
       work: sets the local steps if ``num_steps`` is None.
       rows: int [M], the clients' rows in the data; None: their ids.
       num_steps: int [M], local steps; None: from ``work``.
+      update_factor: float [M], factors of the clients' updates; None: there are none.
     """
     cohort, num_bits = (np.asarray(jax.device_get(x), np.int32) for x in (cohort, num_bits))
     rows = cohort if rows is None else np.asarray(jax.device_get(rows), np.int32)
@@ -125,7 +130,8 @@ def gather_inputs(
     num_steps = np.where(num_bits > 0, num_steps, 0).astype(np.int32)
     weight = num_examples.astype(np.float32)
     fields: tuple[Any, ...] = (cohort, rows, weight, num_bits, num_steps)
-    return ClientInputs(*fields)
+    factor: Any = None if update_factor is None else np.asarray(update_factor, np.float32)
+    return ClientInputs(*fields, update_factor=factor)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Whether a run learns: the rounds in which its model took a step, and those since the last step.
 
-A round without a step keeps the model, for one of three reasons: every client that participated
-diverged, the server's step was not finite, or no client participated.
+A round without a step keeps the model, for one of four reasons: every client that participated
+diverged, but for those that a fault of the simulated world stopped; the server's step was not
+finite; faults stopped every client; or no client participated.
 """
 
 from collections.abc import Mapping
@@ -9,15 +10,17 @@ from typing import Any
 
 MAX_LOST_ROUNDS = 2
 """Lost rounds at the end of a run that may be chance; after one more, the run diverged."""
-_DIVERGED, _REFUSED, _ABSENT = "diverged", "refused", "absent"
+_DIVERGED, _REFUSED, _FAILED, _ABSENT = "diverged", "refused", "failed", "absent"
 _WORDS = {
     _DIVERGED: "every client diverged",
     _REFUSED: "the server's step was not finite",
+    _FAILED: "every upload failed",
     _ABSENT: "no client participated",
 }
 """Reasons for a round without a step, in words."""
 _LOWER_RATES = "lower client_optimizer.learning_rate or server_optimizer.learning_rate"
 _RAISE_LIMITS = "raise allocator.time_budget_seconds or allocator.error_budget"
+_LOWER_FAULTS = "lower the probabilities of config.faults"
 
 
 def is_early_end(counts: Mapping[str, Any], stop_after: int | None) -> bool:
@@ -69,7 +72,7 @@ class Learning:
             self._num_steps += 1
             self._num_lost, self._since, self._reasons = 0, None, set()
             return
-        self._num_lost += reason != _ABSENT
+        self._num_lost += reason in (_DIVERGED, _REFUSED)
         self._since = record["round"] if self._since is None else self._since
         self._reasons.add(reason)
 
@@ -119,7 +122,9 @@ def check_learned(summary: Mapping[str, Any], stop_after: int | None = None) -> 
         verdict = "the run diverged"
     else:
         return
-    raise LearningError(f"{verdict}: {end}; {_LOWER_RATES if lost else _RAISE_LIMITS}")
+    has_failed = _FAILED in summary["no_step_reasons"]
+    advice = _LOWER_RATES if lost else _LOWER_FAULTS if has_failed else _RAISE_LIMITS
+    raise LearningError(f"{verdict}: {end}; {advice}")
 
 
 def _find_reason(record: Mapping[str, Any]) -> str | None:
@@ -128,4 +133,6 @@ def _find_reason(record: Mapping[str, Any]) -> str | None:
         return _REFUSED
     if record["loss"] is not None:
         return None
-    return _DIVERGED if record["diverged"] else _ABSENT
+    if record["diverged"]:
+        return _DIVERGED
+    return _FAILED if set(record.get("faults", ())) - {"none"} else _ABSENT

@@ -82,14 +82,15 @@ class Ledger:
           record: one line of ``metrics.jsonl``: ``compute_joules``, ``transmit_joules``,
             ``uplink_bytes``, ``full_precision_bytes``, ``on_time_clients``, ``on_time_joules
             {method: J}``, and per baseline ``baseline_compute_joules``,
-            ``baseline_transmit_joules``, ``baseline_uplink_bytes``, ``baseline_late``.
+            ``baseline_transmit_joules``, ``baseline_uplink_bytes``, ``baseline_late``; ``faults``
+            of a run with faults.
         """
         spent = {
             THIS_RUN: Spending(
                 float(record["compute_joules"]),
                 float(record["transmit_joules"]),
                 int(record["uplink_bytes"]),
-                0,
+                record.get("faults", []).count("late"),  # without faults nobody is
                 float(record["on_time_joules"][THIS_RUN]),
             )
         }

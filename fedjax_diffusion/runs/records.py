@@ -106,6 +106,12 @@ def list_sent_bits(record: Mapping[str, Any]) -> list[int]:
     return [bits for bits in record["num_bits"] if bits > 0]
 
 
+def list_losses(record: Mapping[str, Any]) -> list[str]:
+    """Returns the faults of a round that lost a message, from a line of metrics.jsonl."""
+    # A client that diverges by a fault is among the diverged, or its update is in the mean.
+    return [fault for fault in record.get("faults", ()) if fault not in ("none", "diverging")]
+
+
 def find_mean_bits(record: Mapping[str, Any]) -> float | None:
     """Returns the bits per parameter of a round, mean over its uploads; None without uploads."""
     sent = list_sent_bits(record)
@@ -139,6 +145,7 @@ class Totals:
         self._client_rounds += len(record["status"])
         self._left_out.update(status for status in record["status"] if status != "optimal")
         self._left_out.update({"diverged": len(record["diverged"])} if record["diverged"] else ())
+        self._left_out.update(list_losses(record))
         for name in self._sums:
             self._sums[name] += record[name]
 

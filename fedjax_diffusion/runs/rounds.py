@@ -64,17 +64,22 @@ def play_round(
     conditions, cohort_data = prepared or _prepare(experiment, round)
     statistics, read_params = state.upload_statistics, lambda: state.whole.params
     plan = experiment.plan(experiment.run_key, statistics, read_params, conditions)
+    num_bits = np.asarray(plan.allocation.num_bits)
+    faults = experiment.draw_faults(experiment.run_key, round, plan.cohort, num_bits)
+    sending, factors = plan.allocation, ()
+    if faults is not None:
+        sending, factors = faults, (None, faults.update_factor)  # None: local steps of the config
     with compiling():
         next_state, info = experiment.simulator.step(
-            experiment.run_key, state, plan.allocation, plan.cohort, *cohort_data
+            experiment.run_key, state, sending, plan.cohort, *cohort_data, *factors
         )
     is_last = round + 1 == experiment.config.num_rounds
     upcoming = None if is_last else _prepare(experiment, round + 1)
     _ = plan.baselines  # computed now, while the devices work
     info = jax.device_get(info)
-    traffic = experiment.count_traffic(np.asarray(plan.allocation.num_bits), info.clients)
+    traffic = experiment.count_traffic(num_bits, info.clients)
     seconds = time.perf_counter() - start
-    record = make_record(round, plan, info, traffic, seconds)
+    record = make_record(round, plan, info, traffic, seconds, faults)
     log.append(record)
     if on_record is not None:
         on_record(record)

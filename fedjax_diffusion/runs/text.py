@@ -43,7 +43,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             "",
             "Each method serves the same clients over the same channels before the same deadline.",
             "It splits the time optimally; with ':max_frequency' it computes at full frequency.",
-            "A client whose upload is late is charged at full frequency and full power.",
+            "Where a method cannot be on time, it is charged at full frequency and full power.",
             *split,
             "",
             f"{_format_last_loss(summary)}, "

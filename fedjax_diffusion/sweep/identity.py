@@ -36,6 +36,15 @@ NEUTRAL: dict[str, Any] = {
     "data.size": None,
     "devices.csv": None,
     "init_from": None,
+    "faults.damaged": 0.0,
+    "faults.diverging": 0.0,
+    "faults.diverging_factor": None,
+    "faults.dropped_before_upload": 0.0,
+    "faults.dropped_during_upload": 0.0,
+    "faults.late": 0.0,
+    "federated.average": "mean",
+    "federated.max_update_norm": None,
+    "federated.num_trimmed": 1,
     "stop_after_diverged_rounds": None,
 }
 """Settings added since the first sweeps, with the value that changes nothing."""

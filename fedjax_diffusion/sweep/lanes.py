@@ -114,9 +114,17 @@ class Lanes:
         brought = LaneInputs(words, data.indices, data.num_examples, list_rates(config))
         num_examples, work = np.asarray(data.num_examples), config.local_work
 
-        def step(key, state, allocation, cohort, data, rows=None, num_steps=None):
+        def step(
+            key, state, allocation, cohort, data, rows=None, num_steps=None, update_factor=None
+        ):
             inputs = gather_inputs(
-                cohort, allocation.num_bits, num_examples, work, rows=rows, num_steps=num_steps
+                cohort,
+                allocation.num_bits,
+                num_examples,
+                work,
+                rows=rows,
+                num_steps=num_steps,
+                update_factor=update_factor,
             )
             return ask(_Step(state, inputs, brought))
 

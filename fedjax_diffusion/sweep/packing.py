@@ -79,6 +79,7 @@ def _choose_lanes(
         image_shape = load_images(**vars(config.data)).images.shape[1:]
         learner = Learner(config, image_shape, mesh=None)
         lane = at_once * learner.count_client_bytes(compute) + _STATES * count_state_bytes(config)
+        lane += learner.count_average_bytes(config.cohort_size or config.partition.num_clients)
         fitting = jax.local_device_count() * int(count_memory_bytes() / 2 / lane)
         num_lanes = min(num_lanes, fitting)
     else:

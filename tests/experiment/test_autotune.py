@@ -18,6 +18,7 @@ from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.guesses import HEAVY
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.progress import Progress
+from fedjax_diffusion.planning.faults import FaultsConfig
 from fedjax_diffusion.simulator import Simulator
 from tests.tiny import tiny_config
 
@@ -39,7 +40,9 @@ class FakeLearner:
     """Makes simulators whose rounds take what a table says, by map and convolution."""
 
     mesh = None
-    config = SimpleNamespace(num_rounds=10, local_work=LocalWork(4, local_steps=1))
+    config = SimpleNamespace(
+        num_rounds=10, local_work=LocalWork(4, local_steps=1), faults=FaultsConfig()
+    )
 
     def __init__(self, seconds):
         self.seconds, self.made = seconds, []
@@ -54,6 +57,9 @@ class FakeLearner:
 
     def count_client_bytes(self, compute):
         return 1e6
+
+    def count_average_bytes(self, cohort_size):
+        return 0
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ INPUTS = {
     "allocator.method": "fixed_bits:4",
     "allocator.time_budget_seconds": 99.0,
     "channel.fading": "none",
+    "faults.late": 0.5,
+    "federated.num_trimmed": 2,
     "partition.alpha": 0.1,
     "sampling.every_rounds": 7,
     "checkpoint.keep": 5,
@@ -47,6 +49,8 @@ COMPILED = {
     "federated.mode": "model",
     "federated.proximal_weight": 0.1,
     "federated.ema_decay": 0.0,
+    "federated.average": "median",
+    "federated.max_update_norm": 3.0,
     "quantization.name": "nearest",
     "round_schedule": "constant",
 }
@@ -77,6 +81,12 @@ def test_runs_that_differ_in_what_is_compiled_do_not(key):
     other = with_overrides(CONFIG, {key: COMPILED[key]})
     ours, theirs = programs_of(CONFIG), programs_of(other)
     assert ours[0] is not theirs[0] or ours[2] != theirs[2]
+    assert list_static(CONFIG) != list_static(other)
+
+
+def test_clients_that_may_diverge_by_a_fault_are_another_program_of_the_same_functions():
+    other = with_overrides(CONFIG, {"faults.diverging": 0.5})
+    assert programs_of(CONFIG)[0] is programs_of(other)[0], "it has one more input"
     assert list_static(CONFIG) != list_static(other)
 
 

@@ -9,6 +9,8 @@ ONE_LEFT = {"loss": 0.5, "diverged": [1], "step_refused": False}
 DIVERGED = {"loss": None, "diverged": [0, 1], "step_refused": False}
 REFUSED = {"loss": 0.5, "diverged": [], "step_refused": True}
 ABSENT = {"loss": None, "diverged": [], "step_refused": False}
+FAILED = ABSENT | {"faults": ["none", "late"]}
+HEALTHY = ABSENT | {"faults": ["none", "none"]}
 
 
 def summary_of(*rounds):
@@ -26,6 +28,8 @@ def summary_of(*rounds):
         ([STEP, DIVERGED], "every client diverged since round 1"),
         ([STEP, STEP, REFUSED], "the server's step was not finite since round 2"),
         ([ABSENT, ABSENT], "no client participated since round 0"),
+        ([STEP, HEALTHY], "no client participated since round 1"),
+        ([FAILED, DIVERGED], "every client diverged or every upload failed since round 0"),
         (
             [STEP, ABSENT, DIVERGED],
             "every client diverged or no client participated since round 1",
@@ -43,6 +47,7 @@ def test_the_end_says_since_when_and_why(rounds, text):
         ([DIVERGED], "nothing was learned: .*; lower client_optimizer.learning_rate"),
         ([REFUSED], "nothing was learned: .*; lower client_optimizer.learning_rate"),
         ([ABSENT], "nothing was learned: .*; raise allocator.time_budget_seconds"),
+        ([FAILED, ABSENT], "nothing was learned: .*; lower the probabilities of config.faults"),
         ([STEP, DIVERGED, REFUSED, DIVERGED], "the run diverged: every client diverged or the"),
         ([STEP, DIVERGED, ABSENT, DIVERGED, DIVERGED], "the run diverged"),
     ],
@@ -53,7 +58,14 @@ def test_a_run_that_learned_nothing_or_diverged_fails(rounds, message):
 
 
 @pytest.mark.parametrize(
-    "rounds", [[STEP], [STEP, DIVERGED, DIVERGED], [STEP, *4 * [ABSENT]], [DIVERGED, ONE_LEFT]]
+    "rounds",
+    [
+        [STEP],
+        [STEP, DIVERGED, DIVERGED],
+        [STEP, *4 * [ABSENT]],
+        [STEP, *4 * [FAILED]],
+        [DIVERGED, ONE_LEFT],
+    ],
 )
 def test_a_run_that_learned_passes(rounds):
     check_learned(summary_of(*rounds))

@@ -1,0 +1,145 @@
+"""Averages of the updates: against sorting by hand, in every mapping, with clients that fail."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedjax_diffusion.federated import (
+    Averaging,
+    SharedInputs,
+    make_client_map,
+    make_round,
+    make_server_update,
+)
+from tests.federated.problems import NUM_CLIENTS, make_data
+from tests.federated.test_round import (
+    KEY,
+    MAPS,
+    PARAMS,
+    SERVER,
+    TRAIN,
+    assert_close,
+    cohort_of,
+    trained_by_hand,
+)
+
+EXACT = [32] * NUM_CLIENTS
+
+
+@functools.cache
+def round_fn_of(name, average, mode="update"):
+    """A round whose numbers are hyperparameters: ``(num_trimmed, max_update_norm)``."""
+    averaging = lambda numbers: Averaging(average, *numbers)  # noqa: E731
+    client_map, server_update = make_client_map(MAPS[name]), make_server_update(SERVER)
+    return jax.jit(make_round(TRAIN, client_map, server_update, mode=mode, averaging=averaging))
+
+
+def play(
+    average="mean", numbers=(1, None), factors=None, num_bits=EXACT, name="map", mode="update"
+):
+    numbers = jax.tree.map(jnp.float32, numbers)
+    shared = SharedInputs(KEY, jnp.int32(4), PARAMS, make_data(), numbers)
+    factor = None if factors is None else jnp.asarray(factors, jnp.float32)
+    cohort = dataclasses.replace(cohort_of(num_bits), update_factor=factor)
+    opt_state = SERVER.optimizer.init(PARAMS)
+    return round_fn_of(name, average, mode)(shared, cohort, opt_state)
+
+
+@functools.cache
+def trained(client):
+    return trained_by_hand(client, 3)
+
+
+def trim_by_hand(values, num_trimmed):
+    ordered = np.sort(values, axis=0)
+    num_trimmed = min(num_trimmed, (len(values) - 1) // 2)
+    return ordered[num_trimmed : len(values) - num_trimmed].mean(axis=0)
+
+
+def test_the_averages_are_those_of_sorting_by_hand():
+    rng = np.random.default_rng(0)
+    updates = rng.normal(size=(7, 3, 4)).astype(np.float32)
+    for num_included in range(1, 8):
+        is_included = np.isin(np.arange(7), rng.permutation(7)[:num_included])
+        given = jnp.where(is_included[:, None, None], updates, 0.0), jnp.asarray(is_included)
+        for num_trimmed in (1, 2, 9):
+            combined = Averaging("trimmed_mean", jnp.float32(num_trimmed)).combine(*given)
+            expected = trim_by_hand(updates[is_included], num_trimmed)
+            np.testing.assert_allclose(combined, expected, rtol=1e-5, atol=1e-6)
+        expected = np.median(updates[is_included], axis=0)
+        combined = Averaging("median").combine(*given)
+        np.testing.assert_allclose(combined, expected, rtol=1e-5, atol=1e-6)
+    assert (Averaging("median").combine(jnp.ones((7, 2)), jnp.zeros(7, bool)) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["map", "chunked:2", "vmap on 8 devices"])
+def test_every_mapping_gives_the_trimmed_mean_of_the_models(name):
+    outcome = play("trimmed_mean", num_bits=[32, 32, 0, 32, 32], name=name)
+    models = [trained(client) for client in (0, 1, 3, 4)]
+    expected = jax.tree.map(lambda *ws: trim_by_hand(np.stack(ws), 1), *models)
+    assert_close(outcome.params, expected)
+    assert outcome.clients.is_included.tolist() == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("mode", ["update", "model"])
+def test_the_median_stays_among_the_healthy_clients(mode):
+    outcome = play("median", factors=[1, -1e6, 1, 1e9, 1], mode=mode)
+    assert outcome.clients.is_included.all(), "no update is refused"
+    healthy = [trained(client) for client in (0, 2, 4)]
+    for entry, *others in zip(*map(jax.tree.leaves, (outcome.params, *healthy)), strict=True):
+        assert (entry >= np.min(others, axis=0) - 1e-5).all()
+        assert (entry <= np.max(others, axis=0) + 1e-5).all()
+    mean = play("mean", factors=[1, -1e6, 1, 1e9, 1], mode=mode)
+    assert max(float(abs(w).max()) for w in jax.tree.leaves(mean.params)) > 1e5
+
+
+def test_without_clients_every_average_keeps_the_model():
+    for average in ("mean", "trimmed_mean", "median"):
+        for options in ({"num_bits": [0] * NUM_CLIENTS}, {"factors": [np.nan] * NUM_CLIENTS}):
+            outcome = play(average, **options)
+            assert not outcome.clients.is_included.any()
+            jax.tree.map(np.testing.assert_array_equal, outcome.params, PARAMS)
+
+
+def test_a_factor_of_1_changes_no_bit_and_one_that_is_nan_is_an_absent_client():
+    plain, healthy = play(num_bits=[8] * NUM_CLIENTS), play(factors=[1] * 5, num_bits=[8] * 5)
+    jax.tree.map(np.testing.assert_array_equal, plain.params, healthy.params)
+    failed = play(factors=[1, 1, np.nan, 1, 1])
+    absent = play(factors=[1] * NUM_CLIENTS, num_bits=[32, 32, 0, 32, 32])
+    assert failed.clients.is_included.tolist() == [True, True, False, True, True]
+    jax.tree.map(np.testing.assert_array_equal, failed.params, absent.params)
+
+
+def test_an_update_above_the_limit_is_left_out_and_one_below_is_not():
+    norms = []
+    for client in range(NUM_CLIENTS):
+        change = jax.tree.map(jnp.subtract, trained(client), PARAMS)
+        norms.append(np.sqrt(sum(float(np.sum(np.square(w))) for w in jax.tree.leaves(change))))
+    limit = np.mean(np.sort(norms)[1:3])
+    outcome = play(numbers=(1, limit))
+    assert outcome.clients.is_included.tolist() == [bool(norm <= limit) for norm in norms]
+    assert outcome.clients.is_included.sum() == 2
+    absent = play(numbers=(1, 1e9), num_bits=np.where(np.array(norms) <= limit, 32, 0))
+    jax.tree.map(np.testing.assert_array_equal, outcome.params, absent.params)
+    beyond = play(numbers=(1, limit), factors=[1e30] * NUM_CLIENTS)
+    assert not beyond.clients.is_included.any(), "its square is above float32"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"average": "mode"}, "federated.average must be one of mean, trimmed_mean, median, got"),
+        ({"num_trimmed": 0}, r"federated.num_trimmed must be in 1\.\.16777216, got 0"),
+        ({"num_trimmed": 2**24 + 1}, r"federated.num_trimmed must be in 1\.\.16777216, got"),
+        ({"max_update_norm": 0.0}, "federated.max_update_norm must be above 0 and finite .* 0.0"),
+        ({"max_update_norm": np.nan}, "federated.max_update_norm must be above 0 and finite"),
+        ({"max_update_norm": 1e39}, "federated.max_update_norm must be above 0 and finite"),
+    ],
+)
+def test_bad_settings_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Averaging(**fields)
