@@ -61,6 +61,7 @@ config = load_config(
         "local_work.local_steps": 10,
         "sampling.num_samples": 16,
         "sampling.num_steps": 10,
+        "compute.tune": "guess",  # no trials: they take longer than these short runs
     },
 )
 
