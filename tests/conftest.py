@@ -6,10 +6,10 @@ gives JAX all devices of the machine, and warnings of another JAX do not fail it
 
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
 lives as long as the test session. LLVM's optimizations take more than half of compilation and are
-left out, and loops are emitted by the older of XLA's two emitters, which takes half of the rest;
-but not in the tests of files and folders that set ``is_optimized``: those where a fused
-multiply-add may change a bit. XLA's own passes are those of a run everywhere. No test reads or
-writes decoded images in the user's cache.
+left out, loops are emitted by the older of XLA's two emitters, which takes half of the rest, and a
+program is one module of LLVM; but not in the tests of files and folders that set ``is_optimized``:
+those where a fused multiply-add may change a bit. XLA's own passes are those of a run everywhere.
+No test reads or writes decoded images in the user's cache.
 """
 
 import atexit
@@ -21,7 +21,7 @@ import re
 import shutil
 import tempfile
 
-from tests.xla_flags import GIVEN, compile_as_for_a_run, with_fast_emitters
+from tests.xla_flags import GIVEN, compile_as_for_a_run, with_fast_flags
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="fedjax-diffusion-tests-")
@@ -31,7 +31,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["MPLBACKEND"] = "Agg"
-os.environ["XLA_FLAGS"] = with_fast_emitters(GIVEN)
+os.environ["XLA_FLAGS"] = with_fast_flags(GIVEN)
 
 import jax
 import pytest
@@ -45,6 +45,8 @@ RUN_BY_NAME = ("slow", "gpu")
 ALL_PLATFORMS = ""
 """Of ``JAX_PLATFORMS``: the accelerators that JAX finds, and the CPU, be there any or not."""
 UNOPTIMIZED = "jax_disable_most_optimizations"
+FIRST = ("test_notebooks.py",)
+"""Files that take long: begun last, one worker would play them while the others have no more."""
 MAX_WORKERS = 4
 MAX_MAPPINGS = 20_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
@@ -91,9 +93,10 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skips what is run by name: by ``-m``, or by the test's own."""
+    """Skips what is run by name: by ``-m``, or by the test's own; brings long files forward."""
     gc.freeze()  # tests trace: what is here by now would be looked through again and again
     gc.set_threshold(50_000, 20, 20)
+    items.sort(key=lambda item: item.path.name not in FIRST)
     named = tuple(name for name in config.args if "::" in name)
     for item in items:
         for marker in {*RUN_BY_NAME} & {mark.name for mark in item.iter_markers()}:
@@ -122,7 +125,7 @@ def compiled_so(is_optimized):
         jax.clear_caches()
         jax.config.update(UNOPTIMIZED, not is_optimized)
         os.environ[UNOPTIMIZED.upper()] = str(int(not is_optimized))
-        os.environ["XLA_FLAGS"] = GIVEN if is_optimized else with_fast_emitters(GIVEN)
+        os.environ["XLA_FLAGS"] = GIVEN if is_optimized else with_fast_flags(GIVEN)
     with compile_as_for_a_run() if is_optimized else contextlib.nullcontext():
         yield
 

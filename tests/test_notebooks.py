@@ -6,7 +6,9 @@ import pathlib
 
 import nbformat
 import pytest
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
+from nbclient.util import run_sync
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -95,17 +97,29 @@ def test_notebook_uses_public_names_only(source):
     assert all(line.startswith("from fedjax_diffusion import ") for line in ours)
 
 
+@pytest.fixture(scope="module")
+def kernel(compiled_so):
+    """Returns what starts one process for all notebooks: it imports JAX once."""
+    del compiled_so  # the process reads its environment
+    manager = AsyncKernelManager()
+    yield manager
+    run_sync(manager.shutdown_kernel)(now=True)
+
+
 @each_source
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_notebook_runs(source, tmp_path, monkeypatch):
-    """At a small size; its asserts hold there too."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most of the time is compilation
+def test_notebook_runs(source, kernel, tmp_path):
+    """At a small size, without the names of the one before; its asserts hold there too."""
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     (sizes,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert read_targets(sizes.source) == read_targets(SIZES[source.stem])
     sizes.source = SIZES[source.stem]
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()  # raises the error of a cell
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}"))
+    client = NotebookClient(notebook, km=kernel, timeout=300)
+    try:
+        client.execute()  # raises the error of a cell
+    finally:
+        client.kc.stop_channels()
 
 
 def test_source_must_begin_with_a_cell():

@@ -1,10 +1,11 @@
 """The smallest run that has everything: real digits, a tiny U-Net, three clients.
 
-``pixel_config`` is for tests of what is around the network: its own compiles in a sixth of the
-time.
+``pixel_config``, of a command ``PIXELS``, is for tests of what is around the network: its own
+compiles in a sixth of the time.
 """
 
 import dataclasses
+import pathlib
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -29,6 +30,8 @@ OVERRIDES = {
     "checkpoint.every_rounds": 2,
 }
 FLAGS = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
+PIXELS = [f"--config={pathlib.Path(__file__).with_name('pixels.py')}"]
+"""Arguments of a command that plays ``pixel_config``, ``FLAGS`` for ``tiny_config``."""
 
 
 def tiny_config(**overrides):

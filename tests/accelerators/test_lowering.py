@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 from jax.sharding import PartitionSpec as P
 
 from fedjax_diffusion.diffusion import CONV_LOWERINGS, make_conv
@@ -90,17 +92,14 @@ NETWORK_OPTIONS = ("conv", "dtype", "dropout", "num_classes", "remat", *ONE_LEVE
 
 
 def lower(function, *arguments):
-    """Returns the text for each platform, all of one trace; ``function`` may be jitted."""
+    """Returns one text for all platforms, with a branch where they differ; may be given jitted."""
     jitted = function if hasattr(function, "trace") else jax.jit(function)
-    traced = jitted.trace(*arguments)
-    return {p: traced.lower(lowering_platforms=(p,)).as_text() for p in PLATFORMS}
+    return jitted.trace(*arguments).lower(lowering_platforms=PLATFORMS).as_text()
 
 
-def assert_no_64_bits(texts):
-    for platform, text in texts.items():
-        values = ATTRIBUTE.sub("", text)
-        assert FLOAT64.findall(text) == [], platform
-        assert INT64.findall(values) == [], platform
+def assert_no_64_bits(text):
+    assert FLOAT64.findall(text) == []
+    assert INT64.findall(ATTRIBUTE.sub("", text)) == []
 
 
 def chunk_size_of(client_map):
@@ -115,11 +114,34 @@ def update():
 
 def test_numbers_of_64_bits_are_found():
     with jax.enable_x64(True):
-        texts = lower(lambda x: x.astype(jnp.float64) + 1, jax.ShapeDtypeStruct((2,), jnp.float32))
+        text = lower(lambda x: x.astype(jnp.float64) + 1, jax.ShapeDtypeStruct((2,), jnp.float32))
         counted = lower(lambda x: x.astype(jnp.int64) + 1, jax.ShapeDtypeStruct((), jnp.int32))
-    for found in (texts, counted):
+    for found in (text, counted):
         with pytest.raises(AssertionError):
             assert_no_64_bits(found)
+
+
+@pytest.mark.parametrize(("known", "missing"), [PLATFORMS, PLATFORMS[::-1]])
+def test_an_operation_without_a_rule_for_one_platform_is_found(known, missing):
+    only_there = Primitive(f"only_{known}")
+    only_there.def_abstract_eval(lambda x: x)
+    mlir.register_lowering(only_there, lambda ctx, x: [x], platform=known)
+    with pytest.raises(NotImplementedError, match=f"only_{known}.* not found .*{missing}"):
+        lower(only_there.bind, jax.ShapeDtypeStruct((2,), jnp.float32))
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_branch_of_one_platform_is_looked_through(platform):
+    def widen(x):
+        return x.astype(jnp.float64).astype(jnp.float32)
+
+    def own(x):
+        return jax.lax.platform_dependent(x, **{platform: widen}, default=jnp.sin)
+
+    with jax.enable_x64(True):
+        text = lower(own, jax.ShapeDtypeStruct((2,), jnp.float32))
+    with pytest.raises(AssertionError):
+        assert_no_64_bits(text)
 
 
 def test_the_rounds_cover_every_value_of_every_axis():
@@ -145,11 +167,10 @@ def test_a_round_is_lowered(name):
         return play(simulator, state, held, [8] * NUM_CLIENTS)
 
     state = jax.eval_shape(lambda key: simulator.init(key, data), KEY)
-    texts = lower(step, state, *shapes_of((data.images, data.labels, data.indices)))
-    assert_no_64_bits(texts)
-    for text in texts.values():
-        assert ("stablehlo.all_reduce" in text) == (num_devices > 1)
-        assert ("bf16" in text) == (of_network.get("dtype") == "bfloat16")
+    text = lower(step, state, *shapes_of((data.images, data.labels, data.indices)))
+    assert_no_64_bits(text)
+    assert ("stablehlo.all_reduce" in text) == (num_devices > 1)
+    assert ("bf16" in text) == (of_network.get("dtype") == "bfloat16")
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -182,10 +203,9 @@ def test_gradients_of_clients_with_kernels_of_their_own_are_lowered(client_map, 
     sizes = (NUM_CLIENTS, 1, 1, 4, 1), (NUM_CLIENTS, 3, 3, 1, 4)
     kernels = [jax.ShapeDtypeStruct(size, jnp.float32) for size in sizes]
     images = jax.ShapeDtypeStruct((BATCH_SIZE, *IMAGE_SHAPE), jnp.float32)
-    texts = lower(of_cohort, kernels, images)
-    assert_no_64_bits(texts)
-    for text in texts.values():
-        assert ("stablehlo.convolution" in text) == (conv in ("stock", "plain"))
+    text = lower(of_cohort, kernels, images)
+    assert_no_64_bits(text)
+    assert ("stablehlo.convolution" in text) == (conv in ("stock", "plain"))
 
 
 @pytest.mark.parametrize(

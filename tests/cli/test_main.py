@@ -9,22 +9,22 @@ import pytest
 from fedjax_diffusion import __version__
 from fedjax_diffusion.cli.commands import COMMANDS
 from fedjax_diffusion.cli.main import main
-from tests.tiny import FLAGS
+from tests.tiny import PIXELS
 
 
 def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
-    assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
+    assert main(["run", *PIXELS, "--config.num_rounds=2"]) == 0
     out, err = capfd.readouterr()
     assert (err, caplog.text) == ("", "")
     for text in ("data     digits: 1497 images", "clients  3", "sensor", "round    1/2", "2/2"):
         assert text in out
     for text in ("this_run", "full_precision", "fixed_bits:8:max_frequency", "upload saved"):
         assert text in out
-    assert "runs/digits/samples/round_00002.png" in out
-    assert (tmp_path / "runs/digits/figures/training.png").exists()
+    assert "runs/pixels/samples/round_00002.png" in out
+    assert (tmp_path / "runs/pixels/figures/training.png").exists()
 
-    assert main(["run", *FLAGS, "--config.num_rounds=2"]) == 0
+    assert main(["run", *PIXELS, "--config.num_rounds=2"]) == 0
     out, err = capfd.readouterr()
     assert "is already finished; nothing was done" in out
     assert err == ""
@@ -32,15 +32,15 @@ def test_run_prints_setting_rounds_table_and_paths(tmp_path, monkeypatch, capfd,
 
 def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
-    assert main(["run", *FLAGS, "--config.num_rounds=1"]) == 0
+    assert main(["run", *PIXELS, "--config.num_rounds=1"]) == 0
     pictures = []
     for flags in ([], ["--eta=1"]):
-        command = ["sample", "--workdir=runs/digits", "--num_samples=2", "--num_steps=3", *flags]
+        command = ["sample", "--workdir=runs/pixels", "--num_samples=2", "--num_steps=3", *flags]
         assert main(command) == 0
-        pictures.append((tmp_path / "runs/digits/samples/sample_0.png").read_bytes())
+        pictures.append((tmp_path / "runs/pixels/samples/sample_0.png").read_bytes())
     assert pictures[0] != pictures[1]
     assert (capfd.readouterr().err, caplog.text) == ("", "")
-    assert main(["sample", "--workdir=runs/digits", "--guidance_scale=2"]) == 2
+    assert main(["sample", "--workdir=runs/pixels", "--guidance_scale=2"]) == 2
     assert "guidance_scale" in capfd.readouterr().err
 
 

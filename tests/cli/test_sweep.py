@@ -26,9 +26,9 @@ from fedjax_diffusion.sweep.states import read_states
 from tests.runs.test_evaluate import pixels_as_features
 from tests.sweep.stubs import make_sweep, play_stub
 from tests.sweep.test_runner import Flaky
-from tests.tiny import FLAGS, OVERRIDES
+from tests.tiny import OVERRIDES, PIXELS
 
-TINY = ["sweep", "--config=digits", *FLAGS]
+TINY = ["sweep", *PIXELS]
 
 
 def test_two_points_are_played_evaluated_and_listed(tmp_path, monkeypatch, capfd, caplog):
@@ -66,7 +66,7 @@ def test_a_signal_ends_a_sweep_with_a_checkpoint(tmp_path, capsys):
     is_over = threading.Event()
     sender = threading.Thread(target=send)
     sender.start()
-    flags = ["--config.num_rounds=500", "--sweep.seed=0..1", "--no_evaluation"]
+    flags = ["--config.num_rounds=5000", "--sweep.seed=0..1", "--no_evaluation"]
     try:
         assert main([*TINY, *flags, f"--workdir={tmp_path}"]) == 143
     finally:

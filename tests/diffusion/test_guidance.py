@@ -49,7 +49,7 @@ def apply():
 
 def test_a_network_with_classes_is_the_one_without_plus_a_table():
     with_classes, without = (
-        make_denoiser(config, SHAPE).init(jax.random.key(0)) for config in (CONFIG, PLAIN)
+        jax.jit(make_denoiser(config, SHAPE).init)(jax.random.key(0)) for config in (CONFIG, PLAIN)
     )
     table = with_classes.pop("label_embedding")
     assert jax.tree.map(jnp.shape, table) == {"kernel": (4, 32)}
@@ -63,12 +63,11 @@ def test_the_table_is_added_to_the_time_embedding(apply, params, inputs):
     labels = jnp.array([2, 0, NO_LABEL, 1])
     eps = apply(params, *inputs, None, labels)
     plain = {name: value for name, value in params.items() if name != "label_embedding"}
+    apply_plain = jax.jit(make_denoiser(PLAIN, SHAPE).apply)
     for i, label in enumerate(labels):
         shift = params["label_embedding"]["kernel"][int(label)]  # -1: the last row
         shifted = plain["embedding_1"] | {"bias": plain["embedding_1"]["bias"] + shift}
-        expected = make_denoiser(PLAIN, SHAPE).apply(
-            plain | {"embedding_1": shifted}, *(x[i : i + 1] for x in inputs)
-        )
+        expected = apply_plain(plain | {"embedding_1": shifted}, *(x[i : i + 1] for x in inputs))
         np.testing.assert_allclose(eps[i : i + 1], expected, atol=1e-4)
 
 
@@ -83,19 +82,23 @@ def test_no_label_is_what_a_pass_without_labels_takes(apply, params, inputs):
 
 def test_labels_for_a_network_without_classes_are_refused(inputs):
     denoiser = make_denoiser(PLAIN, SHAPE)
-    params = denoiser.init(jax.random.key(0))
+    params = jax.eval_shape(denoiser.init, jax.random.key(0))
     with pytest.raises(ValueError, match=r"^labels: given to a network whose num_classes is None"):
-        denoiser.apply(params, *inputs, None, jnp.zeros(4, jnp.int32))
+        jax.eval_shape(denoiser.apply, params, *inputs, None, jnp.zeros(4, jnp.int32))
 
 
 def test_only_the_rows_of_a_batchs_labels_have_a_gradient(params):
     images = jax.random.uniform(jax.random.key(1), (4, *SHAPE), minval=-1, maxval=1)
     batch = Batch(images, jnp.array([0, 2, 0, 2]))
     loss_fn = functools.partial(ddpm_loss, make_denoiser(CONFIG, SHAPE).apply, SCHEDULE)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params, rate):
+        return loss_fn(params, batch, jax.random.key(2), label_dropout=rate)
+
     for rate, rows in ((0.0, [True, False, True, False]), (1.0, [False, False, False, True])):
-        grads = jax.jit(jax.grad(functools.partial(loss_fn, label_dropout=rate)))(
-            params, batch, jax.random.key(2)
-        )
+        grads = gradient(params, rate)
         is_moved = abs(grads["label_embedding"]["kernel"]).max(axis=1) > 1e-6
         np.testing.assert_array_equal(is_moved, rows)
 
@@ -171,7 +174,7 @@ def test_a_trained_network_draws_the_class_that_is_asked_for():
         carry = params, optimizer.init(params)
         return jax.lax.scan(train_step, carry, jax.random.split(jax.random.key(1), 250))[0][0]
 
-    params = train(denoiser.init(jax.random.key(0)))
+    params = train(jax.jit(denoiser.init)(jax.random.key(0)))
 
     @functools.partial(jax.jit, static_argnums=0)
     def draw(scale):

@@ -69,7 +69,7 @@ def test_images_of_a_batch_do_not_mix(apply, inputs, eps):
 
 
 def test_the_output_is_zero_at_init_and_kernels_are_glorot_uniform(apply, inputs):
-    params = make_denoiser(TINY, SHAPE).init(jax.random.key(0))
+    params = jax.jit(make_denoiser(TINY, SHAPE).init)(jax.random.key(0))
     assert type(params) is dict
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     np.testing.assert_array_equal(apply(params, *inputs[1:]), 0.0)
@@ -180,49 +180,44 @@ def test_images_that_do_not_fit_are_one_line_errors():
         make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")
 
 
-def loss_and_gradient(inputs, **options):
-    """Of the mean square of what is predicted, with dropout."""
+def differentiate(inputs, **options):
+    """Returns loss and gradient of the mean square of what is predicted, with dropout.
+
+    And the number of convolutions that they take.
+    """
     params, x_t, t = inputs
     denoiser = make_denoiser(TINY, SHAPE, **options)
 
     def loss(params):
         return jnp.mean(jnp.square(denoiser.apply(params, x_t, t, jax.random.key(2))))
 
-    return jax.jit(jax.value_and_grad(loss)), params
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(params)
+    return lowered.compile()(params), lowered.as_text().count("stablehlo.convolution")
 
 
 @pytest.fixture(scope="module")
 def in_float32(inputs):
-    """Returns the loss and the gradient in float32, and the number of convolutions."""
-    gradient, params = loss_and_gradient(inputs)
-    return gradient(params), count_convolutions(gradient, params)
-
-
-def count_convolutions(function, params):
-    return function.lower(params).as_text().count("stablehlo.convolution")
+    return differentiate(inputs)
 
 
 def test_computing_activations_again_changes_nothing_but_rounding(inputs, in_float32):
     """Not the dropout, either; and there is more to compute."""
     expected, count = in_float32
-    gradient, params = loss_and_gradient(inputs, remat=True)
+    found, count_again = differentiate(inputs, remat=True)
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5),
-        gradient(params),
-        expected,
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), found, expected
     )
-    assert count_convolutions(gradient, params) > count
+    assert count_again > count
 
 
 def test_bfloat16_computes_with_float32_parameters(inputs, in_float32):
     """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
     loss, grads = in_float32[0]
-    gradient, params = loss_and_gradient(inputs, dtype=jnp.bfloat16)
-    loss_16, grads_16 = gradient(params)
+    loss_16, grads_16 = differentiate(inputs, dtype=jnp.bfloat16)[0]
     assert {x.dtype for x in jax.tree.leaves((loss_16, grads_16))} == {jnp.dtype("float32")}
     np.testing.assert_allclose(loss_16, loss, rtol=0.05)
     distance, norm = (
-        np.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(tree)))
-        for tree in (jax.tree.map(jnp.subtract, grads, grads_16), grads)
+        np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(tree)))
+        for tree in (jax.tree.map(np.subtract, grads, grads_16), grads)
     )
     assert 2**-12 < distance / norm < 0.1

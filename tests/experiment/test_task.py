@@ -1,6 +1,7 @@
 """The task: built in one place, from any registered model."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -32,17 +33,17 @@ def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes):
     model = dataclasses.replace(UNET, num_classes=num_classes)
     task = make_task(model, DIFFUSION, SHAPE)
     denoiser, key = make_denoiser(model, SHAPE), seed_to_key(0)
-    params = jax.tree.map(lambda x: jnp.full_like(x, 0.1), denoiser.init(key))
+    shapes = jax.eval_shape(denoiser.init, key)
+    params = jax.tree.map(lambda x: jnp.full(x.shape, 0.1, x.dtype), shapes)
     batch = Batch(jnp.zeros((2, *SHAPE)), jnp.array([0, 2]))
-    expected = ddpm_loss(
+    expected = functools.partial(
+        ddpm_loss,
         denoiser.apply,
         make_schedule("linear", 10),
-        params,
-        batch,
-        key,
         label_dropout=None if num_classes is None else 0.5,
     )
-    np.testing.assert_array_equal(task.make_loss(0.5)(params, batch, key), expected)
+    losses = (jax.jit(loss)(params, batch, key) for loss in (task.make_loss(0.5), expected))
+    np.testing.assert_array_equal(*losses)
     assert task.denoiser.num_classes == num_classes
     assert task.schedule.num_steps == 10
 

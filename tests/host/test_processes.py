@@ -11,7 +11,7 @@ import pytest
 from fedjax_diffusion import run
 from fedjax_diffusion.host.processes import agree, is_primary, join_processes
 from fedjax_diffusion.runs.records import read_metrics
-from tests.tiny import FLAGS, tiny_config
+from tests.tiny import PIXELS, pixel_config
 
 CHANGED = {"num_rounds": 3, "partition.num_clients": 5}
 
@@ -26,7 +26,7 @@ def start(workdir, process_id, port, num_rounds):
     """Starts one of two processes with the command that the docs give."""
     settings = CHANGED | {"num_rounds": num_rounds, "compute.cpu_devices": 1}
     environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
-    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}", *FLAGS]
+    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}", *PIXELS]
     command += [f"--config.{key}={value}" for key, value in settings.items()]
     command += [f"--coordinator=localhost:{port}", "--num_processes=2"]
     return subprocess.Popen(
@@ -46,7 +46,7 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     assert "loss" in outputs[0]
     assert "loss" not in outputs[1], "one process talks"
     changed = {key.replace(".", "__"): value for key, value in CHANGED.items()}
-    run(tiny_config(**changed, compute__cpu_devices="2"), tmp_path / "one")
+    run(pixel_config(**changed, compute__cpu_devices="2"), tmp_path / "one")
     assert (tmp_path / "two" / "samples" / "round_00003.png").exists()
     two, one = (read_metrics(tmp_path / name) for name in ("two", "one"))
     assert len(two) == len(one) == 3

@@ -3,14 +3,14 @@
 import shutil
 
 from fedjax_diffusion.runs.records import METRICS
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
 ROUNDS = 4
 
 
 def config_of(**overrides):
-    """The config of the tiny run with a checkpoint after each round, all of them kept."""
-    return tiny_config(**{"checkpoint__every_rounds": 1, "checkpoint__keep": 9} | overrides)
+    """The config of the smallest run with a checkpoint after each round, all of them kept."""
+    return pixel_config(**{"checkpoint__every_rounds": 1, "checkpoint__keep": 9} | overrides)
 
 
 def interrupt(finished, folder, rounds=2):

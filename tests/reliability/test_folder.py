@@ -12,9 +12,9 @@ from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.runs.folder import check_same_config
 from tests.reliability.broken import change_lines, config_of
-from tests.tiny import FLAGS
+from tests.tiny import PIXELS
 
-FLAGS = [*FLAGS, "--config.checkpoint.every_rounds=1", "--config.checkpoint.keep=9"]
+FLAGS = [*PIXELS, "--config.checkpoint.every_rounds=1", "--config.checkpoint.keep=9"]
 
 
 def make_places(tmp_path):

@@ -18,10 +18,10 @@ FORKS = Path(__file__).with_name("forks.py")
 VARIANTS = ("full_precision: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
 BASELINES = ("full_precision", "full_precision:max_frequency")
 COMMANDS = {
-    "run": ["run", "--config=digits", *FLAGS],
-    "sweep": ["sweep", "--config=digits", *FLAGS, "--sweep.seed=0..1", "--no_evaluation"],
+    "run": ["run", *FLAGS],
+    "sweep": ["sweep", *FLAGS, "--sweep.seed=0..1", "--no_evaluation"],
     "compare": [
-        *("compare", "--config=digits", *FLAGS),
+        *("compare", *FLAGS),
         "--config.evaluation.num_samples=24",
         f"--config.allocator.baselines={BASELINES}",
         f"--config.compare.variants={VARIANTS}",

@@ -13,9 +13,9 @@ from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.runs.records import METRICS, read_metrics
 from fedjax_diffusion.runs.resumption import find_start, open_checkpoints
 from tests.reliability.broken import change_lines, config_of, contents, flip, interrupt
-from tests.tiny import FLAGS
+from tests.tiny import PIXELS
 
-FLAGS = [*FLAGS, "--config.checkpoint.every_rounds=1", "--config.checkpoint.keep=9"]
+FLAGS = [*PIXELS, "--config.checkpoint.every_rounds=1", "--config.checkpoint.keep=9"]
 
 
 def start_of(folder, config=None, every_rounds=1):

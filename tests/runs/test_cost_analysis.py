@@ -19,10 +19,10 @@ from fedjax_diffusion.sweep.runner import play_sweep
 from tests.runs.test_evaluate import pixels_as_features
 from tests.study.test_folder import OVERRIDES
 from tests.sweep.stubs import play_stub
-from tests.tiny import FLAGS
+from tests.tiny import PIXELS
 
 STUDY = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
-COUNTED = [*FLAGS, "--config.num_rounds=1", "--config.workload.cycles_per_example=None"]
+COUNTED = [*PIXELS, "--config.num_rounds=1", "--config.workload.cycles_per_example=None"]
 COUNTED += [
     "--config.allocator.time_budget_seconds=1000",
     "--config.allocator.baselines=('full_precision', 'full_precision:max_frequency')",
@@ -63,8 +63,8 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     # A comparison counts before it plays; its runs are as the one above.
     monkeypatch.setattr(command, "play_sweep", functools.partial(play_sweep, play=play_stub))
     assert main(["run", *COUNTED]) == 0
-    assert main(["sample", "--workdir=runs/digits", "--num_samples=2"]) == 0
-    assert main(["evaluate", "--workdir=runs/digits"]) == 0
+    assert main(["sample", "--workdir=runs/pixels", "--num_samples=2"]) == 0
+    assert main(["evaluate", "--workdir=runs/pixels"]) == 0
     assert main(["compare", *COUNTED, *compared]) == 0
     assert main(["study", *STUDY, "--config.workload.cycles_per_example=None"]) == 0
     assert "counted from the model's shapes" in caplog.text
@@ -81,4 +81,4 @@ def test_where_not_even_shapes_count_it_is_one_line_if_it_is_needed(
     error = capsys.readouterr().err
     assert "workload.cycles_per_example must be given for this model" in error
     assert error.count("\n") == 1
-    assert main(["run", *FLAGS, "--config.num_rounds=1", workdir]) == 0
+    assert main(["run", *PIXELS, "--config.num_rounds=1", workdir]) == 0

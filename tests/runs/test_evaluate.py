@@ -19,7 +19,7 @@ from fedjax_diffusion.evaluation.quality import (
 from fedjax_diffusion.runs import evaluate as module
 from fedjax_diffusion.runs.evaluate import evaluate, evaluate_folder, read_pngs
 from fedjax_diffusion.runs.runner import run
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
 
 def pixels_as_features(name="classifier"):
@@ -39,7 +39,7 @@ def plain_features(monkeypatch):
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    config = tiny_config(num_rounds=1, evaluation__num_samples=24)
+    config = pixel_config(num_rounds=1, evaluation__num_samples=24)
     return run(config, tmp_path_factory.mktemp("runs") / "tiny").workdir
 
 
@@ -132,8 +132,8 @@ def test_runs_of_one_seed_are_drawn_from_the_same_noise_after_any_number_of_roun
 
 
 def test_a_model_with_classes_draws_as_many_of_each_as_there_are(plain_features, tmp_path):
-    config = tiny_config(num_rounds=1, evaluation__num_samples=24, model__num_classes=10)
-    config.data.split = "test"
+    config = pixel_config(num_rounds=1, evaluation__num_samples=24, data__split="test")
+    config.model.num_classes = 10
     experiment, _ = module.load_run(run(config, tmp_path / "classes").workdir)
     asked = []
     with pytest.MonkeyPatch.context() as patch:
@@ -207,7 +207,7 @@ def test_pngs_are_compared_as_images_are(tmp_path, plain_features):
     for i, image in enumerate(test.images[:25]):
         Image.fromarray(image[..., 0]).save(tmp_path / f"{i:03d}.png")
     np.testing.assert_array_equal(read_pngs(tmp_path, (8, 8, 1)), test.images[:25])
-    config = tiny_config()
+    config = pixel_config()
     quality = evaluate_folder(tmp_path, config)
     train = load_images("digits", "train")
     assert quality == measure_quality(test.images[:25], train, test, pixels_as_features())

@@ -14,10 +14,10 @@ from tests.allocation.shared_band_oracle import least_band, payload_at, shared_e
 JOINTLY = ":joint_bandwidth"
 
 
-@pytest.mark.parametrize("num_clients", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_clients", [1, 3])
 @pytest.mark.parametrize("large", [False, True])
 def test_equals_scipy(make_problem, num_clients, large):
-    for seed in range(3):
+    for seed in range(5):
         bits = np.random.default_rng(seed).integers(1, 9, num_clients)
         problem = make_problem(num_clients, seed, large=large, min_bits=bits, max_bits=16)
         a = allocate(problem, "demand" + JOINTLY)
