@@ -1,20 +1,23 @@
 """Allocation by the name of a method: a pure function and the call from the host."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
 from fedjax_diffusion.allocation.allocation import Allocation, ChooseFn, assemble
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.method_spec import parse_method
+from fedjax_diffusion.allocation.method_spec import MethodSpec, parse_method
 from fedjax_diffusion.allocation.problem import AllocationProblem, pass_by_absent
+from fedjax_diffusion.allocation.round_facts import RoundFacts, first_round
 from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.types import Array
 
 
-def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocation:
+def allocate(
+    problem: AllocationProblem, method: str = "on_demand", facts: RoundFacts | None = None
+) -> Allocation:
     """Allocates bits, time and power to the clients of one round, on the CPU in float64.
 
     Compiles once per method and number of clients; other values of the problem do not recompile.
@@ -27,7 +30,8 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
         "largest" (the most bits that arrive in time). With ":max_frequency" appended, clients
         compute at full frequency instead of splitting the time optimally. With ":joint_bandwidth"
         appended, they share the sum of the problem's ``bandwidth_hz`` at the least energy instead
-        of each having its own; not for "relaxed".
+        of each having its own; not for "relaxed". Also a method of ``register_method``.
+      facts: of the round, for methods that see it; None: a first round, nothing is measured.
 
     Returns:
       The allocation, in host NumPy arrays. Infeasible clients have zeros and a status, never NaN.
@@ -45,10 +49,13 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     Bouzinis et al. (arXiv 2203.05878); the details of the algorithm are this project's own.
     """
     spec = parse_method(method)
-    return _allocate(problem, spec.arguments, choose=spec.choose, split=spec.split)
+    arguments = (*spec.arguments, *_list_facts(problem, [spec], facts))
+    return _allocate(problem, arguments, choose=spec.choose, split=spec.split)
 
 
-def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocation:
+def allocate_each(
+    problem: AllocationProblem, methods: Sequence[str], facts: RoundFacts | None = None
+) -> Allocation:
     """Allocates by several methods in one call of one program; compiles once per list of methods.
 
     Methods that differ in their fixed bits alone share their part of the program.
@@ -56,6 +63,7 @@ def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocat
     Args:
       problem: K clients.
       methods: N >= 1 methods that give whole bits.
+      facts: as in ``allocate``.
 
     Returns:
       Their allocations, every array with a leading [N].
@@ -67,17 +75,22 @@ def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocat
       Entry n is ``allocate(problem, methods[n])``.
     """
     specs = [parse_method(method) for method in methods]
-    parts = [(spec.choose, spec.split, len(spec.arguments)) for spec in specs]
+    parts = [
+        (spec.choose, spec.split, len(spec.arguments), spec.method.sees_round) for spec in specs
+    ]
     branches = tuple(dict.fromkeys(parts))
-    arguments = np.zeros((len(specs), max(length for *_, length in parts)), np.int32)
+    arguments = np.zeros((len(specs), max(length for *_, length, _ in parts)), np.int32)
     for row, spec in zip(arguments, specs, strict=True):
         row[: len(spec.arguments)] = spec.arguments
     index = np.array([branches.index(part) for part in parts], np.int32)
-    return _allocate_each(problem, index, arguments, branches=branches)
+    seen = _list_facts(problem, specs, facts)
+    return _allocate_each(problem, seen, index, arguments, branches=branches)
 
 
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
     """Returns the pure function of ``allocate``, to jit and ``vmap`` under float64.
+
+    A method that sees the round is given a first one.
 
     Call it inside ``with jax.enable_x64(True)``.
 
@@ -85,11 +98,25 @@ def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
       ValueError: there is no such method.
     """
     spec = parse_method(method)
-    return partial(_solve, arguments=spec.arguments, choose=spec.choose, split=spec.split)
+
+    def solve(problem: AllocationProblem) -> Allocation:
+        arguments = (*spec.arguments, *_list_facts(problem, [spec], None))
+        return _solve(problem, arguments, spec.choose, spec.split)
+
+    return solve
+
+
+def _list_facts(
+    problem: AllocationProblem, specs: Sequence[MethodSpec], facts: RoundFacts | None
+) -> tuple[RoundFacts, ...]:
+    """Returns the facts of the round if one of the methods sees them, else nothing."""
+    if not any(spec.method.sees_round for spec in specs):
+        return ()
+    return (first_round(problem.num_clients) if facts is None else facts,)
 
 
 def _solve(
-    problem: AllocationProblem, arguments: tuple[int, ...], choose: ChooseFn, split: SplitFn
+    problem: AllocationProblem, arguments: tuple[Any, ...], choose: ChooseFn, split: SplitFn
 ) -> Allocation:
     problem = pass_by_absent(problem)
     return assemble(problem, choose(problem, split, *arguments), split)
@@ -97,12 +124,16 @@ def _solve(
 
 def _solve_each(
     problem: AllocationProblem,
+    seen: tuple[RoundFacts, ...],
     index: np.ndarray,
     arguments: np.ndarray,
-    branches: tuple[tuple[ChooseFn, SplitFn, int], ...],
+    branches: tuple[tuple[ChooseFn, SplitFn, int, bool], ...],
 ) -> Allocation:
-    def make_branch(choose: ChooseFn, split: SplitFn, length: int) -> Callable[[Array], Allocation]:
-        return lambda row: _solve(problem, tuple(row[:length]), choose, split)
+    def make_branch(
+        choose: ChooseFn, split: SplitFn, length: int, sees_round: bool
+    ) -> Callable[[Array], Allocation]:
+        own = seen if sees_round else ()
+        return lambda row: _solve(problem, (*row[:length], *own), choose, split)
 
     solvers = [make_branch(*branch) for branch in branches]
     # A computation of its own for each branch: so it rounds as the program of ``allocate`` does.

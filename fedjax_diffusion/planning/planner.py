@@ -12,6 +12,7 @@ from fedjax_diffusion.allocation import (
     Allocation,
     AllocationProblem,
     MethodSpec,
+    RoundFacts,
     Status,
     allocate,
     least_bandwidth_hz,
@@ -25,6 +26,7 @@ from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
 from fedjax_diffusion.planning.error_forecast import predict_errors
 from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
+from fedjax_diffusion.planning.round_facts import list_facts
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Key, Params
@@ -52,6 +54,7 @@ class RoundPlan:
       uplink_bits: float64 [M], whole numbers, the planned uplink bits of each client.
       full_precision_bits: float64 [M], those of the same uploads at 32 bits per parameter.
       baseline_methods: the methods of the baselines.
+      facts: of the round, for methods that see them.
     """
 
     cohort: np.ndarray
@@ -61,11 +64,12 @@ class RoundPlan:
     uplink_bits: np.ndarray
     full_precision_bits: np.ndarray
     baseline_methods: tuple[str, ...]
+    facts: RoundFacts | None = None
 
     @functools.cached_property
     def baselines(self) -> dict[str, Baseline]:
         """``Baseline`` by method, computed on first access so that training need not wait."""
-        return charge_baselines(self.problem, self.allocation, self.baseline_methods)
+        return charge_baselines(self.problem, self.allocation, self.baseline_methods, self.facts)
 
 
 class Planner(Protocol):
@@ -97,9 +101,8 @@ def make_planner(
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's error at each bit width is predicted, see ``predict_errors``. If it is unknown (in
-    mode ``update`` before the first upload, or with a relative budget before the first update), all
-    clients get their largest bit width that arrives in time.
+    Errors are those of ``predict_errors``. While they are unknown (before the first upload in mode
+    ``update``, before the first update with a relative budget) the method's ``fallback`` decides.
 
     Args:
       devices: the fleet, [K].
@@ -108,7 +111,7 @@ def make_planner(
       num_examples: int [K], for the aggregation weights.
       draw_conditions: ``(run_key, round) -> RoundConditions``.
       mode: ``"model"`` or ``"update"``.
-      quantization: quantizer and options; None: the paper's, without options.
+      quantization: None: the paper's quantizer, without options.
 
     Raises:
       ValueError: the method fixes bits that the quantizer does not have.
@@ -141,8 +144,9 @@ def make_planner(
 
         method = config.method_spec.fallback if is_unknown else config.method_spec
         to_solve = functools.partial(schedule, int(statistics.round), num_examples[cohort])
-        solved = _allocate_dropping(make_problem, to_solve, str(method), config, cohort)
-        return _to_plan(cohort, *solved, predicted is not None, config)
+        facts = list_facts(statistics, num_examples, predicted, cohort, is_unknown)
+        solved = _allocate_dropping(make_problem, to_solve, str(method), facts, config, cohort)
+        return _to_plan(cohort, *solved, predicted is not None, config, facts)
 
     return plan
 
@@ -153,11 +157,12 @@ def _to_plan(
     allocation: Allocation,
     is_error_known: bool,
     config: AllocatorConfig,
+    facts: RoundFacts,
 ) -> RoundPlan:
     bits = [allocation.num_bits, np.where(allocation.num_bits > 0, FULL_PRECISION_BITS, 0)]
     uplink, full = np.asarray(uplink_bits(problem, np.stack(bits)))
     error = float(allocation.error) if is_error_known else None
-    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines)
+    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines, facts)
 
 
 def _weigh(
@@ -217,6 +222,7 @@ def _make_problem(
     error_budget: float,
     config: AllocatorConfig,
 ) -> AllocationProblem:
+    payload = workload.payload_bits
     return AllocationProblem(
         compute_cycles=workload.compute_cycles[cohort],
         effective_capacitance=devices.effective_capacitance[cohort],
@@ -232,6 +238,7 @@ def _make_problem(
         error_weight=bit_width_error[:, 0],
         error_budget=error_budget,
         time_budget_seconds=config.time_budget_seconds,
+        bit_width_payload_bits=None if payload is None else np.tile(payload, (len(cohort), 1)),
         bit_width_error=bit_width_error,
         is_present=is_kept,
     )
@@ -241,6 +248,7 @@ def _allocate_dropping(
     make_problem: Callable[[np.ndarray], AllocationProblem],
     to_solve: Callable[[AllocationProblem], AllocationProblem],
     method: str,
+    facts: RoundFacts,
     config: AllocatorConfig,
     cohort: np.ndarray,
 ) -> tuple[AllocationProblem, Allocation]:
@@ -249,7 +257,7 @@ def _allocate_dropping(
     while True:
         is_kept = status == Status.OPTIMAL
         problem = make_problem(is_kept)
-        allocation = allocate(to_solve(problem), method)
+        allocation = allocate(to_solve(problem), method, facts)
         found = np.where(is_kept, allocation.status, Status.OPTIMAL)
         if not found.any():
             return problem, dataclasses.replace(allocation, status=status)
