@@ -4,10 +4,13 @@
 from fedjax_diffusion.allocation import (
     Allocation as Allocation,
     AllocationProblem as AllocationProblem,
+    Decision as Decision,
+    RoundFacts as RoundFacts,
     Status as Status,
     Verification as Verification,
     allocate as allocate,
     refine as refine,
+    register_method as register_method,
     verify as verify,
 )
 from fedjax_diffusion.compare import (
@@ -57,6 +60,7 @@ from fedjax_diffusion.federated import (
     ServerUpdate as ServerUpdate,
     gather_inputs as gather_inputs,
 )
+from fedjax_diffusion.host.plugins import import_plugins as import_plugins
 from fedjax_diffusion.host.version import __version__ as __version__
 from fedjax_diffusion.keys import (
     Stream as Stream,
@@ -64,11 +68,15 @@ from fedjax_diffusion.keys import (
     stream_key as stream_key,
 )
 from fedjax_diffusion.quantization import (
+    Grid as Grid,
+    Payload as Payload,
     QuantizationConfig as QuantizationConfig,
+    Quantizer as Quantizer,
     WireFormatError as WireFormatError,
     decode_update as decode_update,
     encode_update as encode_update,
     quantization_error_bound as quantization_error_bound,
+    register_quantizer as register_quantizer,
     stochastic_quantize as stochastic_quantize,
 )
 from fedjax_diffusion.runs.evaluate import (

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from fedjax_diffusion.cli.descriptions import ALLOCATE, SWEEP
+from fedjax_diffusion.cli.plugin_arguments import add_files, add_plugins
 from fedjax_diffusion.host.version import __version__
 
 
@@ -73,6 +74,7 @@ def _add_sample(commands: Any) -> None:
     )
     sample.add_argument("--seed", type=int, default=0, help="seed of the images (default 0)")
     _add_data_dir(sample)
+    add_plugins(sample)
     sample.add_argument(
         "--output",
         help="a .png for one grid, or a folder for one .png per image "
@@ -107,6 +109,7 @@ def _add_sweep(commands: Any) -> None:
         action="store_true",
         help="play open points of --workdir beside other workers; also on another machine",
     )
+    add_plugins(sweep)
     sweep.add_argument(
         "--reference",
         metavar="GLOB",
@@ -212,6 +215,7 @@ def _add_report(commands: Any) -> None:
         default="pdf",
         help="of the files in --figures (default: pdf)",
     )
+    add_plugins(report)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -241,6 +245,7 @@ def _add_evaluate(commands: Any) -> None:
         help="split of real images whose distance is shown for comparison; none switches it off",
     )
     _add_data_dir(evaluate)
+    add_plugins(evaluate)
     evaluate.add_argument("--output", metavar="FILE.json", help="file for the results")
 
 
@@ -266,6 +271,7 @@ def _add_allocate(commands: Any) -> None:
         " 32 bits; largest: the most bits in time. Append :max_frequency to compute at full "
         "frequency, or :joint_bandwidth to share the bandwidth among the clients",
     )
+    add_files(allocate, "import this file, which registers a method of your own; again for another")
     allocate.add_argument(
         "--refine", action="store_true", help="continue until on_demand is proven optimal"
     )

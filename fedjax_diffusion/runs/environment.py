@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from typing import Any
 from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data.report import identify
 from fedjax_diffusion.experiment.compute import AUTO, ComputeConfig, describe_machine
+from fedjax_diffusion.host.plugins import check_recorded, describe_plugins
 from fedjax_diffusion.host.processes import is_primary
-from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
+from fedjax_diffusion.runs.records import ENVIRONMENT, PLUGINS, write_json
 
 _HAS_CHECKPOINT = "has_checkpoint"
 _IMAGE_SHAPE = "image_shape"
 
 
-def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
-    """Returns versions, machine, data and compute settings as plain values."""
+def describe(
+    dataset: ImageDataset, compute: ComputeConfig, plugins: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Returns versions, machine, data, compute settings and plug-ins as plain values."""
     from fedjax_diffusion.host.version import __version__
 
     return {
@@ -30,6 +34,7 @@ def describe(dataset: ImageDataset, compute: ComputeConfig) -> dict[str, Any]:
         "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
         "compute": dataclasses.asdict(compute),
         _HAS_CHECKPOINT: False,
+        **({PLUGINS: found} if (found := describe_plugins(plugins)) else {}),
     }
 
 
@@ -111,6 +116,11 @@ def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset
                 f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {value} "
                 "here); set data.data_dir to their folder, or choose another --workdir"
             )
+
+
+def check_plugins(workdir: Path, environment: dict[str, Any]) -> None:
+    """Raises ValueError if a run began with another source of an imported plug-in."""
+    check_recorded(workdir, environment.get(PLUGINS, {}))
 
 
 @functools.cache
