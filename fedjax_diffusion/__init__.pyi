@@ -24,6 +24,8 @@ from fedjax_diffusion.data import (
     draw_batch as draw_batch,
     load_images as load_images,
     make_client_data as make_client_data,
+    register_dataset as register_dataset,
+    register_partitioner as register_partitioner,
     partition as partition,
     partition_dirichlet as partition_dirichlet,
     partition_iid as partition_iid,
@@ -46,11 +48,13 @@ from fedjax_diffusion.edge import (
     DeviceParams as DeviceParams,
     draw_channel as draw_channel,
     make_fleet as make_fleet,
+    register_fleet as register_fleet,
 )
 from fedjax_diffusion.experiment.build import (
     Experiment as Experiment,
     build as build,
 )
+from fedjax_diffusion.experiment.registration import register_optimizer as register_optimizer
 from fedjax_diffusion.experiment.config import load_config as load_config
 from fedjax_diffusion.federated import (
     ClientInputs as ClientInputs,
