@@ -24,6 +24,7 @@ from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.host.own_names import add_name, check_names, digest_source
 from fedjax_diffusion.host.platforms import has_started
+from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.types import Array
 
 _KIND = "method"
@@ -82,7 +83,8 @@ def register_method(
         fallback=fallback,
     )
     digest = digest_source(decide)
-    question = {"method": name, "source": digest, "respects_limits": respects_limits}
+    question = {"method": name, "source": digest, "version": __version__}
+    question["respects_limits"] = respects_limits
 
     def check() -> bool:
         return measure_once(question, lambda: _check(name, decide, method))

@@ -97,6 +97,8 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
                 arguments.workdir, changed, on_progress=on_progress, data_dir=arguments.data_dir
             )
     else:
+        if arguments.plugins or arguments.trust_plugins:
+            raise ValueError("--plugins is only for --workdir: a config has its own plugins")
         if arguments.num_samples is not None:
             raise ValueError("--num_samples is only for --workdir: all --images are measured")
         overrides |= {f"evaluation.{name}": value for name, value in changed.items()}

@@ -68,17 +68,21 @@ def import_plugins(
         process imported it.
     """
     for entry in [entries] if isinstance(entries, str) else entries:
-        plugin = _find_plugin(entry, folders)._replace(is_trusted=is_trusted)
-        earlier = IMPORTED.get(plugin.name)
-        if earlier is not None and earlier.source != plugin.source:
-            raise ValueError(
-                f"plug-in {plugin.name}: {plugin.path} is another source than {earlier.path}, "
-                "which this process has imported; start a new process, or rename one of them"
-            )
-        if earlier is None:
-            _execute(plugin)
-        if earlier is None or is_trusted:
-            IMPORTED[plugin.name] = plugin
+        import_plugin(_find_plugin(entry, folders)._replace(is_trusted=is_trusted))
+
+
+def import_plugin(plugin: Plugin) -> None:
+    """Imports exactly this plug-in, as it was read; raises as ``import_plugins``."""
+    earlier = IMPORTED.get(plugin.name)
+    if earlier is not None and earlier.source != plugin.source:
+        raise ValueError(
+            f"plug-in {plugin.name}: {plugin.path} is another source than {earlier.path}, "
+            "which this process has imported; start a new process, or rename one of them"
+        )
+    if earlier is None:
+        _execute(plugin)
+    if earlier is None or plugin.is_trusted:
+        IMPORTED[plugin.name] = plugin
 
 
 def find_name(entry: str) -> str:
@@ -156,8 +160,7 @@ def find_installed(name: str) -> Path | None:
     The working folder does not count as installed, although Python may look there: it may hold
     files that came with somebody's results.
     """
-    here = Path().resolve()
-    places: list[str] | None = [p for p in sys.path if p and Path(p).resolve() != here]
+    places: list[str] | None = _list_places()
     *packages, last = name.split(".")
     for package in packages:
         spec = importlib.machinery.PathFinder.find_spec(package, places)
@@ -167,6 +170,12 @@ def find_installed(name: str) -> Path | None:
     spec = importlib.machinery.PathFinder.find_spec(last, places)
     is_source = spec is not None and str(spec.origin).endswith(".py")
     return Path(str(spec.origin)) if spec is not None and is_source else None
+
+
+def _list_places() -> list[str]:
+    """Returns Python's search path without the working folder."""
+    here = Path().resolve()
+    return [place for place in sys.path if place and Path(place).resolve() != here]
 
 
 def _is_path(entry: str) -> bool:
@@ -194,7 +203,7 @@ def _execute(plugin: Plugin) -> None:
     """Runs the source of a plug-in; an installed module is imported under its own name."""
     try:
         if not plugin.is_file:
-            importlib.import_module(plugin.name)
+            _import_installed(plugin)
             return
         module = ModuleType(f"_plugin_{plugin.name}")
         module.__file__ = str(plugin.path)
@@ -203,3 +212,14 @@ def _execute(plugin: Plugin) -> None:
     except (Exception, SystemExit) as error:
         sys.modules.pop(f"_plugin_{plugin.name}", None)
         raise ValueError(f"plug-in {describe_error(error, plugin.path)}") from error
+
+
+def _import_installed(plugin: Plugin) -> None:
+    """Imports an installed module under its own name, and never one of the working folder."""
+    path, sys.path[:] = list(sys.path), _list_places()
+    try:
+        found = getattr(importlib.import_module(plugin.name), "__file__", None)
+    finally:
+        sys.path[:] = path
+    if found is None or Path(found).resolve() != plugin.path:
+        raise ValueError(f"a module {plugin.name} is imported already, from {found}")

@@ -10,6 +10,7 @@ from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.host.own_names import add_name, check_names, digest_source
 from fedjax_diffusion.host.platforms import has_started
+from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.keys import seed_to_key, step_keys
 from fedjax_diffusion.quantization.blocks import tree_to_blocks
 from fedjax_diffusion.quantization.padding import is_entry
@@ -62,6 +63,7 @@ def _check_once(name: str, quantizer: Quantizer, digest: str) -> None:
     """Checks a quantizer, unless this machine has checked the same source and properties."""
     properties = [part for part in quantizer if isinstance(part, int)]
     question = {"quantizer": name, "source": digest, "properties": properties}
+    question["version"] = __version__
     measure_once(question, lambda: _check(name, quantizer))
 
 

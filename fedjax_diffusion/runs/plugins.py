@@ -16,7 +16,7 @@ from fedjax_diffusion.host.plugins import (
     changed,
     find_installed,
     find_name,
-    import_plugins,
+    import_plugin,
     read_plugin,
 )
 from fedjax_diffusion.runs.records import CONFIG, ENVIRONMENT, PLUGINS, SUMMARY, SWEEP
@@ -51,7 +51,7 @@ def open_plugins(workdir: Path, given: Iterable[str], *, is_trusted: bool = Fals
             )
         if not is_trusted and sha256 is not None and plugin.sha256 != sha256:
             raise changed(workdir, plugin, sha256)
-        import_plugins([str(plugin.path) if plugin.is_file else name], is_trusted=is_trusted)
+        import_plugin(plugin._replace(is_trusted=is_trusted))
 
 
 def read_recorded(workdir: Path) -> tuple[list[str], dict[str, str]]:

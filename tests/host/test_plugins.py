@@ -12,8 +12,10 @@ from fedjax_diffusion.host.plugins import (
     check_recorded,
     describe_plugins,
     find_installed,
+    import_plugin,
     import_plugins,
     list_flags,
+    read_plugin,
 )
 
 
@@ -87,6 +89,19 @@ def test_installed_modules_are_found_without_importing_and_not_here(tmp_path, mo
     assert find_installed("missing.inner") is None
     assert find_installed("loose") is None, "the working folder is no place of installation"
     assert find_installed("sys") is None
+
+
+def test_installed_module_is_imported_and_not_its_namesake_here(tmp_path, monkeypatch):
+    installed = make(tmp_path / "lib" / "namesake.py", "ORIGIN = 'installed'\n")
+    make(tmp_path / "namesake.py", "raise RuntimeError('imported from here')\n")
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), str(tmp_path / "lib"), *sys.path])
+    import_plugin(read_plugin(installed, "namesake"))
+    assert sys.modules.pop("namesake").ORIGIN == "installed"
+    assert sys.path[0] == ""
+    IMPORTED.pop("namesake")
+    monkeypatch.setitem(sys.modules, "namesake", sys)
+    with pytest.raises(ValueError, match="a module namesake is imported already"):
+        import_plugin(read_plugin(installed, "namesake"))
 
 
 def test_digest_is_that_of_the_file_of_a_function(tmp_path):

@@ -180,26 +180,24 @@ def read_message(message: bytes, layout: Layout) -> Message:
         raise TruncatedMessageError(f"{len(message)} bytes of a message of {num_bytes}")
     if len(message) > num_bytes:
         raise DamagedMessageError(f"{len(message)} bytes for a message of {num_bytes}")
-    if (
-        zlib.crc32(memoryview(message)[_HEADER.size :], zlib.crc32(message[:_CHECKSUM_AT]))
-        != checksum
-    ):
+    rest = memoryview(message)[_HEADER.size :]
+    if zlib.crc32(rest, zlib.crc32(message[:_CHECKSUM_AT])) != checksum:
         raise DamagedMessageError("the checksum does not match")
     least = find_quantizer(quantizer).min_bits
     if min(bit_widths, default=FULL_PRECISION_BITS) < least:
         raise DamagedMessageError(
             f"bit widths of quantizer {quantizer!r} must be at least {least}, got {min(bit_widths)}"
         )
-    rest = int(num_overhead_bytes(layout, bit_widths, quantizer)) - start
+    codes_at = int(num_overhead_bytes(layout, bit_widths, quantizer)) - start
     has_range = _has_range(layout, bit_widths)
-    ranges_at = rest - _RANGE_BYTES * int(has_range.sum())
+    ranges_at = codes_at - _RANGE_BYTES * int(has_range.sum())
     seed = np.zeros(2, np.uint32)
     if ranges_at > len(bit_widths):
         seed[:] = body[len(bit_widths) : ranges_at].view(_SEED)
     lo, step = np.zeros((2, len(bit_widths)), np.float32)
-    lo[has_range], step[has_range] = body[ranges_at:rest].view(_RANGE).reshape(-1, 2).T
+    lo[has_range], step[has_range] = body[ranges_at:codes_at].view(_RANGE).reshape(-1, 2).T
     _check_ranges(lo, step, bit_widths, quantizer)
-    codes = body[rest + _REST_SIZE.size * is_coded :]
+    codes = body[codes_at + _REST_SIZE.size * is_coded :]
     if not is_coded:
         payload = find_quantizer(quantizer).payload
         check_last_bits(
