@@ -1,5 +1,6 @@
 """Registration of a user's own allocator method, with checks of its answers."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,8 +84,8 @@ def register_method(
         fallback=fallback,
     )
     digest = digest_source(decide)
-    question = {"method": name, "source": digest, "version": __version__}
-    question["respects_limits"] = respects_limits
+    asked = {"method": name, "source": digest, "version": __version__}
+    question = {**asked, "respects_limits": respects_limits}
 
     def check() -> bool:
         return measure_once(question, lambda: _check(name, decide, method))
@@ -149,7 +150,8 @@ def _check(name: str, decide: DecideFn, method: Method) -> bool:
     """Returns True; raises ValueError if a method gives an allocation that does not hold."""
     problem = example_problem()
     num_clients = problem.num_clients
-    later = first_round(num_clients).replace(
+    later = dataclasses.replace(
+        first_round(num_clients),
         round=np.int32(7),
         num_examples=np.arange(1.0, num_clients + 1),
         is_error_known=np.array(True),

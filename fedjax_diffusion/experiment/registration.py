@@ -35,7 +35,7 @@ def register_optimizer(
 
 
 def _check(name: str, make: Callable[[OptimizerRates], optax.GradientTransformation]) -> None:
-    params = {"w": np.float32([1.0, -2.0, 0.5])}
+    params = {"w": np.array([1.0, -2.0, 0.5], np.float32)}
 
     @jax.jit
     def update(rate):

@@ -75,7 +75,7 @@ def _make_probe() -> dict[str, np.ndarray]:
         "even": r.uniform(-3, 1, size=70).astype(np.float32),
         "equal": np.full(9, 0.3, np.float32),
         "none": np.zeros((0, 3), np.float32),
-        "one": np.float32(1.5).reshape(()),
+        "one": np.full((), 1.5, np.float32),
     }
 
 
