@@ -16,6 +16,7 @@ def optional(kind: type, value=None) -> FieldReference:
 def get_config() -> ConfigDict:
     """Returns all settings: handwritten digits, 8 heterogeneous clients, 40 rounds."""
     config = ConfigDict()
+    config.plugins = ()  # own files or modules that register names: ("my_quantizer.py",)
     config.seed = 0  # 0..2^32 - 1, seed of all random numbers of a run
     config.num_rounds = 40  # >= 1
     config.round_schedule = "constant"  # constant | cosine: clients' learning rate over the rounds

@@ -4,10 +4,13 @@
 from fedjax_diffusion.allocation import (
     Allocation as Allocation,
     AllocationProblem as AllocationProblem,
+    Decision as Decision,
+    RoundFacts as RoundFacts,
     Status as Status,
     Verification as Verification,
     allocate as allocate,
     refine as refine,
+    register_method as register_method,
     verify as verify,
 )
 from fedjax_diffusion.allocation.io.json_files import (
@@ -25,6 +28,8 @@ from fedjax_diffusion.data import (
     draw_batch as draw_batch,
     load_images as load_images,
     make_client_data as make_client_data,
+    register_dataset as register_dataset,
+    register_partitioner as register_partitioner,
     partition as partition,
     partition_dirichlet as partition_dirichlet,
     partition_iid as partition_iid,
@@ -47,10 +52,12 @@ from fedjax_diffusion.edge import (
     DeviceParams as DeviceParams,
     draw_channel as draw_channel,
     make_fleet as make_fleet,
+    register_fleet as register_fleet,
 )
 from fedjax_diffusion.experiment.build import build as build
 from fedjax_diffusion.experiment.config import load_config as load_config
 from fedjax_diffusion.experiment.experiment import Experiment as Experiment
+from fedjax_diffusion.experiment.registration import register_optimizer as register_optimizer
 from fedjax_diffusion.federated import (
     Averaging as Averaging,
     ClientInputs as ClientInputs,
@@ -60,6 +67,7 @@ from fedjax_diffusion.federated import (
     ServerUpdate as ServerUpdate,
     gather_inputs as gather_inputs,
 )
+from fedjax_diffusion.host.plugins import import_plugins as import_plugins
 from fedjax_diffusion.host.version import __version__ as __version__
 from fedjax_diffusion.keys import (
     Stream as Stream,
@@ -67,11 +75,15 @@ from fedjax_diffusion.keys import (
     stream_key as stream_key,
 )
 from fedjax_diffusion.quantization import (
+    Grid as Grid,
+    Payload as Payload,
     QuantizationConfig as QuantizationConfig,
+    Quantizer as Quantizer,
     WireFormatError as WireFormatError,
     decode_update as decode_update,
     encode_update as encode_update,
     quantization_error_bound as quantization_error_bound,
+    register_quantizer as register_quantizer,
     stochastic_quantize as stochastic_quantize,
 )
 from fedjax_diffusion.report.source_figures import read_figures as read_figures

@@ -14,6 +14,8 @@ from fedjax_diffusion.allocation.method import Method
 from fedjax_diffusion.allocation.method_spec import METHODS, MethodSpec, parse_method
 from fedjax_diffusion.allocation.problem import AllocationProblem, uplink_bits
 from fedjax_diffusion.allocation.refinement import refine
+from fedjax_diffusion.allocation.registration import Decision, register_method
+from fedjax_diffusion.allocation.round_facts import RoundFacts
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.allocation.verification.verification import Verification, verify
 
@@ -21,8 +23,10 @@ __all__ = [
     "METHODS",
     "Allocation",
     "AllocationProblem",
+    "Decision",
     "Method",
     "MethodSpec",
+    "RoundFacts",
     "Status",
     "Verification",
     "allocate",
@@ -34,6 +38,7 @@ __all__ = [
     "read_allocation",
     "read_problem",
     "refine",
+    "register_method",
     "uplink_bits",
     "verify",
     "write_allocation",

@@ -37,6 +37,7 @@ class Choice(NamedTuple):
       residual: float64 [], relative KKT residual in the bits, in lambda and in the bands.
       bandwidth_hz: float64 [K], shares of one band; None if each client has its own band.
       bandwidth_price: float64 [], mu >= 0, joules per hertz of the shared band.
+      compute_seconds: float64 [K], compute times of a method that sets them; None takes the split.
     """
 
     num_bits: Array
@@ -49,6 +50,7 @@ class Choice(NamedTuple):
     residual: Array
     bandwidth_hz: Array | None = None
     bandwidth_price: Array | float = 0.0
+    compute_seconds: Array | None = None
 
 
 ChooseFn = Callable[..., Choice]
@@ -159,7 +161,10 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
     is_active = choice.status == Status.OPTIMAL
     if choice.bandwidth_hz is not None:
         problem = with_leaves(problem, bandwidth_hz=choice.bandwidth_hz)
-    compute_seconds = split(problem, choice.payload)
+    is_best = split is optimal_split and choice.compute_seconds is None
+    compute_seconds = choice.compute_seconds
+    if compute_seconds is None:
+        compute_seconds = split(problem, choice.payload)
     cost = client_cost(problem, choice.payload, compute_seconds)
 
     def total(per_client):
@@ -167,12 +172,12 @@ def assemble(problem: AllocationProblem, choice: Choice, split: SplitFn) -> Allo
 
     energy = total(cost.total_joules)
     bound, residual = choice.dual_bound, choice.residual
-    if bound is None and split is optimal_split:
+    if bound is None and is_best:
         bound = energy
     elif bound is None:
         best_seconds = optimal_split(problem, choice.payload)
         bound = total(client_cost(problem, choice.payload, best_seconds).total_joules)
-    if split is optimal_split:
+    if is_best:
         split_violation = split_residual(problem, choice.payload, compute_seconds)
         residual = jnp.maximum(residual, jnp.max(jnp.where(is_active, split_violation, 0.0)))
     is_any = jnp.any(is_active)

@@ -1,7 +1,7 @@
 """Allocation by the name of a method: a pure function and the call from the host."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,19 @@ import numpy as np
 
 from fedjax_diffusion.allocation.allocation import Allocation, ChooseFn, assemble
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.method_spec import parse_method
+from fedjax_diffusion.allocation.method_spec import MethodSpec, parse_method
 from fedjax_diffusion.allocation.problem import AllocationProblem, pass_by_absent
+from fedjax_diffusion.allocation.round_facts import RoundFacts, first_round
 from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.types import Array
 
+_Branch: TypeAlias = tuple[ChooseFn, SplitFn, int, bool]
+"""Functions of a method, its number of arguments, and whether it sees the round."""
 
-def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocation:
+
+def allocate(
+    problem: AllocationProblem, method: str = "on_demand", facts: RoundFacts | None = None
+) -> Allocation:
     """Allocates bits, time and power to the clients of one round, on the CPU in float64.
 
     Compiles once per method and number of clients; other values of the problem do not recompile.
@@ -28,7 +34,8 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
         "largest" (the most bits that arrive in time). With ":max_frequency" appended, clients
         compute at full frequency instead of splitting the time optimally. With ":joint_bandwidth"
         appended, they share the sum of the problem's ``bandwidth_hz`` at the least energy instead
-        of each having its own; not for "relaxed".
+        of each having its own; not for "relaxed". Also a method of ``register_method``.
+      facts: of the round, for methods that see it; None: a first round, nothing is measured.
 
     Returns:
       The allocation, in host NumPy arrays. Infeasible clients have zeros and a status, never NaN.
@@ -46,10 +53,13 @@ def allocate(problem: AllocationProblem, method: str = "on_demand") -> Allocatio
     Bouzinis et al. (arXiv 2203.05878); the details of the algorithm are this project's own.
     """
     spec = parse_method(method)
-    return _allocate(problem, spec.arguments, choose=spec.choose, split=spec.split)
+    arguments = (*spec.arguments, *_list_facts(problem, [spec], facts))
+    return _allocate(problem, arguments, choose=spec.choose, split=spec.split)
 
 
-def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocation:
+def allocate_each(
+    problem: AllocationProblem, methods: Sequence[str], facts: RoundFacts | None = None
+) -> Allocation:
     """Allocates by several methods in one call of one program; compiles once per list of methods.
 
     Methods that differ in their fixed bits alone share their part of the program.
@@ -57,6 +67,7 @@ def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocat
     Args:
       problem: K clients.
       methods: N >= 1 methods that give whole bits.
+      facts: as in ``allocate``.
 
     Returns:
       Their allocations, every array with a leading [N].
@@ -67,12 +78,13 @@ def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocat
     Guarantees:
       Entry n is ``allocate(problem, methods[n])``.
     """
-    return allocate_pairs([problem] * len(methods), methods)
+    return allocate_pairs([problem] * len(methods), methods, [facts] * len(methods))
 
 
 def allocate_pairs(
     problems: Sequence[AllocationProblem],
     methods: Sequence[str],
+    facts: Sequence[RoundFacts | None],
     *,
     among: Sequence[str] | None = None,
     at_most: int | None = None,
@@ -84,6 +96,7 @@ def allocate_pairs(
     Args:
       problems: N >= 1, of K clients each.
       methods: N methods that give whole bits.
+      facts: N, as in ``allocate``.
       among: all methods of calls that share a program; None: those of this call.
       at_most: greatest N of these calls; None: this N.
 
@@ -94,28 +107,36 @@ def allocate_pairs(
       ValueError: there is no such method.
 
     Guarantees:
-      Entry n is ``allocate(problems[n], methods[n])``.
+      Entry n is ``allocate(problems[n], methods[n], facts[n])``.
     """
     branches = tuple(dict.fromkeys(_to_branch(method) for method in among or methods))
-    arguments = [parse_method(method).arguments for method in methods]
-    table = np.zeros((at_most or len(methods), max(length for *_, length in branches)), np.int32)
-    for row, given in zip(table, arguments, strict=False):
-        row[: len(given)] = given
+    num_arguments = max(length for *_, length, _ in branches)
+    table = np.zeros((at_most or len(methods), num_arguments), np.int32)
     index = np.zeros(len(table), np.int32)
-    index[: len(methods)] = [branches.index(_to_branch(method)) for method in methods]
-    filled = [*problems, *[problems[0]] * (len(table) - len(problems))]
+    for n, method in enumerate(methods):
+        arguments = parse_method(method).arguments
+        table[n, : len(arguments)] = arguments
+        index[n] = branches.index(_to_branch(method))
+    specs = [parse_method(method) for method in among or methods]
+    pairs = [
+        (problem, _list_facts(problem, specs, one))
+        for problem, one in zip(problems, facts, strict=True)
+    ]
+    filled = [*pairs, *[pairs[0]] * (len(table) - len(pairs))]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
     solved = _allocate_pairs(stacked, index, table, len(methods), branches=branches)
     return jax.tree.map(lambda x: x[: len(methods)], solved)
 
 
-def _to_branch(method: str) -> tuple[ChooseFn, SplitFn, int]:
+def _to_branch(method: str) -> _Branch:
     spec = parse_method(method)
-    return spec.choose, spec.split, len(spec.arguments)
+    return spec.choose, spec.split, len(spec.arguments), spec.method.sees_round
 
 
 def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
     """Returns the pure function of ``allocate``, to jit and ``vmap`` under float64.
+
+    A method that sees the round is given a first one.
 
     Call it inside ``with jax.enable_x64(True)``.
 
@@ -123,34 +144,56 @@ def make_allocator(method: str) -> Callable[[AllocationProblem], Allocation]:
       ValueError: there is no such method.
     """
     spec = parse_method(method)
-    return partial(_solve, arguments=spec.arguments, choose=spec.choose, split=spec.split)
+
+    def solve(problem: AllocationProblem) -> Allocation:
+        arguments = (*spec.arguments, *_list_facts(problem, [spec], None))
+        return _solve(problem, arguments, spec.choose, spec.split)
+
+    return solve
+
+
+def _list_facts(
+    problem: AllocationProblem, specs: Sequence[MethodSpec], facts: RoundFacts | None
+) -> tuple[RoundFacts, ...]:
+    """Returns the facts of the round if one of the methods sees them, else nothing."""
+    if not any(spec.method.sees_round for spec in specs):
+        return ()
+    return (first_round(problem.num_clients) if facts is None else facts,)
 
 
 def _solve(
-    problem: AllocationProblem, arguments: tuple[int, ...], choose: ChooseFn, split: SplitFn
+    problem: AllocationProblem, arguments: tuple[Any, ...], choose: ChooseFn, split: SplitFn
 ) -> Allocation:
     problem = pass_by_absent(problem)
     return assemble(problem, choose(problem, split, *arguments), split)
 
 
 def _solve_pairs(
-    problems: AllocationProblem,
+    pairs: tuple[AllocationProblem, tuple[RoundFacts, ...]],
     index: Array | np.ndarray,
     arguments: Array | np.ndarray,
     count: Array | int,
-    branches: tuple[tuple[ChooseFn, SplitFn, int], ...],
+    branches: tuple[_Branch, ...],
 ) -> Allocation:
     """Returns the allocations of the first ``count`` pairs, and zeros."""
 
-    def make_branch(choose: ChooseFn, split: SplitFn, length: int) -> Callable[..., Allocation]:
-        return lambda problem, row: _solve(problem, tuple(row[:length]), choose, split)
+    def make_branch(
+        choose: ChooseFn, split: SplitFn, length: int, sees_round: bool
+    ) -> Callable[..., Allocation]:
+        def solve_by(
+            problem: AllocationProblem, seen: tuple[RoundFacts, ...], row: Array
+        ) -> Allocation:
+            own = seen if sees_round else ()
+            return _solve(problem, (*row[:length], *own), choose, split)
+
+        return solve_by
 
     solvers = [make_branch(*branch) for branch in branches]
 
     # A computation of its own for each branch: so it rounds as the program of ``allocate`` does.
     def solve(n: Array | int) -> Allocation:
-        problem = jax.tree.map(lambda x: x[n], problems)
-        return jax.lax.switch(index[n], solvers, problem, arguments[n])
+        problem, seen = jax.tree.map(lambda x: x[n], pairs)
+        return jax.lax.switch(index[n], solvers, problem, seen, arguments[n])
 
     shapes = jax.eval_shape(solve, 0)
     nothing = jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes)

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 import jax
 import numpy as np
 
+from fedjax_diffusion.host.own_names import check_names
 from fedjax_diffusion.host.platforms import cpu_device
 
 TINY = 1e-300
@@ -26,6 +27,7 @@ def float64_on_cpu(fn: Callable[P, R], static_argnames: tuple[str, ...] = ()) ->
 
     @wraps(fn)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_names()
         with jax.enable_x64(True), jax.default_device(cpu_device()):
             return jax.tree.map(np.asarray, jitted(*args, **kwargs))
 

@@ -17,6 +17,7 @@ class Method(NamedTuple):
       respects_budget: whether its error is within the error budget.
       gives_whole_bits: whether its bits are bit widths, not real numbers.
       can_refine: whether ``refine`` can close the gap of its allocation.
+      sees_round: whether ``choose`` takes ``RoundFacts`` as its last argument.
       fallback: the method to use while the clients' errors are unknown; None for the same method.
     """
 
@@ -28,4 +29,5 @@ class Method(NamedTuple):
     respects_budget: bool = False
     gives_whole_bits: bool = True
     can_refine: bool = False
+    sees_round: bool = False
     fallback: str | None = None

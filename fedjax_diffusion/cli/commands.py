@@ -45,6 +45,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
 
 def sample(arguments: Namespace, overrides: Overrides) -> int:
     """Draws images from a run."""
+    _open_plugins(arguments)
     from fedjax_diffusion.runs.sample import sample as draw_images
 
     path = draw_images(
@@ -88,11 +89,14 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     if arguments.workdir is not None:
         if overrides or arguments.config:
             raise ValueError("--config is only for --images: a run has its own config")
+        _open_plugins(arguments)
         with count_up("image") as on_progress:
             quality = evaluate(
                 arguments.workdir, changed, on_progress=on_progress, data_dir=arguments.data_dir
             )
     else:
+        if arguments.plugins or arguments.trust_plugins:
+            raise ValueError("--plugins is only for --workdir: a config has its own plugins")
         if arguments.num_samples is not None:
             raise ValueError("--num_samples is only for --workdir: all --images are measured")
         overrides |= {f"evaluation.{name}": value for name, value in changed.items()}
@@ -125,6 +129,8 @@ def sweep(arguments: Namespace, overrides: Overrides) -> int:
         from fedjax_diffusion.cli.sweep_status import show_status
 
         return show_status(arguments.workdir, is_watching=arguments.watch)
+    if arguments.config is None:
+        _open_plugins(arguments)
     from fedjax_diffusion.cli.sweep import play
 
     return play(arguments, overrides)
@@ -205,6 +211,7 @@ def report(arguments: Namespace, overrides: Overrides) -> int:
             check_place(Path(arguments.figures))
         except OSError as error:
             raise ValueError(f"--figures={arguments.figures}: {error.strerror}") from None
+    _open_plugins(arguments)
     from fedjax_diffusion.cli.report import write
 
     return write(workdir, output, arguments.figures and Path(arguments.figures), arguments.format)
@@ -224,7 +231,9 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
     from fedjax_diffusion.allocation.method_spec import parse_method
     from fedjax_diffusion.allocation.solution import solve
     from fedjax_diffusion.host.outputs import check_output
+    from fedjax_diffusion.host.plugins import import_plugins
 
+    import_plugins(arguments.plugins)
     if arguments.output:
         check_suffix(arguments.output)
         check_output(Path(arguments.output), is_own_answer)
@@ -241,6 +250,16 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
     for line in reasons:
         print(line, file=sys.stderr)
     return EXIT_INFEASIBLE if reasons else 0
+
+
+def _open_plugins(arguments: Namespace) -> None:
+    """Imports the plug-ins of the folder that a command reads."""
+    from pathlib import Path
+
+    from fedjax_diffusion.runs.plugins import open_plugins
+
+    workdir = Path(arguments.workdir)
+    open_plugins(workdir, arguments.plugins, is_trusted=arguments.trust_plugins)
 
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {

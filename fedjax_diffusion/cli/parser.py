@@ -5,6 +5,7 @@ from typing import Any
 
 from fedjax_diffusion.cli.argument_parser import ArgumentParser
 from fedjax_diffusion.cli.descriptions import SWEEP
+from fedjax_diffusion.cli.plugin_arguments import add_plugins
 from fedjax_diffusion.cli.reading_arguments import add_allocate, add_config, add_export, add_verify
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.sweep.launchers.engines import ENGINES
@@ -83,6 +84,7 @@ def _add_sample(commands: Any) -> None:
     )
     sample.add_argument("--seed", type=int, default=0, help="seed of the images (default 0)")
     _add_data_dir(sample)
+    add_plugins(sample)
     sample.add_argument(
         "--output",
         help="a .png for one grid, or a folder for one .png per image "
@@ -117,6 +119,7 @@ def _add_sweep(commands: Any) -> None:
         action="store_true",
         help="play open points of --workdir beside other workers; also on another machine",
     )
+    add_plugins(sweep)
     sweep.add_argument(
         "--reference",
         metavar="GLOB",
@@ -231,6 +234,7 @@ def _add_report(commands: Any) -> None:
         default="pdf",
         help="of the files in --figures (default: pdf)",
     )
+    add_plugins(report)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -263,6 +267,7 @@ def _add_evaluate(commands: Any) -> None:
         "(default: as in the run, test)",
     )
     _add_data_dir(evaluate)
+    add_plugins(evaluate)
     evaluate.add_argument(
         "--output", metavar="FILE.json", help="file for the results (default: none)"
     )

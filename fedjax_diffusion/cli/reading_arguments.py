@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from fedjax_diffusion.cli.descriptions import ALLOCATE
+from fedjax_diffusion.cli.plugin_arguments import add_files
 
 
 def add_config(commands: Any) -> None:
@@ -73,6 +74,7 @@ def add_allocate(commands: Any) -> None:
         " 32 bits; largest: the most bits in time. Append :max_frequency to compute at full "
         "frequency, or :joint_bandwidth to share the bandwidth among the clients",
     )
+    add_files(allocate, "import this file, which registers a method of your own; again for another")
     allocate.add_argument(
         "--refine", action="store_true", help="continue until on_demand is proven optimal"
     )

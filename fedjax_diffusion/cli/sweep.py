@@ -8,6 +8,7 @@ from pathlib import Path
 from fedjax_diffusion.cli.console import LoopDisplay
 from fedjax_diffusion.experiment.config import load_config, name_config
 from fedjax_diffusion.host.interruption import catch_signals
+from fedjax_diffusion.host.plugins import list_flags
 from fedjax_diffusion.sweep.dry_run import format_dry_run
 from fedjax_diffusion.sweep.features import list_conflicts
 from fedjax_diffusion.sweep.folder import Sweep, grow_sweep, open_sweep
@@ -144,6 +145,7 @@ def _launch(sweep: Sweep, arguments: Namespace, options: PlayOptions) -> int:
     flags = ["--fail_fast"] * options.is_failing_fast
     flags += ["--no_evaluation"] * (not options.is_evaluating)
     flags += [f"--only={options.only}"] * (options.only is not None)
+    flags += list_flags(sweep.base.plugins)
     with catch_signals() as interruption:
         num_dead = load_engine(engine).launch(
             Launch(sweep.workdir, arguments.workers, flags, settings, print, interruption)

@@ -22,6 +22,10 @@ def check_arguments(arguments: Namespace, overrides: Mapping[str, str]) -> None:
             raise ValueError(f"--{name} reads the sweep's folder: give --workdir, without --config")
     if arguments.reference is not None and (arguments.status or arguments.worker):
         raise ValueError("--reference names a point of what is played: without --status, --worker")
+    if (arguments.plugins or arguments.trust_plugins) and arguments.config is not None:
+        raise ValueError(
+            "--plugins is for --workdir without --config: a config has its own plugins"
+        )
     check_playing(arguments)
 
 

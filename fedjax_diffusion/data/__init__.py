@@ -21,6 +21,7 @@ from fedjax_diffusion.data.partition import (
     partition_quantity_skew,
     partition_shards,
 )
+from fedjax_diffusion.data.registration import register_dataset, register_partitioner
 from fedjax_diffusion.data.sources import LOADERS, DataConfig, load_images
 from fedjax_diffusion.data.stream import CohortData, LoadCohort, StreamedClients, make_load_resident
 
@@ -48,5 +49,7 @@ __all__ = [
     "partition_iid",
     "partition_quantity_skew",
     "partition_shards",
+    "register_dataset",
+    "register_partitioner",
     "uint8_to_images",
 ]

@@ -113,7 +113,11 @@ def load_images(
             f"data.size and data.fit are for data.name={' or '.join(OWN_LOADERS)}, not for {name!r}"
         )
     if name in LOADERS:
-        return LOADERS[name](name, split, data_dir)
+        loaded = LOADERS[name](name, split, data_dir)
+        if not isinstance(loaded, ImageDataset):
+            got = type(loaded).__name__
+            raise ValueError(f"data.name={name}: its loader must return an ImageDataset, got {got}")
+        return loaded
     return load_tfds(name, split, data_dir, verify=verify)
 
 

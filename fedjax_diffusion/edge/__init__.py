@@ -11,6 +11,7 @@ from fedjax_diffusion.edge.devices import (
     make_fleet,
 )
 from fedjax_diffusion.edge.fleet_csv import FLEET_COLUMNS
+from fedjax_diffusion.edge.registration import register_fleet
 
 __all__ = [
     "FLEETS",
@@ -25,4 +26,5 @@ __all__ = [
     "draw_channel",
     "make_fleet",
     "path_loss_db",
+    "register_fleet",
 ]

@@ -20,6 +20,7 @@ from fedjax_diffusion.experiment.guesses import (
 )
 from fedjax_diffusion.federated import AXIS, CLIENT_MAPS
 from fedjax_diffusion.host.machine import count_cores
+from fedjax_diffusion.host.own_names import check_names
 from fedjax_diffusion.host.platforms import (
     check_precision,
     cpu_device,
@@ -120,7 +121,7 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
 
     Raises:
       ValueError: JAX finds no device of ``JAX_PLATFORMS``, runs without the CPU or in 64-bit mode,
-        or XLA cannot read ``XLA_FLAGS``.
+        XLA cannot read ``XLA_FLAGS``, or a user's own name does not keep what it states.
     """
     check_precision()
     prepare_platforms()
@@ -131,6 +132,7 @@ def start_backend(config: ComputeConfig, num_clients: int) -> None:
         with contextlib.suppress(RuntimeError):  # JAX has started already
             jax.config.update("jax_num_cpu_devices", count)
     cpu_device()
+    check_names()
 
 
 def resolve(

@@ -9,6 +9,7 @@ import os
 import re
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ from fedjax_diffusion.experiment.config_files import (
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
+from fedjax_diffusion.host.plugins import import_plugins
 
 _MAX_VALUE = 60
 """Largest number of characters of a value in a message."""
@@ -37,7 +39,9 @@ GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 def load_config(
     path_or_name: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
 ) -> Any:
-    """Loads a config file, as ml_collections users write them.
+    """Loads a config file, as ml_collections users write them, and imports its plug-ins.
+
+    Plug-ins are searched in the folder of the file, then in the working folder.
 
     Args:
       path_or_name: ``file.py[:argument]`` with a ``get_config()`` or ``get_config(argument)``. It
@@ -52,14 +56,20 @@ def load_config(
       A locked ConfigDict with exactly the keys of ``configs/default.py`` and checked types.
 
     Raises:
-      ValueError: no such file, an unknown key, or a value of the wrong type.
+      ValueError: no such file, an unknown key, a value of the wrong type, or a plug-in that is not
+        there or fails.
     """
     name, argument = split_name(os.fspath(path_or_name))
-    config = load_file(find_config(name), argument)
+    path = find_config(name)
+    config = load_file(path, argument)
     here = {key: kind for key, _, kind in list_items(config)}
     kinds = here | {key: kind for key, kind in known_kinds(here).items() if key in here}
     for key, value in (overrides or {}).items():
         _set(config, key, read_value(key, value, kinds))
+    if "plugins" in config:
+        plugins: Any = config.plugins
+        _check_type("plugins", plugins, Kind(tuple, False, str))
+        import_plugins(plugins, (path.parent, Path()))
     check_types(config)
     return config.lock()
 

@@ -5,7 +5,6 @@ import importlib.resources
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +13,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict, FieldReference
 
 from fedjax_diffusion.host.old_names import OLD_NAMES
+from fedjax_diffusion.host.source_errors import describe_error
 from fedjax_diffusion.host.suggestions import ask, find_similar_keys
 
 DEFAULT = "configs/default.py"
-_MAX_REASON = 300
-"""Largest number of characters of an error that a config file raises."""
 LIST_ALL = "`fedjax-diffusion config` lists all keys"
 _BITS_OF_UPLOADS = ("bits", "num_bits")
 """Names under which one looks for the bits of uploads, which the allocator chooses."""
@@ -163,13 +161,7 @@ def _explain_errors(path: Path) -> Iterator[None]:
             ]
             if renamed:
                 raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
-        if isinstance(error, SyntaxError):
-            lines.append(error.lineno)
-        place = f"{path}, line {lines[-1]}" if lines else str(path)
-        what = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
-        raise ValueError(f"config: {place}: {' '.join(what.split())[:_MAX_REASON]}") from error
+        raise ValueError(f"config: {describe_error(error, path)}") from error
 
 
 def check_keys(keys: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
 from fedjax_diffusion.federated import Averaging, LocalWork
+from fedjax_diffusion.host.plugins import check_imported
 from fedjax_diffusion.keys import MAX_SEED
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.faults import FaultsConfig
@@ -60,6 +61,7 @@ class RunConfig:
     """All settings of a run. Each group is validated on construction.
 
     Attributes:
+      plugins: files or modules that register names; they are imported before.
       seed: in 0..2^32 - 1, the seed of all random numbers of a run.
       num_rounds: number of rounds, >= 1.
       round_schedule: ``constant`` or ``cosine``: the clients' learning rate over the rounds.
@@ -100,6 +102,7 @@ class RunConfig:
         ``init_from`` cannot be read.
     """
 
+    plugins: tuple[str, ...]
     seed: int
     num_rounds: int
     round_schedule: str
@@ -150,8 +153,9 @@ class RunConfig:
           settings: with every key and the right types, see ``config.to_run_config``.
 
         Raises:
-          ValueError: a value is out of range.
+          ValueError: a plug-in is not imported, or a value is out of range.
         """
+        check_imported(settings["plugins"])
         model = settings["model"]
         return _build(cls, {**settings, "model": _build(find_model(model), model)})
 

@@ -22,6 +22,11 @@ in many tilings, a round compiles in two thirds of the time and runs equally fas
 _FLAGS = "XLA_FLAGS"
 
 
+def has_started() -> bool:
+    """Returns whether JAX has started: its devices cannot be chosen any more."""
+    return xla_bridge.backends_are_initialized()
+
+
 def prepare_platforms() -> None:
     """Adds the CPU to JAX's platforms, and the GPU flags if JAX has a plugin for a GPU.
 
@@ -31,7 +36,7 @@ def prepare_platforms() -> None:
     Raises:
       ValueError: XLA does not know a flag in ``XLA_FLAGS``, or its value.
     """
-    if xla_bridge.backends_are_initialized():
+    if has_started():
         return
     check_flags(read_flags())
     platforms = _read_platforms()

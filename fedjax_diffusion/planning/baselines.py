@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.allocation import Allocation, AllocationProblem
+from fedjax_diffusion.allocation import Allocation, AllocationProblem, RoundFacts
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
 from fedjax_diffusion.allocation.problem import bit_width_payload, uplink_bits
 from fedjax_diffusion.allocation.search.time_split import link
@@ -47,6 +47,7 @@ def charge_baselines(
     problem: AllocationProblem,
     allocation: Allocation,
     methods: Iterable[str],
+    facts: RoundFacts | None = None,
     solver: Solver = DIRECT,
 ) -> dict[str, Baseline]:
     """Charges every baseline for exactly the clients that participate in this run's round.
@@ -55,6 +56,7 @@ def charge_baselines(
       problem: the round, M clients; clients left out are not present.
       allocation: this run's allocation for it.
       methods: of ``allocate``, with whole bits.
+      facts: of the round, as in ``allocate``.
       solver: answers the call to the allocator.
 
     Returns:
@@ -64,7 +66,7 @@ def charge_baselines(
     if not methods:
         return {}
     is_participating = np.asarray(allocation.num_bits) > 0
-    answers = solver.allocate_each(problem, methods)
+    answers = solver.allocate_each(problem, methods, facts)
     compute_joules, transmit_joules, is_late = charge_late(problem, answers)
     all_bits = np.where(is_participating, answers.requested_bits, 0)
     all_uplink_bits = np.asarray(uplink_bits(problem, all_bits))

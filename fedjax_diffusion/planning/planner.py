@@ -12,31 +12,24 @@ from fedjax_diffusion.allocation import (
     Allocation,
     AllocationProblem,
     MethodSpec,
+    RoundFacts,
     Status,
     allocate,
-    least_bandwidth_hz,
 )
-from fedjax_diffusion.allocation.method_spec import parse_method
 from fedjax_diffusion.allocation.problem import uplink_bits
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
 from fedjax_diffusion.edge import ChannelState, DeviceParams, path_loss_db
 from fedjax_diffusion.federated import UploadStatistics
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
-from fedjax_diffusion.planning.baselines import Baseline, charge_baselines, planned_errors
+from fedjax_diffusion.planning.baselines import Baseline, charge_baselines
+from fedjax_diffusion.planning.dropping import allocate_dropping
 from fedjax_diffusion.planning.error_forecast import predict_errors
 from fedjax_diffusion.planning.participation import DrawConditions, RoundConditions
+from fedjax_diffusion.planning.round_facts import list_facts
 from fedjax_diffusion.planning.solver import DIRECT, Solver
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.types import Key, Params
-
-LARGEST = "largest"
-"""Method that tells which of the clients that fail together needs the most."""
-_FAIL_TOGETHER = (Status.INFEASIBLE_ERROR, Status.INFEASIBLE_BANDWIDTH)
-
-
-class InfeasibleRoundError(ValueError):
-    """A round in which some client cannot participate, under ``on_infeasible = "stop"``."""
 
 
 class InfeasibleFleetError(ValueError):
@@ -55,6 +48,7 @@ class RoundPlan:
       uplink_bits: float64 [M], whole numbers, the planned uplink bits of each client.
       full_precision_bits: float64 [M], those of the same uploads at 32 bits per parameter.
       baseline_methods: the methods of the baselines.
+      facts: of the round, for methods that see them.
       solver: answers the baselines' calls.
     """
 
@@ -65,6 +59,7 @@ class RoundPlan:
     uplink_bits: np.ndarray
     full_precision_bits: np.ndarray
     baseline_methods: tuple[str, ...]
+    facts: RoundFacts | None = None
     solver: Solver = DIRECT
 
     @property
@@ -73,7 +68,7 @@ class RoundPlan:
         kept = vars(self)  # the lock of ``cached_property`` would stop the runs of other lanes
         if "_baselines" not in kept:
             kept["_baselines"] = charge_baselines(
-                self.problem, self.allocation, self.baseline_methods, self.solver
+                self.problem, self.allocation, self.baseline_methods, self.facts, self.solver
             )
         return kept["_baselines"]
 
@@ -109,9 +104,8 @@ def make_planner(
 ) -> Planner:
     """Returns the planner of a run.
 
-    Each client's error at each bit width is predicted, see ``predict_errors``. If it is unknown (in
-    mode ``update`` before the first upload, or with a relative budget before the first update), all
-    clients get their largest bit width that arrives in time.
+    Errors are those of ``predict_errors``. While they are unknown (before the first upload in mode
+    ``update``, before the first update with a relative budget) the method's ``fallback`` decides.
 
     Args:
       devices: the fleet, [K].
@@ -120,7 +114,7 @@ def make_planner(
       num_examples: int [K], for the aggregation weights.
       draw_conditions: ``(run_key, round) -> RoundConditions``.
       mode: ``"model"`` or ``"update"``.
-      quantization: quantizer and options; None: the paper's, without options.
+      quantization: None: the paper's quantizer, without options.
 
     Raises:
       ValueError: the method fixes bits that the quantizer does not have.
@@ -154,8 +148,10 @@ def make_planner(
 
         method = str(config.method_spec.fallback if is_unknown else config.method_spec)
         to_solve = functools.partial(schedule, int(statistics.round), num_examples[cohort])
-        solved = _allocate_dropping(make_problem, to_solve, method, config, cohort, solver)
-        return _to_plan(cohort, *solved, predicted is not None, config, solver)
+        facts = list_facts(statistics, num_examples, predicted, cohort, bool(is_unknown))
+        solved = allocate_dropping(make_problem, to_solve, method, facts, config, cohort, solver)
+        plan = _to_plan(cohort, *solved, predicted is not None, config)
+        return dataclasses.replace(plan, facts=facts, solver=solver)
 
     return plan
 
@@ -166,12 +162,11 @@ def _to_plan(
     allocation: Allocation,
     is_error_known: bool,
     config: AllocatorConfig,
-    solver: Solver,
 ) -> RoundPlan:
     bits = [allocation.num_bits, np.where(allocation.num_bits > 0, FULL_PRECISION_BITS, 0)]
     uplink, full = np.asarray(uplink_bits(problem, np.stack(bits)))
     error = float(allocation.error) if is_error_known else None
-    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines, solver)
+    return RoundPlan(cohort, problem, allocation, error, uplink, full, config.baselines)
 
 
 def _weigh(
@@ -231,6 +226,7 @@ def _make_problem(
     error_budget: float,
     config: AllocatorConfig,
 ) -> AllocationProblem:
+    payload = workload.payload_bits
     return AllocationProblem(
         compute_cycles=workload.compute_cycles[cohort],
         effective_capacitance=devices.effective_capacitance[cohort],
@@ -246,49 +242,7 @@ def _make_problem(
         error_weight=bit_width_error[:, 0],
         error_budget=error_budget,
         time_budget_seconds=config.time_budget_seconds,
+        bit_width_payload_bits=None if payload is None else np.tile(payload, (len(cohort), 1)),
         bit_width_error=bit_width_error,
         is_present=is_kept,
     )
-
-
-def _allocate_dropping(
-    make_problem: Callable[[np.ndarray], AllocationProblem],
-    to_solve: Callable[[AllocationProblem], AllocationProblem],
-    method: str,
-    config: AllocatorConfig,
-    cohort: np.ndarray,
-    solver: Solver,
-) -> tuple[AllocationProblem, Allocation]:
-    """Allocates repeatedly, leaving out clients until all the others can participate."""
-    status = np.zeros(len(cohort), np.int32)
-    while True:
-        is_kept = status == Status.OPTIMAL
-        problem = make_problem(is_kept)
-        allocation = solver.allocate(to_solve(problem), method)
-        found = np.where(is_kept, allocation.status, Status.OPTIMAL)
-        if not found.any():
-            return problem, dataclasses.replace(allocation, status=status)
-        if config.on_infeasible == "stop":
-            respects_budget = parse_method(method).method.respects_budget
-            lines = "; ".join(allocation.explain(problem, respects_budget))
-            raise InfeasibleRoundError(
-                f"clients {cohort[found > 0].tolist()}: {lines}; these numbers are positions in "
-                f"the cohort {cohort.tolist()}"
-            )
-        if np.isin(found, _FAIL_TOGETHER).any():
-            found = _only_worst(problem, allocation, found, solver)
-        status = np.where(is_kept, found, status)
-
-
-def _only_worst(
-    problem: AllocationProblem, allocation: Allocation, status: np.ndarray, solver: Solver
-) -> np.ndarray:
-    """Leaves out one of the clients that fail together: the one with the largest requirement."""
-    fails = np.isin(status, _FAIL_TOGETHER)
-    if (status == Status.INFEASIBLE_BANDWIDTH).any():
-        asked = least_bandwidth_hz(problem, allocation.requested_bits)
-    else:
-        largest = solver.allocate(problem, LARGEST)
-        asked = planned_errors(problem, np.asarray(largest.requested_bits))
-    is_other = fails & (np.arange(len(status)) != np.argmax(np.where(fails, asked, -1.0)))
-    return np.where(is_other, Status.OPTIMAL, status)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from fedjax_diffusion.allocation import Allocation, AllocationProblem, allocate
+from fedjax_diffusion.allocation import Allocation, AllocationProblem, RoundFacts, allocate
 from fedjax_diffusion.allocation.allocator import allocate_each
 
 
@@ -11,13 +11,13 @@ class Solver(NamedTuple):
     """Functions that allocate.
 
     Attributes:
-      allocate: ``allocate(problem, method) -> Allocation``.
-      allocate_each: ``allocate_each(problem, methods) -> Allocation``, every array with a leading
-        [N].
+      allocate: ``allocate(problem, method, facts) -> Allocation``.
+      allocate_each: ``allocate_each(problem, methods, facts) -> Allocation``, every array with a
+        leading [N].
     """
 
-    allocate: Callable[[AllocationProblem, str], Allocation]
-    allocate_each: Callable[[AllocationProblem, Sequence[str]], Allocation]
+    allocate: Callable[[AllocationProblem, str, RoundFacts | None], Allocation]
+    allocate_each: Callable[[AllocationProblem, Sequence[str], RoundFacts | None], Allocation]
 
 
 DIRECT = Solver(allocate, allocate_each)

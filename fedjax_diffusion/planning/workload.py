@@ -13,7 +13,7 @@ from fedjax_diffusion.edge import DeviceParams
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.quantization import overhead_bits
+from fedjax_diffusion.quantization import overhead_bits, own_payload_bits
 from fedjax_diffusion.types import Batch, LossFn, Params, PyTree
 
 _LOG = logging.getLogger(__name__)
@@ -41,12 +41,15 @@ class Workload:
       num_parameters: d.
       overhead_bits: float64 [17], bits of a message that are not codes, per bit width.
       noise_density_watts_per_hz: N0.
+      payload_bits: float64 [17], bits of a whole message at each bit width, of a quantizer with a
+        payload of its own; None: codes of b bits each, and ``overhead_bits``.
     """
 
     compute_cycles: np.ndarray
     num_parameters: int
     overhead_bits: np.ndarray
     noise_density_watts_per_hz: float
+    payload_bits: np.ndarray | None = None
 
 
 def make_workload(
@@ -93,6 +96,7 @@ def make_workload(
         num_parameters=sum(x.size for x in jax.tree.leaves(params)),
         overhead_bits=overhead_bits(params, quantizer),
         noise_density_watts_per_hz=10 ** ((noise_density_dbm_per_hz - 30) / 10),
+        payload_bits=own_payload_bits(params, quantizer),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.quantization.quantizer import Quantizer
-from fedjax_diffusion.quantization.quantizers import QUANTIZERS
+from fedjax_diffusion.quantization.quantizers import QUANTIZERS, check_options
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class QuantizationConfig:
         if self.name not in QUANTIZERS:
             names = ", ".join(QUANTIZERS)
             raise ValueError(f"quantization.name must be one of {names}, got {self.name!r}")
+        check_options(self.name, per_tensor=self.per_tensor, entropy_coding=self.entropy_coding)
         if self.downlink_bits not in BIT_WIDTHS:
             raise ValueError(
                 f"quantization.downlink_bits must be 1..16 or 32, got {self.downlink_bits}"

@@ -16,7 +16,8 @@ name            bound on E||Q(x) - x||^2 per tensor                  unbiased  l
 ``none``        0                                                    yes       32
 ==============  ===================================================  ========  ===========
 
-A new quantizer is one file with a ``Quantizer`` and one line in ``QUANTIZERS``.
+A new quantizer is one file with a ``Quantizer`` and one line in ``QUANTIZERS``; a user's own one
+is added by ``register_quantizer``.
 """
 
 import functools
@@ -32,6 +33,7 @@ from fedjax_diffusion.quantization.blocks import row_tensors, tensor_sizes, tree
 from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks
 from fedjax_diffusion.quantization.nearest import NEAREST
 from fedjax_diffusion.quantization.none import NONE
+from fedjax_diffusion.quantization.padding import tensor_sums
 from fedjax_diffusion.quantization.qsgd import QSGD
 from fedjax_diffusion.quantization.quantizer import Quantizer
 from fedjax_diffusion.quantization.rotation import ROTATED
@@ -82,6 +84,13 @@ def find_quantizer(name: str) -> Quantizer:
     return QUANTIZERS[name]
 
 
+def check_options(name: str, *, per_tensor: bool, entropy_coding: bool) -> None:
+    """Raises ValueError if a quantizer cannot have options that are for b bits per entry."""
+    for option, is_on in (("per_tensor", per_tensor), ("entropy_coding", entropy_coding)):
+        if is_on and find_quantizer(name).payload is not None:
+            raise ValueError(f"quantizer {name!r} has a payload of its own, without {option}")
+
+
 def quantize(
     quantizer: Quantizer,
     key: Key,
@@ -127,13 +136,20 @@ def quantize(
     decoded = dequantize(quantizer, codes, grid, seed, like)
     decoded = jnp.where(jnp.isfinite(grid.spread)[rows, None], decoded, jnp.nan)
     decoded = jnp.where((grid.num_bits == FULL_PRECISION_BITS)[rows, None], blocks, decoded)
+    error_bound = quantizer.error_bound(grid, like)
+    bit_width_error = _bit_width_error(quantizer, grid, like, curve)
+    if quantizer.is_lossy:
+        loss = _transform_loss(quantizer, seed, values, blocks, like)
+        error_bound += jnp.where(grid.num_bits == FULL_PRECISION_BITS, 0.0, loss).sum()
+        is_exact = curve == FULL_PRECISION_BITS
+        bit_width_error += jnp.where(is_exact, 0.0, loss[None, :]).sum(axis=1)
     return Quantized(
         decoded=decoded,
         codes=codes,
         grid=grid,
         seed=seed,
-        error_bound=quantizer.error_bound(grid, like),
-        bit_width_error=_bit_width_error(quantizer, grid, like, curve),
+        error_bound=error_bound,
+        bit_width_error=bit_width_error,
     )
 
 
@@ -160,6 +176,14 @@ def dequantize(quantizer: Quantizer, codes: Array, grid: Grid, seed: Array, like
     """Returns the receiver's values, float32 [R, 128], of tensors with at most 16 bits."""
     values = codes_to_blocks(codes, grid, like)
     return values if quantizer.inverse is None else quantizer.inverse(seed, values, like)
+
+
+def _transform_loss(
+    quantizer: Quantizer, seed: Array, values: Array, blocks: Array, like: PyTree
+) -> Array:
+    """Returns the squared norm of each tensor's part that the transform loses, float32 [L]."""
+    back = values if quantizer.inverse is None else quantizer.inverse(seed, values, like)
+    return tensor_sums(jnp.square(back - blocks), like)
 
 
 def _bit_width_bits(quantizer: Quantizer, grid: Grid, like: PyTree, bits_per_tensor: bool) -> Array:

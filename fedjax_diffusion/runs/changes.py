@@ -20,6 +20,7 @@ _FREE = (
     "compute.data",
     "compute.tune",
     "data.data_dir",
+    "plugins",
     "sampling.fixed_noise",
     "tensorboard",
     "stop_after_diverged_rounds",

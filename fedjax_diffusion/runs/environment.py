@@ -12,17 +12,18 @@ from fedjax_diffusion.data import ImageDataset
 from fedjax_diffusion.data.report import identify
 from fedjax_diffusion.experiment.compute import AUTO, ComputeConfig, describe_machine
 from fedjax_diffusion.experiment.experiment import Experiment
+from fedjax_diffusion.host.plugins import check_recorded, describe_plugins
 from fedjax_diffusion.host.processes import is_primary
 from fedjax_diffusion.host.weight_source import find_hash, find_path
 from fedjax_diffusion.runs.hook import CHANGE, describe_change
-from fedjax_diffusion.runs.records import ENVIRONMENT, write_json
+from fedjax_diffusion.runs.records import ENVIRONMENT, PLUGINS, write_json
 
 _HAS_CHECKPOINT = "has_checkpoint"
 _IMAGE_SHAPE = "image_shape"
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:
-    """Returns versions, machine, data, compute settings and the start of a run as plain values."""
+    """Returns versions, machine, data, compute settings, plug-ins and start as plain values."""
     from fedjax_diffusion.host.version import __version__
 
     dataset, source = experiment.dataset, experiment.config.init_from
@@ -34,6 +35,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
         "compute": dataclasses.asdict(experiment.compute),
         _HAS_CHECKPOINT: False,
+        **({PLUGINS: found} if (found := describe_plugins(experiment.config.plugins)) else {}),
     }
     if source is not None:
         described["init_from"] = {"path": find_path(source), "sha256": find_hash(source)}
@@ -120,6 +122,11 @@ def check_data(workdir: Path, environment: dict[str, Any], dataset: ImageDataset
                 f"{workdir} was trained on other data ({key}: {earlier.get(key)} there, {value} "
                 "here); set data.data_dir to their folder, or choose another --workdir"
             )
+
+
+def check_plugins(workdir: Path, environment: dict[str, Any]) -> None:
+    """Raises ValueError if a run began with another source of an imported plug-in."""
+    check_recorded(workdir, environment.get(PLUGINS, {}))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
 from fedjax_diffusion.host.figures import pictures_may_fail
+from fedjax_diffusion.host.plugins import FOLDER, copy_sources
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.changes import check_changes
 from fedjax_diffusion.runs.learning import is_early_end
@@ -91,6 +92,7 @@ def begin(workdir: Path, experiment: Experiment) -> None:
     _remove_summary(workdir)
     if not environment.read(workdir):
         described = environment.describe(experiment)
+        copy_sources(workdir, experiment.config.plugins)
         records.write_json(workdir / records.ENVIRONMENT, described)
     _try_file(workdir / CHECKPOINTS)
     for name in _PICTURES:
@@ -115,7 +117,7 @@ def set_run_aside(workdir: Path) -> None:
     while (old := workdir / _OLD_NAMES.format(number)).exists():
         number += 1
     names = (records.METRICS, records.METRICS_CSV, QUALITY, records.EVALUATION, records.ENVIRONMENT)
-    for name in (records.SUMMARY, CHECKPOINTS, *_PICTURES, records.EVENTS, *names):
+    for name in (records.SUMMARY, CHECKPOINTS, *_PICTURES, records.EVENTS, FOLDER, *names):
         if (workdir / name).exists():
             old.mkdir(exist_ok=True)
             (workdir / name).rename(old / name)

@@ -31,8 +31,8 @@ def load_run(
       data_dir: another place of the run's data, which must be the same; None: as the run has it.
 
     Raises:
-      ValueError: the folder holds no run, no checkpoint yet, or cannot be read; or the data are
-        other ones.
+      ValueError: the folder holds no run, no checkpoint yet, or cannot be read; the data are other
+        ones; or a plug-in is not imported, or is another one.
     """
     workdir = Path(workdir)
     with explain_file_errors(workdir):
@@ -79,8 +79,9 @@ def _read(
     changed = {f"sampling.{name}": value for name, value in (sampling or {}).items()}
     if data_dir is not None:
         changed["data.data_dir"] = data_dir
-    config = with_overrides(folder.read_config(workdir), changed)
     earlier = environment.read(workdir)
+    environment.check_plugins(workdir, earlier)
+    config = with_overrides(folder.read_config(workdir), changed)
     return config, earlier, environment.read_compute(earlier, config.compute)
 
 

@@ -21,6 +21,8 @@ FAILED = "failed.json"
 EVALUATION = "evaluation.json"
 EVENTS = "tensorboard"
 """Folder of events for TensorBoard."""
+PLUGINS = "plugins"
+"""Key of environment.json, of a sweep's or a study's record: SHA-256 of each plug-in by name."""
 _OLD_NAMES = [name.encode() for name in OLD_NAMES["metrics"]]
 SWEEP = "sweep.json"
 """Of a sweep, two folders above a run that is one of its points."""

@@ -27,6 +27,7 @@ _NOT_IN_STATE = (
     "compare.",
     "sweep.",
     "data.data_dir",
+    "plugins",
     "stop_after_diverged_rounds",
     "tensorboard",
 )

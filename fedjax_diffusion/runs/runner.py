@@ -155,6 +155,7 @@ def _build(
 ) -> tuple[dict[str, Any], Experiment]:
     """Returns the environment of the run's earlier part, if any, and the experiment."""
     earlier, choice = {} if restart else environment.read(workdir), around.among.choice
+    environment.check_plugins(workdir, earlier)
     if begun := environment.read_compute(earlier, config.compute):
         choice = choice._replace(compute=begun)
     experiment = build(config, choice, around.progress)

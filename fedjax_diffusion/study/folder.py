@@ -20,10 +20,11 @@ from fedjax_diffusion.host.figures import pictures_may_fail, save_figure
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.platforms import cpu_device
+from fedjax_diffusion.host.plugins import copy_sources, describe_plugins
 from fedjax_diffusion.host.tables import parse_cell
 from fedjax_diffusion.runs.claims import claim_folder
 from fedjax_diffusion.runs.folder import is_unused
-from fedjax_diffusion.runs.records import CONFIG, SUMMARY, write_json
+from fedjax_diffusion.runs.records import CONFIG, PLUGINS, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep
 from fedjax_diffusion.study.points import Point, Track, play_points
@@ -79,7 +80,10 @@ def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) 
         scenario, study = build_study(config)
         with claim_folder(workdir) as claim:
             points = play_points(scenario, study, track)
-            result = Study(workdir, points, summarize(scenario, study, points))
+            summary = summarize(scenario, study, points)
+            if plugins := describe_plugins(config.plugins):
+                summary[PLUGINS] = plugins
+            result = Study(workdir, points, summary)
             claim.check()
             _write(result, config)
     return result
@@ -147,6 +151,7 @@ def _write(study: Study, config: RunConfig) -> None:
             remove_leftover(path)
     write_text(workdir / TABLE, to_csv(points))
     write_json(workdir / CONFIG, config.to_dict())
+    copy_sources(workdir, config.plugins)
     write_json(workdir / SUMMARY, summary)
     title = describe_setting(summary)
     with pictures_may_fail():

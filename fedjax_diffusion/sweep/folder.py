@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from fedjax_diffusion.experiment.config import GivenConfig, fill_missing, to_run_config
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.plugins import check_recorded, describe_plugins
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.changes import format_difference
 from fedjax_diffusion.runs.folder import read_config
+from fedjax_diffusion.runs.plugins import read_recorded
 from fedjax_diffusion.sweep.identity import (
     HASH_DIGITS,
     hash_config,
@@ -101,6 +103,7 @@ def merge_sweep(
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Sweep(workdir, base, list(points), now, reference)
     there = open_sweep(workdir)
+    check_recorded(workdir, read_recorded(workdir)[1])
     _check_same_base(there, base, points)
     known = {point.hash for point in there.points}
     added = [point for point in points if point.hash not in known]
@@ -228,6 +231,7 @@ def _to_json(sweep: Sweep) -> dict[str, Any]:
         "created": sweep.created,
         "reference": sweep.reference,
         "base": sweep.base.to_dict(),
+        **({records.PLUGINS: found} if (found := describe_plugins(sweep.base.plugins)) else {}),
         "points": [
             {"hash": p.hash, "label": p.label, "overrides": dict(p.overrides)} for p in sweep.points
         ],

@@ -23,9 +23,12 @@ if TYPE_CHECKING:  # it imports JAX, and a sweep's status is read without
 
 NOT_IN_IDENTITY = (
     *("compute", "checkpoint", "compare", "sweep", "study", "evaluation", "data.data_dir"),
-    *("sampling.fixed_noise", "tensorboard"),
+    *("plugins", "sampling.fixed_noise", "tensorboard"),
 )
-"""Groups and settings that change no number of a run, or that a run does not read."""
+"""Groups and settings that change no number of a run, or that a run does not read.
+
+A plug-in is in the identity by the names of it that the settings use.
+"""
 BUT_IN_IDENTITY = ("compute.dtype",)
 _PREFIXES = tuple(f"{name}." for name in NOT_IN_IDENTITY)
 NEUTRAL: dict[str, Any] = {

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedjax_diffusion.allocation import Allocation, AllocationProblem
+from fedjax_diffusion.allocation import Allocation, AllocationProblem, RoundFacts
 from fedjax_diffusion.allocation.allocator import allocate_pairs
 from fedjax_diffusion.data import ClientData, make_load_resident
 from fedjax_diffusion.experiment.experiment import Experiment
@@ -24,7 +24,7 @@ from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.federated import ClientInputs, RunMapping, gather_inputs
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.turns import Ask
-from fedjax_diffusion.planning.planner import LARGEST
+from fedjax_diffusion.planning.dropping import LARGEST
 from fedjax_diffusion.planning.solver import Solver
 from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
 
@@ -34,10 +34,11 @@ class LanesMemoryError(BaseException):
 
 
 class _Allocate(NamedTuple):
-    """A request for allocations, each of a problem by a method."""
+    """A request for allocations of a problem, one by each method."""
 
-    problems: Sequence[AllocationProblem]
+    problem: AllocationProblem
     methods: Sequence[str]
+    facts: RoundFacts | None
 
 
 class _Step(NamedTuple):
@@ -142,15 +143,15 @@ class Lanes:
         return self._allocate(asked) if asked else self._step(requests)
 
     def _allocate(self, requests: Mapping[int, _Allocate]) -> dict[int, Allocation]:
-        problems = [problem for request in requests.values() for problem in request.problems]
-        methods = [method for request in requests.values() for method in request.methods]
+        asked = [(r.problem, method, r.facts) for r in requests.values() for method in r.methods]
         most = self._config.num_lanes * len(self._config.methods)
-        solved = allocate_pairs(problems, methods, among=self._config.methods, at_most=most)
+        pairs = map(list, zip(*asked, strict=True))
+        solved = allocate_pairs(*pairs, among=self._config.methods, at_most=most)
         answers, first = {}, 0
         for lane, request in requests.items():
-            part = slice(first, first + len(request.problems))
+            part = slice(first, first + len(request.methods))
             answers[lane] = jax.tree.map(lambda x, part=part: x[part], solved)
-            first += len(request.problems)
+            first += len(request.methods)
         return answers
 
     def _step(self, requests: Mapping[int, _Step]) -> dict[int, tuple[LaneState, RoundInfo]]:
@@ -195,10 +196,12 @@ def list_methods(configs: Sequence[RunConfig]) -> tuple[str, ...]:
 def _make_solver(ask: Ask) -> Solver:
     """Returns the solver of a lane's plans."""
 
-    def allocate(problem: AllocationProblem, method: str) -> Allocation:
-        return jax.tree.map(lambda x: x[0], ask(_Allocate([problem], [method])))
+    def allocate_each(
+        problem: AllocationProblem, methods: Sequence[str], facts: RoundFacts | None
+    ) -> Allocation:
+        return ask(_Allocate(problem, methods, facts))
 
-    def allocate_each(problem: AllocationProblem, methods: Sequence[str]) -> Allocation:
-        return ask(_Allocate([problem] * len(methods), methods))
+    def allocate(problem: AllocationProblem, method: str, facts: RoundFacts | None) -> Allocation:
+        return jax.tree.map(lambda x: x[0], allocate_each(problem, [method], facts))
 
     return Solver(allocate, allocate_each)

@@ -30,13 +30,13 @@ def fixed_bits(problem: AllocationProblem, split: SplitFn, num_bits: Array) -> C
       num_bits: [], 1..16 or 32; may be traced.
     """
     del split
-    return _fixed_bit_widths(problem, jnp.full(problem.num_clients, bit_width_index(num_bits)))
+    return fixed_bit_widths(problem, jnp.full(problem.num_clients, bit_width_index(num_bits)))
 
 
 def demand(problem: AllocationProblem, split: SplitFn) -> Choice:
     """Gives every client the bits that it demands. Ignores ``max_bits`` and the budget."""
     del split
-    return _fixed_bit_widths(problem, bit_width_index(problem.min_bits))
+    return fixed_bit_widths(problem, bit_width_index(problem.min_bits))
 
 
 def largest(problem: AllocationProblem, split: SplitFn) -> Choice:
@@ -46,21 +46,28 @@ def largest(problem: AllocationProblem, split: SplitFn) -> Choice:
     """
     del split
 
+    usable = list_usable(problem)
+    index = len(BIT_WIDTHS) - 1 - jnp.argmax(usable[::-1], axis=0)
+    is_delivered = jnp.any(usable, axis=0)
+    index = jnp.where(is_delivered, index, bit_width_index(problem.min_bits))
+    status = client_status(problem.min_bits <= problem.max_bits, is_delivered)
+    return fixed_bit_widths(problem, index)._replace(status=status)
+
+
+def list_usable(problem: AllocationProblem) -> Array:
+    """Returns whether each bit width is within a client's limits and arrives in time, [B, K]."""
+
     def is_usable(index):
         num_bits = jnp.array(BIT_WIDTHS, jnp.float64)[index]
         payload = bit_width_payload(problem, jnp.full(problem.num_clients, index))
         is_allowed = (problem.min_bits <= num_bits) & (num_bits <= problem.max_bits)
         return is_allowed & is_deliverable(problem, payload)
 
-    usable = jax.lax.map(is_usable, jnp.arange(len(BIT_WIDTHS)))
-    index = len(BIT_WIDTHS) - 1 - jnp.argmax(usable[::-1], axis=0)
-    is_delivered = jnp.any(usable, axis=0)
-    index = jnp.where(is_delivered, index, bit_width_index(problem.min_bits))
-    status = client_status(problem.min_bits <= problem.max_bits, is_delivered)
-    return _fixed_bit_widths(problem, index)._replace(status=status)
+    return jax.lax.map(is_usable, jnp.arange(len(BIT_WIDTHS)))
 
 
-def _fixed_bit_widths(problem: AllocationProblem, index: Array) -> Choice:
+def fixed_bit_widths(problem: AllocationProblem, index: Array) -> Choice:
+    """Returns the choice of ``BIT_WIDTHS[index]``, int [K]; only the deadline can fail."""
     payload = bit_width_payload(problem, index)
     # Limits do not matter here: an absent client is late because its payload is infinite. (A mask
     # among the statuses would change the order in which the sums over the clients are rounded.)

@@ -14,17 +14,19 @@ import numpy as np
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors
 from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks
-from fedjax_diffusion.quantization.quantizer import Transform
-from fedjax_diffusion.quantization.quantizers import find_quantizer, quantize
+from fedjax_diffusion.quantization.quantizer import Quantizer, Transform
+from fedjax_diffusion.quantization.quantizers import check_options, find_quantizer, quantize
 from fedjax_diffusion.quantization.wire.entropy import decode_codes
+from fedjax_diffusion.quantization.wire.errors import DamagedMessageError
 from fedjax_diffusion.quantization.wire.host_blocks import make_blocks
 from fedjax_diffusion.quantization.wire.layout import Layout, make_layout, stream_to_packed
 from fedjax_diffusion.quantization.wire.message import (
-    DamagedMessageError,
+    Message,
     message_bytes,
     num_overhead_bytes,
     read_message,
 )
+from fedjax_diffusion.quantization.wire.own_payload import stream_to_codes
 from fedjax_diffusion.quantization.wire.packing import code_dtype, unpack_codes, word_dtype
 from fedjax_diffusion.quantization.wire.upload import check_sendable, write_upload
 from fedjax_diffusion.types import Array, Key, PyTree
@@ -36,9 +38,19 @@ def overhead_bits(tree: PyTree, quantizer: str = "stochastic") -> np.ndarray:
     Header and bit widths at every bit width; ranges, and a seed if the quantizer has one, only if
     values are quantized (not at 32, and no bit width is below the quantizer's smallest).
     """
-    layout, least = make_layout(tree), find_quantizer(quantizer).min_bits
-    bit_widths = np.repeat(np.fmax(BIT_WIDTHS, least)[:, None], len(layout.sizes), axis=1)
-    return 8.0 * num_overhead_bytes(layout, bit_widths, quantizer)
+    layout = make_layout(tree)
+    return 8.0 * num_overhead_bytes(layout, _all_bit_widths(layout, quantizer), quantizer)
+
+
+def own_payload_bits(tree: PyTree, quantizer: str) -> np.ndarray | None:
+    """Returns the bits of a whole message at each of ``BIT_WIDTHS``, float64 [17].
+
+    Only of a quantizer with a payload of its own; None for others: their codes have b bits each.
+    """
+    if find_quantizer(quantizer).payload is None:
+        return None
+    layout = make_layout(tree)
+    return 8.0 * message_bytes(layout, _all_bit_widths(layout, quantizer), quantizer)
 
 
 def payload_bytes(tree: PyTree, num_bits: PyTree, quantizer: str = "stochastic") -> int:
@@ -71,8 +83,7 @@ def encode_update(
       num_bits: int, or a pytree prefix of ``tree``: 1..16, or 32.
       quantizer: name of the quantizer, one of ``QUANTIZERS``.
       per_tensor: whether ``num_bits``, then one bit width, is an average split over the tensors.
-      entropy_coding: whether codes are entropy coded if that is shorter; needs the package
-        ``constriction``.
+      entropy_coding: whether codes are entropy coded if that is shorter; needs ``constriction``.
 
     Raises:
       ValueError: an unknown quantizer, a bit width outside 1..16 and 32, a tensor that is not
@@ -84,13 +95,14 @@ def encode_update(
       ``decode_update(encode_update(key, tree, b, quantizer=s, ...), tree)`` equals ``decoded`` of
       ``quantize``, bit for bit; for ``stochastic``, ``stochastic_quantize(key, tree, b)``.
       ``len(...) == payload_bytes(tree, b, s)`` if neither split nor entropy coded. New bit widths
-      do not recompile the draws; each bit width has one small program for packing.
+      do not recompile the draws; each bit width has a small program for packing.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
     >>> len(encode_update(jax.random.key(0), tree, 4))  # header 20, bits 1, range 8, codes 2
     31
     """
     layout, asked = _make_float32_layout(tree), _host_bit_widths(num_bits, tree, quantizer)
+    check_options(quantizer, per_tensor=per_tensor, entropy_coding=entropy_coding)
     if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:
         raise ValueError(
             f"num_bits must be one bit width if per_tensor splits it, got {num_bits!r}"
@@ -98,8 +110,8 @@ def encode_update(
     quantized = [bit_width for bit_width in asked if bit_width < FULL_PRECISION_BITS]
     dtype = code_dtype(MAX_BITS if per_tensor else max(quantized)) if quantized else None
     blocks = make_blocks(tree, layout)
-    bit_widths = np.array(asked, np.int32)
-    grid, seed, codes = _quantize(key, blocks, bit_widths, layout, quantizer, per_tensor, dtype)
+    sender, bit_widths = find_quantizer(quantizer), np.array(asked, np.int32)
+    grid, seed, codes = _quantize(key, blocks, bit_widths, layout, sender, per_tensor, dtype)
     lo, step, bit_widths, spread = (np.asarray(field) for field in grid)
     check_sendable(np.isfinite(spread), layout)
     return write_upload(
@@ -137,15 +149,7 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     """
     layout = _make_float32_layout(like)
     fields = read_message(message, layout)
-    coded = None
-    stream, plain_bit_widths = fields.codes, fields.bit_widths
-    if fields.is_coded:
-        plain_bit_widths, stream, coded = decode_codes(stream, layout, fields.bit_widths)
-    packed = stream_to_packed(stream, layout, plain_bit_widths)
-    words = jax.device_put({b: _bytes_to_words(rows, b) for b, rows in packed.items()})
-    floats = words.pop(FULL_PRECISION_BITS, None)
-    codes = [unpack_codes(array, bit_width) for bit_width, array in words.items()]
-    codes += [] if coded is None else [jax.device_put(coded)]
+    codes, floats = _read_codes(fields, layout)
     bit_widths = np.array(fields.bit_widths, np.int32)
     grid = Grid(*jax.device_put((fields.lo, fields.step, bit_widths, fields.step)))
     inverse = find_quantizer(fields.quantizer).inverse
@@ -161,20 +165,37 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     return jax.tree.unflatten(treedef, jax.device_put(shaped))
 
 
+def _read_codes(fields: Message, layout: Layout) -> tuple[list[Array], Array | None]:
+    """Returns the codes of each bit width, zero in other tensors, and float32 [R, 128] if any."""
+    payload = find_quantizer(fields.quantizer).payload
+    if payload is not None:
+        own, entries = stream_to_codes(payload, fields.codes, layout, fields.bit_widths)
+        return [jax.device_put(own)], jax.device_put(entries)
+    coded = None
+    stream, plain_bit_widths = fields.codes, fields.bit_widths
+    if fields.is_coded:
+        plain_bit_widths, stream, coded = decode_codes(stream, layout, fields.bit_widths)
+    packed = stream_to_packed(stream, layout, plain_bit_widths)
+    words = jax.device_put({b: _bytes_to_words(rows, b) for b, rows in packed.items()})
+    floats = words.pop(FULL_PRECISION_BITS, None)
+    codes = [unpack_codes(array, bit_width) for bit_width, array in words.items()]
+    return codes + ([] if coded is None else [jax.device_put(coded)]), floats
+
+
 @functools.partial(jax.jit, static_argnames=("layout", "quantizer", "per_tensor", "dtype"))
 def _quantize(
     key: Key,
     blocks: Array,
     bit_widths: Array,
     layout: Layout,
-    quantizer: str,
+    quantizer: Quantizer,
     per_tensor: bool,
     dtype: np.dtype | None,
 ) -> tuple[Grid, Array, Array | None]:
     """Returns grid, seed and codes of ``quantize``, the codes as ``dtype``."""
     num_bits = bit_widths[0] if per_tensor else [*bit_widths]
     upload = quantize(
-        find_quantizer(quantizer),
+        quantizer,
         key,
         blocks,
         _shapes(layout),
@@ -222,6 +243,12 @@ def _host_bit_widths(num_bits: PyTree, tree: PyTree, quantizer: str) -> list[int
     check_num_bits(num_bits)
     least = find_quantizer(quantizer).min_bits
     return [max(int(b), least) for b in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
+
+
+def _all_bit_widths(layout: Layout, quantizer: str) -> np.ndarray:
+    """Returns ``BIT_WIDTHS`` for every tensor, int [17, L], raised to the quantizer's smallest."""
+    raised = np.fmax(BIT_WIDTHS, find_quantizer(quantizer).min_bits)
+    return np.repeat(raised[:, None], len(layout.sizes), axis=1)
 
 
 def _bytes_to_words(rows: np.ndarray, bit_width: int) -> np.ndarray:

@@ -48,6 +48,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_diffusion.quantization.blocks import ROW
+from fedjax_diffusion.quantization.wire.errors import check, check_last_bits
 from fedjax_diffusion.quantization.wire.frequencies import (
     MAX_CODED_BITS,
     choose_frequencies,
@@ -56,7 +57,6 @@ from fedjax_diffusion.quantization.wire.frequencies import (
     write_tables,
 )
 from fedjax_diffusion.quantization.wire.layout import Layout
-from fedjax_diffusion.quantization.wire.message import check, check_last_bits
 
 _PROBABILITY_BITS = 24
 _WORD = np.dtype("<u4")

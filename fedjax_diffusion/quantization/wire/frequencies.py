@@ -9,7 +9,7 @@ so that coding with the f takes at most ``-log2(1 - u / 2^m)`` bits per entry ab
 
 import numpy as np
 
-from fedjax_diffusion.quantization.wire.message import check, check_last_bits
+from fedjax_diffusion.quantization.wire.errors import check, check_last_bits
 
 MAX_CODED_BITS = 8
 """The largest bit width whose codes are entropy coded."""

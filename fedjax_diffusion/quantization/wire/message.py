@@ -14,6 +14,8 @@ bytes   field        meaning
 4       fingerprint  CRC-32 of the tree's paths, shapes and dtypes: both ends must hold the same
                      model
 4       checksum     CRC-32 of all other bytes
+..      signature    of a quantizer that a user has registered (number 255): uint8 length of its
+                     name, the name, and the first 8 bytes of the SHA-256 of its source
 L       bit widths   bits of each tensor, uint8: 1..16, or 32; none below the quantizer's smallest
 8       seed         two uint32, if the quantizer has a seed and a bit width is at most 16
 8 each  ranges       ``lo, step`` as float32, for each tensor that has entries and a bit width of at
@@ -24,10 +26,12 @@ rest    codes        of each tensor in order, C order within, b bits each, least
                      first: its first ``n - n mod 8`` codes, which fill ``b (n // 8)`` bytes; then,
                      as ONE stream of bits, the last ``n mod 8`` codes of each tensor; zeros to the
                      end of the byte. At bit width 32 a code is the pattern of a finite float32.
-                     Entropy coded: see ``entropy``
+                     Entropy coded: see ``entropy``; of a quantizer with a payload of its own: see
+                     ``own_payload``
 ======  ===========  ==========================================================================
 
-A plain message has ``20 + L + 8 #ranges + ceil(sum_j n_j b_j / 8)`` bytes, and 8 more with a seed.
+A plain message has ``20 + L + 8 #ranges + ceil(sum_j n_j b_j / 8)`` bytes, 8 more with a seed, and
+the signature's if there is one.
 For given quantizer, bit widths, seed, ranges and codes there is exactly one plain message.
 """
 
@@ -40,8 +44,17 @@ import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
-from fedjax_diffusion.quantization.quantizers import QUANTIZERS, find_quantizer
+from fedjax_diffusion.quantization.quantizers import find_quantizer
+from fedjax_diffusion.quantization.wire.errors import (
+    DamagedMessageError,
+    ForeignMessageError,
+    TruncatedMessageError,
+    VersionError,
+    check_last_bits,
+)
 from fedjax_diffusion.quantization.wire.layout import Layout
+from fedjax_diffusion.quantization.wire.own_payload import count_code_bits
+from fedjax_diffusion.quantization.wire.signature import find_sender
 
 _MAGIC = b"FJDQ"
 _VERSION = 3
@@ -52,26 +65,6 @@ _RANGE = np.dtype("<f4")
 _RANGE_BYTES = 2 * _RANGE.itemsize
 _SEED = np.dtype("<u4")
 _REST_SIZE = struct.Struct("<I")
-
-
-class WireFormatError(ValueError):
-    """Bytes that are not a message for this tree; always one of the four subclasses below."""
-
-
-class ForeignMessageError(WireFormatError):
-    """Bytes that are not an upload, or an upload for another model."""
-
-
-class VersionError(WireFormatError):
-    """An upload in another version of the format, or with a quantizer that is unknown here."""
-
-
-class TruncatedMessageError(WireFormatError):
-    """Fewer bytes than the header and the bit widths announce."""
-
-
-class DamagedMessageError(WireFormatError):
-    """A wrong checksum, too many bytes, or a field that no sender writes."""
 
 
 class Message(NamedTuple):
@@ -108,7 +101,7 @@ def message_bytes(
     """
     bit_widths = np.asarray(bit_widths, np.int64)
     return num_overhead_bytes(layout, bit_widths, quantizer) - (
-        -(bit_widths @ layout.size_array()) // 8
+        -count_code_bits(find_quantizer(quantizer).payload, layout, bit_widths) // 8
     )
 
 
@@ -119,7 +112,8 @@ def num_overhead_bytes(
     bit_widths = np.asarray(bit_widths, np.int64)
     seeds = _num_seed_bytes(quantizer) * (bit_widths < FULL_PRECISION_BITS).any(axis=-1)
     ranges = _RANGE_BYTES * _has_range(layout, bit_widths).sum(axis=-1, dtype=np.int64)
-    return _HEADER.size + bit_widths.shape[-1] + seeds + ranges
+    signature = len(find_quantizer(quantizer).signature)
+    return _HEADER.size + signature + bit_widths.shape[-1] + seeds + ranges
 
 
 def write_message(
@@ -139,7 +133,13 @@ def write_message(
         _num_seed_bytes(quantizer)
         and min(bit_widths, default=FULL_PRECISION_BITS) < FULL_PRECISION_BITS
     )
-    head = [bytes(bit_widths), seed.astype(_SEED).tobytes() if has_seed else b"", ranges.tobytes()]
+    signature = find_quantizer(quantizer).signature
+    head = [
+        signature,
+        bytes(bit_widths),
+        seed.astype(_SEED).tobytes() if has_seed else b"",
+        ranges.tobytes(),
+    ]
     if is_coded:
         head.append(_REST_SIZE.pack(sum(piece.size for piece in codes)))
     pieces = [*head, *(piece.data for piece in codes)]
@@ -166,7 +166,8 @@ def read_message(message: bytes, layout: Layout) -> Message:
       WireFormatError: one of its four subclasses; the error names the wrong field.
     """
     quantizer, is_coded, checksum = _read_header(message, layout)
-    body = np.frombuffer(message, np.uint8)[_HEADER.size :]
+    start = _HEADER.size + len(find_quantizer(quantizer).signature)
+    body = np.frombuffer(message, np.uint8)[start:]
     bit_widths = body[: len(layout.sizes)].tolist()
     if len(bit_widths) < len(layout.sizes):
         raise TruncatedMessageError(
@@ -179,25 +180,29 @@ def read_message(message: bytes, layout: Layout) -> Message:
         raise TruncatedMessageError(f"{len(message)} bytes of a message of {num_bytes}")
     if len(message) > num_bytes:
         raise DamagedMessageError(f"{len(message)} bytes for a message of {num_bytes}")
-    if zlib.crc32(body.data, zlib.crc32(message[:_CHECKSUM_AT])) != checksum:
+    rest = memoryview(message)[_HEADER.size :]
+    if zlib.crc32(rest, zlib.crc32(message[:_CHECKSUM_AT])) != checksum:
         raise DamagedMessageError("the checksum does not match")
     least = find_quantizer(quantizer).min_bits
     if min(bit_widths, default=FULL_PRECISION_BITS) < least:
         raise DamagedMessageError(
             f"bit widths of quantizer {quantizer!r} must be at least {least}, got {min(bit_widths)}"
         )
-    rest = int(num_overhead_bytes(layout, bit_widths, quantizer)) - _HEADER.size
+    codes_at = int(num_overhead_bytes(layout, bit_widths, quantizer)) - start
     has_range = _has_range(layout, bit_widths)
-    ranges_at = rest - _RANGE_BYTES * int(has_range.sum())
+    ranges_at = codes_at - _RANGE_BYTES * int(has_range.sum())
     seed = np.zeros(2, np.uint32)
     if ranges_at > len(bit_widths):
         seed[:] = body[len(bit_widths) : ranges_at].view(_SEED)
     lo, step = np.zeros((2, len(bit_widths)), np.float32)
-    lo[has_range], step[has_range] = body[ranges_at:rest].view(_RANGE).reshape(-1, 2).T
+    lo[has_range], step[has_range] = body[ranges_at:codes_at].view(_RANGE).reshape(-1, 2).T
     _check_ranges(lo, step, bit_widths, quantizer)
-    codes = body[rest + _REST_SIZE.size * is_coded :]
+    codes = body[codes_at + _REST_SIZE.size * is_coded :]
     if not is_coded:
-        check_last_bits(codes, layout.num_code_bits(bit_widths))
+        payload = find_quantizer(quantizer).payload
+        check_last_bits(
+            codes, int(count_code_bits(payload, layout, np.asarray(bit_widths, np.int64)))
+        )
     return Message(quantizer, bit_widths, lo, step, seed, is_coded, codes)
 
 
@@ -219,18 +224,6 @@ def is_range_held(
         return np.isfinite(growth * lo) & np.isfinite(growth * last)
 
 
-def check(is_right: object, cause: str) -> None:
-    """Raises DamagedMessageError with ``cause`` unless ``is_right``."""
-    if not is_right:
-        raise DamagedMessageError(cause)
-
-
-def check_last_bits(stream: np.ndarray, num_bits: int) -> None:
-    """Raises DamagedMessageError unless uint8 [ceil(num_bits / 8)] ends in zeros."""
-    if num_bits % 8 and stream[-1] >> num_bits % 8:
-        raise DamagedMessageError("the bits after the last code must be zero")
-
-
 def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
     """Returns quantizer, is_coded and checksum of the header; checks it, the likely cause first."""
     if not _MAGIC.startswith(message[: len(_MAGIC)]):
@@ -246,9 +239,7 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
     _, _, number, flags, reserved, num_tensors, fingerprint, checksum = _HEADER.unpack_from(message)
     # Not damage: newer senders may have more quantizers, and the rest cannot be read without
     # knowing them.
-    names = {quantizer.wire_number: name for name, quantizer in QUANTIZERS.items()}
-    if number not in names:
-        raise VersionError(f"quantizer {number} is none of 0..{max(names)}, which this version has")
+    name = find_sender(number, message[_HEADER.size :])
     if flags & ~_CODED or reserved:
         raise DamagedMessageError(
             f"flags must be 0 or 1 and the reserved byte zero, got {flags} and {reserved}"
@@ -259,7 +250,7 @@ def _read_header(message: bytes, layout: Layout) -> tuple[str, bool, int]:
         )
     if fingerprint != layout.fingerprint:
         raise ForeignMessageError("the message was made for another model: names or shapes differ")
-    return names[number], bool(flags), checksum
+    return name, bool(flags), checksum
 
 
 def _announced_bytes(

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS
-from fedjax_diffusion.quantization.quantizers import find_quantizer
+from fedjax_diffusion.quantization.quantizers import check_options, find_quantizer
 from fedjax_diffusion.quantization.wire.entropy import encode_codes
 from fedjax_diffusion.quantization.wire.layout import Layout, packed_to_stream
 from fedjax_diffusion.quantization.wire.message import is_range_held, message_bytes, write_message
+from fedjax_diffusion.quantization.wire.own_payload import codes_to_stream
 from fedjax_diffusion.quantization.wire.packing import pack_codes
 from fedjax_diffusion.types import Array
 
@@ -43,8 +44,8 @@ def write_upload(
       entropy_coding: whether codes are entropy coded if that is shorter.
 
     Raises:
-      ValueError: a bit width that the quantizer does not have, a range that overflows float32, or
-        missing codes or floats.
+      ValueError: a bit width or an option that the quantizer does not have, a range that overflows
+        float32, or missing codes or floats.
     """
     sent, least = np.asarray(bit_widths).tolist(), find_quantizer(quantizer).min_bits
     allowed = [bit_width for bit_width in BIT_WIDTHS if bit_width >= least]
@@ -59,6 +60,11 @@ def write_upload(
     step = np.where(np.asarray(bit_widths) < FULL_PRECISION_BITS, step, np.float32(0))
     check_sendable(is_range_held(lo, step, bit_widths, quantizer), layout)
     head = layout, quantizer, sent, lo, step, seed
+    check_options(quantizer, per_tensor=False, entropy_coding=entropy_coding)
+    if (payload := find_quantizer(quantizer).payload) is not None:
+        # A missing array is not read: no tensor has its bit width.
+        hosted, entries = np.asarray(codes), np.asarray(floats)
+        return write_message(*head, [codes_to_stream(payload, hosted, entries, layout, sent)])
     if entropy_coding and codes is not None:
         coded = encode_codes(np.asarray(codes), layout, sent)
         if coded is not None:
