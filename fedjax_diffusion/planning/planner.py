@@ -122,10 +122,7 @@ def make_planner(
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     quantization = quantization or QuantizationConfig()
-    _check_fixed_bits(config.method_spec, quantization.quantizer.min_bits)
-    config.check_schedule(quantization.quantizer.min_bits)
-    devices = _raise_bits(devices, quantization.quantizer.min_bits)
-    _check_anyone_can_participate(devices, workload, config, quantization.quantizer.min_bits)
+    devices = _settle_fleet(devices, workload, config, quantization.quantizer.min_bits)
     schedule = functools.partial(config.with_schedule, quantization.quantizer.min_bits)
 
     def plan(
@@ -176,6 +173,17 @@ def _weigh(
     if errors is None:
         return np.zeros((len(examples), len(BIT_WIDTHS)))
     return quantization.aggregation_factor(examples / max(examples.sum(), 1.0))[:, None] * errors
+
+
+def _settle_fleet(
+    devices: DeviceParams, workload: Workload, config: AllocatorConfig, min_bits: int
+) -> DeviceParams:
+    """Returns the fleet with the quantizer's least bits; raises as ``make_planner``."""
+    _check_fixed_bits(config.method_spec, min_bits)
+    config.check_schedule(min_bits)
+    devices = _raise_bits(devices, min_bits)
+    _check_anyone_can_participate(devices, workload, config, min_bits)
+    return devices
 
 
 def _check_fixed_bits(method: MethodSpec, min_bits: int) -> None:

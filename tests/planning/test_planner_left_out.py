@@ -7,9 +7,9 @@ import pytest
 
 from fedjax_diffusion.allocation import Status, allocate, least_bandwidth_hz
 from fedjax_diffusion.edge import ChannelState
+from fedjax_diffusion.planning.dropping import InfeasibleRoundError
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
-from fedjax_diffusion.planning.dropping import InfeasibleRoundError
 from tests.planning.plans import (
     FLEET,
     KEY,

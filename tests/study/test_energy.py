@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import AllocationProblem, allocate
+from fedjax_diffusion.planning.dropping import InfeasibleRoundError
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
-from fedjax_diffusion.planning.dropping import InfeasibleRoundError
 from fedjax_diffusion.study import compare
 from tests.planning.plans import FADING, FLEET, KEY, SIZES, STEADY, WORKLOAD, K, far_away
 from tests.study.scenarios import METHODS, scenario_of
