@@ -8,10 +8,11 @@ from typing import NoReturn
 
 from fedjax_diffusion.cli.descriptions import EXAMPLES
 from fedjax_diffusion.host.suggestions import ask, suggest
+from fedjax_diffusion.sweep.launchers.engines import ENGINES
 
 _OPTION = re.compile(r"(?<=[\[ ])--\w+")
 _WIDTH = 80
-OPEN_PREFIXES = ("--config.", "--sweep.")
+OPEN_PREFIXES = ("--config.", "--sweep.", *(f"--{name}." for name in ENGINES))
 """Beginnings of arguments that name a setting; their keys are checked elsewhere."""
 
 

@@ -147,7 +147,7 @@ def _add_playing(command: Any) -> tuple[Any, Any]:
         "and end; --slurm.KEY=VALUE and --ray.KEY=VALUE are its settings (docs/clusters.md)",
     )
     command.set_defaults(settings=())
-    workers.add_argument("--workers", type=int, metavar="N", help="with --launcher: their number")
+    workers.add_argument("--workers", type=int, metavar="N", help="their number")
     return choice, workers
 
 

@@ -52,6 +52,7 @@ def read_options(arguments: Namespace) -> PlayOptions:
         is_retrying=arguments.retry,
         is_failing_fast=arguments.fail_fast,
         is_evaluating=not vars(arguments).get("no_evaluation"),
+        num_workers=arguments.workers or 1,
     )
 
 
@@ -145,7 +146,7 @@ def _launch(sweep: Sweep, arguments: Namespace, options: PlayOptions) -> int:
     flags = ["--fail_fast"] * options.is_failing_fast
     flags += ["--no_evaluation"] * (not options.is_evaluating)
     flags += [f"--only={options.only}"] * (options.only is not None)
-    flags += list_flags(sweep.base.plugins)
+    flags += [f"--workers={arguments.workers}", *list_flags(sweep.base.plugins)]
     with catch_signals() as interruption:
         num_dead = load_engine(engine).launch(
             Launch(sweep.workdir, arguments.workers, flags, settings, print, interruption)

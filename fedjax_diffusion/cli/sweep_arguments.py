@@ -35,12 +35,16 @@ def check_playing(arguments: Namespace) -> None:
         raise ValueError("--watch belongs to --status")
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {arguments.limit}")
-    if (arguments.launcher is None) != (arguments.workers is None):
+    is_worker = vars(arguments).get("worker")
+    if is_worker and arguments.workers is not None and arguments.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {arguments.workers}")
+    if (arguments.launcher is None) != (arguments.workers is None) and not is_worker:
         raise ValueError("--launcher and --workers belong together: --launcher=local --workers=2")
     if arguments.launcher is not None:
-        if vars(arguments).get("worker") or arguments.limit is not None:
+        if is_worker or arguments.limit is not None:
             raise ValueError("--launcher starts workers; it goes with neither --worker nor --limit")
         engine, settings = arguments.launcher, arguments.settings
-        load_engine(engine).check(arguments.workers, parse_settings(engine, settings))
+        num_workers: int = arguments.workers
+        load_engine(engine).check(num_workers, parse_settings(engine, settings))
     elif arguments.settings:
         raise ValueError(f"{arguments.settings[0]} is for the --launcher that it names: give it")

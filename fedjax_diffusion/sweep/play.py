@@ -47,6 +47,7 @@ class PlayOptions(NamedTuple):
       is_retrying: play the points too that failed before now, each once.
       is_failing_fast: play no other point after a failure.
       is_evaluating: measure the quality of each finished point's images.
+      num_workers: processes that play the sweep, among which open points are shared out to lanes.
     """
 
     only: str | None = None
@@ -54,6 +55,7 @@ class PlayOptions(NamedTuple):
     is_retrying: bool = False
     is_failing_fast: bool = False
     is_evaluating: bool = True
+    num_workers: int = 1
 
 
 class Task(NamedTuple):

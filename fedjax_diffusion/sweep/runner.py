@@ -182,7 +182,8 @@ def play_sweep(
             is_pass_useful = False  # a process may die while this one plays other points
             points = _list_open(sweep, options, playing.tried)
             lanes, choices = sweep.base.sweep.lanes, GroupChoices(sweep)
-            groups = split_points(points, lanes, most_lanes, choices, progress)
+            share = -(-len(points) // options.num_workers)
+            groups = split_points(points, lanes, min(most_lanes, share), choices, progress)
             before = len(playing.tried)
             try:
                 for group in groups:

@@ -97,6 +97,13 @@ def test_lanes_play_the_same_runs_and_take_others_when_they_end(tmp_path, alone)
     assert play_sweep(tmp_path, TRAINING).num_played == 0
 
 
+def test_workers_share_the_open_points_out_to_their_lanes(tmp_path):
+    prepare(tmp_path, 4)
+    progress = Lines()
+    play_sweep(tmp_path, TRAINING._replace(num_workers=3, limit=2), progress=progress)
+    assert progress.lines[0] == "2 lanes: rounds of as many points in one program"
+
+
 def test_two_packs_take_turns_on_the_devices(tmp_path, alone, monkeypatch):
     prepare(tmp_path, 4)
     monkeypatch.setattr(packing, "_count_packs", lambda num_lanes: 2)
