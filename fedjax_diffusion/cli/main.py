@@ -79,6 +79,6 @@ def _check_keys(arguments: Namespace, overrides: Collection[str]) -> None:
     swept = [axis.removeprefix("--sweep.").partition("=")[0] for axis in axes]
     keys = [*overrides, *(key.removeprefix("config.") for key in swept)]
     if keys:
-        from fedjax_diffusion.experiment.config_files import check_keys
+        from fedjax_diffusion.experiment.config_files import DEFAULT, check_keys
 
-        check_keys(keys)
+        check_keys(keys, vars(arguments).get("config") or DEFAULT)

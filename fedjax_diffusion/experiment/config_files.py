@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from fedjax_diffusion.host.old_names import OLD_NAMES
 
@@ -50,23 +50,13 @@ def find_config(name: str) -> Path:
     )
 
 
-class Kind(NamedTuple):
-    """The type of a setting, whether it may be None, and the type of a tuple's entries."""
-
-    type: type
-    is_optional: bool
-    entry: "type | None" = None
-
-
-def list_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, Kind]]:
-    """Yields dotted key, value and kind; a FieldReference marks an optional value."""
-    for key, item in config.items(preserve_field_references=True):
+def list_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields dotted key and value."""
+    for key, item in config.items():
         if isinstance(item, ConfigDict):
             yield from list_items(item, f"{prefix}{key}.")
-        elif isinstance(item, FieldReference):
-            yield prefix + key, item.get(), Kind(item.get_type(), True)
         else:
-            yield prefix + key, item, Kind(type(item), False)
+            yield prefix + key, item
 
 
 def load_default() -> ConfigDict:
@@ -153,15 +143,18 @@ def _explain_errors(path: Path) -> Iterator[None]:
         raise ValueError(f"config: {place}: {' '.join(what.split())[:_MAX_REASON]}") from error
 
 
-def check_keys(keys: Iterable[str]) -> None:
-    """Raises ValueError for a dotted key that no config has, with the one that is probably meant.
+def check_keys(keys: Iterable[str], name: str = DEFAULT) -> None:
+    """Raises ValueError for a dotted key that a config lacks, with the one that is probably meant.
 
-    Keys of the group ``model`` are left to ``load_config``, which knows the networks.
+    Args:
+      keys: dotted.
+      name: of the config, as ``load_config`` takes it; its group ``model`` has the keys of its
+        network.
     """
-    known = [key for key, *_ in list_items(load_default())]
+    file, argument = split_name(name)
+    known = [key for key, _ in list_items(load_file(find_config(file), argument))]
     for key in keys:
-        is_group = any(name.startswith(f"{key}.") for name in known)
-        if key not in known and not is_group and not key.startswith("model."):
+        if key not in known and not any(name.startswith(f"{key}.") for name in known):
             raise unknown_key(key, known)
 
 

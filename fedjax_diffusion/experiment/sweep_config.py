@@ -1,6 +1,9 @@
 """Settings of a sweep: what its finished points keep, and its reference."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from fedjax_diffusion.values import OneOf, PathText, check_fields
 
 ALL, LAST, NONE = KEEPS = ("all", "last", "none")
 
@@ -17,12 +20,11 @@ class SweepConfig:
         ``--reference`` takes it; None: no point.
 
     Raises:
-      ValueError: ``keep`` is none of these.
+      ValueError: a value is out of range.
     """
 
-    keep: str
-    reference: str | None = None
+    keep: Annotated[str, OneOf(KEEPS)]
+    reference: PathText | None = None
 
     def __post_init__(self):
-        if self.keep not in KEEPS:
-            raise ValueError(f"sweep.keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
+        check_fields(self, "sweep")

@@ -19,6 +19,7 @@ from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_pr
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.runs import claims, environment, folder, records
 from fedjax_diffusion.runs.among_many import ALONE, AmongMany
+from fedjax_diffusion.runs.evaluate import check_own_files
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.folder import check_same_config
 from fedjax_diffusion.runs.learning import Learning, is_early_end
@@ -113,6 +114,7 @@ def run(
         check_place(workdir)
         if config.tensorboard:
             check_tensorboard()
+        check_own_files(config)
         if is_alone():
             claims.check_free(workdir)  # before the minutes that building may take
         around = _Around(on_start, on_record, progress, interruption, among)

@@ -38,10 +38,22 @@ def test_workdir_and_config_are_options(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--config.study.round=1"], "did you mean study.rounds"),
-        (["--config.study.rounds=many"], "config.study.rounds must be int, got 'many'"),
-        (["--config.study.rounds=0"], "study.rounds must be at least 1, got 0"),
-        (["--config.study.methods=demand"], "config.study.methods must be tuple, got 'demand'"),
-        (["--config.study.methods=('best',)"], "study.methods: method = 'best': must be one of"),
+        (
+            ["--config.study.rounds=many"],
+            "config.study.rounds must be a whole number in 1..1000000, got 'many'",
+        ),
+        (
+            ["--config.study.rounds=0"],
+            "config.study.rounds must be a whole number in 1..1000000, got 0",
+        ),
+        (
+            ["--config.study.methods=demand"],
+            "config.study.methods must be a tuple of 1..100, each a method",
+        ),
+        (
+            ["--config.study.methods=('best',)"],
+            "config.study.methods: method = 'best': must be one of",
+        ),
         (["--config.study.time_budgets_seconds=(0,)"], "study.time_budgets_seconds must be"),
         (["--config.study=1"], "config.study is a group; set one of study."),
         (["--config=missing.py"], "no file missing.py"),

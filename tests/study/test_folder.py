@@ -107,10 +107,13 @@ def test_it_plays_the_rounds_of_the_run(study):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"study__rounds": 0}, "study.rounds must be at least 1"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"study__rounds": 0}, "study.rounds must be a whole number in 1..1000000, got 0"),
+        ({"seed": -1}, "seed must be a whole number in 0..4294967295, got -1"),
         ({"partition__num_clients": 2000}, "2000"),
-        ({"study__image_shape": (8, 8, 2.5)}, "study.image_shape: each entry must be int"),
+        (
+            {"study__image_shape": (8, 8, 2.5)},
+            "study.image_shape: each entry must be a whole number in 1..8192, got 2.5",
+        ),
         ({"model__channel_multipliers": (1, 1, 1, 1, 1)}, "image"),
         (
             {"allocator__error_budget.as_fixed_bits": None}
