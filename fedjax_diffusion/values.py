@@ -72,23 +72,27 @@ class OneOf:
     """A few values.
 
     Attributes:
-      values: all of them, as they are when a value is checked: a table of names may grow.
+      values: all of them, as they are when a value is checked: a table of names may grow. A
+        function returns a table that is made later.
       words: what is allowed; None: the values, one after the other.
 
     >>> OneOf(("crop", "pad")).describe(str)
     'one of crop, pad'
     """
 
-    values: Iterable[Any]
+    values: Iterable[Any] | Callable[[], Iterable[Any]]
     words: str | None = None
 
     def allows(self, value: Any) -> bool:
         """Returns whether a value is one of them."""
-        return value in self.values
+        return value in self._list()
 
     def describe(self, kind: type) -> str:
         """Returns the values in words."""
-        return self.words or f"one of {', '.join(map(str, self.values))}"
+        return self.words or f"one of {', '.join(map(str, self._list()))}"
+
+    def _list(self) -> list[Any]:
+        return list(self.values() if callable(self.values) else self.values)
 
 
 @dataclass(frozen=True)

@@ -116,11 +116,12 @@ def test_a_dataclass_is_checked_field_by_field():
         def __post_init__(self):
             check_fields(self, "group")
 
-    assert Settings(1, Below(2.0), path=Path("a")).number == 1
+    given: Any = {"path": Path("a")}
+    assert Settings(1, Below(2.0), **given).number == 1
     with pytest.raises(ValueError, match=r"^group\.number must be a whole number in 1"):
         Settings(0, Below(2.0))
     with pytest.raises(ValueError, match=r"^group\.path must be text or None, got 3$"):
-        Settings(1, Below(2.0), path=3)
+        Settings(1, Below(2.0), **(given | {"path": 3}))
 
 
 def test_a_value_in_a_message_is_short_and_one_line():

@@ -41,7 +41,7 @@ class PartitionConfig:
       ValueError: a field is out of range.
     """
 
-    name: "Annotated[str, OneOf(PARTITIONS)]"
+    name: Annotated[str, OneOf(lambda: PARTITIONS)]
     num_clients: Count
     alpha: Concentration = 0.5
     shards_per_client: Count = 2

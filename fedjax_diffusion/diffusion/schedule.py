@@ -27,7 +27,7 @@ class DiffusionConfig:
       ValueError: a value is out of range.
     """
 
-    name: "Annotated[str, OneOf(SCHEDULES)]"
+    name: Annotated[str, OneOf(lambda: SCHEDULES)]
     num_steps: NumSteps
 
     def __post_init__(self):

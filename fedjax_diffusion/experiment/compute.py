@@ -39,9 +39,10 @@ _MAX_DEVICES = 256
 
 
 def _is_device_count(count: int | str) -> bool:
-    text = str(count)
-    is_number = text.isascii() and text.isdecimal() and len(text) <= 4
-    return text == AUTO or (is_number and 1 <= int(text) <= _MAX_DEVICES)
+    if isinstance(count, int):
+        return 1 <= count <= _MAX_DEVICES
+    is_number = count.isascii() and count.isdecimal() and len(count) <= 4
+    return count == AUTO or (is_number and 1 <= int(count) <= _MAX_DEVICES)
 
 
 @dataclass(frozen=True)

@@ -157,10 +157,9 @@ def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
     kind, value = kinds[key], to_plain(value)
     if isinstance(value, str):
         value = _parse(value, kind)
-    elif kind.type is str and type(value) is int:
-        value = str(value)  # "auto" or a number
     kind.check(f"config.{key}", value)
-    return float(value) if kind.type is float and value is not None else value
+    is_given = value is not None and kind.type in (float, str)  # a text may be "auto" or a number
+    return kind.type(value) if is_given else value
 
 
 def _set(settings: Any, key: str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Config files: their place, their content, and the keys that they may set; read without JAX."""
 
+import ast
 import contextlib
 import difflib
 import importlib.resources
@@ -147,15 +148,28 @@ def check_keys(keys: Iterable[str], name: str = DEFAULT) -> None:
     """Raises ValueError for a dotted key that a config lacks, with the one that is probably meant.
 
     Args:
-      keys: dotted.
-      name: of the config, as ``load_config`` takes it; its group ``model`` has the keys of its
-        network.
+      keys: dotted. In group ``model``, those of a config file that may have a network of its own
+        are left to ``load_config``.
+      name: of the config, as ``load_config`` takes it.
     """
-    file, argument = split_name(name)
-    known = [key for key, _ in list_items(load_file(find_config(file), argument))]
+    known = [key for key, _ in list_items(load_default())]
+    has_unet = _imports_nothing_else(find_config(split_name(name)[0]))
     for key in keys:
-        if key not in known and not any(name.startswith(f"{key}.") for name in known):
+        is_group = any(name.startswith(f"{key}.") for name in known)
+        if key not in known and not is_group and (has_unet or not key.startswith("model.")):
             raise unknown_key(key, known)
+
+
+def _imports_nothing_else(path: Path) -> bool:
+    """Returns whether a config file imports no more than it needs for a config of the U-Net."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+    except (SyntaxError, ValueError):  # ``load_config`` explains it
+        return False
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    names |= {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+    return names <= {"fedjax_diffusion.load_config"} or path.name == Path(DEFAULT).name
 
 
 def unknown_key(key: str, known: Iterable[str]) -> ValueError:

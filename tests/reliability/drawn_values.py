@@ -53,7 +53,8 @@ def list_values(kind):
             beyond = [math.nextafter(end, far) for end in ends for far in (-math.inf, math.inf)]
             values += [*ends, *beyond, sum(ends) / 4]
         elif isinstance(rule, OneOf):
-            values += [*rule.values, *(f"{value}x" for value in rule.values)]
+            allowed = list(rule.values() if callable(rule.values) else rule.values)
+            values += [*allowed, *(f"{value}x" for value in allowed)]
         elif isinstance(rule, Size) and kind.entry is not None:
             entries = list_values(kind.entry)
             lengths = {1, 2, 3, min(rule.least, 12), min(rule.most, 12) + 1}
