@@ -158,8 +158,9 @@ def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
     if isinstance(value, str):
         value = _parse(value, kind)
     kind.check(f"config.{key}", value)
-    is_given = value is not None and kind.type in (float, str)  # a text may be "auto" or a number
-    return kind.type(value) if is_given else value
+    if value is None or kind.type not in (float, str):
+        return value
+    return float(value) if kind.type is float else str(value)  # "auto" or a number
 
 
 def _set(settings: Any, key: str, value: Any) -> None:

@@ -55,6 +55,8 @@ def test_bad_arguments_are_one_line_errors():
     for num_steps in (0, -1, 2.0, True):
         with pytest.raises(
             ValueError,
-            match=rf"^num_steps must be a whole number in 1\.\.1000000, got {num_steps}$",
+            match=rf"^diffusion.num_steps must be a whole number in 1..1000000, got {num_steps}$",
         ):
             make_schedule("linear", num_steps)
+        with pytest.raises(ValueError, match=r"^num_steps must be a whole number in 1..1000000"):
+            linear_schedule(num_steps)
