@@ -20,11 +20,11 @@ from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
 from fedjax_diffusion.federated import MODES, LocalWork
-from fedjax_diffusion.keys import MAX_SEED
+from fedjax_diffusion.keys import Seed
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.values import Count, Fraction, OneOf, Range, Weight, check_fields
+from fedjax_diffusion.values import Count, Fraction, OneOf, Weight, check_fields
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class RunConfig:
       ValueError: a value is out of range.
     """
 
-    seed: Annotated[int, Range(0, MAX_SEED)]
+    seed: Seed
     num_rounds: Count
     round_schedule: Annotated[str, OneOf(ROUND_SCHEDULES)]
     cohort_size: Count | None
