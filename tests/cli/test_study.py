@@ -54,7 +54,7 @@ def test_workdir_and_config_are_options(tmp_path, capsys):
             ["--config.study.methods=('best',)"],
             "config.study.methods: method = 'best': must be one of",
         ),
-        (["--config.study.time_budgets_seconds=(0,)"], "study.time_budgets_seconds must be"),
+        (["--config.study.time_budgets_seconds=(0,)"], "study.time_budgets_seconds: each entry"),
         (["--config.study=1"], "config.study is a group; set one of study."),
         (["--config=missing.py"], "no file missing.py"),
         (["--rounds=1"], "unknown argument --rounds=1"),
