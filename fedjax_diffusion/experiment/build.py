@@ -24,27 +24,23 @@ from fedjax_diffusion.experiment.autotune import Trials, count_load, tune
 from fedjax_diffusion.experiment.compute import (
     AUTO,
     ComputeConfig,
-    count_memory_bytes,
     make_mesh,
     resolve,
     start_backend,
 )
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config
 from fedjax_diffusion.experiment.experiment import Experiment
-from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
+from fedjax_diffusion.experiment.memory import DeviceMemoryError, check_quantization, lighten
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sampling import DrawSamples
 from fedjax_diffusion.experiment.scenario import Scenario, build_scenario
 from fedjax_diffusion.experiment.start import read_start
 from fedjax_diffusion.experiment.training import Learner
-from fedjax_diffusion.federated import empty_client_memory
 from fedjax_diffusion.federated.traffic import make_count_traffic
 from fedjax_diffusion.host.cache import use_compile_cache
 from fedjax_diffusion.host.progress import SILENT, Progress
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
 from fedjax_diffusion.simulator import SimulationState
-from fedjax_diffusion.types import Params
 
 
 class ProgramChoice(NamedTuple):
@@ -88,7 +84,7 @@ def build(
     data, load_cohort = _place_data(dataset, parts, cohort_size, num_slots, compute, mesh)
     learner = dataclasses.replace(unplaced, mesh=mesh)
     params = learner.make_task(compute).find_shapes()
-    _check_options(scenario.quantization, params, len(parts), int(compute.cpu_devices))
+    check_quantization(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
     compute, simulator = tune(asked, compute, Trials(learner, scenario, data, load_first, progress))
@@ -141,11 +137,13 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
 
 
 def check_config(config: RunConfig) -> None:
-    """Raises the ValueError of ``build`` for every fault that is visible without compiling."""
-    dataset, _, cohort_size, scenario = _settle(config, config.compute)
+    """Raises the ValueError of ``build``; places no data and compiles nothing."""
+    dataset, parts, cohort_size, scenario = _settle(config, config.compute)
     scenario.make_planner()
     compute = dataclasses.replace(resolve(config.compute, cohort_size), conv="stock")
     learner = Learner(config, dataset.images.shape[1:], mesh=None)
+    params = learner.make_task(compute).find_shapes()
+    check_quantization(scenario.quantization, params, len(parts), int(compute.cpu_devices))
     learner.make_simulator(compute)
     learner.make_draw_samples(compute)
     if config.init_from is not None:
@@ -233,22 +231,3 @@ def _place_data(
         return streamed, functools.partial(streamed.load, placement=placement)
     data = jax.device_put(make_client_data(dataset, parts, num_slots), placement)
     return data, make_load_resident(data)
-
-
-def _check_options(
-    quantization: QuantizationConfig, params: Params, num_clients: int, num_devices: int
-) -> None:
-    """Raises if an option of quantization needs a package or memory that is missing."""
-    if quantization.entropy_coding:
-        check_entropy_coding()
-    if not quantization.error_feedback:
-        return
-    memory = jax.eval_shape(lambda: empty_client_memory(quantization, params, num_clients))
-    num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
-    needed, there = num_copies * memory.size * memory.dtype.itemsize, count_memory_bytes()
-    if needed > there // 2:
-        raise ValueError(
-            f"quantization.error_feedback keeps a model per client, {needed / 2**30:.1f} GiB for "
-            f"{num_clients} clients on {num_devices} devices: more than half of the memory, "
-            f"{there / 2**31:.1f} GiB"
-        )

@@ -1,9 +1,14 @@
-"""Compute settings that need less device memory."""
+"""Memory of the devices: what does not fit, and compute settings that need less."""
 
 import dataclasses
 
-from fedjax_diffusion.experiment.compute import ComputeConfig
+import jax
+
+from fedjax_diffusion.experiment.compute import ComputeConfig, count_memory_bytes
 from fedjax_diffusion.experiment.guesses import AT_ONCE, find_guess
+from fedjax_diffusion.federated import empty_client_memory
+from fedjax_diffusion.quantization import QuantizationConfig, check_entropy_coding
+from fedjax_diffusion.types import Params
 
 _SHRINK = 4
 
@@ -42,3 +47,29 @@ def lighten(
         conv = find_guess(platform, float("inf")).conv if is_conv_free else compute.conv
         return dataclasses.replace(compute, client_map="map", chunk_size=None, conv=conv)
     return None if compute.remat else dataclasses.replace(compute, remat=True)
+
+
+def check_quantization(
+    quantization: QuantizationConfig, params: Params, num_clients: int, num_devices: int
+) -> None:
+    """Raises ValueError if an option of quantization needs a package or memory that is missing.
+
+    Args:
+      quantization: of the run.
+      params: the model, or its shapes.
+      num_clients: K.
+      num_devices: on which error feedback keeps the clients' memories.
+    """
+    if quantization.entropy_coding:
+        check_entropy_coding()
+    if not quantization.error_feedback:
+        return
+    memory = jax.eval_shape(lambda: empty_client_memory(quantization, params, num_clients))
+    num_copies = num_devices if jax.default_backend() == "cpu" else 1  # in one memory
+    needed, there = num_copies * memory.size * memory.dtype.itemsize, count_memory_bytes()
+    if needed > there // 2:
+        raise ValueError(
+            f"quantization.error_feedback keeps a model per client, {needed / 2**30:.1f} GiB for "
+            f"{num_clients} clients on {num_devices} devices: more than half of the memory, "
+            f"{there / 2**31:.1f} GiB"
+        )

@@ -11,7 +11,6 @@ import numpy as np
 from fedjax_diffusion.allocation import (
     Allocation,
     AllocationProblem,
-    MethodSpec,
     Status,
     allocate,
     least_bandwidth_hz,
@@ -128,8 +127,7 @@ def make_planner(
       InfeasibleRoundError: from the planner, under ``on_infeasible = "stop"``.
     """
     quantization = quantization or QuantizationConfig()
-    _check_fixed_bits(config.method_spec, quantization.quantizer.min_bits)
-    config.check_schedule(quantization.quantizer.min_bits)
+    _check_chosen_bits(config, quantization.quantizer.min_bits)
     devices = _raise_bits(devices, quantization.quantizer.min_bits)
     _check_anyone_can_participate(devices, workload, config, quantization.quantizer.min_bits)
     schedule = functools.partial(config.with_schedule, quantization.quantizer.min_bits)
@@ -183,12 +181,14 @@ def _weigh(
     return quantization.aggregation_factor(examples / max(examples.sum(), 1.0))[:, None] * errors
 
 
-def _check_fixed_bits(method: MethodSpec, min_bits: int) -> None:
-    """Raises if the method fixes bits that the quantizer lacks."""
+def _check_chosen_bits(config: AllocatorConfig, min_bits: int) -> None:
+    """Raises if the method fixes bits, or the schedule has some, that the quantizer lacks."""
+    method = config.method_spec
     if method.num_bits is not None and method.num_bits < min_bits:
         raise ValueError(
             f"method {str(method)!r} sends fewer bits than quantization.name needs, {min_bits}"
         )
+    config.check_schedule(min_bits)
 
 
 def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:

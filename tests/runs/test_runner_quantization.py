@@ -80,6 +80,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(overrides, mess
 
 
 def test_memories_that_do_not_fit_are_refused_with_their_size(monkeypatch):
-    monkeypatch.setattr("fedjax_diffusion.experiment.build.count_memory_bytes", lambda: 2**10)
+    monkeypatch.setattr("fedjax_diffusion.experiment.memory.count_memory_bytes", lambda: 2**10)
     with pytest.raises(ValueError, match=r"keeps a model per client, .* GiB for 3 clients"):
         build(tiny_config(quantization__error_feedback=True))
