@@ -1,9 +1,12 @@
 """The bit widths of updates, and the error of uniform quantization at each of them."""
 
+from typing import Annotated, TypeAlias
+
 import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.types import Array
+from fedjax_diffusion.values import OneOf, Range
 
 MAX_BITS = 16
 """The largest quantized bit width."""
@@ -11,6 +14,8 @@ FULL_PRECISION_BITS = 32
 """The bit width of unquantized float32."""
 BIT_WIDTHS = (*range(1, MAX_BITS + 1), FULL_PRECISION_BITS)
 """The B = 17 bit widths: 1..16 quantized, 32 unquantized. A bit width's index is its place here."""
+BitWidth: TypeAlias = Annotated[int, OneOf(BIT_WIDTHS, f"1..{MAX_BITS} or {FULL_PRECISION_BITS}")]
+QuantizedBits: TypeAlias = Annotated[int, Range(1, MAX_BITS)]
 UNIFORM_ERROR_CURVE = np.array(
     [[1 / (2.0**b - 1) ** 2 if b < FULL_PRECISION_BITS else 0.0] for b in BIT_WIDTHS]
 )

@@ -6,11 +6,14 @@ in a loop, under ``vmap`` and on another device.
 """
 
 from enum import IntEnum
+from typing import Annotated, TypeAlias
 
 import jax
+from jax.core import Tracer
 from jax.sharding import Sharding
 
 from fedjax_diffusion.types import Array, Key
+from fedjax_diffusion.values import Range, check_value
 
 
 class Stream(IntEnum):
@@ -30,12 +33,21 @@ class Stream(IntEnum):
     FAULT = 11
 
 
-MAX_SEED = 2**32 - 1
-"""Largest seed: the key of a larger one would be that of another."""
+Seed: TypeAlias = Annotated[int, Range(0, 2**32 - 1)]
+"""The key of a larger one would be that of another."""
 
 
 def seed_to_key(seed: int) -> Key:
-    """Returns the run's key. It is threefry: its bits do not depend on vmap, loop or sharding."""
+    """Returns the run's key. It is threefry: its bits do not depend on vmap, loop or sharding.
+
+    Args:
+      seed: in 0..2^32 - 1; a traced one is not checked.
+
+    Raises:
+      ValueError: the seed is out of range: its key would be that of another.
+    """
+    if not isinstance(seed, Tracer):
+        check_value("seed", seed, Seed)
     return jax.random.key(seed, impl="threefry2x32")
 
 

@@ -14,7 +14,7 @@ PACKAGE = "fedjax_diffusion"
 # Lowest first. A unit is a module or a folder of the package. It imports itself and what stands
 # above its line; "|" divides neighbours, who do not know each other.
 RANKS = """
-types bits keys | host
+values types bits keys | host
 data | diffusion | quantization | edge
 federated | evaluation | allocation
 simulation_state

@@ -31,7 +31,10 @@ def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
     [
         ({"model__num_classes": 7}, r"^model.num_classes must be None or the 10 classes of digits"),
         ({"sampling__guidance_scale": 2.0}, r"^sampling.guidance_scale must be 1 for a model with"),
-        ({"guidance__label_dropout": 1.5}, r"^guidance.label_dropout must be in \[0, 1\], got 1.5"),
+        (
+            {"guidance__label_dropout": 1.5},
+            r"^config.guidance.label_dropout must be a number in \[0, 1\], got 1.5",
+        ),
         (
             {"model__num_classes": 10, "guidance__label_dropout": 0.0}
             | {"sampling__guidance_scale": 2.0},
@@ -41,7 +44,7 @@ def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
             {"model__num_classes": 10, "guidance__label_dropout": 1.0},
             r"^sampling.guidance_scale must be 0 if guidance.label_dropout is 1",
         ),
-        ({"sampling__eta": 2.0}, r"^sampling.eta must be in \[0, 1\], got 2.0"),
+        ({"sampling__eta": 2.0}, r"^config.sampling.eta must be a number in \[0, 1\], got 2.0"),
     ],
 )
 def test_what_does_not_fit_is_refused_when_the_experiment_is_built(overrides, message):

@@ -3,10 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key, stream_seed
 
 RUN_KEY = seed_to_key(0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64, 1.0, True, np.int64(-1), np.uint64(2**63)])
+def test_a_seed_that_shares_the_key_of_another_is_refused(seed):
+    with pytest.raises(ValueError, match=r"^seed must be a whole number in 0\.\.4294967295, got "):
+        seed_to_key(seed)
+    largest = to_numbers(seed_to_key(np.uint32(2**32 - 1)))
+    np.testing.assert_array_equal(largest, [0, 2**32 - 1])
 
 
 def to_numbers(key):

@@ -177,6 +177,8 @@ def _span(values: np.ndarray) -> str:
 
 def _round_up(value: float) -> str:
     """Returns ``value >= 0`` rounded up to six digits."""
+    if not np.isfinite(value):
+        return "more than a number of 64 bits can hold"
     if value == 0:
         return "0"
     unit = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)

@@ -14,6 +14,7 @@ from fedjax_diffusion.allocation.search.time_split import (
     optimal_split,
 )
 from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.values import shorten
 
 METHODS: dict[str, Method] = {
     "on_demand": ON_DEMAND,
@@ -98,9 +99,9 @@ def parse_method(method: str) -> MethodSpec:
     )
     suffix = rest.pop() if rest[-1:] in ([MAX_FREQUENCY], [JOINT_BANDWIDTH]) else ""
     if name not in METHODS or len(rest) != int(METHODS[name].takes_bits):
-        raise ValueError(f"method = {method!r}: {expected}")
+        raise ValueError(f"method = {shorten(method)}: {expected}")
     if any(bits not in map(str, BIT_WIDTHS) for bits in rest):
-        raise ValueError(f"method = {method!r}: {expected}; B is 1..16 or 32")
+        raise ValueError(f"method = {shorten(method)}: {expected}; B is 1..16 or 32")
     if suffix == JOINT_BANDWIDTH and METHODS[name].choose_jointly is None:
         raise ValueError(f"method = {method!r}: {expected}; {name} has no shared band")
     return MethodSpec(

@@ -33,6 +33,9 @@ _SCALARS = (
     "time_budget_seconds",
 )
 _BIT_WIDTHS = np.array(BIT_WIDTHS)
+_LEAST, _MOST, _LEAST_GAIN = 1e-60, 1e60, 1e-300
+"""Limits of positive numbers, whose squares and cubes float64 then holds."""
+_MAX_WHOLE = 2**53
 _MAY_BE_ZERO = ("error_weight", "overhead_bits", "bit_width_error")
 
 
@@ -51,14 +54,15 @@ class AllocationProblem:
     them (a rebuilt pytree is not validated again).
 
     Attributes:
-      compute_cycles: [K] > 0, C, CPU cycles of the round's local training.
+      compute_cycles: [K] > 0, C, CPU cycles of the round's local training. Numbers > 0 lie in
+        [1e-60, 1e60].
       effective_capacitance: [K] > 0, kappa, J s^2 / cycle^3.
       max_frequency_hz: [K] > 0, F.
-      channel_gain: [K] > 0, h, linear power gain.
+      channel_gain: [K] > 0, h, linear power gain, in [1e-300, 1e60].
       bandwidth_hz: [K] > 0, W.
       max_power_watts: [K] > 0, P.
       noise_density_watts_per_hz: [] > 0, N0.
-      num_parameters: [] whole number >= 1, d.
+      num_parameters: [] whole number in 1..2^53, d.
       overhead_bits: [] or [B] >= 0, bits of one upload beyond its codes, for all bit widths or for
         each.
       min_bits: [K] in BIT_WIDTHS, the bit width that the client demands.
@@ -265,10 +269,11 @@ def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:
     if name == "is_present":
         return (values == 0) | (values == 1), "0 or 1, for false or true"
     if name == "num_parameters":
-        is_whole = (values >= 1) & (values == np.floor(values)) & np.isfinite(values)
-        return is_whole, "a whole number >= 1"
+        is_whole = (values >= 1) & (values == np.floor(values)) & (values <= _MAX_WHOLE)
+        return is_whole, "a whole number >= 1 and <= 2^53"
     if name == "error_budget":
         return values >= 0, ">= 0, or infinity for none"
     if name in _MAY_BE_ZERO:
         return (values >= 0) & np.isfinite(values), ">= 0 and finite"
-    return (values > 0) & np.isfinite(values), "> 0 and finite"
+    least = _LEAST_GAIN if name == "channel_gain" else _LEAST
+    return (values >= least) & (values <= _MOST), f"> 0 and finite, in [{least:g}, {_MOST:g}]"

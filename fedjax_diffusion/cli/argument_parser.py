@@ -78,6 +78,6 @@ def _find_settings(name: str) -> list[str]:
     """Returns ``=NAME`` for the name of a config, and ``.KEY`` for the settings with this name."""
     from fedjax_diffusion.experiment.config_files import list_configs, list_items, load_default
 
-    keys = [f".{key}" for key, *_ in list_items(load_default())]
+    keys = [f".{key}" for key, _ in list_items(load_default())]
     configs = [f"={name}"] if name in list_configs() or name.endswith(".py") else []
     return configs + [key for key in keys if key.endswith(f".{name}")]

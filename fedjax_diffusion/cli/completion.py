@@ -26,7 +26,7 @@ def complete(parser: ArgumentParser) -> None:
     Args:
       parser: of the whole command line; every setting becomes an argument of its commands.
     """
-    settings = [(key, kind.type) for key, _, kind in list_items(load_default())]
+    settings = [(key, type(value)) for key, value in list_items(load_default())]
     for command in parser.commands.values():
         prefixes = ["--config."] if command.get_default("config") else []
         prefixes += ["--config.", "--sweep."] if command.get_default("axes") is not None else []

@@ -92,6 +92,8 @@ def _check_keys(arguments: Namespace, overrides: Collection[str]) -> None:
     swept = [axis.removeprefix("--sweep.").partition("=")[0] for axis in axes]
     keys = [*overrides, *(key.removeprefix("config.") for key in swept)]
     if keys:
-        from fedjax_diffusion.experiment.config_files import check_keys
+        from fedjax_diffusion.experiment.config_files import DEFAULT, check_keys
+        from fedjax_diffusion.runs.records import CONFIG
 
-        check_keys(keys)
+        name = vars(arguments).get("config") or DEFAULT
+        check_keys(keys, DEFAULT if Path(name, CONFIG).is_file() else name)

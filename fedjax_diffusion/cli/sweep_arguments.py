@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from typing import Any
 
 from fedjax_diffusion.sweep.hyper import parse_axis
 from fedjax_diffusion.sweep.launchers.engines import load_engine
@@ -44,7 +45,7 @@ def check_playing(arguments: Namespace) -> None:
         if is_worker or arguments.limit is not None:
             raise ValueError("--launcher starts workers; it goes with neither --worker nor --limit")
         engine, settings = arguments.launcher, arguments.settings
-        num_workers: int = arguments.workers
+        num_workers: Any = arguments.workers
         load_engine(engine).check(num_workers, parse_settings(engine, settings))
     elif arguments.settings:
         raise ValueError(f"{arguments.settings[0]} is for the --launcher that it names: give it")

@@ -17,6 +17,7 @@ import numpy as np
 from fedjax_diffusion import keys
 from fedjax_diffusion.data.dataset import ImageDataset
 from fedjax_diffusion.types import Array, Batch, Key
+from fedjax_diffusion.values import check_fields
 
 
 @flax.struct.dataclass
@@ -102,9 +103,15 @@ class AugmentationConfig:
 
     Attributes:
       random_flip: mirror each drawn image left to right with probability 1/2.
+
+    Raises:
+      ValueError: a value has the wrong type.
     """
 
     random_flip: bool
+
+    def __post_init__(self):
+        check_fields(self, "augmentation")
 
 
 def draw_batch(

@@ -12,17 +12,18 @@ with the most examples.
 """
 
 import dataclasses
-import math
-import numbers
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
 from fedjax_diffusion.keys import Stream, stream_seed
+from fedjax_diffusion.values import Count, OneOf, Range, check_fields, check_value
 
 Partition: TypeAlias = list[np.ndarray]
 """One int32 index array [N_k] per client, N_k >= 1; together they are 0..N-1."""
+Concentration: TypeAlias = Annotated[float, Range(0, sys.float_info.max, is_above=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,20 +41,14 @@ class PartitionConfig:
       ValueError: a field is out of range.
     """
 
-    name: str
-    num_clients: int
-    alpha: float = 0.5
-    shards_per_client: int = 2
+    name: Annotated[str, OneOf(lambda: PARTITIONS)]
+    num_clients: Count
+    alpha: Concentration = 0.5
+    shards_per_client: Count = 2
 
     def __post_init__(self) -> None:
         """Checks the ranges of the fields."""
-        if self.name not in PARTITIONS:
-            raise ValueError(
-                f"partition.name must be one of {sorted(PARTITIONS)}, got {self.name!r}"
-            )
-        _check_count("num_clients", self.num_clients)
-        _check_alpha(self.alpha)
-        _check_count("shards_per_client", self.shards_per_client)
+        check_fields(self, "partition")
 
 
 def partition(labels: np.ndarray, config: PartitionConfig, *, seed: int) -> Partition:
@@ -72,7 +67,10 @@ def partition(labels: np.ndarray, config: PartitionConfig, *, seed: int) -> Part
     >>> sorted(indices.tolist() for indices in partition(labels, config, seed=0))
     [[0, 2, 4], [1, 3, 5]]
     """
-    return PARTITIONS[config.name](labels, config, seed)
+    try:
+        return PARTITIONS[config.name](labels, config, seed)
+    except ValueError as error:
+        raise ValueError(f"partition: {error}") from None
 
 
 def partition_iid(labels: np.ndarray, num_clients: int, *, seed: int) -> Partition:
@@ -112,7 +110,7 @@ def partition_dirichlet(
     ICML 2019; T.-M. H. Hsu et al., arXiv 1909.06335, draw the mix per client instead.
     """
     labels, rng = _check_labels(labels, num_clients), _make_rng(seed)
-    _check_alpha(alpha)
+    check_value("alpha", alpha, Concentration)
     owners = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
@@ -140,7 +138,7 @@ def partition_quantity_skew(
     2022, section IV-C.
     """
     labels, rng = _check_labels(labels, num_clients), _make_rng(seed)
-    _check_alpha(alpha)
+    check_value("alpha", alpha, Concentration)
     owners = _dirichlet_owners(rng, len(labels), num_clients, alpha)
     return _owners_to_parts(rng, rng.permutation(owners), num_clients)
 
@@ -165,7 +163,7 @@ def partition_shards(
     Decentralized Data", AISTATS 2017, section 3.
     """
     labels, rng = _check_labels(labels, num_clients), _make_rng(seed)
-    _check_count("shards_per_client", shards_per_client)
+    check_value("shards_per_client", shards_per_client, Count)
     num_shards = num_clients * shards_per_client
     if num_shards > len(labels):
         raise ValueError(
@@ -264,20 +262,9 @@ def _check_labels(labels: np.ndarray, num_clients: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be integers [N], got {labels.dtype} {list(labels.shape)}")
-    _check_count("num_clients", num_clients)
+    check_value("num_clients", num_clients, Count)
     if num_clients > len(labels):
         raise ValueError(
             f"num_clients must be at most the {len(labels)} examples, got {num_clients}"
         )
     return labels
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-
-
-def _check_alpha(alpha: Any) -> None:
-    is_number = isinstance(alpha, numbers.Real) and not isinstance(alpha, bool)
-    if not is_number or not math.isfinite(alpha) or alpha <= 0:
-        raise ValueError(f"alpha must be a finite number > 0, got {alpha!r}")

@@ -25,9 +25,10 @@ from fedjax_diffusion.data.image_cache import (
 )
 from fedjax_diffusion.data.own.folder import load_folder
 from fedjax_diffusion.data.own.npz import load_npz
-from fedjax_diffusion.data.own.square import Square
+from fedjax_diffusion.data.own.square import Fit, Side, Square
 from fedjax_diffusion.data.tfds.examples import Columns, Label, choose_columns, choose_label, decode
 from fedjax_diffusion.data.tfds.folder import Piece, TfdsFolder, open_folder, unreadable
+from fedjax_diffusion.values import Name, PathText, check_fields
 
 _READER_VERSION = 2
 """To be incremented when the same files shall give other arrays."""
@@ -50,13 +51,19 @@ class DataConfig:
       size: side in pixels of the squares that are made of own pictures; None: they stay as they
         are.
       fit: ``"crop"`` or ``"pad"``, to make squares of own pictures.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
-    name: str
-    split: str
-    data_dir: str | None
-    size: int | None = None
-    fit: str = "crop"
+    name: Name
+    split: Name
+    data_dir: PathText | None
+    size: Side | None = None
+    fit: Fit = "crop"
+
+    def __post_init__(self):
+        check_fields(self, "data")
 
 
 def load_images(

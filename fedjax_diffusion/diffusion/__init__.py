@@ -1,6 +1,6 @@
 """Denoising diffusion: noise schedules, the loss, samplers, and the trained U-Net."""
 
-from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvTable, check_conv, make_conv
+from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvChoice, ConvTable, make_conv
 from fedjax_diffusion.diffusion.conv_choice import list_convs, measure_convs
 from fedjax_diffusion.diffusion.ddpm import (
     NO_LABEL,
@@ -11,7 +11,7 @@ from fedjax_diffusion.diffusion.ddpm import (
     q_sample,
     x_0_to_eps,
 )
-from fedjax_diffusion.diffusion.guidance import GuidanceConfig, check_scale, guide
+from fedjax_diffusion.diffusion.guidance import GuidanceConfig, GuidanceScale, guide
 from fedjax_diffusion.diffusion.samplers import (
     SAMPLERS,
     DenoiseFn,
@@ -34,18 +34,18 @@ __all__ = [
     "NO_LABEL",
     "SAMPLERS",
     "SCHEDULES",
+    "ConvChoice",
     "ConvTable",
     "DenoiseFn",
     "Denoiser",
     "DenoiserApply",
     "DiffusionConfig",
     "GuidanceConfig",
+    "GuidanceScale",
     "NoiseSchedule",
     "Sampler",
     "UNet",
     "UNetConfig",
-    "check_conv",
-    "check_scale",
     "cosine_schedule",
     "ddpm_loss",
     "drop_labels",

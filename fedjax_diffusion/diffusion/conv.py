@@ -26,13 +26,14 @@ use ``lax`` for all others. A 1x1 kernel is a matrix product in all.
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from fedjax_diffusion.types import Array
+from fedjax_diffusion.values import Checked
 
 ConvFn = Callable[..., Array]
 """A function with the arguments of ``jax.lax.conv_general_dilated``."""
@@ -40,12 +41,6 @@ ConvFn = Callable[..., Array]
 ConvTable: TypeAlias = Mapping[str, str]
 """The lowering of each operation, by ``conv_key``; ``conv`` if a key is missing."""
 _NHWC = ("NHWC", "HWIO", "NHWC")
-
-
-def check_conv(name: str | ConvTable) -> None:
-    """Raises ValueError unless ``name`` is "auto", a key of ``CONV_LOWERINGS``, or a table."""
-    if isinstance(name, str) and name not in ("auto", *CONV_LOWERINGS):
-        raise ValueError(f"conv: {name!r} is not one of auto, {', '.join(CONV_LOWERINGS)}")
 
 
 def conv_key(operation: str, x: Array, kernel: Array) -> str:
@@ -244,3 +239,10 @@ CONV_LOWERINGS: Mapping[str, ConvFn] = MappingProxyType(
         "rows": _drop_in(_rows),
     }
 )
+ConvChoice: TypeAlias = Annotated[
+    str | ConvTable,
+    Checked(
+        f"one of auto, {', '.join(CONV_LOWERINGS)}",
+        lambda choice: not isinstance(choice, str) or choice in ("auto", *CONV_LOWERINGS),
+    ),
+]

@@ -4,14 +4,17 @@ Ho and Salimans 2022, "Classifier-Free Diffusion Guidance". One network learns e
 if these are dropped, without (``ddpm_loss``); sampling extrapolates from the second to the first.
 """
 
-import math
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
 from fedjax_diffusion.diffusion.ddpm import NO_LABEL, DenoiserApply
 from fedjax_diffusion.diffusion.samplers import DenoiseFn
 from fedjax_diffusion.types import Array, Params
+from fedjax_diffusion.values import Probability, Range, check_fields, check_value
+
+GuidanceScale: TypeAlias = Annotated[float, Range(0, 1000)]
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,10 @@ class GuidanceConfig:
       ValueError: a value is out of range.
     """
 
-    label_dropout: float
+    label_dropout: Probability
 
     def __post_init__(self):
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(
-                f"guidance.label_dropout must be in [0, 1], got {self.label_dropout!r}"
-            )
+        check_fields(self, "guidance")
 
     def check_scale(self, scale: float) -> None:
         """Raises ValueError if a scale w needs a prediction that was never trained."""
@@ -60,18 +60,18 @@ def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: f
       denoiser_apply: predicts eps, with labels and without.
       params: of the denoiser.
       labels: int32 [B], of the images to draw.
-      scale: w, finite and >= 0; static.
+      scale: w in [0, 1000]; static.
 
     Returns:
       ``denoise_fn(x_t [B, H, W, C], t [B]) -> eps``. It calls the network once; for w other than 0
       and 1 with 2 B images.
 
     Raises:
-      ValueError: if w is negative or not finite.
+      ValueError: if w is out of range.
 
     Source: Ho and Salimans 2022, equation 6.
     """
-    check_scale("scale", scale)
+    check_value("scale", scale, GuidanceScale)
     no_labels = jnp.full_like(labels, NO_LABEL)
 
     def denoise_fn(x_t: Array, t: Array) -> Array:
@@ -83,9 +83,3 @@ def guide(denoiser_apply: DenoiserApply, params: Params, labels: Array, scale: f
         return eps_null + scale * (eps_label - eps_null)
 
     return denoise_fn
-
-
-def check_scale(name: str, scale: float) -> None:
-    """Raises ValueError unless ``scale`` is a valid w."""
-    if not (math.isfinite(scale) and scale >= 0):
-        raise ValueError(f"{name} must be a finite number >= 0, got {scale!r}")

@@ -3,25 +3,35 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated, TypeAlias
 
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.types import Array
+from fedjax_diffusion.values import OneOf, Range, check_fields, check_value
+
+NumSteps: TypeAlias = Annotated[int, Range(1, 1_000_000)]
 
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Settings of the forward process; ``make_schedule`` checks and uses them.
+    """Settings of the forward process.
 
     Attributes:
       name: a key of ``SCHEDULES``, the noise over the steps.
-      num_steps: diffusion steps T, >= 1.
+      num_steps: diffusion steps T, in 1..1,000,000.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
-    name: str
-    num_steps: int
+    name: Annotated[str, OneOf(lambda: SCHEDULES)]
+    num_steps: NumSteps
+
+    def __post_init__(self):
+        check_fields(self, "diffusion")
 
 
 @flax.struct.dataclass
@@ -55,10 +65,10 @@ def linear_schedule(num_steps: int) -> NoiseSchedule:
     betas grow in proportion, so that the last alpha_bar stays about 4e-5 (T = 1 takes the first).
 
     Args:
-      num_steps: T >= 1.
+      num_steps: T in 1..1,000,000.
 
     Raises:
-      ValueError: if num_steps is not a positive integer.
+      ValueError: if num_steps is not in 1..1,000,000.
 
     Source: Ho, Jain, Abbeel 2020, "Denoising Diffusion Probabilistic Models", section 4.
 
@@ -66,7 +76,7 @@ def linear_schedule(num_steps: int) -> NoiseSchedule:
     >>> [round(float(beta), 6) for beta in (schedule.betas[0], schedule.betas[-1])]
     [0.0001, 0.02]
     """
-    _check_num_steps(num_steps)
+    check_value("num_steps", num_steps, NumSteps)
     return _betas_to_schedule(1000 / num_steps * np.linspace(1e-4, 0.02, num_steps))
 
 
@@ -76,14 +86,14 @@ def cosine_schedule(num_steps: int) -> NoiseSchedule:
     beta_t = min(1 - f(t + 1) / f(t), 0.999), f(t) = cos((t / T + s) / (1 + s) pi / 2)^2, s = 0.008.
 
     Args:
-      num_steps: T >= 1.
+      num_steps: T in 1..1,000,000.
 
     Raises:
-      ValueError: if num_steps is not a positive integer.
+      ValueError: if num_steps is not in 1..1,000,000.
 
     Source: Nichol, Dhariwal 2021, "Improved Denoising Diffusion Probabilistic Models", equation 17.
     """
-    _check_num_steps(num_steps)
+    check_value("num_steps", num_steps, NumSteps)
     f = np.cos((np.arange(num_steps + 1) / num_steps + 0.008) / 1.008 * np.pi / 2) ** 2
     return _betas_to_schedule(1 - f[1:] / f[:-1])
 
@@ -97,16 +107,10 @@ def make_schedule(name: str, num_steps: int) -> NoiseSchedule:
     """Returns the schedule ``SCHEDULES[name]`` of ``num_steps`` steps.
 
     Raises:
-      ValueError: unknown name, or num_steps is not a positive integer.
+      ValueError: unknown name, or num_steps is out of range.
     """
-    if name not in SCHEDULES:
-        raise ValueError(f"schedule: {name!r} is not one of {', '.join(SCHEDULES)}")
+    DiffusionConfig(name, num_steps)
     return SCHEDULES[name](num_steps)
-
-
-def _check_num_steps(num_steps: int) -> None:
-    if type(num_steps) is not int or num_steps < 1:
-        raise ValueError(f"num_steps: {num_steps!r} is not an integer >= 1")
 
 
 def _betas_to_schedule(betas: np.ndarray) -> NoiseSchedule:

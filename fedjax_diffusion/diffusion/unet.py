@@ -7,7 +7,7 @@ has an odd kernel and stride 1, for which the lowerings of ``conv.py`` are fast.
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Annotated, Any, NamedTuple, Protocol, cast
 
 import flax.linen as nn
 import jax
@@ -27,6 +27,9 @@ from fedjax_diffusion.diffusion.layers import (
     time_embedding,
 )
 from fedjax_diffusion.types import Array, Key, Params
+from fedjax_diffusion.values import Fraction, Range, Size, check_fields, shorten
+
+_MAX_LEVELS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,44 +40,38 @@ class UNetConfig:
     ``UNetConfig(128, (1, 2, 2, 2), 2, (16,), 0.1)`` on 32x32x3 images.
 
     Attributes:
-      channels: channels of the first level before its multiplier; even and >= 4.
-      channel_multipliers: one integer >= 1 per level; each level has half the height and width of
-        the one before. A list becomes a tuple.
-      num_res_blocks: residual blocks per level on the way down, >= 1; one more on the way up.
+      channels: channels of the first level before its multiplier; even, in 4..4096.
+      channel_multipliers: one integer in 1..64 per level, 12 levels at most; each level has half
+        the height and width of the one before. A list becomes a tuple.
+      num_res_blocks: residual blocks per level on the way down, in 1..32; one more on the way up.
       attention_resolutions: the image heights at which self-attention follows every residual
         block; the middle of the network always has it. A list becomes a tuple.
       dropout: dropout rate in [0, 1), before the last convolution of a residual block.
-      num_groups: largest number of groups of a GroupNorm, >= 1. The number used is the largest
-        divisor of the channels, up to this, with at least 4 channels in a group.
-      num_classes: number of classes, >= 1, of a network with labels: its embedding has
+      num_groups: largest number of groups of a GroupNorm, in 1..4096. The number used is the
+        largest divisor of the channels, up to this, with at least 4 channels in a group.
+      num_classes: number of classes, in 1..1,000,000, of a network with labels: its embedding has
         [num_classes + 1, 4 channels], the last row for "no label". None: no labels.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
-    channels: int = 32
-    channel_multipliers: tuple[int, ...] = (1, 1)
-    num_res_blocks: int = 1
-    attention_resolutions: tuple[int, ...] = ()
-    dropout: float = 0.0
-    num_groups: int = 32
-    num_classes: int | None = None
+    channels: Annotated[int, Range(4, 4096, step=2)] = 32
+    channel_multipliers: Annotated[
+        tuple[Annotated[int, Range(1, 64)], ...], Size(1, _MAX_LEVELS)
+    ] = (1, 1)
+    num_res_blocks: Annotated[int, Range(1, 32)] = 1
+    attention_resolutions: Annotated[
+        tuple[Annotated[int, Range(1, 8192)], ...], Size(0, _MAX_LEVELS)
+    ] = ()
+    dropout: Fraction = 0.0
+    num_groups: Annotated[int, Range(1, 4096)] = 32
+    num_classes: Annotated[int, Range(1, 1_000_000)] | None = None
 
     def __post_init__(self):
+        check_fields(self, "model")
         for name in ("channel_multipliers", "attention_resolutions"):
-            value = getattr(self, name)
-            if not isinstance(value, list | tuple) or not all(map(_is_positive_int, value)):
-                raise ValueError(f"{name}: {value!r} is not a sequence of integers >= 1")
-            object.__setattr__(self, name, tuple(value))
-        if not self.channel_multipliers:
-            raise ValueError("channel_multipliers: () has no level, at least one is needed")
-        for name in ("channels", "num_res_blocks", "num_groups"):
-            if not _is_positive_int(getattr(self, name)):
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not an integer >= 1")
-        if self.num_classes is not None and not _is_positive_int(self.num_classes):
-            raise ValueError(f"num_classes: {self.num_classes!r} is not None or an integer >= 1")
-        if self.channels < 4 or self.channels % 2:
-            raise ValueError(f"channels: {self.channels!r} is not an even integer >= 4")
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: {self.dropout!r} is not a number in [0, 1)")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def check_image_shape(self, image_shape: tuple[int, ...]) -> None:
         """Checks that the network can process images [H, W, C].
@@ -87,14 +84,14 @@ class UNetConfig:
         num_halvings = len(self.channel_multipliers) - 1
         if H % 2**num_halvings or W % 2**num_halvings:
             raise ValueError(
-                f"image_shape: {H} x {W} is not divisible by {2**num_halvings}, as the"
-                f" {num_halvings + 1} levels of channel_multipliers need"
+                f"model.channel_multipliers has {num_halvings + 1} levels, for which height and "
+                f"width of the images must be divisible by {2**num_halvings}, got {H} x {W}"
             )
         heights = [H >> level for level in range(num_halvings + 1)]
         if not {*self.attention_resolutions} <= {*heights}:
             raise ValueError(
-                f"attention_resolutions: {self.attention_resolutions} is not among the heights"
-                f" {heights} of the levels"
+                f"model.attention_resolutions must be among the heights {heights} of the levels, "
+                f"got {shorten(self.attention_resolutions)}"
             )
 
 
@@ -258,7 +255,3 @@ class UNet(nn.Module):
         elif labels is not None:
             raise ValueError("labels: given to a network whose num_classes is None")
         return nn.silu(embedding)
-
-
-def _is_positive_int(value: Any) -> bool:
-    return type(value) is int and value >= 1

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import flax.struct
 import jax
@@ -13,6 +14,7 @@ from fedjax_diffusion.edge.devices import DeviceParams
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.types import Array, Key
+from fedjax_diffusion.values import OneOf, Range, check_fields
 
 FADINGS = ("rayleigh", "none")
 MIN_FADING_POWER = 1e-6
@@ -21,15 +23,21 @@ MIN_FADING_POWER = 1e-6
 
 @dataclass(frozen=True)
 class ChannelConfig:
-    """Settings of a run's uplink channel; ``draw_channel`` checks and uses them.
+    """Settings of a run's uplink channel.
 
     Attributes:
       fading: of the uplink, one of ``FADINGS``.
-      shadowing_db: standard deviation of the shadowing, >= 0, dB.
+      shadowing_db: standard deviation of the shadowing, in [0, 300], dB.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
-    fading: str
-    shadowing_db: float
+    fading: Annotated[str, OneOf(FADINGS)]
+    shadowing_db: Annotated[float, Range(0, 300)]
+
+    def __post_init__(self):
+        check_fields(self, "channel")
 
 
 @flax.struct.dataclass
@@ -70,7 +78,7 @@ def draw_channel(
       run_key: [], the run's key.
       rounds: the federated round, >= 0, or several, int [R].
       devices: K clients.
-      shadowing_db: standard deviation of the shadowing, >= 0, dB; 0 for none.
+      shadowing_db: standard deviation of the shadowing, in [0, 300], dB; 0 for none.
       fading: "rayleigh" (power of mean 1, floored at ``MIN_FADING_POWER``) or "none".
 
     Returns:
@@ -80,10 +88,7 @@ def draw_channel(
     Raises:
       ValueError: ``shadowing_db`` or ``fading`` is out of range.
     """
-    if not 0 <= shadowing_db < np.inf:
-        raise ValueError(f"shadowing_db = {shadowing_db}: must be >= 0 and finite")
-    if fading not in FADINGS:
-        raise ValueError(f"fading = {fading!r}: must be one of {', '.join(FADINGS)}")
+    ChannelConfig(fading, shadowing_db)
     num_clients = len(devices.distance_meters)
     # On the CPU, so that a run draws the same channel on every device.
     with jax.default_device(cpu_device()):

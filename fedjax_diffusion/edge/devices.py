@@ -3,14 +3,17 @@
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import flax.struct
 import numpy as np
 
-from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.bits import BitWidth
 from fedjax_diffusion.edge.fleet_csv import parse_fleet, read_fleet
 from fedjax_diffusion.keys import Stream, stream_seed
+from fedjax_diffusion.values import Count, OneOf, Range, check_fields, check_value
+
+Distance: TypeAlias = Annotated[float, Range(1e-3, 1e9)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,31 +98,37 @@ class FleetRow(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FleetConfig:
-    """Settings of a run's fleet; ``make_fleet`` checks and uses them.
+    """Settings of a run's fleet.
 
     Attributes:
       fleet: classes of devices, a key of ``FLEETS``.
-      min_distance_meters: smallest distance from the base station, > 0.
-      max_distance_meters: largest distance.
-      bandwidth_hz: W of every client's own sub-channel, > 0.
+      min_distance_meters: smallest distance from the base station, in [0.001, 1e9].
+      max_distance_meters: largest distance, not below the smallest, at most 1e9.
+      bandwidth_hz: W of every client's own sub-channel, in [0.001, 1e15].
       min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
       max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
       csv: path or text of a CSV file with the devices (docs/devices.md); None: drawn. A path is
         replaced by the file's rows, so that the settings of a run hold them.
 
     Raises:
-      ValueError: ``csv`` cannot be read, or a value in it is out of range.
+      ValueError: a value is out of range, also one of ``csv``, or the file cannot be read.
     """
 
-    fleet: str
-    min_distance_meters: float
-    max_distance_meters: float
-    bandwidth_hz: float
-    min_bits: int | None
-    max_bits: int | None
+    fleet: Annotated[str, OneOf(FLEETS)]
+    min_distance_meters: Distance
+    max_distance_meters: Distance
+    bandwidth_hz: Annotated[float, Range(1e-3, 1e15)]
+    min_bits: BitWidth | None
+    max_bits: BitWidth | None
     csv: str | None = None
 
     def __post_init__(self):
+        check_fields(self, "devices")
+        if self.max_distance_meters < self.min_distance_meters:
+            raise ValueError(
+                "devices.max_distance_meters must be at least devices.min_distance_meters = "
+                f"{self.min_distance_meters:g}, got {self.max_distance_meters:g}"
+            )
         if self.csv is not None:
             object.__setattr__(self, "csv", read_fleet(self.csv))
 
@@ -142,11 +151,11 @@ def make_fleet(
       num_clients: K >= 1.
       seed: of the run; the draw depends only on it and the other arguments.
       fleet: a key of ``FLEETS``. Class counts follow the shares to within one device.
-      min_distance_meters: smallest distance from the base station, > 0.
-      max_distance_meters: largest distance.
-      bandwidth_hz: W of every client, > 0.
-      min_bits: the demanded bits of every client, 1..16 or 32; None: those of its class.
-      max_bits: the largest bits of every client, 1..16 or 32; None: those of its class.
+      min_distance_meters: as in ``FleetConfig``, like the following ones.
+      max_distance_meters: as there.
+      bandwidth_hz: as there.
+      min_bits: as there.
+      max_bits: as there.
       csv: path or text of a CSV file with K devices, in their order. A column that it does not
         have comes from the other arguments: positions are drawn, the rest is that of the class.
 
@@ -154,8 +163,9 @@ def make_fleet(
       ValueError: an argument is out of range, the file is not of K devices, or a column is missing
         for a class that ``fleet`` does not have.
     """
+    check_value("num_clients", num_clients, Count)
     distances = (min_distance_meters, max_distance_meters)
-    _check(num_clients, fleet, *distances, bandwidth_hz, min_bits, max_bits)
+    FleetConfig(fleet, *distances, bandwidth_hz, min_bits, max_bits)
     generator = np.random.default_rng(stream_seed(seed, Stream.FLEET))
     class_names, class_index = _draw_classes(FLEETS[fleet], num_clients, generator)
     squares = generator.uniform(min_distance_meters**2, max_distance_meters**2, num_clients)
@@ -246,24 +256,3 @@ def _find_values(
             f"{', '.join(classes)}"
         )
     return np.array([getattr(classes[name], field) for name in class_names], dtype)[class_index]
-
-
-def _check(
-    num_clients, fleet, min_distance, max_distance, bandwidth_hz, min_bits, max_bits
-) -> None:
-    if num_clients < 1:
-        raise ValueError(f"num_clients = {num_clients}: must be at least 1")
-    if fleet not in FLEETS:
-        raise ValueError(f"fleet = {fleet!r}: must be one of {', '.join(FLEETS)}")
-    if not 0 < min_distance < np.inf:
-        raise ValueError(f"min_distance_meters = {min_distance}: must be > 0 and finite")
-    if not min_distance <= max_distance < np.inf:
-        raise ValueError(
-            f"max_distance_meters = {max_distance}: must be finite and at least "
-            f"min_distance_meters = {min_distance}"
-        )
-    if not 0 < bandwidth_hz < np.inf:
-        raise ValueError(f"bandwidth_hz = {bandwidth_hz}: must be > 0 and finite")
-    for name, bits in (("min_bits", min_bits), ("max_bits", max_bits)):
-        if bits is not None and bits not in BIT_WIDTHS:
-            raise ValueError(f"{name} = {bits}: must be 1..16 or 32, or None for the class's own")

@@ -1,7 +1,7 @@
 """Quality of images: distances from real images in the features of an extractor."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from fedjax_diffusion.evaluation import (
     precision_recall,
     reference_statistics,
 )
+from fedjax_diffusion.values import Count, Name, PathText, Range, check_fields
 
+_NumSamples: TypeAlias = Annotated[int, Range(MIN_SAMPLES, 1_000_000)]
 DISTANCE_NAMES = {
     "inception": ("fid", "kid"),
     "other_inception": ("frechet_inception_other_weights", "kernel_inception_other_weights"),
@@ -37,30 +39,26 @@ class EvaluationConfig:
     """Settings of the measurement of image quality.
 
     Attributes:
-      num_samples: images drawn from the run's model, >= 20.
+      num_samples: images drawn from the run's model, in 20..1,000,000.
       inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
         a small classifier trained on the same data replaces it and names the distances.
       held_out_split: split of other real images, whose distance is a reference; None: none.
       every_rounds: rounds of a run from one measurement to the next, >= 1; also after the last.
         None: a run measures nothing.
-      num_samples_along: images drawn for each of them, >= 20.
+      num_samples_along: images drawn for each of them, in 20..1,000,000.
 
     Raises:
-      ValueError: a number is too small.
+      ValueError: a value is out of range.
     """
 
-    num_samples: int
-    inception_weights: str | None = None
-    held_out_split: str | None = "test"
-    every_rounds: int | None = None
-    num_samples_along: int = 500
+    num_samples: _NumSamples
+    inception_weights: PathText | None = None
+    held_out_split: Name | None = "test"
+    every_rounds: Count | None = None
+    num_samples_along: _NumSamples = 500
 
     def __post_init__(self):
-        smallest = {"num_samples": MIN_SAMPLES, "num_samples_along": MIN_SAMPLES, "every_rounds": 1}
-        for name, least in smallest.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"evaluation.{name} must be at least {least}, got {value}")
+        check_fields(self, "evaluation")
 
     def describe_final(self) -> dict[str, Any]:
         """Returns the settings that matter for a finished run."""

@@ -44,6 +44,7 @@ from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.faults import make_draw_faults
 from fedjax_diffusion.quantization import check_entropy_coding
 from fedjax_diffusion.simulator import SimulationState
+from fedjax_diffusion.types import Params
 
 
 class ProgramChoice(NamedTuple):
@@ -87,9 +88,7 @@ def build(
     data, load_cohort = _place_data(dataset, parts, cohort_size, num_slots, compute, mesh)
     learner = dataclasses.replace(unplaced, mesh=mesh)
     params = learner.make_task(compute).find_shapes()
-    if config.quantization.entropy_coding:
-        check_entropy_coding()
-    check_kept_memory(config, params, len(parts), cohort_size, int(compute.cpu_devices))
+    _check_options(config, params, len(parts), cohort_size, int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
     compute, simulator = tune(asked, compute, Trials(learner, scenario, data, load_first, progress))
@@ -142,12 +141,23 @@ def lighten_experiment(experiment: Experiment) -> Experiment:
     return experiment.use(lighter)
 
 
+def _check_options(
+    config: RunConfig, params: Params, num_clients: int, cohort_size: int, num_devices: int
+) -> None:
+    """Raises ValueError if an option needs a package or memory that is missing."""
+    if config.quantization.entropy_coding:
+        check_entropy_coding()
+    check_kept_memory(config, params, num_clients, cohort_size, num_devices)
+
+
 def check_config(config: RunConfig) -> None:
-    """Raises the ValueError of ``build`` for every fault that is visible without compiling."""
-    dataset, _, cohort_size, scenario = _settle(config, config.compute)
+    """Raises the ValueError of ``build``; places no data and compiles nothing."""
+    dataset, parts, cohort_size, scenario = _settle(config, config.compute)
     scenario.make_planner()
     compute = dataclasses.replace(resolve(config.compute, cohort_size), conv="stock")
     learner = Learner(config, dataset.images.shape[1:], mesh=None)
+    params = learner.make_task(compute).find_shapes()
+    _check_options(config, params, len(parts), cohort_size, int(compute.cpu_devices))
     learner.make_simulator(compute)
     learner.make_draw_samples(compute)
     if config.init_from is not None:

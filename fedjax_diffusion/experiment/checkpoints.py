@@ -19,6 +19,7 @@ from fedjax_diffusion.host.atomic import remove_folder, sync_folder, write_folde
 from fedjax_diffusion.host.old_names import to_current_names
 from fedjax_diffusion.host.processes import is_primary, wait_for_all
 from fedjax_diffusion.simulator import SimulationState
+from fedjax_diffusion.values import Count, check_fields
 
 CHECKPOINTS = "checkpoints"
 """Folder of saved states in a run folder."""
@@ -37,13 +38,11 @@ class CheckpointConfig:
       ValueError: a number below 1.
     """
 
-    every_rounds: int
-    keep: int
+    every_rounds: Count
+    keep: Count
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"checkpoint.{name} must be at least 1, got {value}")
+        check_fields(self, "checkpoint")
 
 
 class Saved(NamedTuple):

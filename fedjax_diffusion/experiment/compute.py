@@ -6,11 +6,13 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 from jax.sharding import AxisType, Mesh
 
-from fedjax_diffusion.diffusion import ConvTable, check_conv
+from fedjax_diffusion.diffusion import ConvChoice
+from fedjax_diffusion.experiment.auto_value import AUTO, auto_or
 from fedjax_diffusion.experiment.guesses import (
     AT_ONCE,
     HEAVY,
@@ -28,11 +30,13 @@ from fedjax_diffusion.host.platforms import (
     read_flags,
 )
 from fedjax_diffusion.host.processes import agree
+from fedjax_diffusion.values import Count, OneOf, Range, check_fields
 
-AUTO = "auto"
 TUNINGS = ("guess", "auto", "thorough")
 DATA_PLACES = ("resident", "streamed")
 DTYPES = ("float32", "bfloat16")
+_MAX_DEVICES = 256
+"""Most CPU devices of a process; with thousands XLA ends the process."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class ComputeConfig:
       chunk_size: clients at once on a device, >= 1, for ``chunked``; None otherwise.
       conv: lowering of the convolutions: ``auto``, ``stock``, ``plain``, ``matmul``, ``rows``, or a
         table of measured ones, by operation and shape.
-      cpu_devices: number of CPU devices per process, >= 1, or ``auto``: one per core, at most one
-        per client. Takes effect only before JAX has started its backend.
+      cpu_devices: number of CPU devices per process, in 1..256, or ``auto``: one per core, at most
+        one per client. Takes effect only before JAX has started its backend.
       data: ``resident``, all images on every device; ``streamed``, each cohort's images are copied
         from the host while the devices work; ``auto``: streamed if all images would take more than
         a quarter of the memory.
@@ -55,42 +59,26 @@ class ComputeConfig:
       tune: how ``auto`` is resolved: ``guess``, by the table of ``guesses.py`` only; ``auto``, by a
         few trials if they are short compared with the run; ``thorough``, by trials of all mappings
         and lowerings, without a time limit.
-      tune_seconds: time limit of the whole-round trials of ``auto``, > 0; a trial that has begun is
-        finished. On a CPU, measuring the lowerings of a long run takes another 5 % of the run.
+      tune_seconds: time limit of the whole-round trials of ``auto``, in (0, 1e9]; a trial that has
+        begun is finished. On a CPU, measuring the lowerings of a long run takes another 5 % of the
+        run.
 
     Raises:
-      ValueError: a value is out of range; ``conv`` and ``chunk_size`` are checked by
-        ``check_conv`` and ``make_client_map``.
+      ValueError: a value is out of range.
     """
 
-    client_map: str = AUTO
-    chunk_size: int | None = None
-    conv: str | ConvTable = AUTO
-    cpu_devices: int | str = AUTO
-    data: str = AUTO
-    dtype: str = "float32"
+    client_map: Annotated[str, OneOf((AUTO, *CLIENT_MAPS))] = AUTO
+    chunk_size: Count | None = None
+    conv: ConvChoice = AUTO
+    cpu_devices: Annotated[str | int, auto_or(_MAX_DEVICES)] = AUTO
+    data: Annotated[str, OneOf((AUTO, *DATA_PLACES))] = AUTO
+    dtype: Annotated[str, OneOf(DTYPES)] = "float32"
     remat: bool = False
-    tune: str = AUTO
-    tune_seconds: float = 30.0
+    tune: Annotated[str, OneOf(TUNINGS)] = AUTO
+    tune_seconds: Annotated[float, Range(0, 1e9, is_above=True)] = 30.0
 
     def __post_init__(self):
-        check_conv(self.conv)
-        choices = {
-            "client_map": (AUTO, *CLIENT_MAPS),
-            "data": (AUTO, *DATA_PLACES),
-            "dtype": DTYPES,
-            "tune": TUNINGS,
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                names = ", ".join(allowed)
-                raise ValueError(f"compute.{name} must be one of {names}, got {value!r}")
-        count = self.cpu_devices
-        if count != AUTO and not (str(count).isdecimal() and int(count) >= 1):
-            raise ValueError(f"compute.cpu_devices must be 'auto' or at least 1, got {count!r}")
-        if not self.tune_seconds > 0:
-            raise ValueError(f"compute.tune_seconds must be above 0, got {self.tune_seconds}")
+        check_fields(self, "compute")
 
     def describe(self) -> str:
         """Returns the mapping of clients and the lowering of convolutions, in words.

@@ -4,20 +4,16 @@ import ast
 import copy
 import dataclasses
 import json
-import math
 import os
 import re
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType
 from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
 from fedjax_diffusion.experiment.config_files import (
     DEFAULT,
-    Kind,
     find_config,
     list_items,
     load_default,
@@ -26,12 +22,12 @@ from fedjax_diffusion.experiment.config_files import (
     unknown_key,
 )
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
+from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.plugins import import_plugins
+from fedjax_diffusion.values import Kind, find_kind, to_plain
 
-_MAX_VALUE = 60
-"""Largest number of characters of a value in a message."""
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
 
@@ -53,22 +49,22 @@ def load_config(
         Python's, and a ``Path`` for its text.
 
     Returns:
-      A locked ConfigDict with exactly the keys of ``configs/default.py`` and checked types.
+      A locked ConfigDict with exactly the keys of ``configs/default.py`` and checked values.
 
     Raises:
-      ValueError: no such file, an unknown key, a value of the wrong type, or a plug-in that is not
-        there or fails.
+      ValueError: no such file, an unknown key, a value of the wrong type or out of range, or a
+        plug-in that is not there or fails.
     """
     name, argument = split_name(os.fspath(path_or_name))
     path = find_config(name)
     config = load_file(path, argument)
-    here = {key: kind for key, _, kind in list_items(config)}
-    kinds = here | {key: kind for key, kind in known_kinds(here).items() if key in here}
+    here = dict(list_items(config))
+    kinds = {key: kind for key, kind in known_kinds(here).items() if key in here}
     for key, value in (overrides or {}).items():
         _set(config, key, read_value(key, value, kinds))
     if "plugins" in config:
         plugins: Any = config.plugins
-        _check_type("plugins", plugins, Kind(tuple, False, str))
+        find_kind(tuple[str, ...]).check("config.plugins", to_plain(plugins))
         import_plugins(plugins, (path.parent, Path()))
     check_types(config)
     return config.lock()
@@ -90,7 +86,7 @@ def to_run_config(config: GivenConfig) -> RunConfig:
 
 def _to_current_keys(config: ConfigDict) -> ConfigDict:
     """Returns a config of an earlier version with the current keys."""
-    keys = [key for key, *_ in list_items(config) if key in OLD_NAMES["config"]]
+    keys = [key for key, _ in list_items(config) if key in OLD_NAMES["config"]]
     if not keys:
         return config
     renamed: Any = copy.deepcopy(config).unlock()
@@ -146,13 +142,13 @@ def name_config(name: str) -> str:
 
 
 def check_types(config: ConfigDict) -> None:
-    """Raises ValueError unless ``config`` has the keys of the default and values of their types.
+    """Raises ValueError unless ``config`` has the keys of the default and values they allow.
 
     ConfigDict itself accepts a bool for an int and None for anything. Here only optional keys may
     be None, an int may replace a float, and nothing else is converted. The keys of group ``model``
     are those of any dataclass in ``MODELS``.
     """
-    given = {key: value for key, value, _ in list_items(config)}
+    given = dict(list_items(config))
     known = known_kinds(given)
     for key in given:
         if key not in known:
@@ -160,48 +156,7 @@ def check_types(config: ConfigDict) -> None:
     for key, kind in known.items():
         if key not in given:
             raise ValueError(f"config.{key}: missing; every key of {DEFAULT} is required")
-        _check_type(key, given[key], kind)
-
-
-def known_kinds(given: Iterable[str]) -> dict[str, Kind]:
-    """Returns the kinds of the default's keys; in group ``model``, those of the given model.
-
-    Args:
-      given: dotted keys of a config.
-    """
-    model = find_model({key.removeprefix("model.") for key in given if key.startswith("model.")})
-    known = {
-        key: kind._replace(entry=_entry_type(_find_hint(key))) if kind.type is tuple else kind
-        for key, _, kind in list_items(load_default())
-        if key[:6] != "model."
-    }
-    hints = typing.get_type_hints(model)
-    return known | {f"model.{name}": _hint_to_kind(hint) for name, hint in hints.items()}
-
-
-def _find_hint(key: str) -> Any:
-    """Returns the annotation of a setting, by its dotted key."""
-    hint: Any = RunConfig
-    for name in key.split("."):
-        hint = typing.get_type_hints(hint)[name]
-    return hint
-
-
-def _entry_type(hint: Any) -> type | None:
-    """Returns the type of the entries of a tuple with this annotation; None for any other."""
-    entries = typing.get_args(hint)
-    return entries[0] if typing.get_origin(hint) is tuple and entries else None
-
-
-def _hint_to_kind(hint: Any) -> Kind:
-    """Returns the kind of a field with this annotation.
-
-    >>> _hint_to_kind(tuple[int, ...] | None)
-    Kind(type=<class 'tuple'>, is_optional=True, entry=<class 'int'>)
-    """
-    is_optional = NoneType in typing.get_args(hint)
-    kind = typing.get_args(hint)[0] if is_optional else hint
-    return Kind(typing.get_origin(kind) or kind, is_optional, _entry_type(kind))
+        kind.check(f"config.{key}", given[key])
 
 
 def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
@@ -211,15 +166,16 @@ def read_value(key: str, value: Any, kinds: Mapping[str, Kind]) -> Any:
         if group:
             raise ValueError(f"config.{key} is a group; set one of {', '.join(group)}")
         raise unknown_key(key, kinds)
-    kind, value = kinds[key], _to_plain(value)
+    kind, value = kinds[key], to_plain(value)
     if isinstance(value, str):
         value = _parse(value, kind)
-    elif kind.type is str and type(value) is int:
-        value = str(value)  # "auto" or a number
-    if kind.entry is not None and _is_of_type(value, kind.entry) and "," not in str(value):
+    is_list = isinstance(value, str) and "," in value
+    if kind.entry is not None and kind.entry.has_type(value) and not is_list:
         value = (value,)
-    _check_type(key, value, kind)
-    return float(value) if kind.type is float and value is not None else value
+    kind.check(f"config.{key}", value)
+    if value is None or kind.type not in (float, str):
+        return value
+    return float(value) if kind.type is float else str(value)  # "auto" or a number
 
 
 def _set(settings: Any, key: str, value: Any) -> None:
@@ -240,54 +196,3 @@ def _parse(text: str, kind: Kind) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
-
-
-def _to_plain(value: Any) -> Any:
-    """Returns a value of a config with plain numbers for NumPy's and JAX's, and text for a path."""
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(_to_plain, value))
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    is_scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
-    return value.item() if is_scalar else value
-
-
-def _shorten(value: Any) -> str:
-    """Returns a value for a message, at most 60 characters of it.
-
-    >>> _shorten("a" * 100)[-6:]
-    'aaa...'
-    """
-    text = repr(value)
-    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 3]}..."
-
-
-_TAKEN_FOR = {float: int, tuple: list}
-"""Other types that a value may have, by kind."""
-_FORMS: dict[type | None, str] = {int: "(8,) or (8, 16)", float: "(8.0, 16.0)", str: "('a', 'b')"}
-"""Tuples for a message, by the type of their entries."""
-
-
-def _check_type(key: str, value: Any, kind: Kind) -> None:
-    if value is None and kind.is_optional:
-        return
-    if not _is_of_type(value, kind.type):
-        name = kind.type.__name__ + (" or None" if kind.is_optional else "")
-        form = f" such as {_FORMS[kind.entry]}" if kind.entry in _FORMS else ""
-        raise ValueError(f"config.{key} must be {name}{form}, got {_shorten(value)}")
-    entries = value if isinstance(value, (tuple, list)) else ()
-    if kind.entry is not None:
-        for entry in entries:
-            if not _is_of_type(entry, kind.entry):
-                raise ValueError(
-                    f"config.{key}: each entry must be {kind.entry.__name__}, got {_shorten(entry)}"
-                )
-    for number in (value, *entries):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError(f"config.{key} must be finite, got {number}")
-
-
-def _is_of_type(value: Any, kind: type) -> bool:
-    """Returns whether a value has a type or one that is taken for it; a bool is no number."""
-    types = (kind, _TAKEN_FOR[kind]) if kind in _TAKEN_FOR else kind
-    return isinstance(value, types) and (kind is bool or not isinstance(value, bool))

@@ -1,5 +1,6 @@
 """Config files: their place, their content, and the keys that they may set; read without JAX."""
 
+import ast
 import contextlib
 import importlib.resources
 import importlib.util
@@ -8,9 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.source_errors import describe_error
@@ -65,23 +66,13 @@ def _find_roots() -> tuple[Path, Path]:
     return Path(__file__).resolve().parents[2], packaged
 
 
-class Kind(NamedTuple):
-    """The type of a setting, whether it may be None, and the type of a tuple's entries."""
-
-    type: type
-    is_optional: bool
-    entry: "type | None" = None
-
-
-def list_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any, Kind]]:
-    """Yields dotted key, value and kind; a FieldReference marks an optional value."""
-    for key, item in config.items(preserve_field_references=True):
+def list_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields dotted key and value."""
+    for key, item in config.items():
         if isinstance(item, ConfigDict):
             yield from list_items(item, f"{prefix}{key}.")
-        elif isinstance(item, FieldReference):
-            yield prefix + key, item.get(), Kind(item.get_type(), True)
         else:
-            yield prefix + key, item, Kind(type(item), False)
+            yield prefix + key, item
 
 
 def load_default() -> ConfigDict:
@@ -164,16 +155,32 @@ def _explain_errors(path: Path) -> Iterator[None]:
         raise ValueError(f"config: {describe_error(error, path)}") from error
 
 
-def check_keys(keys: Iterable[str]) -> None:
-    """Raises ValueError for a dotted key that no config has, with the one that is probably meant.
+def check_keys(keys: Iterable[str], name: str = DEFAULT) -> None:
+    """Raises ValueError for a dotted key that a config lacks, with the one that is probably meant.
 
-    Keys of the group ``model`` are left to ``load_config``, which knows the networks.
+    Args:
+      keys: dotted. In group ``model``, those of a config file that may have a network of its own
+        are left to ``load_config``.
+      name: of the config, as ``load_config`` takes it.
     """
-    known = [key for key, *_ in list_items(load_default())]
+    known = [key for key, _ in list_items(load_default())]
+    has_unet = _imports_nothing_else(find_config(split_name(name)[0]))
     for key in keys:
         is_group = any(name.startswith(f"{key}.") for name in known)
-        if key not in known and not is_group and not key.startswith("model."):
+        if key not in known and not is_group and (has_unet or not key.startswith("model.")):
             raise unknown_key(key, known)
+
+
+def _imports_nothing_else(path: Path) -> bool:
+    """Returns whether a config file imports no more than it needs for a config of the U-Net."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+    except (SyntaxError, ValueError):  # ``load_config`` explains it
+        return False
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    names |= {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+    return names <= {"fedjax_diffusion.load_config"} or path.name == Path(DEFAULT).name
 
 
 def unknown_key(key: str, known: Iterable[str]) -> ValueError:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+
+from fedjax_diffusion.values import Fraction, OneOf, Rate, Weight, check_fields
 
 
 class OptimizerRates(NamedTuple):
@@ -49,33 +51,24 @@ class OptimizerConfig:
 
     Attributes:
       name: a key of ``OPTIMIZERS``.
-      learning_rate: step size, > 0.
+      learning_rate: step size, in [1e-37, 3e38].
       momentum: of ``sgd``, in [0, 1).
-      weight_decay: of ``adamw``, >= 0.
-      clip_norm: largest global norm of the gradient, which is scaled down to it, > 0; None: no
-        clipping.
+      weight_decay: of ``adamw``, in [0, 3e38].
+      clip_norm: largest global norm of the gradient, which is scaled down to it, in [1e-37, 3e38];
+        None: no clipping.
 
     Raises:
       ValueError: an unknown name or a number out of range.
     """
 
-    name: str
-    learning_rate: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
+    name: Annotated[str, OneOf(OPTIMIZERS)]
+    learning_rate: Rate
+    momentum: Fraction = 0.0
+    weight_decay: Weight = 0.0
+    clip_norm: Rate | None = None
 
     def __post_init__(self):
-        if self.name not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.name!r}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
+        check_fields(self)
 
     @property
     def rates(self) -> OptimizerRates:

@@ -5,7 +5,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from fedjax_diffusion.data import AugmentationConfig, DataConfig, PartitionConfig
 from fedjax_diffusion.diffusion import DiffusionConfig, GuidanceConfig
@@ -14,46 +14,49 @@ from fedjax_diffusion.evaluation.quality import EvaluationConfig
 from fedjax_diffusion.experiment.checkpoints import CheckpointConfig
 from fedjax_diffusion.experiment.compare_config import CompareConfig
 from fedjax_diffusion.experiment.compute import ComputeConfig
-from fedjax_diffusion.experiment.optimizers import OptimizerConfig
+from fedjax_diffusion.experiment.optimizers import ROUND_SCHEDULES, OptimizerConfig
 from fedjax_diffusion.experiment.sampling import SamplingConfig
 from fedjax_diffusion.experiment.start import identify
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
 from fedjax_diffusion.experiment.task import ModelConfig, find_model
-from fedjax_diffusion.federated import Averaging, LocalWork
+from fedjax_diffusion.federated import AVERAGES, MODES, LocalWork
+from fedjax_diffusion.federated.averaging import MEAN, NumTrimmed
 from fedjax_diffusion.host.plugins import check_imported
-from fedjax_diffusion.keys import MAX_SEED
+from fedjax_diffusion.keys import Seed
 from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.faults import FaultsConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
+from fedjax_diffusion.values import Count, Fraction, OneOf, PathText, Rate, Weight, check_fields
 
 
 @dataclass(frozen=True)
 class FederatedConfig:
-    """Options of federated averaging; ``make_simulator`` checks the first three.
+    """Options of federated averaging.
 
     Attributes:
       mode: the quantity that is quantized and sent, ``"update"`` (w_k - w) or ``"model"`` (w_k).
-      proximal_weight: mu of FedProx, >= 0.
+      proximal_weight: mu of FedProx, in [0, 3e38].
       ema_decay: decay per round of the averaged model, from which images are drawn, in [0, 1).
-      average: of the updates, one of ``AVERAGES``; see ``Averaging`` for it and the next two.
-      num_trimmed: values left out at each end by ``trimmed_mean``, 1..2^24.
-      max_update_norm: largest norm of a client's update, > 0; None: no limit.
+      average: average of the updates, one of ``AVERAGES``; see ``Averaging`` for it and the next
+        two.
+      num_trimmed: values left out at each end by ``trimmed_mean``, in 1..2^24.
+      max_update_norm: largest norm of a client's update, in [1e-37, 3e38]; None: no limit.
 
     Raises:
-      ValueError: one of the last three is out of range.
+      ValueError: a value is out of range.
     """
 
-    mode: str
-    proximal_weight: float
-    ema_decay: float
-    average: str = "mean"
-    num_trimmed: int = 1
-    max_update_norm: float | None = None
+    mode: Annotated[str, OneOf(MODES)]
+    proximal_weight: Weight
+    ema_decay: Fraction
+    average: Annotated[str, OneOf(AVERAGES)] = MEAN
+    num_trimmed: NumTrimmed = 1
+    max_update_norm: Rate | None = None
 
     def __post_init__(self):
-        Averaging(self.average, self.num_trimmed, self.max_update_norm)
+        check_fields(self, "federated")
 
 
 @dataclass(frozen=True)
@@ -98,16 +101,15 @@ class RunConfig:
       tensorboard: write each round's numbers as events for TensorBoard too.
 
     Raises:
-      ValueError: ``seed``, ``num_rounds`` or ``stop_after_diverged_rounds`` is out of range, or
-        ``init_from`` cannot be read.
+      ValueError: a value is out of range, or ``init_from`` cannot be read.
     """
 
-    plugins: tuple[str, ...]
-    seed: int
-    num_rounds: int
-    round_schedule: str
-    cohort_size: int | None
-    init_from: str | None
+    plugins: tuple[PathText, ...]
+    seed: Seed
+    num_rounds: Count
+    round_schedule: Annotated[str, OneOf(ROUND_SCHEDULES)]
+    cohort_size: Count | None
+    init_from: PathText | None
     data: DataConfig
     partition: PartitionConfig
     augmentation: AugmentationConfig
@@ -131,17 +133,11 @@ class RunConfig:
     compare: CompareConfig
     sweep: SweepConfig
     checkpoint: CheckpointConfig
-    stop_after_diverged_rounds: int | None
+    stop_after_diverged_rounds: Count | None
     tensorboard: bool
 
     def __post_init__(self):
-        if self.seed > MAX_SEED:
-            raise ValueError(f"seed must be at most {MAX_SEED}, got {self.seed}")
-        smallest = {"seed": 0, "num_rounds": 1, "stop_after_diverged_rounds": 1}
-        for name, least in smallest.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_fields(self)
         if self.init_from is not None:
             object.__setattr__(self, "init_from", identify(self.init_from))
 

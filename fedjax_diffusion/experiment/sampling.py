@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,14 @@ from fedjax_diffusion.diffusion import (
     SAMPLERS,
     DenoiseFn,
     Denoiser,
+    GuidanceScale,
     NoiseSchedule,
-    check_scale,
     guide,
 )
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.keys import Stream, seed_to_key, step_keys, stream_key
 from fedjax_diffusion.types import Array, Key, Params
+from fedjax_diffusion.values import Count, OneOf, Probability, Range, check_fields
 
 SAMPLING_BATCH = 32
 """Number of images per key; constant, so that images do not depend on the devices."""
@@ -33,36 +34,27 @@ class SamplingConfig:
 
     Attributes:
       every_rounds: rounds from one grid of images to the next, >= 1; also drawn after the last.
-      num_samples: images in a grid, >= 1.
+      num_samples: images in a grid, in 1..1,000,000.
       sampler: a key of ``SAMPLERS``.
       num_steps: of ``ddim``, in 1..T; None: all T.
       eta: of ``ddim``, in [0, 1]: noise added per step; 0 for ``ancestral``, which adds its own.
-      guidance_scale: w >= 0 of ``guide``, for a model with classes; 1 for one without.
+      guidance_scale: w in [0, 1000] of ``guide``, for a model with classes; 1 for one without.
       fixed_noise: draw every grid of a run from the same noise, so that they can be compared.
 
     Raises:
       ValueError: a value is out of range.
     """
 
-    every_rounds: int
-    num_samples: int
-    sampler: str
-    num_steps: int | None = 50
-    eta: float = 0.0
-    guidance_scale: float = 1.0
+    every_rounds: Count
+    num_samples: Annotated[int, Range(1, 1_000_000)]
+    sampler: Annotated[str, OneOf(SAMPLERS)]
+    num_steps: Count | None = 50
+    eta: Probability = 0.0
+    guidance_scale: GuidanceScale = 1.0
     fixed_noise: bool = False
 
     def __post_init__(self):
-        if self.sampler not in SAMPLERS:
-            names = ", ".join(SAMPLERS)
-            raise ValueError(f"sampling.sampler must be one of {names}, got {self.sampler!r}")
-        for name in ("every_rounds", "num_samples", "num_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"sampling.{name} must be at least 1, got {value}")
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"sampling.eta must be in [0, 1], got {self.eta}")
-        check_scale("sampling.guidance_scale", self.guidance_scale)
+        check_fields(self, "sampling")
 
     @property
     def batch_size(self) -> int:
@@ -229,7 +221,10 @@ def _make_draw_images(
         return images_to_uint8(images)
 
     # Traced once without a network, so that an invalid num_steps is refused before any training.
-    jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
+    try:
+        jax.eval_shape(lambda key: draw_images(key, lambda x_t, t: x_t), seed_to_key(0))
+    except ValueError as error:
+        raise ValueError(f"sampling.{error}") from None
     return draw_images
 
 

@@ -1,9 +1,12 @@
 """Settings of a sweep: what its finished points keep, and its reference."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from fedjax_diffusion.experiment.auto_value import AUTO, auto_or
+from fedjax_diffusion.values import OneOf, PathText, check_fields
 
 ALL, LAST, NONE = KEEPS = ("all", "last", "none")
-AUTO = "auto"
 MOST_LANES = 64
 
 
@@ -22,18 +25,12 @@ class SweepConfig:
         clients at once, and 1 on a CPU or for a large model. Numbers change by rounding only.
 
     Raises:
-      ValueError: a value is none of these.
+      ValueError: a value is out of range.
     """
 
-    keep: str
-    reference: str | None = None
-    lanes: int | str = AUTO
+    keep: Annotated[str, OneOf(KEEPS)]
+    reference: PathText | None = None
+    lanes: Annotated[str | int, auto_or(MOST_LANES)] = AUTO
 
     def __post_init__(self):
-        if self.keep not in KEEPS:
-            raise ValueError(f"sweep.keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
-        is_number = str(self.lanes).isdecimal() and 1 <= int(self.lanes) <= MOST_LANES
-        if not is_number and self.lanes != AUTO:
-            raise ValueError(
-                f"sweep.lanes must be 'auto' or in 1..{MOST_LANES}, got {self.lanes!r}"
-            )
+        check_fields(self, "sweep")

@@ -85,7 +85,7 @@ class Learner:
         return bind(program, local_work, list_rates(self.config))
 
     def describe_round(self, compute: ComputeConfig, batch_size: int) -> RoundSettings:
-        """Returns the settings of the compiled round, equal for runs with equal static settings."""
+        """Returns the settings of a round's program, equal for runs with equal static settings."""
         config = self.config
         return RoundSettings(
             network=describe_network(config, self.image_shape, compute),

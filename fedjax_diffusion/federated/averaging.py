@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.types import Array, Params
+from fedjax_diffusion.values import OneOf, Range, Rate, check_value
 
 MEAN, TRIMMED_MEAN, MEDIAN = AVERAGES = ("mean", "trimmed_mean", "median")
-_MAX_TRIMMED = 2**24
-"""Whole numbers up to it are exact in float32, which the compiled round is given."""
-_MAX_NORM = float(jnp.finfo(jnp.float32).max)
+NumTrimmed: TypeAlias = Annotated[int, Range(1, 2**24)]
+"""Whole numbers up to 2^24 are exact in float32, which the compiled round is given."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Averaging:
       average: one of ``AVERAGES``.
       num_trimmed: 1..2^24, for ``trimmed_mean``; of fewer than ``2 num_trimmed + 1`` updates their
         median remains. An array, which may be traced, is not checked.
-      max_update_norm: > 0, largest norm of a client's update, before its quantization; a client
-        above it has diverged, and sends nothing. None: no limit. An array is not checked.
+      max_update_norm: in [1e-37, 3e38], largest norm of a client's update, before its
+        quantization; a client above it has diverged, and sends nothing. None: no limit. An array
+        is not checked.
 
     Raises:
       ValueError: a value is out of range.
@@ -41,19 +42,11 @@ class Averaging:
     max_update_norm: float | Array | None = None
 
     def __post_init__(self):
-        if self.average not in AVERAGES:
-            names = ", ".join(AVERAGES)
-            raise ValueError(f"federated.average must be one of {names}, got {self.average!r}")
-        trimmed, limit = self.num_trimmed, self.max_update_norm
-        if not isinstance(trimmed, jax.Array) and not 1 <= trimmed <= _MAX_TRIMMED:
-            raise ValueError(f"federated.num_trimmed must be in 1..{_MAX_TRIMMED}, got {trimmed}")
-        if limit is None or isinstance(limit, jax.Array):
-            return
-        if not 0 < limit <= _MAX_NORM:
-            raise ValueError(
-                f"federated.max_update_norm must be above 0 and finite in float32, or None, got "
-                f"{limit}"
-            )
+        check_value("federated.average", self.average, Annotated[str, OneOf(AVERAGES)])
+        if not isinstance(self.num_trimmed, jax.Array):
+            check_value("federated.num_trimmed", self.num_trimmed, NumTrimmed)
+        if not isinstance(self.max_update_norm, jax.Array):
+            check_value("federated.max_update_norm", self.max_update_norm, Rate | None)
 
     @property
     def keeps_updates(self) -> bool:

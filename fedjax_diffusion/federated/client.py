@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import flax.struct
 import jax
@@ -13,6 +13,7 @@ import optax
 from fedjax_diffusion.federated.hyperparameters import settle
 from fedjax_diffusion.keys import Stream, step_key, stream_key
 from fedjax_diffusion.types import Array, BatchFn, Key, LossFn, Params, PyTree
+from fedjax_diffusion.values import MAX_COUNT, Count, Range, check_fields
 
 
 @flax.struct.dataclass
@@ -67,10 +68,10 @@ class LocalWork:
     """A client's amount of training in a round: steps, or epochs over its own examples.
 
     Attributes:
-      batch_size: examples per local step, >= 1.
+      batch_size: examples per local step, in 1..1,048,576.
       local_steps: steps per round, >= 1, or None when ``local_epochs`` is given.
-      local_epochs: passes over the client's examples, > 0, rounded up to whole batches (the last
-        batch is filled from the next pass), or None when ``local_steps`` is given.
+      local_epochs: passes over the client's examples, in (0, 1e9], rounded up to whole batches (the
+        last batch is filled from the next pass), or None when ``local_steps`` is given.
 
     Raises:
       ValueError: not exactly one of the two is given, or a number is out of range.
@@ -79,27 +80,33 @@ class LocalWork:
     [1, 7]
     """
 
-    batch_size: int
-    local_steps: int | None = None
-    local_epochs: float | None = None
+    batch_size: Annotated[int, Range(1, 2**20)]
+    local_steps: Count | None = None
+    local_epochs: Annotated[float, Range(0, 1e9, is_above=True)] | None = None
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        check_fields(self, "local_work")
         if (self.local_steps is None) == (self.local_epochs is None):
             raise ValueError(
-                "give exactly one of local_steps and local_epochs, and None for the other "
-                f"(local_steps=None), got {self.local_steps} and {self.local_epochs}"
+                "local_work: give exactly one of local_steps and local_epochs, and None for the "
+                f"other (local_steps=None), got {self.local_steps} and {self.local_epochs}"
             )
-        amount = self.local_steps if self.local_steps is not None else self.local_epochs
-        if amount is not None and not amount > 0:
-            raise ValueError(f"local_steps or local_epochs must be above 0, got {amount}")
 
     def num_steps(self, num_examples: np.ndarray) -> np.ndarray:
-        """Returns the local steps of clients with ``num_examples`` [...] examples, int32 [...]."""
+        """Returns the local steps of clients with ``num_examples`` [...] examples, int32 [...].
+
+        Raises:
+          ValueError: the epochs are more steps than int32 holds.
+        """
         if self.local_epochs is None:
             return np.full(np.shape(num_examples), self.local_steps, np.int32)
-        return np.ceil(num_examples * self.local_epochs / self.batch_size).astype(np.int32)
+        steps = np.ceil(num_examples * self.local_epochs / self.batch_size)
+        if np.max(steps, initial=0) > MAX_COUNT:
+            raise ValueError(
+                f"local_work.local_epochs must be at most {MAX_COUNT} steps of a client, got "
+                f"{self.local_epochs:g} epochs, {np.max(steps):g} steps"
+            )
+        return steps.astype(np.int32)
 
 
 def gather_inputs(

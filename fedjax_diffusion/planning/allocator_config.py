@@ -1,16 +1,42 @@
 """Settings of the allocation between rounds: method, deadline, error budget, baselines."""
 
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
 from fedjax_diffusion.allocation import AllocationProblem, MethodSpec, parse_method
 from fedjax_diffusion.planning.bit_schedule import BitSchedule
 from fedjax_diffusion.planning.error_budget import ErrorBudget
+from fedjax_diffusion.values import Checked, OneOf, Range, Size, check_fields, shorten
 
 ON_INFEASIBLE = ("drop", "stop")
 SCHEDULE = "schedule"
 """Method of a run whose bits follow from the round."""
+
+
+def parse_whole(method: str) -> MethodSpec:
+    """Returns a method of ``allocate``.
+
+    Raises:
+      ValueError: there is no such method, or it gives real numbers of bits.
+    """
+    spec = parse_method(method)
+    if not spec.method.gives_whole_bits:
+        raise ValueError(f"method {shorten(method)} gives real numbers of bits, not whole ones")
+    return spec
+
+
+def _parse_of_run(method: str) -> MethodSpec:
+    """Returns a method; of ``SCHEDULE`` the one that sends what the problem demands."""
+    name, *options = method.split(":")
+    return parse_whole(":".join(["demand" if name == SCHEDULE else name, *options]))
+
+
+WholeMethod: TypeAlias = Annotated[
+    str, Checked("a method of the allocator with whole bits, such as fixed_bits:8", parse_whole)
+]
+Deadline: TypeAlias = Annotated[float, Range(1e-9, 1e12)]
 
 
 @dataclass(frozen=True)
@@ -22,7 +48,7 @@ class AllocatorConfig:
         ``allocate`` with whole bits; or ``schedule``: the bits of group ``schedule``, which like
         fixed ones ignore the devices' limits and the error budget. Optionally with
         ``:max_frequency`` or ``:joint_bandwidth``.
-      time_budget_seconds: T > 0, the deadline of a round: computing and uploading.
+      time_budget_seconds: T in [1e-9, 1e12], the deadline of a round: computing and uploading.
       error_budget: ``ErrorBudget``; only ``on_demand`` respects it.
       on_infeasible: ``"drop"`` continues with the clients that can participate, ``"stop"`` raises.
       baselines: methods of ``allocate`` with whole bits, charged for the same clients, channel and
@@ -33,33 +59,27 @@ class AllocatorConfig:
       ValueError: a value is out of range.
     """
 
-    method: str
-    time_budget_seconds: float
+    method: Annotated[
+        str, Checked("a method of the allocator with whole bits, or schedule", _parse_of_run)
+    ]
+    time_budget_seconds: Deadline
     error_budget: ErrorBudget
-    on_infeasible: str
-    baselines: tuple[str, ...]
+    on_infeasible: Annotated[str, OneOf(ON_INFEASIBLE)]
+    baselines: Annotated[tuple[WholeMethod, ...], Size(0, 100)]
     schedule: BitSchedule = field(default_factory=BitSchedule)
 
     def __post_init__(self):
-        if self.on_infeasible not in ON_INFEASIBLE:
-            names = ", ".join(ON_INFEASIBLE)
-            raise ValueError(f"on_infeasible must be one of {names}, got {self.on_infeasible!r}")
-        if not self.time_budget_seconds > 0:
-            raise ValueError(f"time_budget_seconds must be above 0, got {self.time_budget_seconds}")
+        check_fields(self, "allocator")
         if self.is_scheduled and not self.schedule.bits:
             raise ValueError(
                 f"method {self.method!r} needs allocator.schedule.bits, such as (4, 6, 8): bits by "
                 "round"
             )
-        for method in (str(self.method_spec), *self.baselines):
-            if not parse_method(method).method.gives_whole_bits:
-                raise ValueError(f"method {method!r} gives real numbers of bits, not whole ones")
 
     @property
     def method_spec(self) -> MethodSpec:
         """The parsed ``method``; of ``SCHEDULE`` the one that sends what the problem demands."""
-        name, *options = self.method.split(":")
-        return parse_method(":".join(["demand" if name == SCHEDULE else name, *options]))
+        return _parse_of_run(self.method)
 
     @property
     def is_scheduled(self) -> bool:

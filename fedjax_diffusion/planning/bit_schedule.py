@@ -1,12 +1,12 @@
 """Bits by round: a list or a straight line, the same for all clients or by their weights."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from fedjax_diffusion.bits import BIT_WIDTHS
-
-_MAX_WEIGHTED = 16
+from fedjax_diffusion.bits import MAX_BITS, BitWidth
+from fedjax_diffusion.values import MAX_COUNT, Range, Size, check_fields, shorten
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,22 @@ class BitSchedule:
       ValueError: a value is out of range.
     """
 
-    bits: tuple[int, ...] = ()
-    linear_rounds: int | None = None
+    bits: Annotated[tuple[BitWidth, ...], Size(0, 1_000_000)] = ()
+    linear_rounds: Annotated[int, Range(2, MAX_COUNT)] | None = None
     by_weight: bool = False
 
     def __post_init__(self):
-        is_narrow = self.by_weight or self.linear_rounds is not None
-        allowed = [b for b in BIT_WIDTHS if b <= _MAX_WEIGHTED or not is_narrow]
-        if any(type(b) is not int or b not in allowed for b in self.bits):
-            words = "1..16" if is_narrow else "1..16 or 32"
-            raise ValueError(f"allocator.schedule.bits must be {words} each, got {self.bits}")
-        if self.linear_rounds is None:
-            return
-        if self.linear_rounds < 2:
+        check_fields(self, "allocator.schedule")
+        is_linear = self.linear_rounds is not None
+        if (self.by_weight or is_linear) and max(self.bits, default=0) > MAX_BITS:
             raise ValueError(
-                f"allocator.schedule.linear_rounds must be at least 2, got {self.linear_rounds}"
+                f"allocator.schedule.bits must be 1..{MAX_BITS} each with linear_rounds or "
+                f"by_weight, got {shorten(self.bits)}"
             )
-        if len(self.bits) != 2:
+        if is_linear and len(self.bits) != 2:
             raise ValueError(
-                f"allocator.schedule.bits must be (first, last) with linear_rounds, got {self.bits}"
+                "allocator.schedule.bits must be (first, last) with linear_rounds, got "
+                f"{shorten(self.bits)}"
             )
 
     def find_bits(self, round: int, num_examples: np.ndarray) -> np.ndarray:
@@ -64,7 +61,7 @@ class BitSchedule:
             return everybody
         steps = weigh_steps(num_examples / total, 2.0**bits - 1)
         weighted = round_half_up(np.log2(steps + 1)).astype(int)
-        return np.where(num_examples > 0, np.clip(weighted, 1, _MAX_WEIGHTED), everybody)
+        return np.where(num_examples > 0, np.clip(weighted, 1, MAX_BITS), everybody)
 
     @property
     def least_bits(self) -> int:

@@ -1,8 +1,12 @@
 """Error budget: the allowed squared error of the aggregate due to quantization."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+
+from fedjax_diffusion.bits import QuantizedBits
+from fedjax_diffusion.values import Range, check_fields
 
 
 @dataclass(frozen=True)
@@ -12,29 +16,23 @@ class ErrorBudget:
     Attributes:
       as_fixed_bits: b in 1..16: the error of b bits for every client, ``eps = sum_k c_k / (2^b -
         1)^2`` with stochastic quantization.
-      relative: rho > 0: ``eps = rho^2 ||last mean update||^2``.
-      absolute: eps itself, > 0, in squared parameter units.
+      relative: rho in [1e-30, 1e30]: ``eps = rho^2 ||last mean update||^2``.
+      absolute: eps itself, in [1e-60, 1e60], in squared parameter units.
 
     Raises:
       ValueError: more than one is given, or one is out of range.
     """
 
-    as_fixed_bits: int | None = None
-    relative: float | None = None
-    absolute: float | None = None
+    as_fixed_bits: QuantizedBits | None = None
+    relative: Annotated[float, Range(1e-30, 1e30)] | None = None
+    absolute: Annotated[float, Range(1e-60, 1e60)] | None = None
 
     def __post_init__(self):
+        check_fields(self, "allocator.error_budget")
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) > 1:
-            raise ValueError(f"error_budget: give one of {', '.join(vars(self))}, got {given}")
-        if self.as_fixed_bits is not None and not 1 <= self.as_fixed_bits <= 16:
-            raise ValueError(
-                f"error_budget.as_fixed_bits must be in 1..16, got {self.as_fixed_bits}"
-            )
-        for name in ("relative", "absolute"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"error_budget.{name} must be above 0, got {value}")
+            names = ", ".join(vars(self))
+            raise ValueError(f"allocator.error_budget: give one of {names}, got {given}")
 
     def to_eps(self, bit_width_error: np.ndarray, update_squared_norm: float | None) -> float:
         """Returns eps of one round, in squared parameter units; infinity for no bound.

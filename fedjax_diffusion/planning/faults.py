@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, stream_key
 from fedjax_diffusion.types import Array, Key
+from fedjax_diffusion.values import Probability, Range, check_fields
 
 
 class Fault(IntEnum):
@@ -27,7 +28,6 @@ class Fault(IntEnum):
 _KINDS = tuple(fault for fault in Fault if fault != Fault.NONE)
 _LOST = (Fault.DROPPED_BEFORE_UPLOAD, Fault.DROPPED_DURING_UPLOAD, Fault.LATE, Fault.DAMAGED)
 """Faults after which the server has no message."""
-_MAX_FACTOR = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,22 @@ class FaultsConfig:
       dropped_during_upload: in [0, 1], that a device stops while it sends.
       late: in [0, 1], that a whole message arrives after the deadline.
       damaged: in [0, 1], that a message is changed on the way: its CRC-32 does not match.
-      diverging_factor: a diverging client's update is multiplied by it; None: the update is NaN.
+      diverging_factor: a diverging client's update is multiplied by it, in
+        [-3e38, 3e38]; None: the update is NaN.
 
     Raises:
-      ValueError: a probability is out of range, or the factor is not finite in float32.
+      ValueError: a value is out of range.
     """
 
-    dropped_before_upload: float = 0.0
-    diverging: float = 0.0
-    dropped_during_upload: float = 0.0
-    late: float = 0.0
-    damaged: float = 0.0
-    diverging_factor: float | None = None
+    dropped_before_upload: Probability = 0.0
+    diverging: Probability = 0.0
+    dropped_during_upload: Probability = 0.0
+    late: Probability = 0.0
+    damaged: Probability = 0.0
+    diverging_factor: Annotated[float, Range(-3e38, 3e38)] | None = None
 
     def __post_init__(self):
-        for fault, probability in zip(_KINDS, self.probabilities, strict=True):
-            if not 0 <= probability <= 1:
-                name = fault.name.lower()
-                raise ValueError(f"faults.{name} must be in [0, 1], got {probability}")
-        factor = self.diverging_factor
-        if factor is not None and not abs(factor) <= _MAX_FACTOR:
-            raise ValueError(
-                f"faults.diverging_factor must be finite in float32, or None, got {factor}"
-            )
+        check_fields(self, "faults")
 
     @property
     def probabilities(self) -> tuple[float, ...]:

@@ -11,7 +11,6 @@ import numpy as np
 from fedjax_diffusion.allocation import (
     Allocation,
     AllocationProblem,
-    MethodSpec,
     RoundFacts,
     Status,
     allocate,
@@ -179,19 +178,20 @@ def _settle_fleet(
     devices: DeviceParams, workload: Workload, config: AllocatorConfig, min_bits: int
 ) -> DeviceParams:
     """Returns the fleet with the quantizer's least bits; raises as ``make_planner``."""
-    _check_fixed_bits(config.method_spec, min_bits)
-    config.check_schedule(min_bits)
+    _check_chosen_bits(config, min_bits)
     devices = _raise_bits(devices, min_bits)
     _check_anyone_can_participate(devices, workload, config, min_bits)
     return devices
 
 
-def _check_fixed_bits(method: MethodSpec, min_bits: int) -> None:
-    """Raises if the method fixes bits that the quantizer lacks."""
+def _check_chosen_bits(config: AllocatorConfig, min_bits: int) -> None:
+    """Raises if the method fixes bits, or the schedule has some, that the quantizer lacks."""
+    method = config.method_spec
     if method.num_bits is not None and method.num_bits < min_bits:
         raise ValueError(
             f"method {str(method)!r} sends fewer bits than quantization.name needs, {min_bits}"
         )
+    config.check_schedule(min_bits)
 
 
 def _raise_bits(devices: DeviceParams, min_bits: int) -> DeviceParams:

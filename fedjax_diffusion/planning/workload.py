@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.quantization import overhead_bits, own_payload_bits
 from fedjax_diffusion.types import Batch, LossFn, Params, PyTree
+from fedjax_diffusion.values import Range, check_fields
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,12 +26,19 @@ class WorkloadConfig:
     """Constants of a round's cost.
 
     Attributes:
-      cycles_per_example: CPU cycles of training on one example, > 0; None: from the model's FLOPs.
-      noise_density_dbm_per_hz: noise power density N0 in dBm/Hz.
+      cycles_per_example: CPU cycles of training on one example, in [1, 1e18]; None: from the
+        model's FLOPs.
+      noise_density_dbm_per_hz: noise power density N0 in dBm/Hz, in [-300, 100].
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
-    cycles_per_example: float | None
-    noise_density_dbm_per_hz: float
+    cycles_per_example: Annotated[float, Range(1, 1e18)] | None
+    noise_density_dbm_per_hz: Annotated[float, Range(-300, 100)]
+
+    def __post_init__(self):
+        check_fields(self, "workload")
 
 
 @dataclass(frozen=True)
@@ -75,15 +84,14 @@ def make_workload(
       local_work: amount of training of a client.
       num_examples: int [K].
       count_flops: returns the FLOPs of training on one example; called only if needed.
-      cycles_per_example: > 0, or None to count FLOPs; not used if the devices have their own.
+      cycles_per_example: as in ``WorkloadConfig``; not used if the devices have their own.
       noise_density_dbm_per_hz: N0 in dBm/Hz, -174 for thermal noise.
       quantizer: of ``QUANTIZERS``; its messages may carry more than ranges and codes.
 
     Raises:
-      ValueError: ``cycles_per_example`` is not above 0.
+      ValueError: a constant is out of range.
     """
-    if cycles_per_example is not None and not cycles_per_example > 0:
-        raise ValueError(f"cycles_per_example must be above 0 or None, got {cycles_per_example}")
+    WorkloadConfig(cycles_per_example, noise_density_dbm_per_hz)
     examples = local_work.num_steps(num_examples).astype(np.float64) * local_work.batch_size
     if devices.cycles_per_example is not None:
         cycles = examples * devices.cycles_per_example

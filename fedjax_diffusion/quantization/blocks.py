@@ -19,9 +19,18 @@ ROW = 128
 def tree_to_blocks(tree: PyTree) -> Array:
     """Returns the entries of a pytree of float arrays as float32 [R, 128], tensor by tensor.
 
+    Raises:
+      ValueError: a tensor is not of floats.
+
     >>> tree_to_blocks({"a": jnp.ones(3), "b": jnp.zeros((2, 128))}).shape
     (3, 128)
     """
+    for path, x in jax.tree.leaves_with_path(tree):
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"tensor {jax.tree_util.keystr(path)} is {x.dtype}; floating-point tensors are "
+                "quantized"
+            )
     rows = [_tensor_to_rows(x) for x in jax.tree.leaves(tree) if x.size]
     return jnp.concatenate(rows) if rows else jnp.zeros((0, ROW), jnp.float32)
 

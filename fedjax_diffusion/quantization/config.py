@@ -1,11 +1,12 @@
 """Settings of a run's quantization: the quantizer and its options. The allocator sets the bits."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.bits import BitWidth
 from fedjax_diffusion.quantization.quantizer import Quantizer
 from fedjax_diffusion.quantization.quantizers import QUANTIZERS, check_options
+from fedjax_diffusion.values import OneOf, check_fields
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,15 @@ class QuantizationConfig:
       ValueError: a value is out of range.
     """
 
-    name: str = "stochastic"
+    name: Annotated[str, OneOf(QUANTIZERS)] = "stochastic"
     per_tensor: bool = False
     error_feedback: bool = False
     entropy_coding: bool = False
-    downlink_bits: int = 32
+    downlink_bits: BitWidth = 32
 
     def __post_init__(self):
-        if self.name not in QUANTIZERS:
-            names = ", ".join(QUANTIZERS)
-            raise ValueError(f"quantization.name must be one of {names}, got {self.name!r}")
+        check_fields(self, "quantization")
         check_options(self.name, per_tensor=self.per_tensor, entropy_coding=self.entropy_coding)
-        if self.downlink_bits not in BIT_WIDTHS:
-            raise ValueError(
-                f"quantization.downlink_bits must be 1..16 or 32, got {self.downlink_bits}"
-            )
 
     @property
     def quantizer(self) -> Quantizer:

@@ -19,6 +19,7 @@ from fedjax_diffusion.quantization.blocks import row_tensors, tensor_ranges
 from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
 from fedjax_diffusion.types import Array, PyTree
+from fedjax_diffusion.values import to_plain
 
 
 class Grid(NamedTuple):
@@ -58,6 +59,9 @@ def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
       like: the tree, or its shapes.
       num_bits: as in ``stochastic_quantize``.
     """
+    if not jax.tree.leaves(like):
+        nothing = jnp.zeros(0)
+        return Grid(nothing, nothing, jnp.zeros(0, jnp.int32), nothing)
     bit_widths = broadcast_num_bits(num_bits, like)
     lo, hi = tensor_ranges(blocks, like)
     spread = hi - lo
@@ -96,7 +100,7 @@ def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
     for bit_width in bit_widths:
         chex.assert_rank(bit_width, 0)
         if not isinstance(bit_width, Tracer):
-            check_num_bits(int(bit_width))
+            check_num_bits(to_plain(bit_width))
     return jnp.stack([jnp.asarray(bit_width, jnp.int32) for bit_width in bit_widths])
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from fedjax_diffusion.data import ImageDataset, load_images
 from fedjax_diffusion.data.report import identify
-from fedjax_diffusion.evaluation import MIN_SAMPLES
+from fedjax_diffusion.evaluation import MIN_SAMPLES, make_inception_extractor
 from fedjax_diffusion.evaluation.quality import (
     MEASURE_VERSION,
+    EvaluationConfig,
     make_extractor,
     measure_quality,
 )
@@ -155,12 +156,27 @@ def check_evaluation(config: RunConfig) -> None:
     make_extractor(config.evaluation, load_images(**vars(config.data)))
 
 
+def check_own_files(config: RunConfig) -> None:
+    """Raises in advance the ValueError of ``evaluate`` for what a config names itself.
+
+    That are weights, and another held-out split than the default one, which data may lack.
+    """
+    weights, split = config.evaluation.inception_weights, config.evaluation.held_out_split
+    if weights is not None:
+        make_inception_extractor(weights)
+    if split != EvaluationConfig.held_out_split:
+        load_held_out(config)
+
+
 def load_held_out(config: RunConfig) -> ImageDataset | None:
     """Returns the held-out real images, or None if the config asks for none."""
     split = config.evaluation.held_out_split
     if split is None:
         return None
-    return load_images(**vars(dataclasses.replace(config.data, split=split)))
+    try:
+        return load_images(**vars(dataclasses.replace(config.data, split=split)))
+    except ValueError as error:
+        raise ValueError(f"evaluation.held_out_split: {error}") from None
 
 
 def _describe_sampling(config: RunConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from fedjax_diffusion.host.processes import agree, find_largest, is_alone, is_pr
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs import claims, environment, folder, records
 from fedjax_diffusion.runs.among_many import ALONE, AmongMany
+from fedjax_diffusion.runs.evaluate import check_own_files
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.folder import check_same_config
 from fedjax_diffusion.runs.hook import check_change
@@ -120,14 +121,20 @@ def run(
         if not restart and folder.is_finished(workdir, config):
             return _read_result(workdir, among)
         check_place(workdir)
-        if config.tensorboard:
-            check_tensorboard()
+        _check_needs(config)
         if is_alone():
             claims.check_free(workdir)  # before the minutes that building may take
         with show_rounds(progress, config.num_rounds) as (shown, count):
             counted = call_all(count, on_record)
             around = _Around(change, on_start, counted, shown, interruption, among)
             return _play(config, workdir, around, restart)
+
+
+def _check_needs(config: RunConfig) -> None:
+    """Raises ValueError if a package or a file that a config asks for is missing."""
+    if config.tensorboard:
+        check_tensorboard()
+    check_own_files(config)
 
 
 def _play(config: RunConfig, workdir: Path, around: _Around, restart: bool) -> RunResult:

@@ -6,9 +6,13 @@ from typing import Any
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.images import save_grid, save_images
 from fedjax_diffusion.host.outputs import check_output, is_own_picture
-from fedjax_diffusion.keys import MAX_SEED, seed_to_key
+from fedjax_diffusion.keys import Seed, seed_to_key
 from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.load import load_sampler
+from fedjax_diffusion.values import check_value
+
+_OTHER_PICTURES = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".svg"}
+"""Endings of files that are meant as a picture; a folder of this name surprises."""
 
 
 def sample(
@@ -41,12 +45,14 @@ def sample(
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, an argument is out of range, the output
-        folder is not empty, or the output file is not one that this function made.
+        is a picture of another kind than PNG, its folder is not empty, or its file is not one that
+        this function made.
     """
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed must be in 0..{MAX_SEED}, got {seed}")
+    check_value("seed", seed, Seed)
     path = Path(output or Path(workdir) / "samples" / f"sample_{seed}.png")
     is_grid = path.suffix.lower() == ".png"
+    if path.suffix.lower() in _OTHER_PICTURES:
+        raise ValueError(f"{path} must end in .png, or be a folder for one .png per image")
     if not is_grid and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"{path} must be a .png file, or a new or empty folder")
     if output is not None and (is_grid or not path.is_dir()):

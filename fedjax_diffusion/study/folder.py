@@ -27,7 +27,7 @@ from fedjax_diffusion.runs.folder import is_unused
 from fedjax_diffusion.runs.records import CONFIG, PLUGINS, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep
-from fedjax_diffusion.study.points import Point, Track, play_points
+from fedjax_diffusion.study.points import Point, Track, check_anyone, play_points
 from fedjax_diffusion.study.region import to_cells
 from fedjax_diffusion.study.report import describe_setting, summarize
 
@@ -67,7 +67,8 @@ def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) 
     Raises:
       ValueError: the config is invalid, no client can participate in any setting, the folder holds
         something other than a study or cannot be written to, or another process works in it.
-        Nothing but a claim is written then. A figure that cannot be drawn is a warning.
+        Nothing is written then, nothing but a claim if a client cannot participate although
+        ``on_infeasible`` is ``"stop"``. A figure that cannot be drawn is a warning.
       LostClaimError: another process took the folder over, as this one gave no sign of life.
 
     Guarantees:
@@ -78,6 +79,7 @@ def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) 
         _check_folder(workdir)
         check_place(workdir)
         scenario, study = build_study(config)
+        check_anyone(scenario, study)
         with claim_folder(workdir) as claim:
             points = play_points(scenario, study, track)
             summary = summarize(scenario, study, points)

@@ -1,5 +1,6 @@
 """Points of a study: varied deadline, varied distance, and both at once."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from fedjax_diffusion.experiment.scenario import Scenario
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
+from fedjax_diffusion.planning.planner import InfeasibleFleetError
 from fedjax_diffusion.study.energy import StudyRow, compare
 
 FLOOR = "fixed_bits:1"
@@ -65,6 +67,7 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
         for meters in study.distances_meters
         for seconds in study.time_budgets_seconds
     ]
+    check_anyone(scenario, study)
     points = []
     for sweep, seconds, meters in track(places):
         methods = (*REFERENCE_BASELINES, FLOOR) if sweep == "region" else study.methods
@@ -75,9 +78,21 @@ def play_points(scenario: Scenario, study: StudyConfig, track: Track = iter) -> 
             where = "" if meters is None else f" and {meters:g} m"
             raise ValueError(f"at {seconds:g} s{where}: {error}") from None
         points.append(Point(sweep, float(seconds), meters and float(meters), rows))
-    if not any(row.client_rounds for point in points for row in point.rows):
-        scenario.make_planner()  # raises with the reason
     return points
+
+
+def check_anyone(scenario: Scenario, study: StudyConfig) -> None:
+    """Raises the ValueError of ``play_points`` if no client can participate at any point.
+
+    The longest deadline and the shortest distance are the easiest, so four points are tried.
+    """
+    own = scenario.allocator.time_budget_seconds
+    longest, shortest = max(study.time_budgets_seconds), min(study.distances_meters)
+    for seconds, meters in ((own, None), (longest, None), (own, shortest), (longest, shortest)):
+        with contextlib.suppress(InfeasibleFleetError):
+            _move(scenario, (), seconds, meters).make_planner()
+            return
+    scenario.make_planner()  # raises with the reason
 
 
 def _move(

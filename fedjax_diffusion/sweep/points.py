@@ -6,14 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedjax_diffusion.experiment.config import (
-    GivenConfig,
-    known_kinds,
-    read_value,
-    to_run_config,
-)
+from fedjax_diffusion.experiment.config import GivenConfig, read_value, to_run_config
 from fedjax_diffusion.experiment.config_files import find_config, open_module, split_name
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.hyper import HARD_LIMIT, MAX_POINTS, GetHyper, take_points
 from fedjax_diffusion.sweep.identity import (
@@ -26,6 +22,7 @@ from fedjax_diffusion.sweep.identity import (
     read_settings,
 )
 from fedjax_diffusion.sweep.listing import PointName
+from fedjax_diffusion.values import MAX_SHOWN, shorten
 
 _Read = Callable[[str, Any], Any]
 
@@ -153,8 +150,12 @@ def _check_distinct(points: list[Point]) -> None:
 
 def _name(number: int, overrides: Mapping[str, Any]) -> str:
     """Returns the name of a point in an error."""
-    pairs = ", ".join(f"{key}={value}" for key, value in overrides.items())
+    pairs = ", ".join(f"{key}={_show(value)}" for key, value in overrides.items())
     return f"point {number} ({_one_line(pairs)})"
+
+
+def _show(value: Any) -> str:
+    return value[:MAX_SHOWN] if isinstance(value, str) else shorten(value)
 
 
 def _one_line(message: object) -> str:

@@ -84,3 +84,21 @@ def test_many_clients_are_cut_short(make_problem):
     problem = make_problem(100, 0, channel_gain=1e-25)
     (line,) = allocate(problem).explain(problem)
     assert "clients 0, 1, 2, 3, 4, 5, 6, 7 and 92 more cannot deliver" in line
+
+
+def test_every_field_may_lie_at_an_end_of_its_range(make_problem):
+    problem = make_problem(3, 0, error_budget=np.inf)
+    ends = dict.fromkeys(("compute_cycles", "effective_capacitance", "max_frequency_hz"), 1e-60)
+    ends |= dict.fromkeys(("bandwidth_hz", "max_power_watts", "time_budget_seconds"), 1e-60)
+    ends |= {"noise_density_watts_per_hz": 1e-60, "channel_gain": 1e-300}
+    for name, least in ends.items():
+        for end in (least, 1e60):
+            extreme = problem.replace(**{name: end})
+            for method in ("on_demand", "full_precision"):
+                allocation = allocate(extreme, method)
+                joules = allocation.compute_joules + allocation.transmit_joules
+                assert np.isfinite(joules).all(), (name, end)
+                is_late = (allocation.status != 0).any()
+                assert len(allocation.explain(extreme)) == is_late, (name, end)
+    huge = problem.replace(num_parameters=2**53)
+    assert "time_budget_seconds" in allocate(huge).explain(huge)[0]

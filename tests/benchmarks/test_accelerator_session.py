@@ -134,7 +134,7 @@ def test_a_run_that_is_refused_is_told_with_its_reason(tmp_path):
     part = Part("start", Setting(tmp_path, is_tiny=True))
     run = runs.Run(["--config.num_rounds=0"], tmp_path / "cache", 60.0)
     values = part.measure("refused", lambda: runs.play(part, "refused", run))
-    assert "num_rounds must be at least 1, got 0" in values["not_measured"]
+    assert "num_rounds must be a whole number in 1..2147483647, got 0" in values["not_measured"]
     assert "exit code 2" in values["not_measured"]
     assert values["whole_seconds"] > 0
 

@@ -58,7 +58,10 @@ def test_config_shows_changed_values_units_and_ranges(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("configs/digits.py")
     number = lines.index("allocator.time_budget_seconds = 9.0 s")
-    assert lines[number + 1] == "    T > 0, the deadline of a round: computing and uploading."
+    assert (
+        lines[number + 1]
+        == "    T in [1e-9, 1e12], the deadline of a round: computing and uploading."
+    )
     assert "allocator.error_budget.as_fixed_bits = 6 bits" in lines
     assert "cohort_size = None" in lines
     assert max(map(len, [line for line in lines if line[0] == " "])) <= 100

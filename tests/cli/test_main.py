@@ -63,7 +63,7 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capfd,
         (["data", "--name=digits", "--split=half"], "no split 'half'"),
         (
             ["compare", "--config.compare.num_seeds=1"],
-            "compare.num_seeds must be at least 2, got 1",
+            "config.compare.num_seeds must be a whole number in 2..10000, got 1",
         ),
         (["evaluate", "--workdir=nowhere"], "nowhere is not a run folder"),
         (["sample", "--workdir=nowhere"], "nowhere is not a run folder"),

@@ -38,12 +38,27 @@ def test_workdir_and_config_are_options(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--config.study.round=1"], "did you mean study.rounds"),
-        (["--config.study.rounds=many"], "config.study.rounds must be int, got 'many'"),
-        (["--config.study.rounds=0"], "study.rounds must be at least 1, got 0"),
-        (["--config.study.methods=demand"], "it lacks full_precision and full_precision:max_freq"),
-        (["--config.study.methods=a,b"], "study.methods must be tuple such as ('a', 'b'), got"),
-        (["--config.study.methods=('best',)"], "study.methods: method = 'best': must be one of"),
-        (["--config.study.time_budgets_seconds=(0,)"], "study.time_budgets_seconds must be"),
+        (
+            ["--config.study.rounds=many"],
+            "config.study.rounds must be a whole number in 1..1000000, got 'many'",
+        ),
+        (
+            ["--config.study.rounds=0"],
+            "config.study.rounds must be a whole number in 1..1000000, got 0",
+        ),
+        (
+            ["--config.study.methods=demand"],
+            "it lacks full_precision and full_precision:max_freq",
+        ),
+        (
+            ["--config.study.methods=a,b"],
+            "such as fixed_bits:8, written as ('a', 'b'), got 'a,b'",
+        ),
+        (
+            ["--config.study.methods=('best',)"],
+            "config.study.methods: method = 'best': must be one of",
+        ),
+        (["--config.study.time_budgets_seconds=(0,)"], "study.time_budgets_seconds: each entry"),
         (["--config.study=1"], "config.study is a group; set one of study."),
         (["--config=missing.py"], "no file missing.py"),
         (["--rounds=1"], "unknown argument --rounds=1"),

@@ -188,7 +188,10 @@ SEED = "--sweep.seed=0..1"
         (["--config=digits"], "there is no get_hyper"),
         (["--config=nowhere.py", SEED], "no file nowhere.py"),
         (["--config=digits", "--sweep.sede=1"], "did you mean seed"),
-        (["--config=digits", "--sweep.seed=a"], "point 1 (seed=a): config.seed must be int"),
+        (
+            ["--config=digits", "--sweep.seed=a"],
+            "point 1 (seed=a): config.seed must be a whole number",
+        ),
         (["--config=digits", "--sweep.seed=1..0"], "the range 1..0 is empty"),
         (["--config=digits", "--sweep.seed="], "an empty value"),
         (["--config=digits", "--sweep.seed"], "an axis is written --sweep.KEY=a,b,c"),

@@ -54,6 +54,8 @@ COMMANDS = [
     (["sweep", "--dry_run", "--config=digits", "--sweep.seed=1..0"], 2, "the range 1..0 is empty"),
     (["run", "--config.num_round=3"], 2, "config.num_round: unknown key; did you mean num_rounds?"),
     (["sweep", "--config=digits", "--sweep.sed=0,1"], 2, "did you mean seed?"),
+    (["sweep", "--config=digits", "--sweep.model.chanels=8,16"], 2, "did you mean model.channels?"),
+    (["run", "--config=cifar10:smoke", "--config.model.depth=3"], 2, "config.model.depth: unknown"),
     (["sweep", "--dry_run", "--config=digits", "--watch"], 2, "--watch belongs to --status"),
     (["report"], 2, "required: --workdir"),
     (["report", "--workdir=nowhere"], 2, "nowhere holds no run, comparison, study or sweep"),

@@ -113,27 +113,27 @@ def test_labels_must_be_integers(partitioner, labels):
 @pytest.mark.parametrize("alpha", [0, -1.0, np.inf, np.nan, True, "0.5", None])
 def test_alpha_is_a_positive_finite_number(alpha):
     for partitioner in (partition_dirichlet, partition_quantity_skew):
-        with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
+        with pytest.raises(ValueError, match="alpha must be a number in"):
             partitioner(LABELS, 3, alpha=alpha, seed=0)
-    with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
+    with pytest.raises(ValueError, match="alpha must be a number in"):
         PartitionConfig("iid", 3, alpha=alpha)
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, True, "3", None])
 def test_counts_are_positive_integers(count):
-    with pytest.raises(ValueError, match="num_clients must be an integer >= 1"):
+    with pytest.raises(ValueError, match="num_clients must be a whole number in 1"):
         partition_iid(LABELS, count, seed=0)
-    with pytest.raises(ValueError, match="num_clients must be an integer >= 1"):
+    with pytest.raises(ValueError, match="num_clients must be a whole number in 1"):
         PartitionConfig("iid", count)
-    with pytest.raises(ValueError, match="shards_per_client must be an integer >= 1"):
+    with pytest.raises(ValueError, match="shards_per_client must be a whole number in 1"):
         partition_shards(LABELS, 3, shards_per_client=count, seed=0)
-    with pytest.raises(ValueError, match="shards_per_client must be an integer >= 1"):
+    with pytest.raises(ValueError, match="shards_per_client must be a whole number in 1"):
         PartitionConfig("iid", 3, shards_per_client=count)
 
 
 def test_unknown_partitioner_names_the_partitioners():
     with pytest.raises(
-        ValueError, match=r"partition\.name must be one of \['dirichlet', 'iid'.*'random'"
+        ValueError, match=r"partition\.name must be one of iid, dirichlet, .*, got 'random'"
     ):
         PartitionConfig("random", 3)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from fedjax_diffusion.diffusion import CONV_LOWERINGS, check_conv
+from fedjax_diffusion.diffusion import CONV_LOWERINGS, ConvChoice
+from fedjax_diffusion.values import check_value
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 LOWERINGS = [name for name in CONV_LOWERINGS if name != "stock"]
@@ -80,8 +81,6 @@ def test_other_convolutions_are_left_to_lax(name, x_shape, kernel_shape, options
 
 def test_unknown_names_are_one_line_errors():
     for name in ("auto", *CONV_LOWERINGS, {"conv 1x8x8 3x3 1->1": "matmul"}):
-        check_conv(name)
-    with pytest.raises(
-        ValueError, match=r"^conv: 'fft' is not one of auto, stock, plain, matmul, r"
-    ):
-        check_conv("fft")
+        check_value("conv", name, ConvChoice)
+    with pytest.raises(ValueError, match=r"^conv must be one of auto, stock, .*, got 'fft'$"):
+        check_value("conv", "fft", ConvChoice)

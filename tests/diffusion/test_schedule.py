@@ -48,8 +48,15 @@ def test_every_schedule_is_a_valid_process(name, num_steps):
 
 
 def test_bad_arguments_are_one_line_errors():
-    with pytest.raises(ValueError, match=r"^schedule: 'square' is not one of linear, cosine$"):
+    with pytest.raises(
+        ValueError, match=r"^diffusion\.name must be one of linear, cosine, got 'square'$"
+    ):
         make_schedule("square", 10)
     for num_steps in (0, -1, 2.0, True):
-        with pytest.raises(ValueError, match=rf"^num_steps: {num_steps} is not an integer >= 1$"):
+        with pytest.raises(
+            ValueError,
+            match=rf"^diffusion.num_steps must be a whole number in 1..1000000, got {num_steps}$",
+        ):
             make_schedule("linear", num_steps)
+        with pytest.raises(ValueError, match=r"^num_steps must be a whole number in 1..1000000"):
+            linear_schedule(num_steps)

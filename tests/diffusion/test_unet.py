@@ -169,11 +169,11 @@ def test_lists_are_taken_as_tuples():
 
 def test_images_that_do_not_fit_are_one_line_errors():
     with pytest.raises(
-        ValueError, match=r"^image_shape: 12 x 10 is not divisible by 4, as the 3 lev"
+        ValueError, match=r"^model.channel_multipliers has 3 levels, .* divisible by 4, got 12 x 10"
     ):
         make_denoiser(UNetConfig(channel_multipliers=(1, 1, 1)), (12, 10, 1))
     with pytest.raises(
-        ValueError, match=r"^attention_resolutions: \(16,\) is not among the heights"
+        ValueError, match=r"^model.attention_resolutions must be among the heights .*, got \(16,\)"
     ):
         make_denoiser(UNetConfig(attention_resolutions=(16,)), (8, 8, 1))
     with pytest.raises(ValueError, match=r"^conv: 'fft' is not one of stock, plain, matmul, rows$"):

@@ -78,8 +78,8 @@ def test_gain_does_not_depend_on_float64(float64):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"shadowing_db": -1.0}, "shadowing_db = -1.0: must be >= 0"),
-        ({"fading": "rice"}, "fading = 'rice': must be one of rayleigh, none"),
+        ({"shadowing_db": -1.0}, r"channel.shadowing_db must be a number in \[0, 300\], got -1.0"),
+        ({"fading": "rice"}, "channel.fading must be one of rayleigh, none, got 'rice'"),
     ],
 )
 def test_bad_arguments_are_named(fields, message):

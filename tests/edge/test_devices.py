@@ -72,13 +72,16 @@ def test_describe_leaves_out_empty_classes():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"num_clients": 0}, "num_clients = 0: must be at least 1"),
-        ({"fleet": "tablets"}, "fleet = 'tablets': must be one of mixed, uniform"),
-        ({"min_distance_meters": -1.0}, "min_distance_meters = -1.0: must be > 0"),
-        ({"max_distance_meters": 10.0}, "max_distance_meters = 10.0: must be finite and at least"),
-        ({"bandwidth_hz": 0.0}, "bandwidth_hz = 0.0: must be > 0"),
-        ({"min_bits": 17}, "min_bits = 17: must be 1..16 or 32"),
-        ({"max_bits": 0}, "max_bits = 0: must be 1..16 or 32"),
+        ({"num_clients": 0}, "num_clients must be a whole number in 1..2147483647, got 0"),
+        ({"fleet": "tablets"}, "devices.fleet must be one of mixed, uniform, got 'tablets'"),
+        ({"min_distance_meters": -1.0}, r"min_distance_meters must be a number in \[0.001, 1e9\]"),
+        ({"max_distance_meters": 10.0}, "max_distance_meters must be at least devices.min_dist"),
+        (
+            {"bandwidth_hz": 0.0},
+            r"devices.bandwidth_hz must be a number in \[0.001, 1e15\], got 0.0",
+        ),
+        ({"min_bits": 17}, "devices.min_bits must be 1..16 or 32 or None, got 17"),
+        ({"max_bits": 0}, "devices.max_bits must be 1..16 or 32 or None, got 0"),
     ],
 )
 def test_bad_arguments_are_named(fields, message):

@@ -89,5 +89,5 @@ def test_a_checkpoint_that_was_cut_off_is_not_there(tmp_path):
 
 @pytest.mark.parametrize("name", ["every_rounds", "keep"])
 def test_numbers_below_one_are_refused(name):
-    with pytest.raises(ValueError, match=f"checkpoint.{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"checkpoint.{name} must be a whole number in 1.*, got 0"):
         CheckpointConfig(**({"every_rounds": 1, "keep": 1} | {name: 0}))

@@ -56,9 +56,15 @@ def test_a_mesh_lies_over_the_first_devices():
     ("options", "message"),
     [
         ({"client_map": "pmap"}, "compute.client_map must be one of auto, loop, map"),
-        ({"cpu_devices": 0}, "compute.cpu_devices must be 'auto' or at least 1, got 0"),
-        ({"cpu_devices": "all"}, "compute.cpu_devices must be 'auto' or at least 1, got 'all'"),
-        ({"conv": "fft"}, "conv: 'fft' is not one of auto, stock"),
+        ({"cpu_devices": 0}, "compute.cpu_devices must be auto or a whole number in 1..256, got 0"),
+        (
+            {"cpu_devices": "all"},
+            "compute.cpu_devices must be auto or a whole number in 1..256, got 'all'",
+        ),
+        (
+            {"conv": "fft"},
+            "compute.conv must be one of auto, stock, plain, matmul, rows, got 'fft'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):

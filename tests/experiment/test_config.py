@@ -84,27 +84,43 @@ def test_overrides_are_read_as_on_a_command_line():
     [
         ("sede", "1", "config.sede: unknown key; did you mean seed"),
         ("model.chanels", "8", "did you mean model.channels"),
-        ("seed", "1.5", "config.seed must be int, got 1.5"),
-        ("seed", "True", "config.seed must be int, got True"),
-        ("seed", "None", "config.seed must be int"),
-        ("seed", "abc", "config.seed must be int, got 'abc'"),
-        ("model.dropout", "True", "config.model.dropout must be float"),
-        ("augmentation.random_flip", "1", "config.augmentation.random_flip must be bool"),
-        ("client_optimizer.learning_rate", "1e400", "learning_rate must be finite, got inf"),
-        ("seed", "{[]:1}", "config.seed must be int"),
-        ("seed", "-" * 9000 + "1", r"config.seed must be int, got '-{56}\.\.\.$"),
+        ("seed", "1.5", r"^config.seed must be a whole number in 0..4294967295, got 1.5$"),
+        ("seed", "True", "config.seed must be a whole number in .*, got True"),
+        ("seed", "None", "config.seed must be a whole number in"),
+        ("seed", "abc", "config.seed must be a whole number in .*, got 'abc'"),
+        ("model.dropout", "True", r"config.model.dropout must be a number in \[0, 1\), got True"),
+        (
+            "augmentation.random_flip",
+            "1",
+            "config.augmentation.random_flip must be True or False, got 1",
+        ),
+        (
+            "client_optimizer.learning_rate",
+            "1e400",
+            r"learning_rate must be a number in \[1e-37, 3e38\], got inf",
+        ),
+        ("seed", "{[]:1}", "config.seed must be a whole number"),
+        ("seed", "-" * 9000 + "1", r"config.seed must be .*, got '-{56}\.\.\.$"),
         (
             "allocator.baselines",
             "(1,)",
-            "config.allocator.baselines: each entry must be str, got 1",
+            "config.allocator.baselines: each entry must be a method of the .*, got 1",
         ),
-        ("study.goals_percent", "('a',)", "config.study.goals_percent: each entry must be float"),
-        ("model.channel_multipliers", "(1.5,)", "each entry must be int, got 1.5"),
-        ("cohort_size", "2.5", "config.cohort_size must be int or None"),
+        (
+            "study.goals_percent",
+            "('a',)",
+            "config.study.goals_percent: each entry must be a number in",
+        ),
+        (
+            "model.channel_multipliers",
+            "(1.5,)",
+            r"each entry must be a whole number in 1..64, got 1.5",
+        ),
+        ("cohort_size", "2.5", "config.cohort_size must be a whole number in .* or None, got 2.5"),
         (
             "model.channel_multipliers",
             "2.5",
-            r"config.model.channel_multipliers must be tuple such as \(8,\) or \(8, 16\), got 2.5",
+            r"channel_multipliers must be a tuple .*, written as \(8,\) or \(8, 16\), got 2.5",
         ),
         ("model", "3", "config.model is a group; set one of model"),
     ],
@@ -174,7 +190,9 @@ def test_numbers_of_numpy_and_jax_and_paths_are_taken():
 
 def test_a_seed_uses_all_its_bits_or_is_refused():
     assert to_run_config(load_config("digits", {"seed": 2**32 - 1})).seed == 2**32 - 1
-    with pytest.raises(ValueError, match="seed must be at most 4294967295, got 4294967296"):
+    with pytest.raises(
+        ValueError, match=r"config.seed must be a whole number in 0..4294967295, got 4294967296"
+    ):
         to_run_config(load_config("digits", {"seed": 2**32}))
 
 

@@ -74,5 +74,5 @@ def test_a_registered_model_is_described_by_a_config_file_and_built():
     assert experiment.workload.num_parameters == 2 * 64
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     assert set(state.params["gain"].ravel().tolist()) == {2.0}
-    with pytest.raises(ValueError, match=r"config\.model\.gain must be float, got 'x'"):
+    with pytest.raises(ValueError, match=r"config\.model\.gain must be a number, got 'x'"):
         to_run_config(settings | {"model": {"gain": "x", "num_classes": None}})

@@ -97,11 +97,11 @@ def test_gathered_inputs_have_the_steps_given_and_ids_for_rows():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_size": 0, "local_steps": 1}, "batch_size must be at least 1"),
+        ({"batch_size": 0, "local_steps": 1}, "local_work.batch_size must be a whole number in 1"),
         ({"batch_size": 1}, "exactly one"),
         ({"batch_size": 1, "local_steps": 1, "local_epochs": 1}, "exactly one"),
-        ({"batch_size": 1, "local_steps": 0}, "above 0"),
-        ({"batch_size": 1, "local_epochs": -1.0}, "above 0"),
+        ({"batch_size": 1, "local_steps": 0}, "local_work.local_steps must be a whole number"),
+        ({"batch_size": 1, "local_epochs": -1.0}, r"local_work.local_epochs must .* \(0, 1e9\]"),
     ],
 )
 def test_bad_work_is_refused(fields, message):

@@ -57,10 +57,13 @@ def test_clients_that_are_left_out_have_no_weight():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"bits": (4, 17)}, "allocator.schedule.bits must be 1..16 or 32 each, got (4, 17)"),
-        ({"bits": (4, 32), "by_weight": True}, "allocator.schedule.bits must be 1..16 each, got"),
-        ({"bits": (4.5,)}, "allocator.schedule.bits must be 1..16 or 32 each, got (4.5,)"),
-        ({"bits": (2, 8), "linear_rounds": 1}, "linear_rounds must be at least 2, got 1"),
+        ({"bits": (4, 17)}, "allocator.schedule.bits: each entry must be 1..16 or 32, got 17"),
+        ({"bits": (4, 32), "by_weight": True}, "allocator.schedule.bits must be 1..16 each with"),
+        ({"bits": (4.5,)}, "allocator.schedule.bits: each entry must be 1..16 or 32, got 4.5"),
+        (
+            {"bits": (2, 8), "linear_rounds": 1},
+            "linear_rounds must be a whole number in 2..2147483647 or None, got 1",
+        ),
         ({"bits": (2,), "linear_rounds": 9}, "must be (first, last) with linear_rounds, got (2,)"),
     ],
 )

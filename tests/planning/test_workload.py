@@ -108,5 +108,7 @@ def test_noise_is_converted_from_dbm():
 
 @pytest.mark.parametrize("cycles", [0.0, -1.0, float("nan")])
 def test_cycles_must_be_positive(cycles):
-    with pytest.raises(ValueError, match="cycles_per_example must be above 0 or None"):
+    with pytest.raises(
+        ValueError, match=r"workload\.cycles_per_example must be a number in \[1, 1e18\] or None"
+    ):
         workload_of(cycles_per_example=cycles)

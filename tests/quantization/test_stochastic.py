@@ -158,10 +158,25 @@ def test_new_bits_do_not_recompile():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("num_bits", [0, 17, 31, 33, -1])
+@pytest.mark.parametrize("num_bits", [0, 17, 31, 33, -1, 4.9, jnp.float32(4.9), True])
 def test_other_bit_widths_are_refused(num_bits):
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
         stochastic_quantize(jax.random.key(0), jnp.ones(3), num_bits)
+    with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
+        quantization_error_bound(jnp.ones(3), num_bits)
+
+
+def test_tensors_of_whole_numbers_are_named():
+    tree = {"step": jnp.arange(5), "w": jnp.ones(3)}
+    with pytest.raises(ValueError, match=r"^tensor \['step'\] is int32; floating-point tensors"):
+        stochastic_quantize(jax.random.key(0), tree, 4)
+    with pytest.raises(ValueError, match=r"^tensor \['step'\] is int32; floating-point tensors"):
+        quantization_error_bound(tree, 4)
+
+
+def test_a_tree_without_tensors_has_no_error():
+    assert stochastic_quantize(jax.random.key(0), {"a": {}}, 4) == {"a": {}}
+    assert quantization_error_bound({}, 4) == 0
 
 
 def test_draws_do_not_depend_on_vmap():

@@ -199,7 +199,9 @@ def test_the_command_prints_what_it_measured(workdir, plain_features, tmp_path, 
     assert main(["evaluate", f"--workdir={workdir}", "--num_samples=2"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3
-    assert "must be at least 20, got 2" in errors[-1]
+    assert (
+        "config.evaluation.num_samples must be a whole number in 20..1000000, got 2" in errors[-1]
+    )
 
 
 def test_pngs_are_compared_as_images_are(tmp_path, plain_features):

@@ -72,5 +72,5 @@ def test_a_damaged_file_is_named(tmp_path):
 @pytest.mark.parametrize("changes", [{"every_rounds": 0}, {"num_samples_along": 19}])
 def test_too_small_numbers_are_refused(changes):
     (name,) = changes
-    with pytest.raises(ValueError, match=rf"evaluation\.{name} must be at least"):
+    with pytest.raises(ValueError, match=rf"evaluation\.{name} must be a whole number in"):
         EvaluationConfig(20, **changes)

@@ -153,21 +153,24 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     ("overrides", "message"),
     [
         ({"partition__num_clients": 2000}, "num_clients must be at most the 1497 examples"),
-        ({"partition__alpha": 0.0}, "alpha must be a finite number > 0"),
+        ({"partition__alpha": 0.0}, "config.partition.alpha must be a number in"),
         ({"allocator__time_budget_seconds": 1e-3}, "no client can participate in any round"),
-        ({"devices__min_bits": 17}, "min_bits = 17"),
+        ({"devices__min_bits": 17}, "config.devices.min_bits must be 1..16 or 32 or None, got 17"),
         ({"devices__min_bits": 9, "devices__max_bits": 4}, "no client can participate|min_bits"),
         ({"allocator__method": "magic"}, "method = 'magic'"),
         ({"allocator__method": "relaxed"}, "relaxed"),
         ({"cohort_size": 4}, "cohort_size must be in 1..3"),
-        ({"num_rounds": 0}, "num_rounds must be at least 1"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"num_rounds": 0}, "num_rounds must be a whole number in 1"),
+        ({"seed": -1}, "seed must be a whole number in 0"),
         ({"sampling__sampler": "euler"}, "sampling.sampler must be one of"),
         ({"federated__mode": "weights"}, "mode must be one of"),
         ({"local_work__local_epochs": 1.0}, "exactly one of local_steps"),
         ({"compute__cpu_devices": "many"}, "compute.cpu_devices must be"),
         ({"allocator__error_budget__relative": 0.1}, "error_budget: give one of"),
-        ({"checkpoint__keep": 0}, "checkpoint.keep must be at least 1"),
+        ({"checkpoint__keep": 0}, "checkpoint.keep must be a whole number in 1"),
+        ({"evaluation__inception_weights": "nowhere.npz"}, "inception_weights nowhere.npz"),
+        ({"evaluation__held_out_split": "dev"}, "evaluation.held_out_split: .*'dev'"),
+        ({"quantization__error_feedback": True, "federated__mode": "model"}, "mode 'update'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(overrides, message, tmp_path):
@@ -211,6 +214,8 @@ def test_images_are_saved_one_by_one_into_a_folder(finished, tmp_path):
     np.testing.assert_array_equal(images, drawn)
     with pytest.raises(ValueError, match=r"must be a \.png file, or a new or empty folder"):
         sample(finished.workdir, num_samples=21, output=folder)
+    with pytest.raises(ValueError, match=r"grid\.JPG must end in \.png, or be a folder"):
+        sample(finished.workdir, output=tmp_path / "grid.JPG")
 
 
 def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):

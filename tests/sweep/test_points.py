@@ -112,17 +112,25 @@ FLAWS = {
     "sampling.fixed_noise, tensorboard, except compute.dtype": lambda h: h.sweep(
         "evaluation.num_samples", [5]
     ),
-    "point 3 (seed=abc): config.seed must be int, got 'abc'": lambda h: h.sweep(
+    "point 3 (seed=abc): config.seed must be a whole number in 0..4294967295": lambda h: h.sweep(
         "seed", [0, 1, "abc"]
     ),
-    "point 1 (seed=True): config.seed must be int, got True": lambda h: h.sweep("seed", [True]),
-    "point 1 (seed=None): config.seed must be int, got None": lambda h: h.sweep("seed", [None]),
-    "point 2 (seed=-1): seed must be at least 0": lambda h: h.sweep("seed", [0, -1]),
+    "point 1 (seed=True): config.seed must be a whole number in 0..4294967295": lambda h: h.sweep(
+        "seed", [True]
+    ),
+    "point 1 (seed=None): config.seed must be a whole number in 0..4294967295": lambda h: h.sweep(
+        "seed", [None]
+    ),
+    "point 2 (seed=-1): config.seed must be a whole number in 0..4294967295": lambda h: h.sweep(
+        "seed", [0, -1]
+    ),
     "exactly one of local_steps and local_epochs": lambda h: h.sweep(
         "local_work.local_epochs", [2]
     ),
     "point 1 (allocator.method=a b)": lambda h: h.sweep("allocator.method", ["a\n b"]),
-    "too large to convert": lambda h: h.sweep("client_optimizer.learning_rate", [10**400]),
+    "config.client_optimizer.learning_rate must be a number in [1e-37, 3e38], got 1000": lambda h: (
+        h.sweep("client_optimizer.learning_rate", [10**400])
+    ),
     "point 1 (allocator.baselines=(1, 2))": lambda h: h.sweep("allocator.baselines", [(1, 2)]),
     "the axis is empty": lambda h: h.sweep("seed", []),
     "equal lengths, got [2, 3]": lambda h: h.zipit([h.fixed("a", 1, 2), h.fixed("b", 1, 3)]),

@@ -1,11 +1,15 @@
 """Squares of pictures: cropped or padded, and scaled."""
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 from PIL import Image
 
+from fedjax_diffusion.values import OneOf, Range, check_value
+
 FITS = ("crop", "pad")
-MAX_SIDE = 8192
+Side: TypeAlias = Annotated[int, Range(1, 8192)]
+Fit: TypeAlias = Annotated[str, OneOf(FITS)]
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,8 @@ class Square:
     fit: str = "crop"
 
     def __post_init__(self) -> None:
-        if self.side is not None and not 1 <= self.side <= MAX_SIDE:
-            raise ValueError(f"data.size must be None or in 1..{MAX_SIDE} pixels, got {self.side}")
-        if self.fit not in FITS:
-            raise ValueError(f"data.fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        check_value("data.size", self.side, Side | None)
+        check_value("data.fit", self.fit, Fit)
         if self.side is None and self.fit != FITS[0]:
             raise ValueError(f"data.fit={self.fit} needs data.size, the side of the squares")
 
