@@ -28,6 +28,8 @@ from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.plugins import import_plugins
 from fedjax_diffusion.values import Kind, find_kind, to_plain
 
+_PLUGINS = "plugins"
+_KIND_OF_PLUGINS = {_PLUGINS: find_kind(tuple[str, ...])}
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
 
@@ -57,15 +59,17 @@ def load_config(
     """
     name, argument = split_name(os.fspath(path_or_name))
     path = find_config(name)
-    config = load_file(path, argument)
+    config, overrides = load_file(path, argument), dict(overrides or {})
+    if _PLUGINS in config:  # the names that they register are values of other settings
+        if _PLUGINS in overrides:
+            _set(config, _PLUGINS, read_value(_PLUGINS, overrides.pop(_PLUGINS), _KIND_OF_PLUGINS))
+        plugins: Any = config.plugins
+        _KIND_OF_PLUGINS[_PLUGINS].check("config.plugins", to_plain(plugins))
+        import_plugins(plugins, (path.parent, Path()))
     here = dict(list_items(config))
     kinds = {key: kind for key, kind in known_kinds(here).items() if key in here}
-    for key, value in (overrides or {}).items():
+    for key, value in overrides.items():
         _set(config, key, read_value(key, value, kinds))
-    if "plugins" in config:
-        plugins: Any = config.plugins
-        find_kind(tuple[str, ...]).check("config.plugins", to_plain(plugins))
-        import_plugins(plugins, (path.parent, Path()))
     check_types(config)
     return config.lock()
 

@@ -28,7 +28,16 @@ from fedjax_diffusion.planning.allocator_config import AllocatorConfig
 from fedjax_diffusion.planning.faults import FaultsConfig
 from fedjax_diffusion.planning.workload import WorkloadConfig
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.values import Count, Fraction, OneOf, PathText, Rate, Weight, check_fields
+from fedjax_diffusion.values import (
+    Count,
+    Fraction,
+    OneOf,
+    PathText,
+    Rate,
+    Size,
+    Weight,
+    check_fields,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class RunConfig:
       ValueError: a value is out of range, or ``init_from`` cannot be read.
     """
 
-    plugins: tuple[PathText, ...]
+    plugins: Annotated[tuple[PathText, ...], Size(0, 64)]
     seed: Seed
     num_rounds: Count
     round_schedule: Annotated[str, OneOf(ROUND_SCHEDULES)]

@@ -132,12 +132,12 @@ def test_an_update_above_the_limit_is_left_out_and_one_below_is_not():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"average": "mode"}, "federated.average must be one of mean, trimmed_mean, median, got"),
-        ({"num_trimmed": 0}, r"federated.num_trimmed must be in 1\.\.16777216, got 0"),
-        ({"num_trimmed": 2**24 + 1}, r"federated.num_trimmed must be in 1\.\.16777216, got"),
-        ({"max_update_norm": 0.0}, "federated.max_update_norm must be above 0 and finite .* 0.0"),
-        ({"max_update_norm": np.nan}, "federated.max_update_norm must be above 0 and finite"),
-        ({"max_update_norm": 1e39}, "federated.max_update_norm must be above 0 and finite"),
+        ({"average": "mode"}, "average must be one of mean, trimmed_mean, median, got"),
+        ({"num_trimmed": 0}, r"num_trimmed must be a whole number in 1\.\.16777216, got 0"),
+        ({"num_trimmed": 2**24 + 1}, r"num_trimmed must be a whole number in 1\.\.16777216"),
+        ({"max_update_norm": 0.0}, r"federated.max_update_norm must be .* in \[1e-37, 3e38\]"),
+        ({"max_update_norm": np.nan}, r"federated.max_update_norm must be .* in \[1e-37, 3e38\]"),
+        ({"max_update_norm": 1e39}, r"federated.max_update_norm must be .* in \[1e-37, 3e38\]"),
     ],
 )
 def test_bad_settings_are_refused(fields, message):

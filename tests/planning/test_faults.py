@@ -89,10 +89,13 @@ def test_at_probability_0_nothing_is_drawn(monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"late": -0.1}, r"faults\.late must be in \[0, 1\], got -0\.1"),
-        ({"damaged": 1.5}, r"faults\.damaged must be in \[0, 1\], got 1\.5"),
-        ({"diverging": float("nan")}, r"faults\.diverging must be in \[0, 1\], got nan"),
-        ({"diverging_factor": -1e39}, r"faults\.diverging_factor must be finite in float32, or"),
+        ({"late": -0.1}, r"faults\.late must be a number in \[0, 1\], got -0\.1"),
+        ({"damaged": 1.5}, r"faults\.damaged must be a number in \[0, 1\], got 1\.5"),
+        ({"diverging": float("nan")}, r"faults\.diverging must be a number in \[0, 1\], got nan"),
+        (
+            {"diverging_factor": -1e39},
+            r"faults\.diverging_factor must be .* in \[-3e38, 3e38\]",
+        ),
     ],
 )
 def test_bad_settings_are_refused(fields, message):
