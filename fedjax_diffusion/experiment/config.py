@@ -25,7 +25,7 @@ from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
-from fedjax_diffusion.host.plugins import import_plugins
+from fedjax_diffusion.host.plugins import check_imported, import_plugins
 from fedjax_diffusion.values import Kind, find_kind, to_plain
 
 _PLUGINS = "plugins"
@@ -153,6 +153,8 @@ def check_types(config: ConfigDict) -> None:
     are those of any dataclass in ``MODELS``.
     """
     given = dict(list_items(config))
+    if isinstance(plugins := given.get(_PLUGINS), tuple | list):
+        check_imported(plugins)  # their names are values of other settings
     known = known_kinds(given)
     for key in given:
         if key not in known:
