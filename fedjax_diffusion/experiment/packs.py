@@ -48,7 +48,7 @@ class PackProgram(NamedTuple):
     Attributes:
       step: ``step(state, lanes, inputs, images, labels) -> (state, info)``: one round of every
         lane. ``inputs`` are the cohorts' ``ClientInputs`` [S, M]; all-zero ones leave a lane's
-        model as it is. It overwrites the given state.
+        model as it is, and count its round. It overwrites the given state.
       put: ``put(pack, lane, one) -> pack``; overwrites the given pack.
       take: ``take(pack, lane) -> one``.
       mesh: of the runs; None: they are on the default device.

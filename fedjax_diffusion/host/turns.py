@@ -22,21 +22,24 @@ def take_turns(players: Sequence[Callable[[Ask], object]], answer: Answer) -> No
 
     Args:
       players: each is called once, in a thread of its own.
-      answer: called in this thread. If it raises, every waiting player's ``ask`` raises that.
+      answer: called in this thread.
 
     Raises:
-      BaseException: the first one that left a player, when all players have ended.
+      BaseException: that of ``answer``, or an interruption of this thread: then every player's
+        ``ask`` has raised it too, until all have ended. Or the first one that left a player, when
+        all others have played to their ends.
     """
     turns = [_Turn(player, number) for number, player in enumerate(players)]
-    for turn in turns:
-        turn.start()
-    while waiting := {turn.number: turn.request for turn in turns if turn.is_alive}:
-        try:
-            answers = answer(waiting)
-        except BaseException as error:
-            answers = dict.fromkeys(waiting, _Raised(error))
-        for number, given in answers.items():
-            turns[number].go_on(given)
+    try:
+        for turn in turns:
+            turn.go_on(None)
+        while waiting := {turn.number: turn.request for turn in turns if turn.is_alive}:
+            for number, given in answer(waiting).items():
+                turns[number].go_on(given)
+    except BaseException as error:
+        for turn in turns:
+            turn.end(error)
+        raise
     for turn in turns:
         if turn.error is not None:
             raise turn.error
@@ -63,19 +66,31 @@ class _Turn:
         self.number, self._player = number, player
         self.is_alive, self.request, self.error = True, None, None
         self._answer: Any = None
+        self._is_running = False
         self._mine, self._back = threading.Semaphore(0), threading.Semaphore(0)
-
-    def start(self) -> None:
-        """Runs the player until it asks or ends."""
-        name = f"player-{self.number}"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
-        self._back.acquire()
+        self._thread = threading.Thread(target=self._run, name=f"player-{number}", daemon=True)
 
     def go_on(self, answer: Any) -> None:
-        """Answers the player, and runs it until it asks again or ends."""
-        self._answer = answer
-        self._mine.release()
+        """Begins, or answers the player, and waits until it asks again or ends."""
+        self._answer, self._is_running = answer, True
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self._mine.release()
+        self._wait()
+
+    def end(self, error: BaseException) -> None:
+        """Raises an error wherever the player asks, until it ends; it may be running."""
+        if self._thread.ident is None:
+            self.is_alive = False
+        if self._is_running:
+            self._wait()
+        while self.is_alive:
+            self.go_on(_Raised(error))
+
+    def _wait(self) -> None:
         self._back.acquire()
+        self._is_running = False
 
     def _run(self) -> None:
         try:

@@ -149,6 +149,7 @@ def _play(config: RunConfig, workdir: Path, around: _Around, restart: bool) -> R
             return _read_result(workdir, around.among)
         if not agree(int(environment.read(workdir) == earlier)):  # begun meanwhile
             check_same_config(config, workdir)
+            check_change(workdir, environment.read(workdir), around.change)
             _, experiment = _build(config, workdir, around)
         if is_primary():
             folder.begin(workdir, experiment)

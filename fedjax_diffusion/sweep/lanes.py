@@ -29,8 +29,25 @@ from fedjax_diffusion.planning.solver import Solver
 from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
 
 
-class LanesMemoryError(BaseException):
-    """The lanes' rounds do not fit into the device's memory; no fault of any of their runs."""
+class LanesError(BaseException):
+    """An error of what lanes share; perhaps no fault of any of their runs.
+
+    Attributes:
+      num_lanes: with which their points are to be tried again.
+    """
+
+    def __init__(self, message: str, num_lanes: int):
+        super().__init__(message)
+        self.num_lanes = num_lanes
+
+
+def explain(error: Exception, num_lanes: int) -> LanesError:
+    """Returns the error of lanes that such an error of their common calls is."""
+    if is_out_of_memory(error):
+        fewer = num_lanes // 2
+        return LanesError(f"out of the device's memory: now at most {fewer} lanes", fewer)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return LanesError(f"the lanes' common calls failed, now point by point: {reason}", 1)
 
 
 class _Allocate(NamedTuple):
@@ -101,8 +118,8 @@ class Lanes:
           ask: of the lane.
         """
         config, data = experiment.config, experiment.data
-        if not isinstance(data, ClientData):
-            return experiment  # streamed: its rounds are played by themselves
+        if not isinstance(data, ClientData) or experiment.changed is not None:
+            return experiment  # its rounds are played by themselves
         if not self._packs:
             batch_size = config.local_work.batch_size
             settings = experiment.learner.describe_round(experiment.compute, batch_size)
@@ -129,18 +146,31 @@ class Lanes:
             )
             return ask(_Step(state, inputs, brought))
 
+        def init(key, data):
+            try:
+                return experiment.simulator.init(key, data)
+            except jax.errors.JaxRuntimeError as error:  # not to be played with other settings
+                raise explain(error, self._config.num_lanes) from error
+
         data = self._packs[0].share_images(data)
         return experiment._replace(
             data=data,
             load_cohort=make_load_resident(data),
-            simulator=experiment.simulator._replace(step=step),
+            simulator=experiment.simulator._replace(init=init, step=step),
             plan=functools.partial(experiment.plan, solver=_make_solver(ask)),
         )
 
     def answer(self, requests: Mapping[int, Any]) -> Mapping[int, Any]:
-        """Answers the requests of the lanes: all allocations first, then all rounds."""
+        """Answers the requests of the lanes: all allocations first, then all rounds.
+
+        Raises:
+          LanesError: the call failed; nobody can go on in these lanes.
+        """
         asked = {lane: r for lane, r in requests.items() if isinstance(r, _Allocate)}
-        return self._allocate(asked) if asked else self._step(requests)
+        try:
+            return self._allocate(asked) if asked else self._step(requests)
+        except Exception as error:
+            raise explain(error, self._config.num_lanes) from error
 
     def _allocate(self, requests: Mapping[int, _Allocate]) -> dict[int, Allocation]:
         asked = [(r.problem, method, r.facts) for r in requests.values() for method in r.methods]
@@ -168,19 +198,12 @@ class Lanes:
     ) -> dict[int, tuple[LaneState, RoundInfo]]:
         """Plays a round of a pack; at most one is played at a time."""
         places = {lane: lane // len(self._packs) for lane in requests}
-        try:
-            for lane, request in requests.items():
-                if isinstance(request.state, SimulationState):
-                    pack.put(places[lane], request.state, request.lane_inputs)
-            answers = pack.step(
-                {places[lane]: request.inputs for lane, request in requests.items()}
-            )
-            _, info = next(iter(answers.values()))
-            np.asarray(info.loss)  # waits; whether it fits into the memory is known now
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise LanesMemoryError from error
+        for lane, request in requests.items():
+            if isinstance(request.state, SimulationState):
+                pack.put(places[lane], request.state, request.lane_inputs)
+        answers = pack.step({places[n]: request.inputs for n, request in requests.items()})
+        _, info = next(iter(answers.values()))
+        np.asarray(info.loss)  # waits; whether it fits into the memory is known now
         return {lane: answers[place] for lane, place in places.items()}
 
 

@@ -89,7 +89,7 @@ def _choose_lanes(
     mapping = _map_runs(num_lanes)
     num_packs = _count_packs(num_lanes)
     multiple = num_packs * (1 if mapping.mesh is None else mapping.mesh.size)
-    num_lanes = -(-num_lanes // multiple) * multiple  # the last ones may stay empty
+    num_lanes -= num_lanes % multiple
     methods = list_methods([point.config for point in points])
     return Group(points, LanesConfig(num_lanes, num_packs, mapping, methods))
 

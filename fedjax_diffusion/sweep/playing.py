@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+import jax
+
 from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.host.interruption import Interruption
+from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.host.turns import Ask, take_turns
 from fedjax_diffusion.sweep.folder import Sweep
-from fedjax_diffusion.sweep.lanes import Lanes
+from fedjax_diffusion.sweep.lanes import Lanes, explain
 from fedjax_diffusion.sweep.packing import Group
 from fedjax_diffusion.sweep.play import PlayOptions, PlayPoint, Task, play_claimed
 from fedjax_diffusion.sweep.points import Point
@@ -73,7 +76,12 @@ class Playing:
                 return lanes.join(experiment, ask) if is_ours else experiment
 
             def play(task: Task) -> None:
-                self._play(task._replace(join=join))
+                try:
+                    self._play(task._replace(join=join))
+                except jax.errors.JaxRuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise explain(error, self.num_lanes) from error
 
             self._play_all(points, choices, play)
 

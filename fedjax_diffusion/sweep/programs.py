@@ -2,7 +2,7 @@
 
 The first point of a group resolves the compute settings, which may take trials; all others, also
 those of other processes, take them from the sweep's folder. So no point is tried, equal points have
-equal bits, and the group compiles one round.
+equal bits (outside of lanes), and the group compiles one round.
 """
 
 import dataclasses

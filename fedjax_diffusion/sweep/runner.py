@@ -1,5 +1,6 @@
-"""Play of a sweep: its open points one after the other, each in its own run folder."""
+"""Play of a sweep: its open points, each in its own run folder."""
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -17,9 +18,9 @@ from fedjax_diffusion.sweep.folder import (
     open_sweep,
 )
 from fedjax_diffusion.sweep.index import write_index
-from fedjax_diffusion.sweep.lanes import LanesMemoryError
+from fedjax_diffusion.sweep.lanes import LanesError
 from fedjax_diffusion.sweep.listing import find_folders
-from fedjax_diffusion.sweep.packing import split_points
+from fedjax_diffusion.sweep.packing import Group, split_points
 from fedjax_diffusion.sweep.play import (
     PlayOptions,
     PlayPoint,
@@ -181,21 +182,34 @@ def play_sweep(
         while is_pass_useful and not playing.is_over():
             is_pass_useful = False  # a process may die while this one plays other points
             points = _list_open(sweep, options, playing.tried)
-            lanes, choices = sweep.base.sweep.lanes, GroupChoices(sweep)
-            share = -(-len(points) // options.num_workers)
-            groups = split_points(points, lanes, min(most_lanes, share), choices, progress)
             before = len(playing.tried)
             try:
-                for group in groups:
+                for group in _group(sweep, points, options, most_lanes, before, progress):
                     playing.play_group(group, iter(track(group.points)))
-            except LanesMemoryError:
-                most_lanes = playing.num_lanes // 2
-                progress.tell(f"out of the device's memory: now at most {most_lanes} lanes")
-                is_pass_useful = True
+            except LanesError as error:
+                most_lanes, is_pass_useful = error.num_lanes, True
+                progress.tell(str(error))
+            gc.collect()  # of a failed pack, before a smaller one needs its memory
             is_pass_useful |= len(playing.tried) > before
     finally:
         write_index(sweep, is_new=bool(playing.tried))
     return SweepResult(sweep.workdir, sweep.points, read_states(sweep), len(playing.tried))
+
+
+def _group(
+    sweep: Sweep,
+    points: list[Point],
+    options: PlayOptions,
+    most_lanes: int,
+    num_played: int,
+    progress: Progress,
+) -> list[Group]:
+    """Returns the open points in groups, with lanes for this process's share of them."""
+    share = -(-len(points) // options.num_workers)
+    if options.limit is not None:
+        share = min(share, options.limit - num_played)
+    lanes = sweep.base.sweep.lanes
+    return split_points(points, lanes, min(most_lanes, share), GroupChoices(sweep), progress)
 
 
 def _list_open(sweep: Sweep, options: PlayOptions, tried: dict[str, PointState]) -> list[Point]:

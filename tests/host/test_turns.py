@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedjax_diffusion.host import turns
 from fedjax_diffusion.host.turns import take_turns
 
 
@@ -74,5 +75,31 @@ def test_an_error_of_the_answer_is_raised_where_it_was_asked_for():
     def answer(requests):
         raise ValueError("no answer")
 
-    take_turns([play, play], answer)
+    with pytest.raises(ValueError, match="no answer"):
+        take_turns([play, play], answer)
     assert caught == [1, 1]
+
+
+def test_an_interruption_of_the_main_thread_ends_all_players(monkeypatch):
+    """As Ctrl-C does while a player has its turn: it is waited for, then all raise at their ask."""
+    ended = []
+
+    def play(ask):
+        try:
+            while True:
+                ask(0)
+        finally:
+            ended.append(1)
+
+    wait, waits = turns._Turn._wait, []
+
+    def interrupt(turn):
+        waits.append(turn.number)
+        if len(waits) == 4:
+            raise KeyboardInterrupt
+        wait(turn)
+
+    monkeypatch.setattr(turns._Turn, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        take_turns([play, play, play], lambda requests: requests)
+    assert ended == [1, 1, 1]

@@ -100,7 +100,7 @@ def test_lanes_play_the_same_runs_and_take_others_when_they_end(tmp_path, alone)
 def test_workers_share_the_open_points_out_to_their_lanes(tmp_path):
     prepare(tmp_path, 4)
     progress = Lines()
-    play_sweep(tmp_path, TRAINING._replace(num_workers=3, limit=2), progress=progress)
+    play_sweep(tmp_path, TRAINING._replace(num_workers=3, limit=4), progress=progress)
     assert progress.lines[0] == "2 lanes: rounds of as many points in one program"
 
 
@@ -159,6 +159,19 @@ def test_lanes_that_do_not_fit_into_memory_become_fewer(tmp_path, alone, monkeyp
     monkeypatch.setattr(packs.Pack, "step", fail)
     assert not play_sweep(tmp_path, TRAINING, progress=progress).failures
     assert "out of the device's memory: now at most 2 lanes" in progress.lines
+    assert_same_runs(read_records(tmp_path), alone)
+
+
+def test_an_error_of_the_common_calls_fails_no_point_that_plays_alone(tmp_path, alone, monkeypatch):
+    prepare(tmp_path, 3)
+    progress = Lines()
+
+    def fail(pack, inputs):
+        raise TypeError("no such program")
+
+    monkeypatch.setattr(packs.Pack, "step", fail)
+    assert not play_sweep(tmp_path, TRAINING, progress=progress).failures
+    assert any("now point by point: TypeError" in line for line in progress.lines)
     assert_same_runs(read_records(tmp_path), alone)
 
 
