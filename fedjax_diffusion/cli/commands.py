@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
+from fedjax_diffusion.cli.plugin_arguments import open_plugins_of
 from fedjax_diffusion.cli.reading_commands import EXIT_INVALID, Overrides, config, export, verify
 
 EXIT_INFEASIBLE = 3
@@ -45,7 +46,7 @@ def run(arguments: Namespace, overrides: Overrides) -> int:
 
 def sample(arguments: Namespace, overrides: Overrides) -> int:
     """Draws images from a run."""
-    _open_plugins(arguments)
+    open_plugins_of(arguments)
     from fedjax_diffusion.runs.sample import sample as draw_images
 
     path = draw_images(
@@ -89,7 +90,7 @@ def evaluate(arguments: Namespace, overrides: Overrides) -> int:
     if arguments.workdir is not None:
         if overrides or arguments.config:
             raise ValueError("--config is only for --images: a run has its own config")
-        _open_plugins(arguments)
+        open_plugins_of(arguments)
         with count_up("image") as on_progress:
             quality = evaluate(
                 arguments.workdir, changed, on_progress=on_progress, data_dir=arguments.data_dir
@@ -130,7 +131,7 @@ def sweep(arguments: Namespace, overrides: Overrides) -> int:
 
         return show_status(arguments.workdir, is_watching=arguments.watch)
     if arguments.config is None:
-        _open_plugins(arguments)
+        open_plugins_of(arguments)
     from fedjax_diffusion.cli.sweep import play
 
     return play(arguments, overrides)
@@ -211,7 +212,7 @@ def report(arguments: Namespace, overrides: Overrides) -> int:
             check_place(Path(arguments.figures))
         except OSError as error:
             raise ValueError(f"--figures={arguments.figures}: {error.strerror}") from None
-    _open_plugins(arguments)
+    open_plugins_of(arguments)
     from fedjax_diffusion.cli.report import write
 
     return write(workdir, output, arguments.figures and Path(arguments.figures), arguments.format)
@@ -250,16 +251,6 @@ def allocate(arguments: Namespace, overrides: Overrides) -> int:
     for line in reasons:
         print(line, file=sys.stderr)
     return EXIT_INFEASIBLE if reasons else 0
-
-
-def _open_plugins(arguments: Namespace) -> None:
-    """Imports the plug-ins of the folder that a command reads."""
-    from pathlib import Path
-
-    from fedjax_diffusion.runs.plugins import open_plugins
-
-    workdir = Path(arguments.workdir)
-    open_plugins(workdir, arguments.plugins, is_trusted=arguments.trust_plugins)
 
 
 COMMANDS: dict[str, Callable[[Namespace, Overrides], int]] = {

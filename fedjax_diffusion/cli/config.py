@@ -48,19 +48,22 @@ def format_difference(name: str, overrides: Mapping[str, str], other: str) -> st
 
 
 def _load(name: str, overrides: Mapping[str, str]) -> RunConfig:
-    if not _is_run(name):
+    if not is_run(name):
         return to_run_config(load_config(name, overrides))
     if overrides:
-        raise ValueError(f"{name} is a run folder: its settings are what they are, leave --config")
+        raise ValueError(
+            f"{name} is a run folder, whose settings are fixed: leave out --config.KEY"
+        )
     return read_config(Path(name))
 
 
-def _is_run(name: str) -> bool:
+def is_run(name: str) -> bool:
+    """Returns whether a name is that of a run folder."""
     return Path(name, CONFIG).is_file()
 
 
 def _find(name: str) -> Path:
-    return Path(name, CONFIG) if _is_run(name) else find_config(split_name(name)[0])
+    return Path(name, CONFIG) if is_run(name) else find_config(split_name(name)[0])
 
 
 def _value(settings: Mapping[str, Setting], key: str) -> Any:

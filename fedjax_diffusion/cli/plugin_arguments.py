@@ -1,5 +1,7 @@
 """Arguments of the command line that name plug-ins."""
 
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 
@@ -15,3 +17,16 @@ def add_plugins(command: Any) -> None:
 def add_files(group: Any, help: str) -> None:
     """Adds the argument ``--plugins``."""
     group.add_argument("--plugins", action="append", default=[], metavar="FILE.py", help=help)
+
+
+def open_plugins_of(arguments: Namespace, workdir: str | None = None) -> None:
+    """Imports the plug-ins of the folder that a command reads.
+
+    Args:
+      arguments: with those of ``add_plugins``.
+      workdir: the folder; None: ``--workdir``.
+    """
+    from fedjax_diffusion.runs.plugins import open_plugins
+
+    folder = Path(arguments.workdir if workdir is None else workdir)
+    open_plugins(folder, arguments.plugins, is_trusted=arguments.trust_plugins)

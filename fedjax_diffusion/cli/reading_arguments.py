@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from fedjax_diffusion.cli.descriptions import ALLOCATE
-from fedjax_diffusion.cli.plugin_arguments import add_files
+from fedjax_diffusion.cli.plugin_arguments import add_files, add_plugins
 
 
 def add_config(commands: Any) -> None:
@@ -25,6 +25,7 @@ def add_config(commands: Any) -> None:
     config.add_argument(
         "--diff", metavar="OTHER", help="show only the settings that OTHER has otherwise"
     )
+    add_plugins(config)
 
 
 def add_export(commands: Any) -> None:
@@ -36,6 +37,7 @@ def add_export(commands: Any) -> None:
         epilog="--config.init_from=FILE, or a run folder, starts another run from these weights.",
     )
     export.add_argument("--workdir", required=True, help="folder of the run")
+    add_plugins(export)
     export.add_argument(
         "--format",
         choices=["npz", "safetensors", "msgpack"],
@@ -106,6 +108,7 @@ def add_verify(commands: Any) -> None:
         help="method whose limits must hold (default: on_demand, which respects the devices' "
         "limits and the error budget)",
     )
+    add_files(verify, "import this file, which registers a method of your own; again for another")
 
 
 def _add_problem(command: Any, text: str) -> None:

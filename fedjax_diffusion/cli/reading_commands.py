@@ -5,6 +5,8 @@ Each command imports its modules when called, as those in ``commands``.
 
 from argparse import Namespace
 
+from fedjax_diffusion.cli.plugin_arguments import open_plugins_of
+
 EXIT_INVALID = 1
 
 Overrides = dict[str, str]
@@ -13,8 +15,11 @@ Overrides = dict[str, str]
 
 def config(arguments: Namespace, overrides: Overrides) -> int:
     """Shows the settings of a config, or those in which two differ."""
-    from fedjax_diffusion.cli.config import format_config, format_difference
+    from fedjax_diffusion.cli.config import format_config, format_difference, is_run
 
+    for name in filter(None, (arguments.config, arguments.diff)):
+        if is_run(name):
+            open_plugins_of(arguments, name)
     if arguments.diff is None:
         print(format_config(arguments.config, overrides))
     else:
@@ -26,6 +31,7 @@ def export(arguments: Namespace, overrides: Overrides) -> int:
     """Writes the weights of a run into a file."""
     from fedjax_diffusion.runs.export import export as export_weights
 
+    open_plugins_of(arguments)
     path = export_weights(
         arguments.workdir,
         output=arguments.output,
@@ -41,7 +47,9 @@ def verify(arguments: Namespace, overrides: Overrides) -> int:
     from fedjax_diffusion.allocation.io.json_files import read_allocation, read_problem
     from fedjax_diffusion.allocation.method_spec import parse_method
     from fedjax_diffusion.allocation.verification.verification import verify as verify_allocation
+    from fedjax_diffusion.host.plugins import import_plugins
 
+    import_plugins(arguments.plugins)
     facts = parse_method(arguments.method).method
     verification = verify_allocation(
         read_problem(arguments.problem, arguments.clients),

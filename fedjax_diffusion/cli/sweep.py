@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedjax_diffusion.cli.console import LoopDisplay
-from fedjax_diffusion.experiment.config import load_config, name_config
+from fedjax_diffusion.experiment.config import load_config, name_config, to_run_config
 from fedjax_diffusion.host.interruption import catch_signals
 from fedjax_diffusion.host.plugins import list_flags
 from fedjax_diffusion.sweep.dry_run import format_dry_run
@@ -119,7 +119,7 @@ def _open(arguments: Namespace) -> Sweep:
 
 def _prepare(arguments: Namespace, overrides: Mapping[str, str], options: PlayOptions) -> Sweep:
     """Checks the definition, adds its points to the folder unless in a dry run."""
-    config = load_config(arguments.config, overrides)
+    config = to_run_config(load_config(arguments.config, overrides))  # reads init_from once
     get_hyper = load_get_hyper(arguments.config)
     if arguments.axes:
         get_hyper = add_axes([parse_axis(axis) for axis in arguments.axes], get_hyper)

@@ -26,10 +26,10 @@ from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.plugins import check_imported, import_plugins
-from fedjax_diffusion.values import Kind, find_kind, to_plain
+from fedjax_diffusion.values import Kind, find_kinds, to_plain
 
 _PLUGINS = "plugins"
-_KIND_OF_PLUGINS = {_PLUGINS: find_kind(tuple[str, ...])}
+_KIND_OF_PLUGINS = {_PLUGINS: find_kinds(RunConfig)[_PLUGINS]}
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
 
@@ -153,8 +153,10 @@ def check_types(config: ConfigDict) -> None:
     are those of any dataclass in ``MODELS``.
     """
     given = dict(list_items(config))
-    if isinstance(plugins := given.get(_PLUGINS), tuple | list):
-        check_imported(plugins)  # their names are values of other settings
+    if _PLUGINS in given:  # their names are values of other settings
+        _KIND_OF_PLUGINS[_PLUGINS].check("config.plugins", given[_PLUGINS])
+        plugins: Any = config.plugins
+        check_imported(plugins)
     known = known_kinds(given)
     for key in given:
         if key not in known:

@@ -51,8 +51,10 @@ def read_start(source: str, like: Params) -> Params:
 
 def _read(path: str) -> Weights:
     """Returns the weights of a run folder's newest whole checkpoint, or of a file."""
-    folder = Path(path)
+    folder = Path(path).expanduser()
     try:
+        if not folder.exists():
+            raise ValueError(f"{path}: no such run folder, nor file")
         if not folder.is_dir():
             return read_weights(folder)
         checkpoints = Checkpoints(folder / CHECKPOINTS, keep=1)

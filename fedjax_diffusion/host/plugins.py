@@ -138,11 +138,12 @@ def check_recorded(workdir: Path, recorded: Mapping[str, str]) -> None:
 
 def changed(workdir: Path, plugin: Plugin, sha256: str) -> ValueError:
     """Returns the error for a plug-in that is not the one that a folder was made with."""
+    kept = workdir / FOLDER / f"{plugin.name}.py"
+    copy = f"; a copy of the old one is {kept}" if kept.exists() else ""
     return ValueError(
         f"plug-in {plugin.name} has changed since {workdir} was begun (SHA-256 of {plugin.path}: "
-        f"{plugin.sha256[:_SHOWN]}, there {sha256[:_SHOWN]}; {workdir / FOLDER} has a copy of the "
-        "old one): restore it, choose another --workdir, or to read the folder with it all the "
-        "same give --trust_plugins"
+        f"{plugin.sha256[:_SHOWN]}, there {sha256[:_SHOWN]}{copy}): restore it, choose another "
+        "--workdir, or to read the folder with it all the same give --trust_plugins"
     )
 
 

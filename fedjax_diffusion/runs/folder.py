@@ -15,7 +15,7 @@ from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.host.atomic import find_leftovers, remove_leftover
 from fedjax_diffusion.host.figures import pictures_may_fail
-from fedjax_diffusion.host.plugins import FOLDER, copy_sources
+from fedjax_diffusion.host.plugins import FOLDER, copy_sources, describe_plugins, find_name
 from fedjax_diffusion.runs import claims, environment, records
 from fedjax_diffusion.runs.changes import check_changes
 from fedjax_diffusion.runs.learning import is_early_end
@@ -90,10 +90,15 @@ def begin(workdir: Path, experiment: Experiment) -> None:
             raise ValueError(f"{path} is not a file; move it away and repeat the command")
     records.write_json(workdir / records.CONFIG, experiment.config.to_dict())
     _remove_summary(workdir)
-    if not environment.read(workdir):
-        described = environment.describe(experiment)
-        copy_sources(workdir, experiment.config.plugins)
-        records.write_json(workdir / records.ENVIRONMENT, described)
+    begun = environment.read(workdir)
+    recorded = begun.get(records.PLUGINS, {})
+    added = [entry for entry in experiment.config.plugins if find_name(entry) not in recorded]
+    copy_sources(workdir, added)
+    if not begun:
+        records.write_json(workdir / records.ENVIRONMENT, environment.describe(experiment))
+    elif added:
+        begun[records.PLUGINS] = describe_plugins(added) | recorded
+        records.write_json(workdir / records.ENVIRONMENT, begun)
     _try_file(workdir / CHECKPOINTS)
     for name in _PICTURES:
         with pictures_may_fail():

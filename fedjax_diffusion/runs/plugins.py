@@ -80,7 +80,9 @@ def _find(workdir: Path, name: str, given: Path | None) -> Plugin:
     if installed is None:
         raise ValueError(
             f"{workdir} was made with plug-in {name}, which is not installed; give "
-            f"--plugins=PATH/{name}.py ({workdir / FOLDER} has a copy to read)"
+            f"--plugins=PATH/{name}.py"
+            + f" ({workdir / FOLDER} has a copy to read)"
+            * (workdir / FOLDER).is_dir()
         )
     return read_plugin(installed, name)
 

@@ -224,6 +224,11 @@ def _claim_growing(workdir: Path) -> claims.Claim:
         time.sleep(0.1)
 
 
+def _describe_plugins(sweep: Sweep) -> dict[str, str]:
+    """Returns the SHA-256 of each plug-in: of an earlier one that was there when it came."""
+    return describe_plugins(sweep.base.plugins) | read_recorded(sweep.workdir)[1]
+
+
 def _to_json(sweep: Sweep) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -231,7 +236,7 @@ def _to_json(sweep: Sweep) -> dict[str, Any]:
         "created": sweep.created,
         "reference": sweep.reference,
         "base": sweep.base.to_dict(),
-        **({records.PLUGINS: found} if (found := describe_plugins(sweep.base.plugins)) else {}),
+        **({records.PLUGINS: found} if (found := _describe_plugins(sweep)) else {}),
         "points": [
             {"hash": p.hash, "label": p.label, "overrides": dict(p.overrides)} for p in sweep.points
         ],
