@@ -3,13 +3,14 @@
     python -m benchmarks.docs_figures                  # all of them: some minutes
     python -m benchmarks.docs_figures --only=theorem   # one group
 
-The groups ``theorem``, ``quantizers`` and ``paper_digits_quality`` are drawn from the files beside
-this one, in seconds. ``study`` and ``paper_digits`` repeat their study first, which trains nothing;
+The groups ``theorem``, ``quantizers``, ``paper_digits_quality`` and ``ablation`` are drawn from the
+files beside this one, in seconds. ``study`` and ``paper_digits`` repeat their study first, which trains nothing;
 ``digits`` trains the default run.
 """
 
 import argparse
 import json
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ from fedjax_diffusion.host.figure_style import (
     use_log_scale,
 )
 from fedjax_diffusion.host.figures import default_style, save_figure
+from fedjax_diffusion.report.source_figures import read_figures
 from fedjax_diffusion.report.study_figures import list_study_figures
 from fedjax_diffusion.runs.figure import make_figure
 from fedjax_diffusion.study import run_study
@@ -170,6 +172,17 @@ def make_study(config: str, prefix: str) -> Iterator[tuple[str, Figure]]:
             yield f"{prefix}_{names.get(figure.name, figure.name)}.png", figure.draw()
 
 
+def make_ablation() -> Iterator[tuple[str, Figure]]:
+    """Yields figures of the ablation of bit widths, from its committed points."""
+    names = {"frontier": "frontier", "differences": "differences", "bit_widths": "loss"}
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(HERE / "ablation_bits.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+        for figure in read_figures(folder):
+            if figure.name in names:
+                yield f"ablation_{names[figure.name]}.png", figure.draw()
+
+
 def make_digits() -> Iterator[tuple[str, Figure]]:
     """Yields the figure of the default run, after it was played."""
     with tempfile.TemporaryDirectory() as folder:
@@ -184,6 +197,7 @@ GROUPS: dict[str, Callable[[], Iterator[tuple[str, Figure]]]] = {
     "study": lambda: make_study("configs/digits.py", "study"),
     "paper_digits": lambda: make_study("configs/paper_digits.py", "paper_digits"),
     "digits": make_digits,
+    "ablation": make_ablation,
 }
 """Figures by name of their group, as pairs of a file's name and the figure."""
 

@@ -14,7 +14,7 @@ from fedjax_diffusion.experiment.optimizers import (
     make_optimizer,
     make_round_schedule,
 )
-from fedjax_diffusion.experiment.programs import list_rates, list_static
+from fedjax_diffusion.experiment.programs import find_round_program, list_rates, list_static
 from fedjax_diffusion.experiment.training import Learner
 from tests.tiny import tiny_config
 
@@ -60,7 +60,8 @@ COMPILED = {
 def programs_of(config):
     """Returns the functions that a run compiles, and which of its rates there are."""
     learner = Learner(config, SHAPE, mesh=None)
-    round_program = learner.find_round_program(COMPUTE, config.local_work.batch_size)
+    settings = learner.describe_round(COMPUTE, config.local_work.batch_size)
+    round_program = find_round_program(settings)
     rates = jax.tree.structure(list_rates(config))
     return round_program, learner.find_sampler_program(COMPUTE), rates
 

@@ -40,8 +40,8 @@ def test_a_picture_of_that_size_stays_as_it_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0,), r"^data.size must be None or in 1..8192 pixels, got 0"),
-        ((8193,), r"^data.size must be None or in 1..8192 pixels, got 8193"),
+        ((0,), r"^data.size must be a whole number in 1..8192 or None, got 0"),
+        ((8193,), r"^data.size must be a whole number in 1..8192 or None, got 8193"),
         ((None, "pad"), r"^data.fit=pad needs data.size"),
         ((4, "stretch"), r"^data.fit must be one of crop, pad, got 'stretch'"),
     ],
