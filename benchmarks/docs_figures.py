@@ -4,8 +4,8 @@
     python -m benchmarks.docs_figures --only=theorem   # one group
 
 The groups ``theorem``, ``quantizers``, ``paper_digits_quality`` and ``ablation`` are drawn from the
-files beside this one, in seconds. ``study`` and ``paper_digits`` repeat their study first, which trains nothing;
-``digits`` trains the default run.
+files beside this one, in seconds. ``study`` and ``paper_digits`` repeat their study first, which
+trains nothing; ``digits`` trains the default run.
 """
 
 import argparse
