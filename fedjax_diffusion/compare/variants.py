@@ -14,6 +14,7 @@ from fedjax_diffusion.sweep.points import Point, expand
 
 _OF_A_MACHINE = (
     "seed",
+    "plugins",  # known by the names that the settings use
     "data.data_dir",
     "evaluation.inception_weights",  # known by their SHA-256
     *("evaluation.every_rounds", "evaluation.num_samples_along"),

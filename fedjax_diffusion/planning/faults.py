@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.host.platforms import cpu_device
@@ -147,6 +148,6 @@ def _draw(run_key: Key, round: Array, cohort: Array) -> Array:
 
     def draw_client(client: Array) -> Array:
         key = stream_key(run_key, Stream.FAULT, round, client)
-        return jax.random.uniform(key, (len(Fault),), "float32")
+        return jax.random.uniform(key, (len(Fault),), jnp.float32)
 
     return jax.vmap(draw_client)(cohort)

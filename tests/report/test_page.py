@@ -17,9 +17,9 @@ from fedjax_diffusion.report.study_figures import list_study_figures
 from fedjax_diffusion.report.svg import figure_to_html
 from fedjax_diffusion.runs import environment, records
 from fedjax_diffusion.runs.pictures import STRIP
+from fedjax_diffusion.runs.records import FAILED
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.listing import find_folders
-from fedjax_diffusion.sweep.states import FAILED
 from tests.report.folders import HOSTILE, make_played_sweep, rename_point, write_study
 from tests.sweep.stubs import OLD
 

@@ -13,13 +13,13 @@ from fedjax_diffusion.report.source_figures import list_source_figures
 from fedjax_diffusion.report.sources import read_source
 from fedjax_diffusion.report.verdict import judge
 from fedjax_diffusion.runs import records
+from fedjax_diffusion.runs.records import FAILED
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.index import read_sweep, write_index
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.reference import find_reference
 from fedjax_diffusion.sweep.runner import play_sweep
-from fedjax_diffusion.sweep.states import FAILED
 from tests.report.folders import METHODS, make_played_sweep
 from tests.sweep.stubs import CONFIG, OLD, make_sweep, play_stub
 

@@ -109,7 +109,7 @@ FLAWS = {
     "config.compute.conv cannot be swept": lambda h: h.sweep("compute.conv", ["stock"]),
     "config.evaluation.num_samples cannot be swept, as it changes no number of a run; nor can "
     "anything in compute, checkpoint, compare, sweep, study, evaluation, data.data_dir, "
-    "sampling.fixed_noise, tensorboard, except compute.dtype": lambda h: h.sweep(
+    "plugins, sampling.fixed_noise, tensorboard, except compute.dtype": lambda h: h.sweep(
         "evaluation.num_samples", [5]
     ),
     "point 3 (seed=abc): config.seed must be a whole number in 0..4294967295": lambda h: h.sweep(
