@@ -54,7 +54,7 @@ def _read(path: str) -> Weights:
     folder = Path(path).expanduser()
     try:
         if not folder.exists():
-            raise ValueError(f"{path}: no such run folder, nor file")
+            raise ValueError(f"{path}: No such file or run folder")
         if not folder.is_dir():
             return read_weights(folder)
         checkpoints = Checkpoints(folder / CHECKPOINTS, keep=1)
