@@ -45,7 +45,7 @@ class Recomputation:
         self.deadline = float(problem.time_budget_seconds)
         self.noise_watts = problem.noise_density_watts_per_hz * bandwidth_hz / problem.channel_gain
         snr = problem.max_power_watts / self.noise_watts
-        self.bits_per_second = bandwidth_hz * np.log2(1.0 + snr)
+        self.bits_per_second = bandwidth_hz * np.log1p(snr) / np.log(2.0)
         self.shortest_compute = problem.compute_cycles / problem.max_frequency_hz
         is_within = (problem.min_bits <= _BITS) & (problem.max_bits >= _BITS)
         self.is_allowed = is_within | (not respects_limits)

@@ -125,3 +125,26 @@ def test_the_bound_is_the_dual_at_any_multiplier(make_problem):
         found = verify(problem, allocation.replace(multiplier=np.array(multiplier)))
         assert found.is_valid
         np.testing.assert_allclose(found.lagrangian_bound_joules, dual, rtol=1e-8)
+
+
+def test_the_rate_of_a_wide_band_keeps_its_digits(make_problem):
+    """``log2(1 + s)`` is ``s / ln 2 (1 - s / 2)`` for the tiny s of 100 GHz."""
+    problem = make_problem(NUM_CLIENTS, 1, bandwidth_hz=1e11, channel_gain=1.24e-15)
+    rate = Recomputation(problem, problem.bandwidth_hz).bits_per_second
+    ratio = problem.max_power_watts * problem.channel_gain
+    ratio = ratio / (problem.noise_density_watts_per_hz * problem.bandwidth_hz)
+    assert (ratio < 1e-6).all()
+    expected = problem.bandwidth_hz * ratio * (1 - ratio / 2) / np.log(2)
+    np.testing.assert_allclose(rate, expected, rtol=1e-12)
+
+
+def test_a_client_at_full_power_over_a_wide_band_is_as_cheap_as_its_bound(make_problem):
+    """Such a client sends in exactly the time that its rate needs: both sides need all digits."""
+    usual = {"min_bits": 2, "max_bits": 2, "compute_cycles": 2e9, "effective_capacitance": 1e-27}
+    usual |= {"max_frequency_hz": 2e9, "bandwidth_hz": 1e11, "time_budget_seconds": 10.0}
+    usual |= {"noise_density_watts_per_hz": 4e-21, "num_parameters": 371_645, "overhead_bits": 512}
+    usual |= {"max_power_watts": 0.2}
+    for gain in np.geomspace(1.1e-15, 1.3e-15, 40):
+        problem = make_problem(NUM_CLIENTS, 1, channel_gain=gain, error_budget=1e3, **usual)
+        for method in ("relaxed", "on_demand"):
+            assert verify(problem, allocate(problem, method)).violations == (), (method, gain)
