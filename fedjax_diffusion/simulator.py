@@ -17,10 +17,10 @@ from fedjax_diffusion.federated import (
     gather_inputs,
     settle,
 )
+from fedjax_diffusion.federated.program import Program, PureStep, make_program
+from fedjax_diffusion.federated.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.keys import place_key
-from fedjax_diffusion.program import Program, PureStep, make_program
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.types import Array, Key, Params
 
 

@@ -17,8 +17,6 @@ RANKS = """
 values types bits keys | host
 data | diffusion | quantization | edge
 federated | evaluation | allocation
-simulation_state
-program
 simulator
 planning
 experiment

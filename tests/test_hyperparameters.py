@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from fedjax_diffusion.federated import ClientMapping, ServerUpdate, gather_inputs
+from fedjax_diffusion.federated.program import make_program
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.program import make_program
 from fedjax_diffusion.quantization import QuantizationConfig
 from fedjax_diffusion.simulator import bind, make_simulator
 from tests.federated.problems import TRAINING, WORK, init_params, make_data

@@ -59,7 +59,7 @@ def test_a_step_is_the_pure_step_of_the_inputs_gathered():
 def test_init_vmapped_over_seeds_gives_the_state_of_each(platform, monkeypatch):
     simulator, data = simulator_of(), make_data()
     expected = [simulator.init(key, data) for key in KEYS]
-    monkeypatch.setattr("fedjax_diffusion.program.jax.default_backend", lambda: platform)
+    monkeypatch.setattr("fedjax_diffusion.federated.program.jax.default_backend", lambda: platform)
     states = jax.vmap(simulator.init, in_axes=(0, None))(jnp.stack(KEYS), data)
     for s, state in enumerate(expected):
         assert_equal(pick_run(states, s), state)

@@ -128,7 +128,7 @@ def test_a_fresh_state_has_measured_nothing():
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_init_for_an_accelerator_runs_on_the_cpu_and_gives_the_same_state(num_devices, monkeypatch):
     expected, data = trajectory(num_devices).states[0], data_on(num_devices)
-    monkeypatch.setattr("fedjax_diffusion.program.jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr("fedjax_diffusion.federated.program.jax.default_backend", lambda: "gpu")
     assert_equal(state := simulator_of.__wrapped__(num_devices).init(KEY, data), expected)
     assert jax.tree.all(jax.tree.map(lambda x, y: x.devices() == y.devices(), state, expected))
 

@@ -19,8 +19,8 @@ from fedjax_diffusion.federated import (
     UploadStatistics,
     make_run_map,
 )
+from fedjax_diffusion.federated.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.keys import words_to_key
-from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.types import Array
 
 _MAX_KEPT = 8

@@ -40,7 +40,7 @@ from fedjax_diffusion.federated import (
     ServerUpdate,
 )
 from fedjax_diffusion.federated.averaging import TRIMMED_MEAN
-from fedjax_diffusion.program import Program, make_program
+from fedjax_diffusion.federated.program import Program, make_program
 from fedjax_diffusion.quantization import QuantizationConfig
 
 _MAX_KEPT = 32

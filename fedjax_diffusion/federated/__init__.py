@@ -1,4 +1,4 @@
-"""Federated training of any model: a client, the mapping over clients, a round."""
+"""Federated training of any model: a client, the mapping over clients, a round, its program."""
 
 from fedjax_diffusion.federated.aggregation import GivenServer, ServerUpdate, make_server_update
 from fedjax_diffusion.federated.averaging import AVERAGES, Averaging, GivenAveraging
@@ -19,8 +19,10 @@ from fedjax_diffusion.federated.client_map import (
     make_client_map,
 )
 from fedjax_diffusion.federated.hyperparameters import settle
+from fedjax_diffusion.federated.program import Program, PureStep, make_program
 from fedjax_diffusion.federated.round import ClientReport, RoundOutcome, make_round
 from fedjax_diffusion.federated.run_map import RUN_AXIS, RunMapping, make_run_map
+from fedjax_diffusion.federated.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.federated.uplink import MODES, Upload, empty_client_memory, make_send
 from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED, UploadStatistics
 
@@ -41,15 +43,20 @@ __all__ = [
     "GivenTraining",
     "LocalTraining",
     "LocalWork",
+    "Program",
+    "PureStep",
+    "RoundInfo",
     "RoundOutcome",
     "RunMapping",
     "ServerUpdate",
     "SharedInputs",
+    "SimulationState",
     "Upload",
     "UploadStatistics",
     "empty_client_memory",
     "gather_inputs",
     "make_client_map",
+    "make_program",
     "make_round",
     "make_run_map",
     "make_send",

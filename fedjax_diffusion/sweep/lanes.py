@@ -22,11 +22,11 @@ from fedjax_diffusion.experiment.packs import LaneInputs, LaneState, Pack, find_
 from fedjax_diffusion.experiment.programs import list_rates
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.federated import ClientInputs, RunMapping, gather_inputs
+from fedjax_diffusion.federated.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.turns import Ask
 from fedjax_diffusion.planning.dropping import LARGEST
 from fedjax_diffusion.planning.solver import Solver
-from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
 
 
 class LanesError(BaseException):

@@ -2,7 +2,8 @@
 
 import flax.struct
 
-from fedjax_diffusion.federated import ClientReport, UploadStatistics
+from fedjax_diffusion.federated.round import ClientReport
+from fedjax_diffusion.federated.upload_statistics import UploadStatistics
 from fedjax_diffusion.types import Array, Params, PyTree
 
 

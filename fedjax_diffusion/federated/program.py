@@ -16,29 +16,28 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from fedjax_diffusion.bits import BIT_WIDTHS
-from fedjax_diffusion.federated import (
-    NOT_MEASURED,
-    ClientInputs,
-    ClientMapping,
-    GivenAveraging,
+from fedjax_diffusion.federated.aggregation import (
     GivenServer,
-    GivenTraining,
-    RoundOutcome,
     ServerUpdate,
-    SharedInputs,
-    empty_client_memory,
-    make_client_map,
-    make_round,
     make_server_update,
-    make_train,
-    settle,
+    select,
 )
-from fedjax_diffusion.federated.aggregation import select
-from fedjax_diffusion.federated.round import RoundFn
+from fedjax_diffusion.federated.averaging import GivenAveraging
+from fedjax_diffusion.federated.client import (
+    ClientInputs,
+    GivenTraining,
+    SharedInputs,
+    make_train,
+)
+from fedjax_diffusion.federated.client_map import ClientMapping, make_client_map
+from fedjax_diffusion.federated.hyperparameters import settle
+from fedjax_diffusion.federated.round import RoundFn, RoundOutcome, make_round
+from fedjax_diffusion.federated.simulation_state import RoundInfo, SimulationState
+from fedjax_diffusion.federated.uplink import empty_client_memory
+from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, place_key, stream_key
 from fedjax_diffusion.quantization import QuantizationConfig
-from fedjax_diffusion.simulation_state import RoundInfo, SimulationState
 from fedjax_diffusion.types import Array, Key, Params
 
 PureStep = Callable[..., tuple[SimulationState, RoundInfo]]
