@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
     import jax
 
     from benchmarks.session.turns import count_compile_seconds, count_peak_bytes
+    from benchmarks.timed_calls import time_calls
     from fedjax_diffusion import expand, load_config, run_sweep
     from fedjax_diffusion.experiment.compute import describe_machine
     from fedjax_diffusion.runs import metrics_log
@@ -41,15 +41,6 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
 
     ends: list[float] = []
     parts: dict[str, list[float]] = {"allocations": [], "handing over": []}
-
-    def time_calls(fn: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            result = fn(*args, **kwargs)
-            seconds.append(time.perf_counter() - start)
-            return result
-
-        return timed
 
     def mark(log: Any, record: dict) -> None:
         append(log, record)

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,7 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, num_evaluated:
     """
     import jax
 
+    from benchmarks.timed_calls import time_calls
     from fedjax_diffusion import expand, load_config, run_sweep
     from fedjax_diffusion.runs import records, runner
     from fedjax_diffusion.sweep import play
@@ -72,15 +72,6 @@ def play_sweep(num_rounds: int, num_methods: int, num_seeds: int, num_evaluated:
             compilations[name] = compilations.get(name, 0) + 1
         if "/compile/" in event:
             compiling.append(duration_secs)
-
-    def time_calls(fn: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            result = fn(*args, **kwargs)
-            seconds.append(time.perf_counter() - start)
-            return result
-
-        return timed
 
     play.evaluate = time_calls(play.evaluate, evaluating)
     runner.draw_grid = time_calls(runner.draw_grid, drawing)
