@@ -24,11 +24,9 @@ def get_config(variant: str = ""):
     if variant not in ("", "smoke"):
         raise ValueError(f"configs/ablation_bits.py has the one variant 'smoke', got {variant!r}")
     config = load_config("configs/default.py")
-    config.num_rounds, config.model.num_classes = 120, 10
     config.devices.min_bits = 1  # or no client could send so few
     config.allocator.time_budget_seconds = 600.0  # enough for 32 bits: only the bits differ
     config.checkpoint.update(every_rounds=20, keep=1)
-    config.sampling.every_rounds = 120
     config.sweep.reference = "mode-update+method-full-precision*"
     if variant == "smoke":
         config.num_rounds, config.diffusion.num_steps = 2, 20
@@ -36,6 +34,9 @@ def get_config(variant: str = ""):
         config.local_work.update(batch_size=8, local_steps=4)
         config.sampling.update(num_samples=16, num_steps=5)
         config.evaluation.num_samples = 200
+    else:
+        config.num_rounds, config.model.num_classes = 120, 10
+        config.sampling.every_rounds = 120
     return config
 
 

@@ -3,7 +3,7 @@
 Sweep:    fedjax-diffusion sweep --config=configs/ablation_clients.py
 Run:      fedjax-diffusion run --config=configs/ablation_clients.py
           (one point only: on demand with seed 0)
-Takes:    40 runs of 40 rounds; each number of clients is a program; not measured as a whole yet
+Takes:    40 runs of 120 rounds; each number of clients is a program; not measured as a whole yet
 Try out:  fedjax-diffusion sweep --config=configs/ablation_clients.py:smoke
           (a tiny U-Net, 2 rounds, 8 points: under 3 minutes on 2 cores beside a test suite, AMD
           EPYC, 2026-11-27, nearly all of it compilation; 2.0 MB on disk)
@@ -20,7 +20,9 @@ def get_config(variant: str = ""):
         raise ValueError(
             f"configs/ablation_clients.py has the one variant 'smoke', got {variant!r}"
         )
-    return load_config("configs/ablation_bits.py" + (":smoke" if variant else ""))
+    config = load_config("configs/ablation_bits.py" + (":smoke" if variant else ""))
+    config.sweep.reference = None  # each point is charged against its own baselines
+    return config
 
 
 def get_hyper(h, variant: str):

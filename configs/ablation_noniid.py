@@ -3,7 +3,7 @@
 Sweep:    fedjax-diffusion sweep --config=configs/ablation_noniid.py
 Run:      fedjax-diffusion run --config=configs/ablation_noniid.py
           (one point only: on demand with seed 0)
-Takes:    40 runs of 40 rounds; not measured as a whole yet
+Takes:    40 runs of 120 rounds; not measured as a whole yet
 Try out:  fedjax-diffusion sweep --config=configs/ablation_noniid.py:smoke
           (a tiny U-Net, 2 rounds, 8 points: 2.5 minutes on 2 cores beside a test suite, AMD EPYC,
           2026-11-27, nearly all of it compilation; 2.0 MB on disk)
@@ -18,7 +18,9 @@ def get_config(variant: str = ""):
     """Returns the settings that are not swept, with a tiny model for the variant "smoke"."""
     if variant not in ("", "smoke"):
         raise ValueError(f"configs/ablation_noniid.py has the one variant 'smoke', got {variant!r}")
-    return load_config("configs/ablation_bits.py" + (":smoke" if variant else ""))
+    config = load_config("configs/ablation_bits.py" + (":smoke" if variant else ""))
+    config.sweep.reference = None  # each point is charged against its own baselines
+    return config
 
 
 def get_hyper(h, variant: str):

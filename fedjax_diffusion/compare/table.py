@@ -8,6 +8,9 @@ from fedjax_diffusion.host.tables import format_digits, format_percent, format_t
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.sweep.pairs import Interval, count_seeds_to_decide
 
+_LEAST_FOR_FORECAST = 3
+"""Pairs of runs: from two numbers nothing can be said of the spread of others."""
+
 
 def format_comparison(
     variants: Sequence[VariantRow], runs: Sequence[RunRow], tolerance_percent: float
@@ -44,6 +47,11 @@ def verdict(row: VariantRow, reference: str, tolerance_percent: float) -> str:
         said = f"within {tolerance_percent:g} % of {reference}"
     elif low > tolerance_percent:
         said = f"worse than {reference} by more than {tolerance_percent:g} %"
+    elif row.num_seeds < _LEAST_FOR_FORECAST:
+        said = (
+            f"not decided: the interval contains {tolerance_percent:g} %; "
+            f"{row.num_seeds} seeds are too few to say how many would decide"
+        )
     else:
         number = count_seeds_to_decide(row.difference_percent, row.num_seeds, tolerance_percent)
         needed = "more than 1,000" if number is None else f"about {number}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import allocate
-from fedjax_diffusion.allocation.allocator import allocate_each
+from fedjax_diffusion.allocation.allocator import allocate_each, allocate_pairs
 
 METHODS = ("full_precision:max_frequency", "fixed_bits:3", "demand", "fixed_bits:8", "on_demand")
 
@@ -21,3 +21,27 @@ def test_each_method_answers_as_it_does_alone(make_problem, is_present):
 def test_an_unknown_method_is_named(make_problem):
     with pytest.raises(ValueError, match="method = 'least'"):
         allocate_each(make_problem(5, 4), ["demand", "least"])
+
+
+def assert_pairs_are_single_calls(make_problem, num_problems):
+    """Bits, times and joules equal to the bit, each problem by its own method, with padding."""
+    problems = [make_problem(8, seed) for seed in range(num_problems)]
+    methods = [METHODS[seed % len(METHODS)] for seed in range(num_problems)]
+    for first in range(0, num_problems, 50):
+        part = slice(first, first + 50)
+        together = allocate_pairs(
+            problems[part], methods[part], [None] * 50, among=METHODS, at_most=64
+        )
+        for n, (problem, method) in enumerate(zip(problems[part], methods[part], strict=True)):
+            for name, expected in vars(allocate(problem, method)).items():
+                found = vars(together)[name][n]
+                np.testing.assert_array_equal(found, expected, f"{first + n}, {method}: {name}")
+
+
+def test_many_problems_in_one_call_are_answered_as_each_alone(make_problem):
+    assert_pairs_are_single_calls(make_problem, 100)
+
+
+@pytest.mark.slow
+def test_ten_thousand_problems_in_one_call_are_answered_as_each_alone(make_problem):
+    assert_pairs_are_single_calls(make_problem, 10_000)

@@ -53,3 +53,13 @@ def test_a_mean_is_of_the_runs_that_have_the_number():
     runs = [RUN._replace(seed=0), RUN._replace(seed=1, loss=None)]
     others = [run._replace(variant="other") for run in runs]
     assert [row.loss for row in summarize_variants([*runs, *others])] == [0.5, 0.5]
+
+
+def test_two_seeds_forecast_nothing():
+    for num_seeds, said in ((2, "2 seeds are too few"), (3, "seeds would decide")):
+        runs = [
+            RUN._replace(variant=name, seed=seed, distance=distance + seed * step)
+            for seed in range(num_seeds)
+            for name, distance, step in (("a", 2.0, 0.0), ("b", 2.0, 0.3))
+        ]
+        assert said in format_comparison(summarize_variants(runs), runs, 2.0)

@@ -229,7 +229,7 @@ def test_the_registry_keeps_its_contract(name):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="one of stochastic, nearest, qsgd, rotated, none, got"):
+    with pytest.raises(ValueError, match=r"one of stochastic, nearest, .*, got 'drive'"):
         find_quantizer("drive")
 
 

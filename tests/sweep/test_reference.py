@@ -1,11 +1,14 @@
 """Points are held against the reference's point of the same seed."""
 
+from pathlib import Path
+
 import pytest
 
-from fedjax_diffusion import read_sweep
+from fedjax_diffusion import expand, load_config, read_sweep
 from fedjax_diffusion.experiment.config import with_overrides
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
+from fedjax_diffusion.sweep.points import load_get_hyper
 from fedjax_diffusion.sweep.reference import find_reference, hash_family, list_savings
 from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
 from tests.sweep.stubs import CONFIG, make_points, play_stub
@@ -69,3 +72,13 @@ def test_the_index_follows_the_reference_that_was_named_last(tmp_path):
     header, *rows = (tmp_path / "index.csv").read_text().splitlines()
     assert all(f'"{name}"' in header for name in COLUMNS)
     assert all(row.endswith(",0,0") for row in rows)  # the same stub was played everywhere
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in Path("configs").glob("ablation_*.py")))
+@pytest.mark.parametrize("variant", ["", ":smoke"])
+def test_the_ablations_that_are_shipped_can_be_played(tmp_path, name, variant):
+    path = f"configs/{name}{variant}"
+    config = load_config(path)
+    points = expand(config, load_get_hyper(path))
+    assert len({point.hash for point in points}) == len(points) >= 5
+    prepare_sweep(config, points, tmp_path / "sweep", is_dry=True)  # all settings, the reference
