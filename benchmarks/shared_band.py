@@ -28,14 +28,14 @@ METHODS = ("on_demand", "fixed_bits:8", "full_precision")
 DEADLINES = (12.0, 16.0, 20.0, 30.0, 60.0, 240.0)
 SIZES = (10, 100, 1000)
 SOLVER_SIZES = (3, 10, 30)
-ORACLE = Path(__file__).parents[1] / "tests" / "resources" / "shared_band_oracle.py"
+ORACLE = Path(__file__).parents[1] / "tests/allocation/shared_band_oracle.py"
 
 
 def load_oracle() -> ModuleType:
     """Returns the module that solves the shares with SciPy, loaded from the tests by its path."""
     spec = importlib.util.spec_from_file_location("shared_band_oracle", ORACLE)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{ORACLE} is missing")
+    assert spec is not None
+    assert spec.loader is not None  # of a .py file
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -72,8 +72,9 @@ class Averaging:
         is_kept = (place >= num_trimmed) & (place < num_included - num_trimmed)
         shape = (-1, *[1] * (updates.ndim - 1))
         ordered = jnp.sort(jnp.where(is_included.reshape(shape), updates, jnp.inf), axis=0)
-        total = jnp.where(is_kept.reshape(shape), ordered, 0.0).sum(axis=0)
-        return total / jnp.maximum(is_kept.sum(), 1)
+        # Their sum may leave float32 where the mean does not.
+        shares = ordered / jnp.maximum(is_kept.sum(), 1)
+        return jnp.where(is_kept.reshape(shape), shares, 0.0).sum(axis=0)
 
 
 GivenAveraging = Averaging | Callable[[Any], Averaging]

@@ -150,8 +150,7 @@ def _advance(
     outcome: RoundOutcome,
 ) -> tuple[SimulationState, RoundInfo]:
     clients = outcome.clients
-    is_any = clients.is_included.any()
-    is_taken = is_any & ~outcome.is_refused
+    is_taken = outcome.is_any & ~outcome.is_refused
     is_measured = clients.is_included[:, None]
     bit_width_error = jnp.where(is_measured, clients.bit_width_error, state.bit_width_error[cohort])
     next_state = dataclasses.replace(
@@ -170,7 +169,7 @@ def _advance(
     )
     aggregation_factor = quantization.aggregation_factor(clients.weight)
     info = RoundInfo(
-        loss=jnp.where(is_any, _weighted_sum(clients.weight, clients.loss), jnp.nan),
+        loss=jnp.where(clients.weight.any(), _weighted_sum(clients.weight, clients.loss), jnp.nan),
         clients=clients,
         quantization_error=outcome.quantization_error,
         quantization_error_bound=_weighted_sum(aggregation_factor, clients.error_bound),

@@ -65,7 +65,10 @@ class RoundOutcome:
       quantization_error: float32 [], ``||sum_k a_k (Q(u_k) - u_k)||^2``, measured; of the weighted
         mean, whichever the average is.
       update_squared_norm: float32 [], squared norm of the mean update; 0 if no client was included.
-      client_memory: the cohort's new memory, [M]; unchanged for a client that was not included.
+      client_memory: the cohort's new memory, [M]; unchanged for a client that was not included, and
+        for everybody if the server's step is refused.
+      is_any: bool [], the average had anything to count: a weight above zero, or for averages that
+        count every client the same, a client.
       is_refused: bool [], clients were included, but the server's step would have ended at a model
         that is not finite, see ``is_sound``; ``params`` and ``opt_state`` are the earlier ones.
     """
@@ -76,6 +79,7 @@ class RoundOutcome:
     quantization_error: Array
     update_squared_norm: Array
     client_memory: PyTree
+    is_any: Array
     is_refused: Array
 
 
@@ -129,9 +133,11 @@ def make_round(
             # The update is relative to the server's model, not to the quantized broadcast model.
             update += tree_to_blocks(received) - tree_to_blocks(params)
         updated = server_update(shared, opt_state, blocks_to_tree(update, params))
-        is_any = total_weight > 0
+        is_any = is_included.any() if rule.keeps_updates else total_weight > 0
         is_refused = is_any & ~is_sound(*updated)
         new_params, opt_state = select(is_any & ~is_refused, updated, (params, opt_state))
+        # What was uploaded is lost, like an upload that did not arrive.
+        client_memory = select(is_refused, cohort.client_memory, client_memory)
         return RoundOutcome(
             update_squared_norm=jnp.where(is_any, blocks_squared_norm(update, params), 0.0),
             params=new_params,
@@ -139,6 +145,7 @@ def make_round(
             clients=ClientReport(is_included, weight, loss, error_bound, bit_width_error, upload),
             quantization_error=blocks_squared_norm(error, params),
             client_memory=client_memory,
+            is_any=is_any,
             is_refused=is_refused,
         )
 

@@ -1,7 +1,7 @@
 """Ledger: energy and bytes of this run and of each baseline so far; bytes are exact."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 THIS_RUN = "this_run"
@@ -66,14 +66,6 @@ class Ledger:
     full_precision_bytes: int = 0
     on_time_clients: int = 0
     num_rounds: int = 0
-
-    @classmethod
-    def replay(cls, records: Iterable[Mapping[str, Any]]) -> "Ledger":
-        """Returns the ledger after all ``records``, in their order."""
-        ledger = cls()
-        for record in records:
-            ledger = ledger.add(record)
-        return ledger
 
     def add(self, record: Mapping[str, Any]) -> "Ledger":
         """Returns the ledger after one more round.

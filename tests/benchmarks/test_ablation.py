@@ -55,7 +55,7 @@ def test_the_percentages_of_the_text(points):
     joules = {bits: column(points, METHODS[bits], "total_joules").sum() for bits in (2, 32)}
     assert f"{100 * (1 - joules[2] / joules[32]):.0f} % fewer joules" in PAGE
     quality = {bits: column(points, METHODS[bits], "quality").mean() for bits in (1, 32)}
-    assert f"{100 * (quality[1] / quality[32] - 1):.0f} % more distance" in PAGE
+    assert f"{100 * (quality[1] / quality[32] - 1):.0f} % more mean distance" in PAGE
     late = [row for row in points.values() if row["left_out"] != "0"]
     assert [row["allocator.method"] for row in late] == ["full_precision"]
     assert sum(int(row["client_rounds"]) for row in points.values()) == 46_080

@@ -74,6 +74,8 @@ def test_the_averages_are_those_of_sorting_by_hand():
         combined = Averaging("median").combine(*given)
         np.testing.assert_allclose(combined, expected, rtol=1e-5, atol=1e-6)
     assert (Averaging("median").combine(jnp.ones((7, 2)), jnp.zeros(7, bool)) == 0).all()
+    largest = jnp.full((2, 1), 3e38, jnp.float32)
+    assert Averaging("median").combine(largest, jnp.ones(2, bool)) == jnp.float32(3e38)
 
 
 @pytest.mark.parametrize("name", ["map", "chunked:2", "vmap on 8 devices"])
@@ -103,6 +105,17 @@ def test_without_clients_every_average_keeps_the_model():
             outcome = play(average, **options)
             assert not outcome.clients.is_included.any()
             jax.tree.map(np.testing.assert_array_equal, outcome.params, PARAMS)
+
+
+def test_the_median_counts_clients_without_examples_and_the_mean_does_not():
+    for average in ("mean", "median"):
+        shared = SharedInputs(KEY, jnp.int32(4), PARAMS, make_data(), (jnp.float32(1), None))
+        cohort = dataclasses.replace(cohort_of(EXACT), weight=jnp.zeros(NUM_CLIENTS))
+        outcome = round_fn_of("map", average)(shared, cohort, SERVER.optimizer.init(PARAMS))
+        expected = play("median") if average == "median" else play(average, num_bits=[0] * 5)
+        assert outcome.is_any == (average == "median")
+        jax.tree.map(np.testing.assert_array_equal, outcome.params, expected.params)
+        assert outcome.update_squared_norm == expected.update_squared_norm
 
 
 def test_a_factor_of_1_changes_no_bit_and_one_that_is_nan_is_an_absent_client():

@@ -1,5 +1,6 @@
 """One round: the mappings agree, averaging is exact, failures are left out, errors are measured."""
 
+import dataclasses
 import functools
 
 import jax
@@ -14,13 +15,19 @@ from fedjax_diffusion.federated import (
     ClientMapping,
     ServerUpdate,
     SharedInputs,
+    empty_client_memory,
     make_client_map,
     make_round,
     make_server_update,
     make_train,
 )
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
-from fedjax_diffusion.quantization import decode_update, encode_update, quantization_error_bound
+from fedjax_diffusion.quantization import (
+    QuantizationConfig,
+    decode_update,
+    encode_update,
+    quantization_error_bound,
+)
 from tests.federated.problems import (
     NUM_CLIENTS,
     TRAINING,
@@ -226,16 +233,21 @@ def test_a_step_of_the_server_that_is_not_finite_is_refused(optimizer, scale):
         return jax.tree.map(lambda w, v: v + scale * (w - v), params, shared.params), loss
 
     server_update = make_server_update(ServerUpdate(optimizer))
+    feedback = QuantizationConfig(error_feedback=True)
+    client_map = make_client_map(MAPS["map"])
     round_fn = jax.jit(
-        make_round(train, make_client_map(MAPS["map"]), server_update, mode="update")
+        make_round(train, client_map, server_update, mode="update", quantization=feedback)
     )
     shared = SharedInputs(KEY, jnp.int32(4), PARAMS, make_data())
     opt_state = optimizer.init(PARAMS)
-    outcome = round_fn(shared, cohort_of([32] * NUM_CLIENTS), opt_state)
+    memory = jnp.full_like(empty_client_memory(feedback, PARAMS, NUM_CLIENTS), 0.5)
+    cohort = dataclasses.replace(cohort_of([2] * NUM_CLIENTS), client_memory=memory)
+    outcome = round_fn(shared, cohort, opt_state)
     assert bool(outcome.is_refused)
     assert outcome.clients.is_included.all()
     jax.tree.map(np.testing.assert_array_equal, outcome.params, PARAMS)
     jax.tree.map(np.testing.assert_array_equal, outcome.opt_state, opt_state)
+    np.testing.assert_array_equal(outcome.client_memory, memory, "what was sent is lost")
 
 
 def test_nothing_is_refused_in_a_healthy_round_or_without_clients():

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import pytest
 
@@ -21,8 +22,13 @@ def record(scale=1, **fields):
     return usual | fields
 
 
+def replay(records):
+    """Returns the ledger after all records."""
+    return functools.reduce(Ledger.add, records, Ledger())
+
+
 def test_totals_are_sums_over_the_rounds():
-    ledger = Ledger.replay([record(1), record(2)])
+    ledger = replay([record(1), record(2)])
     assert ledger.num_rounds == 2
     assert ledger.on_time_clients == 6
     assert ledger.full_precision_bytes == 1200
@@ -33,7 +39,7 @@ def test_totals_are_sums_over_the_rounds():
 
 
 def test_savings_name_their_baseline():
-    ours, theirs = Ledger.replay([record()]).savings()
+    ours, theirs = replay([record()]).savings()
     assert (ours.method, ours.saved_joules_percent) == (THIS_RUN, 0.0)
     assert theirs.method == "full_precision"
     assert theirs.total_joules == 12.0
@@ -57,7 +63,7 @@ def test_bytes_stay_exact_where_int32_and_float64_end():
 
 
 def test_adding_leaves_the_ledger_as_it_was():
-    ledger = Ledger.replay([record()])
+    ledger = replay([record()])
     before = dataclasses.replace(ledger)
     ledger.add(record())
     assert ledger == before
@@ -71,6 +77,6 @@ def test_a_baseline_may_join_later():
         baseline_late={},
         on_time_joules={THIS_RUN: 3.0},
     )
-    ledger = Ledger.replay([alone, record()])
+    ledger = replay([alone, record()])
     assert ledger.spendings["full_precision"].total_joules == 12.0
     assert ledger.spendings[THIS_RUN].on_time_joules == 5.0

@@ -10,9 +10,9 @@ the clients' best split is computed per bit width, and the multiplier search fin
 is not discrete-convex in the bits, so bit widths are compared over the hull of (error, energy), as
 in that search.
 
-Every price tried also gives a solution: the cheapest bit widths of its table, with the band shared
-exactly. For up to four clients, all combinations whose bound is below the best known energy are
-tried instead, which is exact.
+Two tables are rounded to bit widths, for which the band is shared exactly: the one of the best
+bound, and the one of separate shares, so that sharing never costs more. For up to four clients, all
+combinations whose bound is below the best known energy are tried instead, which is exact.
 """
 
 from typing import NamedTuple
@@ -41,16 +41,17 @@ from fedjax_diffusion.allocation.problem import (
     bit_width_error,
     bit_width_payload,
 )
+from fedjax_diffusion.allocation.search.client_table import client_table
 from fedjax_diffusion.allocation.search.multiplier import (
     MAX_EXACT_CLIENTS,
     BitWidthTable,
     Priced,
-    fill_budget,
     least_error,
     pick,
     search_multiplier,
 )
 from fedjax_diffusion.allocation.search.price_search import Tried, search_price
+from fedjax_diffusion.allocation.search.rounding import round_bit_widths
 from fedjax_diffusion.allocation.search.select import select
 from fedjax_diffusion.allocation.search.time_split import SplitFn
 from fedjax_diffusion.allocation.status import Status
@@ -68,12 +69,14 @@ class _Market(NamedTuple):
       bit_widths: the bit widths that they may send.
       budget: [], eps.
       shares: float64 [K], Hz, w: initial shares of the whole band.
+      log_price: float64 [], log mu: the first price of bandwidth.
     """
 
     problem: AllocationProblem
     bit_widths: BandBitWidths
     budget: Array
     shares: Array
+    log_price: Array
 
 
 class _Answer(NamedTuple):
@@ -84,13 +87,12 @@ class _Answer(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """The best bound so far with its prices and table, and the best solution so far."""
+    """The best bound so far with its prices and table."""
 
     bound: Array
     price: Array
     multiplier: Array
     table: BitWidthTable
-    answer: _Answer
 
 
 def on_demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
@@ -98,18 +100,20 @@ def on_demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
 
     Args:
       problem: K clients; only the sum of their ``bandwidth_hz`` matters.
-      split: not used; the time is split optimally.
+      split: divides each client's deadline at its own ``bandwidth_hz``; in the shared band the
+        time is split optimally.
 
     Guarantees:
       The error is within the budget and the bands within their sum, to rounding, if the status is
-      OPTIMAL. Exact up to four clients.
+      OPTIMAL. Exact up to four clients; up to ``MAX_CHUNK_CLIENTS``, where all clients can take
+      part with their own bands, of no more energy than ``on_demand`` finds with those.
     """
-    del split
     bit_widths = band_bit_widths(problem)
     budget = problem.error_budget * (1.0 + ERROR_SLACK)
     start, status, smallest_error = _find_feasible(problem, bit_widths, budget)
-    found = _search(problem, bit_widths, budget, start, jnp.any(status == Status.OPTIMAL))
-    chosen, band = found.answer
+    market = _open_market(problem, bit_widths, budget, start)
+    found = _search(market, jnp.any(status == Status.OPTIMAL))
+    chosen, band = _choose_bit_widths(market, found, start, split)
     index = jnp.where(
         status == Status.INFEASIBLE_BANDWIDTH, start, bit_width_index(problem.min_bits)
     )
@@ -160,42 +164,50 @@ def _find_feasible(
     return start, status, error_of(finest)
 
 
-def _search(
-    problem: AllocationProblem,
-    bit_widths: BandBitWidths,
-    budget: Array,
-    start: Array,
-    is_feasible: Array,
-) -> _Found:
-    """Returns the best bound and the best solution, given initial bit widths."""
+def _open_market(
+    problem: AllocationProblem, bit_widths: BandBitWidths, budget: Array, start: Array
+) -> _Market:
+    """Returns the inputs of the search, with shares and a price for given bit widths."""
+    is_active = bit_widths.is_active
     least_hz = pick(bit_widths.least_hz, start)
-    even = share_evenly(problem, bit_width_payload(problem, start), least_hz, bit_widths.is_active)
-    market = _Market(problem, bit_widths, budget, even.bandwidth_hz)
-    is_exact = problem.num_clients <= MAX_EXACT_CLIENTS
+    even = share_evenly(problem, bit_width_payload(problem, start), least_hz, is_active)
+    log_price = jnp.sum(jnp.where(is_active, even.log_price, 0.0))
+    log_price = log_price / jnp.maximum(jnp.sum(is_active), 1)
+    return _Market(problem, bit_widths, budget, even.bandwidth_hz, log_price)
+
+
+def _search(market: _Market, is_feasible: Array) -> _Found:
+    """Returns the best bound, with its prices and table."""
 
     def evaluate(log_price, found):
         table, bands = _price_bit_widths(market, log_price)
-        priced = search_multiplier(table, budget)
-        answer = found.answer
-        here = _Found(priced.dual_bound, jnp.exp(log_price), priced.multiplier, table, answer)
+        priced = search_multiplier(table, market.budget)
+        here = _Found(priced.dual_bound, jnp.exp(log_price), priced.multiplier, table)
         best = select(priced.dual_bound > found.bound, here, found)
-        if not is_exact:
-            index = fill_budget(table, priced.bit_width_index, budget, priced.dual_bound)
-            offer = _share(market, index)
-            answer = select(offer.band.energy < answer.band.energy, offer, answer)
         # If nothing is feasible, the search ends at once.
-        known = jnp.where(is_feasible, answer.band.energy, -jnp.inf)
+        known = jnp.where(is_feasible, jnp.inf, -jnp.inf)
         slope = _mixed_band(market, table, bands, priced)
-        return Tried(priced.dual_bound, slope, known), best._replace(answer=answer)
+        return Tried(priced.dual_bound, slope, known), best
 
-    log_price = jnp.sum(jnp.where(bit_widths.is_active, even.log_price, 0.0))
-    log_price = log_price / jnp.maximum(jnp.sum(bit_widths.is_active), 1)
-    nothing = jnp.zeros_like(log_price)
-    answer = _Answer(start, SharedBand(even.bandwidth_hz, nothing, nothing + jnp.inf, nothing))
-    table = BitWidthTable(jnp.zeros_like(bit_widths.error), bit_widths.error)
-    found = _Found(nothing - jnp.inf, nothing, nothing, table, answer)
-    found = search_price(evaluate, log_price, found)
-    return found._replace(answer=_try_all(market, found)) if is_exact else found
+    nothing = jnp.zeros_like(market.log_price)
+    error = market.bit_widths.error
+    found = _Found(nothing - jnp.inf, nothing, nothing, BitWidthTable(jnp.zeros_like(error), error))
+    return search_price(evaluate, market.log_price, found)
+
+
+def _choose_bit_widths(market: _Market, found: _Found, start: Array, split: SplitFn) -> _Answer:
+    """Returns the best solution, given bit widths that are feasible if any are."""
+    answer = _share(market, start)
+    if market.problem.num_clients <= MAX_EXACT_CLIENTS:
+        return _try_all(market, found, answer)
+    separate, _ = client_table(market.problem, split)
+    tables = jax.tree.map(lambda *rows: jnp.stack(rows), separate, found.table)
+
+    def add(answer, table):
+        offer = _share(market, round_bit_widths(table, market.budget).bit_width_index)
+        return select(offer.band.energy < answer.band.energy, offer, answer), None
+
+    return jax.lax.scan(add, answer, tables)[0]
 
 
 def _share(market: _Market, index: Array) -> _Answer:
@@ -244,8 +256,8 @@ def _mixed_band(market: _Market, table: BitWidthTable, bands: Array, priced: Pri
     return share * loose_band + (1.0 - share) * tight_band
 
 
-def _try_all(market: _Market, found: _Found) -> _Answer:
-    """Returns the best solution of all combinations of bit widths.
+def _try_all(market: _Market, found: _Found, answer: _Answer) -> _Answer:
+    """Returns the best solution of all combinations of bit widths, given one of them.
 
     Combinations are tried in the order of their lower bounds, their energies at the price of
     bandwidth, until the bound is not below the best known energy.
@@ -268,7 +280,7 @@ def _try_all(market: _Market, found: _Found) -> _Answer:
         answer, place = state
         return (place < order.size) & (bound[order[place]] < answer.band.energy)
 
-    start = (found.answer, jnp.array(0, jnp.int32))
+    start = (answer, jnp.array(0, jnp.int32))
     return jax.lax.while_loop(is_unfinished, advance, start)[0]
 
 

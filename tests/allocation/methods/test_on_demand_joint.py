@@ -62,6 +62,11 @@ def test_sharing_never_costs_more_than_equal_shares(make_problem):
                 check_saving(problem, method)
 
 
+def test_sharing_never_costs_more_than_equal_shares_where_no_combination_is_tried(make_problem):
+    for seed in range(20):
+        check_saving(make_problem(6, seed, large=True), "on_demand")
+
+
 def check_saving(problem, method):
     separate, joint = allocate(problem, method), allocate(problem, method + JOINTLY)
     if np.all(separate.status == Status.OPTIMAL):
