@@ -7,8 +7,8 @@ gives JAX all devices of the machine, and warnings of another JAX do not fail it
 Programs that several tests (and several workers) compile are compiled once: they share a cache that
 lives as long as the test session. LLVM's optimizations take more than half of compilation and are
 left out, loops are emitted by the older of XLA's two emitters, which takes half of the rest, and a
-program is one module of LLVM; but not in the tests of files and folders that set ``is_optimized``:
-those where a fused multiply-add may change a bit. XLA's own passes are those of a run everywhere.
+program is one module of LLVM; but not in files that are marked ``optimized``: those where a fused
+multiply-add may change a bit. XLA's own passes are those of a run everywhere.
 No test reads or writes decoded images in the user's cache.
 """
 
@@ -112,15 +112,10 @@ def _own_data_cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def is_optimized():
-    """Whether a file's programs are compiled as for a run; its folder or itself may say so."""
-    return False
-
-
 @pytest.fixture(scope="module", autouse=True)
-def compiled_so(is_optimized):
-    """Compiles a file's programs as ``is_optimized`` says, and lets go of the others."""
+def compiled_so(request):
+    """Compiles the programs of a file that is marked ``optimized`` as for a run, and no others."""
+    is_optimized = request.node.get_closest_marker("optimized") is not None
     if is_optimized == jax.config.values[UNOPTIMIZED]:
         jax.clear_caches()
         jax.config.update(UNOPTIMIZED, not is_optimized)

@@ -25,7 +25,7 @@ from tests.accelerators.networks import ONE_LEVEL, client_data, network, play, s
 from tests.federated import problems
 from tests.tiny import tiny_config
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.optimized]
 
 BITS = (1, 2, 3, 4, 5, 8, 12, 16, 32)
 ROUND_BITS = (8, 4, 2)
@@ -47,12 +47,6 @@ WAYS = (Way("map", "stock"), Way("vmap", "matmul"), Way("chunked", "rows", 2))
 def cpu():
     """Returns a CPU device that is another one than the default, even where that is a CPU."""
     return jax.local_devices(backend="cpu")[-1]
-
-
-@pytest.fixture(scope="module")
-def is_optimized():
-    """As for a run."""
-    return True
 
 
 @pytest.fixture(scope="module", autouse=True)

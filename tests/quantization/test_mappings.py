@@ -9,8 +9,17 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from fedjax_diffusion.quantization import make_grid, stochastic_quantize, tree_to_blocks
+from fedjax_diffusion.quantization import (
+    QUANTIZERS,
+    make_grid,
+    quantize,
+    stochastic_quantize,
+    tree_to_blocks,
+)
 from fedjax_diffusion.quantization.stochastic import draw_codes
+from tests.quantization.uploads import LIKE, jit_quantize, make_tree
+
+pytestmark = pytest.mark.optimized  # codes are promised to the bit
 
 NUM_CLIENTS = 8
 BITS = np.array([1, 2, 3, 5, 8, 12, 16, 32], np.int32)
@@ -73,3 +82,34 @@ def in_a_loop():
 def test_codes_and_values_do_not_depend_on_the_mapping(mapping):
     mapped = jax.jit(MAPPINGS[mapping])(cohort())
     jax.tree.map(np.testing.assert_array_equal, mapped, in_a_loop())
+
+
+@pytest.mark.parametrize(
+    ("name", "bits_per_tensor"), [("nearest", False), ("rotated", False), ("qsgd", True)]
+)
+def test_is_the_same_in_a_loop_a_batch_and_on_many_devices(name, bits_per_tensor):
+    """To the bit, but for the order of the sum in QSGD's norm: its step may round up once more."""
+    one = jit_quantize(name, bits_per_tensor)
+    keys, num_bits = jax.random.split(jax.random.key(0), 8), jnp.array([1, 2, 3, 5, 8, 12, 16, 32])
+    blocks = jnp.stack([tree_to_blocks(make_tree("normal", seed)) for seed in range(8)])
+    looped = [one(*inputs) for inputs in zip(keys, blocks, num_bits, strict=True)]
+    looped = jax.tree.map(lambda *leaves: np.stack(leaves), *looped)
+    quantizer = functools.partial(
+        quantize, QUANTIZERS[name], like=LIKE, bits_per_tensor=bits_per_tensor
+    )
+    batched = jax.vmap(lambda key, x, b: quantizer(key=key, blocks=x, num_bits=b))
+    mesh = jax.make_mesh((2,), ("clients",), axis_types=(jax.sharding.AxisType.Auto,))
+    shards = P("clients")
+    spread = jax.shard_map(batched, mesh=mesh, in_specs=shards, out_specs=shards, check_vma=False)
+    result = jax.jit(spread)(keys, blocks, num_bits)
+    np.testing.assert_array_equal(result.grid.num_bits, looped.grid.num_bits)
+    np.testing.assert_array_equal(result.seed, looped.seed)
+    np.testing.assert_allclose(result.bit_width_error, looped.bit_width_error, rtol=1e-5)
+    np.testing.assert_allclose(result.error_bound, looped.error_bound, rtol=1e-4)
+    if name == "qsgd":
+        np.testing.assert_allclose(result.grid.step, looped.grid.step, rtol=2.0**-7)
+        assert np.mean(result.codes != looped.codes) <= 1e-3
+    else:
+        jax.tree.map(np.testing.assert_array_equal, result.grid, looped.grid)
+        np.testing.assert_array_equal(result.codes, looped.codes)
+        np.testing.assert_array_equal(result.decoded, looped.decoded)

@@ -22,6 +22,8 @@ from fedjax_diffusion.quantization.rotation import (
     rotated_error_bound,
 )
 
+pytestmark = pytest.mark.optimized  # rotations are promised to the bit
+
 LIKE = [jnp.zeros(340), jnp.zeros((2, 128)), jnp.zeros(5), jnp.zeros((0, 2)), jnp.zeros(64)]
 NUM_FULL = np.array([2, 2, 1, 2, 2, 0, 1])  # blocks of 64 in each row
 FULL = np.arange(2) < NUM_FULL[:, None]

@@ -15,6 +15,8 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
 )
 
+pytestmark = pytest.mark.optimized  # grids are promised to the bit
+
 NUM_DRAWS = 4000
 BITS = [1, 2, 3, 4, 6, 8, 12, 15, 16]
 

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_diffusion.quantization import QUANTIZERS, dequantize, quantize, tree_to_blocks
+from fedjax_diffusion.quantization import (
+    QUANTIZERS,
+    blocks_to_tree,
+    dequantize,
+    quantize,
+    tree_to_blocks,
+)
 from fedjax_diffusion.quantization.padding import row_entries
 
 NUM_DRAWS = 500
@@ -27,6 +33,9 @@ KINDS = {
     "huge": lambda r, n: 1e12 * r.normal(size=n),
     "small": lambda r, n: 1e-12 * r.normal(size=n),
 }
+
+
+blocks_to_like = jax.jit(lambda blocks: blocks_to_tree(blocks, LIKE))
 
 
 def make_tree(kind, seed=3):

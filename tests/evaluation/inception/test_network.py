@@ -28,14 +28,10 @@ from fedjax_diffusion.evaluation.inception.weights import (
 from tests.evaluation.inception import plain_inception
 from tests.evaluation.inception.pth_files import weights_bytes
 
+pytestmark = pytest.mark.optimized  # tolerances are those of a run's rounding
+
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 20, 33, 3), dtype=np.uint8)
 ONE_IMAGE = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
-
-
-@pytest.fixture(scope="module")
-def is_optimized():
-    """Tolerances are those of a run's rounding."""
-    return True
 
 
 def random_tensors(seed):
