@@ -128,7 +128,6 @@ def make_round(
         scale = 1.0 / jnp.maximum(total_weight, jnp.finfo(jnp.float32).tiny)
         rule = settle(averaging, shared.hyperparameters)
         update = rule.combine(kept, is_included) if rule.keeps_updates else update * scale
-        error = error * scale
         if mode == "model" and received is not params:
             # The update is relative to the server's model, not to the quantized broadcast model.
             update += tree_to_blocks(received) - tree_to_blocks(params)
@@ -136,15 +135,13 @@ def make_round(
         is_any = is_included.any() if rule.keeps_updates else total_weight > 0
         is_refused = is_any & ~is_sound(*updated)
         new_params, opt_state = select(is_any & ~is_refused, updated, (params, opt_state))
-        # What was uploaded is lost, like an upload that did not arrive.
-        client_memory = select(is_refused, cohort.client_memory, client_memory)
         return RoundOutcome(
             update_squared_norm=jnp.where(is_any, blocks_squared_norm(update, params), 0.0),
             params=new_params,
             opt_state=opt_state,
             clients=ClientReport(is_included, weight, loss, error_bound, bit_width_error, upload),
-            quantization_error=blocks_squared_norm(error, params),
-            client_memory=client_memory,
+            quantization_error=blocks_squared_norm(error * scale, params),
+            client_memory=select(is_refused, cohort.client_memory, client_memory),
             is_any=is_any,
             is_refused=is_refused,
         )
