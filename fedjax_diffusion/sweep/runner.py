@@ -180,16 +180,17 @@ def play_sweep(
     try:
         is_pass_useful = True
         while is_pass_useful and not playing.is_over():
-            is_pass_useful = False  # a process may die while this one plays other points
+            is_pass_useful = is_pack_lost = False  # a process may die while this one plays others
             points = _list_open(sweep, options, playing.tried)
             before = len(playing.tried)
             try:
                 for group in _group(sweep, points, options, most_lanes, before, progress):
                     playing.play_group(group, iter(track(group.points)))
             except LanesError as error:
-                most_lanes, is_pass_useful = error.num_lanes, True
+                most_lanes, is_pass_useful, is_pack_lost = error.num_lanes, True, True
                 progress.tell(str(error))
-            gc.collect()  # of a failed pack, before a smaller one needs its memory
+            if is_pack_lost:
+                gc.collect()  # before a smaller one needs its memory
             is_pass_useful |= len(playing.tried) > before
     finally:
         write_index(sweep, is_new=bool(playing.tried))
