@@ -99,6 +99,8 @@ def _make_init(
 ) -> Callable[[Key, int, Any], SimulationState]:
     def make_state(key: Key, num_clients: int, hyperparameters: Any) -> SimulationState:
         params = init_params(stream_key(key, Stream.INIT))
+        # A weak type, of ``jnp.full`` say, is gone after a round, which would be compiled again.
+        params = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), params)
         return SimulationState(
             round=jnp.int32(0),
             params=params,

@@ -16,7 +16,7 @@ IMAGE_SHAPE = (2, 2, 1)
 
 
 def init_params(key):
-    return {"w": jax.random.normal(key, (4, 3)), "b": jnp.zeros((3,))}
+    return {"w": jax.random.normal(key, (4, 3)), "b": jnp.full((3,), 0.0)}  # of a weak type
 
 
 def loss_fn(params, batch, key):

@@ -20,15 +20,16 @@ from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.programs import PROGRAMS, GroupChoices
 from fedjax_diffusion.sweep.runner import run_sweep
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
-CONFIG = tiny_config(
+CONFIG = pixel_config(
     num_rounds=2,
     partition__name="dirichlet",
     partition__alpha=0.3,
     sampling__num_samples=32,
     local_work__batch_size=3,  # with the following, programs of no other test
     diffusion__num_steps=7,
+    compute__tune="guess",  # a trial compiles rounds too
 )
 
 

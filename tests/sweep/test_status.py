@@ -18,7 +18,7 @@ from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.status import format_status
 from tests.sweep.stubs import make_sweep, play_stub
 from tests.sweep.test_runner import Flaky
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
 
 def test_status_counts_points_and_shows_running_and_failed_ones(tmp_path):
@@ -81,7 +81,7 @@ def test_a_dry_run_counts_points_and_groups_and_writes_nothing(tmp_path):
 
 
 def test_the_bytes_of_a_state_are_those_of_a_checkpoint():
-    config = to_run_config(tiny_config(quantization__error_feedback=True))
+    config = to_run_config(pixel_config(quantization__error_feedback=True))
     experiment = build(config)
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     sizes = [leaf.nbytes for leaf in jax.tree.leaves(state)]
