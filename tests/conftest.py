@@ -57,6 +57,11 @@ def is_asked_for(config, marker):
     return re.search(rf"(?<!not )\b{marker}\b", config.option.markexpr) is not None
 
 
+def is_optimized(node):
+    """Whether the programs of a test or file are compiled as for a run."""
+    return node.get_closest_marker("optimized") is not None
+
+
 def pytest_configure(config):
     """Chooses the devices, for workers and other processes too, before JAX has asked for any."""
     is_on_gpu = is_asked_for(config, "gpu")
@@ -96,7 +101,8 @@ def pytest_collection_modifyitems(config, items):
     """Skips what is run by name: by ``-m``, or by the test's own; brings long files forward."""
     gc.freeze()  # tests trace: what is here by now would be looked through again and again
     gc.set_threshold(50_000, 20, 20)
-    items.sort(key=lambda item: item.path.name not in FIRST)
+    # What is compiled alike is played together: compiled programs are let go between.
+    items.sort(key=lambda item: (item.path.name not in FIRST, not is_optimized(item)))
     named = tuple(name for name in config.args if "::" in name)
     for item in items:
         for marker in {*RUN_BY_NAME} & {mark.name for mark in item.iter_markers()}:
@@ -115,13 +121,13 @@ def _own_data_cache(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def compiled_so(request):
     """Compiles the programs of a file that is marked ``optimized`` as for a run, and no others."""
-    is_optimized = request.node.get_closest_marker("optimized") is not None
-    if is_optimized == jax.config.values[UNOPTIMIZED]:
+    as_for_a_run = is_optimized(request.node)
+    if as_for_a_run == jax.config.values[UNOPTIMIZED]:
         jax.clear_caches()
-        jax.config.update(UNOPTIMIZED, not is_optimized)
-        os.environ[UNOPTIMIZED.upper()] = str(int(not is_optimized))
-        os.environ["XLA_FLAGS"] = GIVEN if is_optimized else with_fast_flags(GIVEN)
-    with compile_as_for_a_run() if is_optimized else contextlib.nullcontext():
+        jax.config.update(UNOPTIMIZED, not as_for_a_run)
+        os.environ[UNOPTIMIZED.upper()] = str(int(not as_for_a_run))
+        os.environ["XLA_FLAGS"] = GIVEN if as_for_a_run else with_fast_flags(GIVEN)
+    with compile_as_for_a_run() if as_for_a_run else contextlib.nullcontext():
         yield
 
 

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.optimized  # codes are promised to the bit
 NUM_CLIENTS = 8
 BITS = np.array([1, 2, 3, 5, 8, 12, 16, 32], np.int32)
 
+jit_stochastic = jax.jit(stochastic_quantize)
+
 
 def client(one):
     key, tree, num_bits = one
@@ -113,3 +115,13 @@ def test_is_the_same_in_a_loop_a_batch_and_on_many_devices(name, bits_per_tensor
         jax.tree.map(np.testing.assert_array_equal, result.grid, looped.grid)
         np.testing.assert_array_equal(result.codes, looped.codes)
         np.testing.assert_array_equal(result.decoded, looped.decoded)
+
+
+@pytest.mark.parametrize("num_bits", BITS[:-1])
+def test_sixteen_bits_and_less_hit_a_grid_that_both_ends_compute(num_bits):
+    """Delta x code is exact, so ``lo + Delta * code`` cannot depend on fused multiply-adds."""
+    x = np.float32(np.random.default_rng(0).normal(size=1000))
+    eager = np.asarray(stochastic_quantize(jax.random.key(0), x, num_bits))
+    jitted = np.asarray(jit_stochastic(jax.random.key(0), x, num_bits))
+    np.testing.assert_array_equal(eager, jitted)
+    assert len(np.unique(jitted)) <= 2**num_bits
