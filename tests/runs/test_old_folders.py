@@ -20,12 +20,6 @@ from fedjax_diffusion.sweep.states import read_states
 OLD = pathlib.Path(__file__).parents[1] / "old_folders"
 
 
-@pytest.fixture(scope="module")
-def is_optimized():
-    """The folders were written by runs."""
-    return True
-
-
 def copy(name, tmp_path):
     """Returns a copy of an old folder that a test may write into."""
     return pathlib.Path(shutil.copytree(OLD / name, tmp_path / name))
