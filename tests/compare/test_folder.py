@@ -29,7 +29,7 @@ from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.runs.test_evaluate import pixels_as_features
 from tests.sweep.stubs import play_stub
-from tests.tiny import FLAGS, tiny_config
+from tests.tiny import PIXELS, pixel_config
 
 VARIANTS = (
     "full_precision: allocator.method=full_precision",
@@ -39,7 +39,7 @@ BASELINES = ("full_precision", "full_precision:max_frequency")
 
 
 def config_of(num_seeds):
-    return tiny_config(
+    return pixel_config(
         num_rounds=1,
         evaluation__num_samples=24,
         allocator__baselines=BASELINES,
@@ -211,13 +211,13 @@ def test_what_would_end_a_run_late_is_said_before_the_first(
         monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
     fields = {"allocator__baselines": BASELINES, "compare__variants": VARIANTS} | changed
     with pytest.raises(ValueError, match=said):
-        run_comparison(tiny_config(num_rounds=1, **fields), tmp_path / "new")
+        run_comparison(pixel_config(num_rounds=1, **fields), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def flags_of(num_seeds, workdir):
     return [
-        *("compare", "--config=digits", *FLAGS, f"--workdir={workdir}"),
+        *("compare", *PIXELS, f"--workdir={workdir}"),
         "--config.num_rounds=1",
         "--config.evaluation.num_samples=24",
         f"--config.allocator.baselines={BASELINES}",

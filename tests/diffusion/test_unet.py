@@ -25,14 +25,18 @@ def count_parameters(config, image_shape):
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-@pytest.fixture(scope="module")
-def inputs():
-    """Random parameters (none zero), images and steps."""
+def draw_inputs(config):
+    """Returns random parameters (none zero), images and steps."""
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(make_denoiser(TINY, SHAPE).init, jax.random.key(0))
+    shapes = jax.eval_shape(make_denoiser(config, SHAPE).init, jax.random.key(0))
     params = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape) / 4, s.dtype), shapes)
     x_t = jnp.asarray(rng.normal(size=(3, *SHAPE)), jnp.float32)
     return params, x_t, jnp.array([0, 5, 900])
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return draw_inputs(TINY)
 
 
 @pytest.fixture(scope="module")
@@ -181,13 +185,21 @@ def test_images_that_do_not_fit_are_one_line_errors():
         make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")
 
 
+ONE_LEVEL = UNetConfig(4, (1,), dropout=0.5)
+
+
+@pytest.fixture(scope="module")
+def one_level():
+    return draw_inputs(ONE_LEVEL)
+
+
 def differentiate(inputs, **options):
     """Returns loss and gradient of the mean square of what is predicted, with dropout.
 
     And the number of convolutions that they take.
     """
     params, x_t, t = inputs
-    denoiser = make_denoiser(TINY, SHAPE, **options)
+    denoiser = make_denoiser(ONE_LEVEL, SHAPE, **options)
 
     def loss(params):
         return jnp.mean(jnp.square(denoiser.apply(params, x_t, t, jax.random.key(2))))
@@ -197,24 +209,24 @@ def differentiate(inputs, **options):
 
 
 @pytest.fixture(scope="module")
-def in_float32(inputs):
-    return differentiate(inputs)
+def in_float32(one_level):
+    return differentiate(one_level)
 
 
-def test_computing_activations_again_changes_nothing_but_rounding(inputs, in_float32):
+def test_computing_activations_again_changes_nothing_but_rounding(one_level, in_float32):
     """Not the dropout, either; and there is more to compute."""
     expected, count = in_float32
-    found, count_again = differentiate(inputs, remat=True)
+    found, count_again = differentiate(one_level, remat=True)
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), found, expected
     )
     assert count_again > count
 
 
-def test_bfloat16_computes_with_float32_parameters(inputs, in_float32):
+def test_bfloat16_computes_with_float32_parameters(one_level, in_float32):
     """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
     loss, grads = in_float32[0]
-    loss_16, grads_16 = differentiate(inputs, dtype=jnp.bfloat16)[0]
+    loss_16, grads_16 = differentiate(one_level, dtype=jnp.bfloat16)[0]
     assert {x.dtype for x in jax.tree.leaves((loss_16, grads_16))} == {jnp.dtype("float32")}
     np.testing.assert_allclose(loss_16, loss, rtol=0.05)
     distance, norm = (

@@ -10,6 +10,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import SessionLog
 
 from fedjax_diffusion import load_config, load_run, run
+from fedjax_diffusion.diffusion import make_denoiser
+from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
@@ -17,7 +19,7 @@ from fedjax_diffusion.runs.records import EVENTS, read_metrics
 from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.runs.events import list_points, read_events
-from tests.tiny import tiny_config
+from tests.tiny import tiny_config, to_pixels
 
 CONTRACT = {
     "round",
@@ -229,7 +231,11 @@ def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
 @needs_cifar10
 def test_the_cifar10_config_trains_on_real_images(tmp_path):
     overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
-    overrides |= {"model.channels": 8, "model.channel_multipliers": (1, 1)}
-    result = run(load_config("cifar10:smoke", overrides), tmp_path / "run")
+    config = load_config("cifar10:smoke", overrides | {"allocator.baselines": ()})
+    network = make_denoiser(to_run_config(config).model, (32, 32, 3))
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    x_t, t = jax.ShapeDtypeStruct((8, 32, 32, 3), "float32"), jax.ShapeDtypeStruct((8,), "int32")
+    assert jax.eval_shape(network.apply, params, x_t, t).shape == x_t.shape
+    result = run(to_pixels(config), tmp_path / "run")  # its own takes long to compile
     assert result.records[0]["loss"] < 1.5
     assert len(result.records[0]["participants"]) == 10

@@ -1,5 +1,6 @@
 """Weights of FID's Inception: names, file and SHA-256."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -114,7 +115,8 @@ def variables_to_tensors(variables: PyTree) -> dict[str, np.ndarray]:
     return {name: x.transpose(_to_torch_axes(x.ndim)) for name, x in arrays.items()}
 
 
-def _named_leaves() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+@functools.cache
+def _named_leaves() -> Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """Returns path and shape of each leaf by PyTorch's name, in the order of the names."""
     image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
     shapes: Any = jax.eval_shape(Inception().init, jax.random.key(0), image)

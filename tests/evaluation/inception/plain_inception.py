@@ -88,9 +88,11 @@ def resize(image: np.ndarray, size: int = 299) -> np.ndarray:
     return image
 
 
-def inception(t: Mapping[str, np.ndarray], image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Maps uint8 [H, W, 3] to features [2048] and logits [1008]."""
-    x = (resize(image.astype(np.float64)).transpose(2, 0, 1) - 128) / 128
+def inception(
+    t: Mapping[str, np.ndarray], image: np.ndarray, size: int = 299
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maps uint8 [H, W, 3] to features [2048] and logits [1008]; it is resized to ``size``."""
+    x = (resize(image.astype(np.float64), size).transpose(2, 0, 1) - 128) / 128
     for name in ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"):
         x = convolve(t, name, x)
     x = halve(x)

@@ -1,15 +1,18 @@
 """FID's Inception against NumPy and, if installed, torch-fidelity; its files of weights."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_diffusion.evaluation.inception import network as network_module
 from fedjax_diffusion.evaluation.inception import weights as weights_module
 from fedjax_diffusion.evaluation.inception.features import make_inception_extractor
 from fedjax_diffusion.evaluation.inception.network import (
@@ -31,6 +34,8 @@ from tests.evaluation.inception.pth_files import weights_bytes
 pytestmark = pytest.mark.optimized  # tolerances are those of a run's rounding
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 20, 33, 3), dtype=np.uint8)
+SIZE, SMALLEST = 139, 75
+"""Inside, of tests: 3x3 pixels and one are left before the mean, not 8x8."""
 ONE_IMAGE = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
 
 
@@ -61,22 +66,43 @@ def variables(tensors):
     return tensors_to_variables(tensors)
 
 
+@contextlib.contextmanager
+def small_inside(size):
+    """Resizes the images of networks that are traced inside to ``size``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            network_module, "resize_bilinear_tf1", partial(resize_bilinear_tf1, size=size)
+        )
+        yield
+
+
 @pytest.fixture(scope="module")
 def apply():
-    return jax.jit(Inception().apply)
+    """Of the network whose images are resized to ``SIZE`` inside; its own sizes are held below."""
+    compiled = jax.jit(Inception().apply)
+
+    def apply_small(variables, images):
+        with small_inside(SIZE):
+            return compiled(variables, images)
+
+    return apply_small
 
 
-def test_the_network_is_the_one_in_numpy(apply, variables, tensors):
-    activations = apply(variables, IMAGES)
-    features, logits = plain_inception.inception(tensors, IMAGES[0])
+@pytest.fixture(scope="module")
+def activations(apply, variables):
+    return jax.device_get(apply(variables, IMAGES))
+
+
+def test_the_network_is_the_one_in_numpy(activations, tensors):
+    features, logits = plain_inception.inception(tensors, IMAGES[0], SIZE)
     assert features.std() > 0.1  # the weights let something through
     np.testing.assert_allclose(activations.features[0], features, atol=1e-4, rtol=0)
     np.testing.assert_allclose(activations.logits[0], logits, atol=1e-4, rtol=0)
 
 
-def test_an_image_does_not_depend_on_its_batch(apply, variables):
+def test_an_image_does_not_depend_on_its_batch(apply, activations, variables):
     swapped = apply(variables, IMAGES[::-1]).features[::-1]
-    np.testing.assert_allclose(swapped, apply(variables, IMAGES).features, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(swapped, activations.features, atol=1e-5, rtol=0)
     assert np.abs(swapped[0] - swapped[1]).max() > 1e-3
 
 
@@ -159,7 +185,9 @@ def test_pools_do_not_count_their_padding(block, expected):
     layer["conv"]["kernel"] = jnp.eye(3, num_features)[None, None]
     layer["bn"]["scale"] += 1
     variables["batch_stats"]["branch_pool"]["bn"]["var"] += 1 - 1e-3
-    pooled = jax.jit(block.apply)(variables, x)[0, ..., -num_features:]
+    pooled = jax.jit(lambda *arguments: block.apply(*arguments)[0, ..., -num_features:])(
+        variables, x
+    )
     by_hand = np.zeros((3, 4, num_features))
     by_hand[..., :3] = expected(x[0].transpose(2, 0, 1)).transpose(1, 2, 0)[..., :num_features]
     np.testing.assert_allclose(pooled, by_hand, rtol=1e-5)
@@ -181,17 +209,19 @@ def test_weights_come_back_from_a_file(kind, tensors, variables, tmp_path, monke
     assert read_inception_weights(path).is_fid
 
 
-def test_the_extractor_sees_grey_images_as_rgb(variables, tensors, apply, tmp_path):
+def test_the_extractor_sees_grey_images_as_rgb(tensors, tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, **tensors)
     extractor = make_inception_extractor(path)
     assert (extractor.name, extractor.num_features) == ("other_inception", 2048)
     assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(extractor.fingerprint)
     grey = IMAGES[..., :1]
-    expected = apply(variables, np.repeat(grey, 3, axis=-1)).features
+    as_rgb = np.repeat(grey, 3, axis=-1)
+    expected = [plain_inception.inception(tensors, x, SMALLEST)[0] for x in as_rgb]
     extractor = dataclasses.replace(extractor, batch_size=2)
-    features = extractor.extract(np.concatenate([grey, grey[:1]]))  # a batch and a part of one
-    # Two programs: sums in another order, a few units in the last place of features up to 39.
+    with small_inside(SMALLEST):
+        features = extractor.extract(np.concatenate([grey, grey[:1]]))  # a batch and a part of one
+    # Sums in another order, a few units in the last place of features up to 39.
     rtol = 16 * np.finfo(np.float32).eps
     np.testing.assert_allclose(features, [*expected, expected[0]], atol=1e-5, rtol=rtol)
 
@@ -252,7 +282,7 @@ def test_damaged_npz_files_are_refused(content, tmp_path):
         read_inception_weights(path)
 
 
-def test_features_are_those_of_torch_fidelity(apply, variables, tensors, monkeypatch, tmp_path):
+def test_features_are_those_of_torch_fidelity(variables, tensors, tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("torch_fidelity")
     baseline = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
@@ -262,6 +292,6 @@ def test_features_are_those_of_torch_fidelity(apply, variables, tensors, monkeyp
         "inception", ["2048", "logits"], feature_extractor_weights_path=str(path)
     )
     features, logits = net(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy()))
-    activations = apply(variables, IMAGES)
+    activations = jax.jit(lambda *arguments: Inception().apply(*arguments))(variables, IMAGES)
     np.testing.assert_allclose(activations.features, features, atol=1e-4, rtol=0)
     np.testing.assert_allclose(activations.logits, logits, atol=1e-4, rtol=0)
