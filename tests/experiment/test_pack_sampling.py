@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 from fedjax_diffusion.experiment import pack_sampling
 from fedjax_diffusion.experiment.pack_sampling import draw_together, make_draw_through
@@ -53,22 +54,22 @@ def list_labels(run, num_samples, denoiser):
     return None if denoiser is DENOISER else (np.arange(num_samples) + run) % 3
 
 
-@pytest.mark.parametrize("denoiser", [DENOISER, WITH_CLASSES])
 @pytest.mark.parametrize(
-    ("num_devices", "at_most", "expected"),
+    ("num_devices", "at_most", "denoiser", "expected"),
     [
-        (1, 1, [1] * 21),  # a batch of one run
-        (2, 1, [2] * 6 + [1, 2, 2, 2, 1, 1]),  # of two runs, as long as two ask
-        (1, 4, [1, 4, 1, 1]),  # four batches of a run, or a batch of four runs
-        (2, 2, [2, 1, 3, 2, 2, 1]),
+        (2, 1, WITH_CLASSES, [2, 2, 2, 2, 1, 1]),  # a batch of each of two runs
+        (1, 4, DENOISER, [2, 1, 1, 1]),  # a batch of two runs, three batches of a run
+        (2, 2, WITH_CLASSES, [2, 2, 2, 1]),
     ],
 )
 def test_runs_that_ask_together_draw_what_they_draw_alone(
-    denoiser, num_devices, at_most, expected, monkeypatch
+    num_devices, at_most, denoiser, expected, monkeypatch
 ):
-    """Three runs of 70 images, and one of 300 that is left alone with most of them."""
-    mesh = None if num_devices == 1 else jax.make_mesh((num_devices,), (RUN_AXIS,))
-    numbers, drawn, widths = (70, 70, 70, 300), {}, []
+    """Two runs of a batch, one of three and one of five, which is left alone with its last ones."""
+    mesh = None
+    if num_devices > 1:
+        mesh = jax.make_mesh((num_devices,), (RUN_AXIS,), axis_types=(AxisType.Auto,))
+    numbers, drawn, widths = (32, 32, 70, 130), {}, []
     draw_part = pack_sampling._draw_part
 
     def count(draw, drawings, width):
@@ -95,5 +96,4 @@ def test_runs_that_ask_together_draw_what_they_draw_alone(
         params, labels = {"scale": jnp.float32(run)}, list_labels(run, number, denoiser)
         alone = draw_of(number, 1, denoiser)(seed_to_key(run), params, run, labels=labels)
         np.testing.assert_allclose(drawn[run].astype(int), alone.astype(int), atol=1)
-    print(widths)
     assert widths == expected

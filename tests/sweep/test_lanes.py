@@ -89,28 +89,6 @@ def alone(tmp_path_factory):
     return read_records(workdir)
 
 
-def test_lanes_play_the_same_runs_and_take_others_when_they_end(tmp_path, alone):
-    prepare(tmp_path, 4)
-    progress, ended = Lines(), []
-    result = play_sweep(
-        tmp_path, TRAINING, progress=progress, on_point=lambda p, s: ended.append(s.status)
-    )
-    assert result.num_played == 6
-    assert ended == ["finished"] * 6
-    assert progress.lines[0] == "4 lanes: rounds of as many points in one program"
-    rounds = [line.rsplit(" ", 1)[1] for line in progress.lines if ": round " in line]
-    assert rounds[:4] == ["1"] * 4  # side by side
-    assert_same_runs(read_records(tmp_path), alone)
-    assert play_sweep(tmp_path, TRAINING).num_played == 0
-
-
-def test_workers_share_the_open_points_out_to_their_lanes(tmp_path):
-    prepare(tmp_path, 4)
-    progress = Lines()
-    play_sweep(tmp_path, TRAINING._replace(num_workers=3, limit=4), progress=progress)
-    assert progress.lines[0] == "2 lanes: rounds of as many points in one program"
-
-
 @pytest.fixture
 def measured(monkeypatch):
     """Returns the list of images that are measured; a point's quality tells their place in it."""
@@ -126,30 +104,51 @@ def measured(monkeypatch):
     return images
 
 
-def test_two_packs_take_turns_and_draw_what_their_runs_draw_alone(
+def test_lanes_play_the_same_runs_and_take_others_when_they_end(
     tmp_path, alone, measured, monkeypatch
 ):
+    """Rounds, and images that are drawn together: those of 2 of the 4 points end together."""
     prepare(tmp_path, 4, num_evaluated=40)
-    monkeypatch.setattr(packing, "_count_packs", lambda num_lanes: 2)
-    made, make, drawn = [], packs.Pack.__init__, []
-    monkeypatch.setattr(packs.Pack, "__init__", lambda *a: (made.append(a[2]), make(*a))[1])
+    progress, ended, drawn = Lines(), [], []
 
     def draw(drawings, *arguments):
         drawn.append(len(drawings))
         return draw_together(drawings, *arguments)
 
     monkeypatch.setattr(lanes_module, "draw_together", draw)
-    assert not play_sweep(tmp_path).failures
-    assert made == [2, 2]
+    result = play_sweep(tmp_path, progress=progress, on_point=lambda p, s: ended.append(s.status))
+    assert result.num_played == 6
+    assert ended == ["evaluated"] * 6
+    assert progress.lines[0] == "4 lanes: rounds of as many points in one program"
+    rounds = [line.rsplit(" ", 1)[1] for line in progress.lines if ": round " in line]
+    assert rounds[:4] == ["1"] * 4  # side by side
+    assert_same_runs(read_records(tmp_path), alone)
     assert sum(drawn) == 3 * 6  # a grid, and 40 images in two batches
     assert max(drawn) >= 2
-    assert_same_runs(read_records(tmp_path), alone)
     for folder in find_folders(open_sweep(tmp_path)):
         assert environment.count_lanes(environment.read(folder)) == 4
         experiment, state = load_run(folder, {"num_samples": 40})
         theirs = experiment.draw_samples(experiment.run_key, state.ema_params, EVALUATION_COUNTER)
         ours = measured[records.read_evaluation(folder)["quality"]["place"]]
         np.testing.assert_allclose(ours.astype(int), theirs.astype(int), atol=1)
+    assert play_sweep(tmp_path, TRAINING).num_played == 0
+
+
+def test_workers_share_the_open_points_out_to_their_lanes(tmp_path):
+    prepare(tmp_path, 4)
+    progress = Lines()
+    play_sweep(tmp_path, TRAINING._replace(num_workers=3, limit=4), progress=progress)
+    assert progress.lines[0] == "2 lanes: rounds of as many points in one program"
+
+
+def test_two_packs_take_turns_on_the_devices(tmp_path, alone, monkeypatch):
+    prepare(tmp_path, 4)
+    monkeypatch.setattr(packing, "_count_packs", lambda num_lanes: 2)
+    made, make = [], packs.Pack.__init__
+    monkeypatch.setattr(packs.Pack, "__init__", lambda *a: (made.append(a[2]), make(*a))[1])
+    assert not play_sweep(tmp_path, TRAINING).failures
+    assert made == [2, 2]
+    assert_same_runs(read_records(tmp_path), alone)
 
 
 def test_stopped_lanes_go_on_where_they_were(tmp_path, alone):
