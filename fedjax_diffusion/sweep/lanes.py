@@ -166,7 +166,7 @@ class Lanes:
     def answer(self, requests: Mapping[int, Any]) -> Mapping[int, Any]:
         """Answers requests of the lanes: all allocations first, then all images, then rounds.
 
-        Rounds are begun before images are drawn.
+        The devices draw, then play rounds: their memory has to hold the values of one of both.
 
         Raises:
           LanesError: the call failed; nobody can go on in these lanes.
@@ -174,9 +174,11 @@ class Lanes:
         try:
             if asked := _choose(requests, _Allocate):
                 return self._allocate(asked)
+            asked = _choose(requests, Drawing)
+            drawn = self._thread.submit(self._draw, asked) if asked else None
             self._begin_rounds(_choose(requests, _Step))
-            if asked := _choose(requests, Drawing):
-                return self._draw(asked)
+            if drawn is not None:
+                return drawn.result()
             return self._playing.pop(next(iter(self._playing))).result()
         except Exception as error:
             raise explain(error, self._config.num_lanes) from error
