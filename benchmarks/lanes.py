@@ -110,7 +110,9 @@ def main() -> None:
     if arguments.child is not None:
         print(json.dumps(play(arguments.child, arguments.seeds, arguments.rounds, changed)))
         return
-    content: dict[str, Any] = {
+    is_there = arguments.output.exists()
+    content: dict[str, Any] = json.loads(arguments.output.read_text()) if is_there else {}
+    content |= {  # parts of ``lane_parts`` stay
         "date": time.strftime("%Y-%m-%d"),
         "command": "python -m benchmarks.lanes " + " ".join(sys.argv[1:]),
         "cases": [],

@@ -44,6 +44,8 @@ class Experiment(NamedTuple):
       draw_samples: ``draw(run_key, params, counter) -> uint8 images``.
       count_traffic: ``count(num_bits, clients) -> Traffic``.
       changed: the experiment before a change, and the change; None: as it was built.
+      lanes: runs side by side: ``num_lanes`` of them whose rounds are played together, in
+        ``num_packs`` programs in turn; None: the run plays by itself.
     """
 
     config: RunConfig
@@ -63,6 +65,7 @@ class Experiment(NamedTuple):
     draw_samples: DrawSamples
     count_traffic: CountTraffic
     changed: "tuple[Experiment, Change] | None" = None
+    lanes: dict[str, int] | None = None
 
     def start(self) -> SimulationState:
         """Returns the state before the first round: a new model, or that of ``config.init_from``.

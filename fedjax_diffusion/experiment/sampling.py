@@ -87,12 +87,14 @@ class SamplerProgram(NamedTuple):
     Attributes:
       draw_batches: ``draw(keys [n], labels int32 [n, batch_size] or None, params) -> uint8
         [n * batch_size, H, W, C]``; the devices of the mesh share the n batches.
+      pure_draw: the same function on one device, not compiled.
       batch_size: of images.
       num_classes: of the network; None: it has no labels.
       mesh: 1-D; None: one device.
     """
 
     draw_batches: Callable[[Key, Array | None, Params], Array]
+    pure_draw: Callable[[Key, Array | None, Params], Array]
     batch_size: int
     num_classes: int | None
     mesh: Mesh | None
@@ -122,8 +124,9 @@ def make_sampler_program(
     _check_scale(config.guidance_scale, num_classes)
     batch_size = config.batch_size
     draw_images = _make_draw_images(config, schedule, (batch_size, *image_shape))
-    draw_batches = _make_draw_batches(draw_images, denoiser, config.guidance_scale, mesh)
-    return SamplerProgram(draw_batches, batch_size, num_classes, mesh)
+    pure_draw = _make_pure_draw(draw_images, denoiser, config.guidance_scale)
+    draw_batches = _make_draw_batches(pure_draw, mesh)
+    return SamplerProgram(draw_batches, pure_draw, batch_size, num_classes, mesh)
 
 
 def make_draw_samples(
@@ -144,7 +147,7 @@ def make_draw_samples(
       and any ``num_samples``. Below a batch of 32, or if a device draws several batches at once,
       this holds up to rounding, as XLA adds in another order.
     """
-    draw_batches, batch_size, num_classes, mesh = program
+    draw_batches, _, batch_size, num_classes, mesh = program
     num_devices, placement = (1, None) if mesh is None else (mesh.size, NamedSharding(mesh, P()))
 
     def draw(
@@ -228,10 +231,10 @@ def _make_draw_images(
     return draw_images
 
 
-def _make_draw_batches(
-    draw_images: _DrawImages, denoiser: Denoiser, scale: float, mesh: Mesh | None
+def _make_pure_draw(
+    draw_images: _DrawImages, denoiser: Denoiser, scale: float
 ) -> Callable[[Key, Array | None, Params], Array]:
-    """Returns ``draw_batches(keys [n], labels [n, B] or None, params)``, n split over devices."""
+    """Returns ``draw(keys [n], labels [n, B] or None, params)`` of one device."""
 
     def draw_batch(key: Key, labels: Array | None, params: Params) -> Array:
         if labels is None:
@@ -244,11 +247,18 @@ def _make_draw_batches(
         images = jax.vmap(draw_batch, in_axes=(0, 0, None))(keys, labels, params)
         return images.reshape(-1, *images.shape[2:])
 
+    return draw_on_one_device
+
+
+def _make_draw_batches(
+    pure_draw: Callable[[Key, Array | None, Params], Array], mesh: Mesh | None
+) -> Callable[[Key, Array | None, Params], Array]:
+    """Returns the compiled function, the n batches split over the devices of a mesh."""
     if mesh is None:
-        return jax.jit(draw_on_one_device)
+        return jax.jit(pure_draw)
     (axis,) = mesh.axis_names
     specs = {"in_specs": (P(axis), P(axis), P()), "out_specs": P(axis)}
-    return jax.jit(jax.shard_map(draw_on_one_device, mesh=mesh, check_vma=False, **specs))
+    return jax.jit(jax.shard_map(pure_draw, mesh=mesh, check_vma=False, **specs))
 
 
 def _check_scale(scale: float, num_classes: int | None) -> None:

@@ -180,7 +180,7 @@ class Learner:
         config, sampling = self.config, self.config.sampling
         if config.model.num_classes is not None:
             config.guidance.check_scale(sampling.guidance_scale)
-        count_batches = functools.cache(functools.partial(self._count_sampling_batches, compute))
+        count_batches = functools.cache(functools.partial(self.count_sampling_batches, compute))
         return make_draw_samples(sampling, self.find_sampler_program(compute), count_batches)
 
     def find_sampler_program(self, compute: ComputeConfig) -> SamplerProgram:
@@ -188,7 +188,7 @@ class Learner:
         network = describe_network(self.config, self.image_shape, compute)
         return find_sampler_program(network, self.config.sampling, make_local_mesh(self.mesh))
 
-    def _count_sampling_batches(self, compute: ComputeConfig) -> int:
+    def count_sampling_batches(self, compute: ComputeConfig) -> int:
         """Returns the batches of images that a device draws at once.
 
         One on a CPU, which it keeps busy. On other devices as many as take an eighth of the memory,

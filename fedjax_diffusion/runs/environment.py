@@ -20,6 +20,7 @@ from fedjax_diffusion.runs.records import ENVIRONMENT, PLUGINS, write_json
 
 _HAS_CHECKPOINT = "has_checkpoint"
 _IMAGE_SHAPE = "image_shape"
+_LANES = "lanes"
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
         "compute": dataclasses.asdict(experiment.compute),
         _HAS_CHECKPOINT: False,
+        **_describe_lanes(experiment),
         **({PLUGINS: found} if (found := describe_plugins(experiment.config.plugins)) else {}),
     }
     if source is not None:
@@ -42,6 +44,25 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     if experiment.changed is not None:
         described[CHANGE] = describe_change(experiment.changed[1])
     return described
+
+
+def _describe_lanes(experiment: Experiment) -> dict[str, Any]:
+    return {} if experiment.lanes is None else {_LANES: experiment.lanes}
+
+
+def update_lanes(environment: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """Returns the environment of a run that goes on, perhaps among other runs than before."""
+    kept = {name: value for name, value in environment.items() if name != _LANES}
+    return kept | _describe_lanes(experiment)
+
+
+def count_lanes(environment: dict[str, Any]) -> int:
+    """Returns the number of runs whose rounds were played together with a run's, itself too.
+
+    Args:
+      environment: of ``read``.
+    """
+    return environment.get(_LANES, {}).get("num_lanes", 1)
 
 
 def read(workdir: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from fedjax_diffusion.data import ImageDataset, load_images
@@ -17,10 +18,12 @@ from fedjax_diffusion.evaluation.quality import (
     measure_quality,
 )
 from fedjax_diffusion.experiment.config import GivenConfig, to_run_config, with_overrides
+from fedjax_diffusion.experiment.experiment import Experiment
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.image_files import open_image
 from fedjax_diffusion.host.platforms import check_precision, cpu_device
+from fedjax_diffusion.runs.among_many import ALONE
 from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER, spread_labels
@@ -33,6 +36,7 @@ def evaluate(
     *,
     on_progress: Callable[[int], object] | None = None,
     data_dir: str | None = None,
+    join: Callable[[Experiment], Experiment] = ALONE.join,
 ) -> dict[str, Any]:
     """Draws images from the newest checkpoint of a run and returns their quality.
 
@@ -46,6 +50,7 @@ def evaluate(
       evaluation: changed settings of ``EvaluationConfig``.
       on_progress: called now and then with the number of images drawn so far.
       data_dir: another place of the run's data, which must be the same; None: as the run has it.
+      join: as in ``AmongMany``.
 
     Raises:
       ValueError: the folder holds no run with a checkpoint, a setting is invalid, or a file cannot
@@ -56,7 +61,7 @@ def evaluate(
     """
     workdir = Path(workdir)
     with explain_file_errors(workdir):
-        return _evaluate(workdir, evaluation or {}, on_progress, data_dir)
+        return _evaluate(workdir, evaluation or {}, on_progress, data_dir, join)
 
 
 def _evaluate(
@@ -64,6 +69,7 @@ def _evaluate(
     evaluation: dict,
     on_progress: Callable[[int], object] | None,
     data_dir: str | None,
+    join: Callable[[Experiment], Experiment],
 ) -> dict[str, Any]:
     changed = {f"evaluation.{name}": value for name, value in evaluation.items()}
     if data_dir is not None:
@@ -84,8 +90,11 @@ def _evaluate(
     if kept and kept["asked"] == asked:
         return kept["quality"]
     labels = spread_labels(experiment, settings.num_samples)
+    params = jax.device_get(state.ema_params)
+    del state  # runs that are drawn together would all have theirs on the devices
+    experiment = join(experiment)
     images = experiment.draw_samples(
-        experiment.run_key, state.ema_params, EVALUATION_COUNTER, on_progress, labels
+        experiment.run_key, params, EVALUATION_COUNTER, on_progress, labels
     )
     quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}

@@ -94,11 +94,11 @@ def begin(workdir: Path, experiment: Experiment) -> None:
     recorded = begun.get(records.PLUGINS, {})
     added = [entry for entry in experiment.config.plugins if find_name(entry) not in recorded]
     copy_sources(workdir, added)
-    if not begun:
-        records.write_json(workdir / records.ENVIRONMENT, environment.describe(experiment))
-    elif added:
-        begun[records.PLUGINS] = describe_plugins(added) | recorded
-        records.write_json(workdir / records.ENVIRONMENT, begun)
+    now = environment.update_lanes(begun, experiment) if begun else environment.describe(experiment)
+    if begun and added:
+        now[records.PLUGINS] = describe_plugins(added) | recorded
+    if now != begun:
+        records.write_json(workdir / records.ENVIRONMENT, now)
     _try_file(workdir / CHECKPOINTS)
     for name in _PICTURES:
         with pictures_may_fail():

@@ -10,9 +10,11 @@ from fedjax_diffusion.experiment.programs import list_static
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.sweep_config import ALL, LAST, NONE
 from fedjax_diffusion.host.tables import format_table
+from fedjax_diffusion.runs import environment
 from fedjax_diffusion.sweep.checks import choose_checked
 from fedjax_diffusion.sweep.folder import Sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
+from fedjax_diffusion.sweep.index import read_machine
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions, is_chosen, is_open
 from fedjax_diffusion.sweep.points import Point
@@ -58,7 +60,7 @@ def _estimate(
 ) -> str:
     if done:
         disk = statistics.mean(count_bytes(folder) for folder, _ in done[:_ENOUGH])
-        seconds = statistics.mean(summary["wall_seconds"] for _, summary in done)
+        seconds = statistics.mean(_count_seconds(folder, summary) for folder, summary in done)
         minutes = seconds * len(to_play) / 60
         return f"{format_gigabytes(disk * len(to_play))}, {minutes:.2g} minutes of rounds"
     checked = choose_checked(to_play)
@@ -66,6 +68,11 @@ def _estimate(
     sizes = [count_state_bytes(p.config) * _count_kept(kept, p.config, options) for p in checked]
     disk = statistics.mean(sizes) * len(to_play)
     return f"{format_gigabytes(disk)} of checkpoints; minutes are known after the first point"
+
+
+def _count_seconds(folder: Path, summary: Mapping[str, Any]) -> float:
+    """Returns a point's part of the time of its rounds, which those of other lanes shared."""
+    return summary["wall_seconds"] / environment.count_lanes(read_machine(folder))
 
 
 def _count_kept(keep: str, config: RunConfig, options: PlayOptions) -> int:

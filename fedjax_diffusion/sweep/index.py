@@ -136,7 +136,7 @@ def _read_rows(
     for point, state, folder in zip(sweep.points, states, folders, strict=True):
         settings = dict(read_settings(point.config))
         name = point.hash[:HASH_DIGITS]
-        machine = _read_machine(folder)
+        machine = read_machine(folder)
         rows.append(
             {
                 "hash": name,
@@ -210,7 +210,8 @@ def _read_quality(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _read_machine(folder: Path) -> dict[str, Any]:
+def read_machine(folder: Path) -> dict[str, Any]:
+    """Returns the content of a point's environment.json; empty if it is missing or damaged."""
     try:
         return environment.read(folder)
     except ValueError:  # damaged

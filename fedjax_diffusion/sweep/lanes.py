@@ -2,14 +2,14 @@
 
 Each lane plays ordinary runs, one after the other, with all that belongs to them: claim,
 checkpoints, record, images. They take turns (``host/turns.py``), and what all of them ask for is
-answered in one call: the allocations of their plans, and their rounds.
+answered in one call: the allocations of their plans, their rounds, and their images.
 """
 
 import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from fedjax_diffusion.allocation import Allocation, AllocationProblem, RoundFact
 from fedjax_diffusion.allocation.allocator import allocate_pairs
 from fedjax_diffusion.data import ClientData, make_load_resident
 from fedjax_diffusion.experiment.experiment import Experiment
+from fedjax_diffusion.experiment.pack_sampling import Drawing, draw_together, make_draw_through
 from fedjax_diffusion.experiment.packs import LaneInputs, LaneState, Pack, find_pack_program
 from fedjax_diffusion.experiment.programs import list_rates
 from fedjax_diffusion.experiment.run_config import RunConfig
@@ -158,17 +159,27 @@ class Lanes:
             load_cohort=make_load_resident(data),
             simulator=experiment.simulator._replace(init=init, step=step),
             plan=functools.partial(experiment.plan, solver=_make_solver(ask)),
+            draw_samples=make_draw_through(experiment.learner, experiment.compute, ask),
+            lanes={"num_lanes": self._config.num_lanes, "num_packs": self._config.num_packs},
         )
 
     def answer(self, requests: Mapping[int, Any]) -> Mapping[int, Any]:
-        """Answers the requests of the lanes: all allocations first, then all rounds.
+        """Answers requests of the lanes: all allocations first, then all images, then rounds.
+
+        The devices draw, then play rounds: their memory has to hold the values of one of both.
 
         Raises:
           LanesError: the call failed; nobody can go on in these lanes.
         """
-        asked = {lane: r for lane, r in requests.items() if isinstance(r, _Allocate)}
         try:
-            return self._allocate(asked) if asked else self._step(requests)
+            if asked := _choose(requests, _Allocate):
+                return self._allocate(asked)
+            asked = _choose(requests, Drawing)
+            drawn = self._thread.submit(self._draw, asked) if asked else None
+            self._begin_rounds(_choose(requests, _Step))
+            if drawn is not None:
+                return drawn.result()
+            return self._playing.pop(next(iter(self._playing))).result()
         except Exception as error:
             raise explain(error, self._config.num_lanes) from error
 
@@ -184,14 +195,17 @@ class Lanes:
             first += len(request.methods)
         return answers
 
-    def _step(self, requests: Mapping[int, _Step]) -> dict[int, tuple[LaneState, RoundInfo]]:
-        """Begins the rounds that are asked for, and returns those that were begun first."""
+    def _draw(self, requests: Mapping[int, Drawing]) -> dict[int, np.ndarray]:
+        drawings, mesh = list(requests.values()), self._config.mapping.mesh
+        drawn = draw_together(drawings, mesh, self._config.num_lanes)
+        return dict(zip(requests, drawn, strict=True))
+
+    def _begin_rounds(self, requests: Mapping[int, _Step]) -> None:
+        """Begins the rounds that are asked for, of packs that play none."""
         for number, pack in enumerate(self._packs):
             asked = {n: r for n, r in requests.items() if n % len(self._packs) == number}
             if asked and number not in self._playing:
                 self._playing[number] = self._thread.submit(self._play_round, pack, asked)
-        first = next(iter(self._playing))
-        return self._playing.pop(first).result()
 
     def _play_round(
         self, pack: Pack, requests: Mapping[int, _Step]
@@ -205,6 +219,14 @@ class Lanes:
         _, info = next(iter(answers.values()))
         np.asarray(info.loss)  # waits; whether it fits into the memory is known now
         return {lane: answers[place] for lane, place in places.items()}
+
+
+_Request = TypeVar("_Request")
+
+
+def _choose(requests: Mapping[int, Any], kind: type[_Request]) -> dict[int, _Request]:
+    """Returns the requests of a kind."""
+    return {lane: asked for lane, asked in requests.items() if isinstance(asked, kind)}
 
 
 def list_methods(configs: Sequence[RunConfig]) -> tuple[str, ...]:

@@ -115,6 +115,7 @@ def play_point(task: Task) -> None:
             dataclasses.asdict(task.evaluation),
             on_progress=show_image,
             data_dir=task.config.data.data_dir,
+            join=task.join,
         )
 
 

@@ -1,5 +1,7 @@
 """A pack's runs are the single runs, up to rounding and what rounding does to codes."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -64,8 +66,8 @@ def play_alone(experiments, num_bits, num_rounds):
     return jax.device_get((states, infos))
 
 
-def play_packed(experiments, mapping, num_bits, num_rounds, lanes=None):
-    pack, answers = make_pack(experiments, mapping, start(experiments)), {}
+def play_packed(experiments, mapping, num_bits, num_rounds, lanes=None, states=None):
+    pack, answers = make_pack(experiments, mapping, states or start(experiments)), {}
     lanes = range(len(experiments)) if lanes is None else lanes
     inputs = {
         lane: gather_inputs(
@@ -106,10 +108,30 @@ def test_a_round_is_that_of_the_run_alone(experiments, mapping):
             np.testing.assert_allclose(statistics.update_squared_norm, norm, rtol=1e-3)
 
 
-def test_the_losses_of_paired_runs_have_no_bias(experiments):
+@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), ("chunked", 2)])
+def test_a_diverged_run_does_not_touch_its_neighbours(experiments, mapping):
+    """To the bit: the same program, with nothing finite in one lane's model."""
+    some, states = experiments[:4], start(experiments[:4])
+    broken = jax.tree.map(lambda x: np.full_like(x, np.nan), states[2].params)
+    states[2] = dataclasses.replace(states[2], params=broken)
+    pack, answers = play_packed(some, RunMapping(*mapping), 4, 1, states=states)
+    expected_pack, expected = play_packed(some, RunMapping(*mapping), 4, 1)
+    assert not np.isfinite(np.asarray(answers[2][1].loss))
+    for lane in (0, 1, 3):
+        found = jax.tree.leaves((pack.take(lane), jax.tree.map(np.asarray, answers[lane][1])))
+        theirs = (expected_pack.take(lane), jax.tree.map(np.asarray, expected[lane][1]))
+        for ours, other in zip(found, jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_array_equal(ours, other)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [("vmap", None), pytest.param(("chunked", 2), marks=pytest.mark.slow)],
+)
+def test_the_losses_of_paired_runs_have_no_bias(experiments, mapping):
     """The mean of 16 differences is within three of its standard errors, or is rounding alone."""
     _, infos = play_alone(experiments, 3, 3)
-    _, answers = play_packed(experiments, RunMapping("chunked", 2), 3, 3)
+    _, answers = play_packed(experiments, RunMapping(*mapping), 3, 3)
     losses = [
         (float(np.asarray(answers[lane][1].loss)), float(infos[lane].loss)) for lane in answers
     ]

@@ -1,6 +1,7 @@
 """Points in lanes are the runs that they are one after the other, up to rounding."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
@@ -9,16 +10,21 @@ import pytest
 from fedjax_diffusion import expand
 from fedjax_diffusion.experiment import packs
 from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.experiment.pack_sampling import draw_together
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.host.progress import Progress
-from fedjax_diffusion.runs import records
+from fedjax_diffusion.runs import environment, evaluate, records
+from fedjax_diffusion.runs.load import load_run
+from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER
 from fedjax_diffusion.runs.runner import run
+from fedjax_diffusion.sweep import lanes as lanes_module
 from fedjax_diffusion.sweep import packing
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.lanes import list_methods
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions, play_point
 from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
+from tests.sweep.stubs import QUALITY
 from tests.tiny import pixel_config
 
 TRAINING = PlayOptions(is_evaluating=False)
@@ -26,14 +32,15 @@ LENGTHS = (4, 2, 3)
 """Rounds of the points: lanes end at different times, and take other points."""
 
 
-def prepare(workdir, lanes, methods=("on_demand", "fixed_bits:4"), **changed):
+def prepare(workdir, lanes, methods=("on_demand", "fixed_bits:4"), num_evaluated=None, **changed):
     changed = {"compute__cpu_devices": "1", "compute__client_map": "map", **changed}
     config = pixel_config(sweep__lanes=str(lanes), compute__conv="plain", **changed)
     points = expand(
         config,
         lambda h: h.product([h.sweep("allocator.method", methods), h.sweep("num_rounds", LENGTHS)]),
     )
-    prepare_sweep(config, points, workdir, TRAINING)
+    options = TRAINING._replace(is_evaluating=num_evaluated is not None)
+    prepare_sweep(config, points, workdir, options, num_evaluated)
     return points
 
 
@@ -82,18 +89,48 @@ def alone(tmp_path_factory):
     return read_records(workdir)
 
 
-def test_lanes_play_the_same_runs_and_take_others_when_they_end(tmp_path, alone):
-    prepare(tmp_path, 4)
-    progress, ended = Lines(), []
-    result = play_sweep(
-        tmp_path, TRAINING, progress=progress, on_point=lambda p, s: ended.append(s.status)
-    )
+@pytest.fixture
+def measured(monkeypatch):
+    """Returns the list of images that are measured; a point's quality tells their place in it."""
+    images = []
+
+    def measure(drawn, *_):
+        images.append(drawn)
+        return QUALITY | {"place": len(images) - 1}
+
+    extractor = types.SimpleNamespace(fingerprint="abc")
+    monkeypatch.setattr(evaluate, "make_extractor", lambda *_: extractor)
+    monkeypatch.setattr(evaluate, "measure_quality", measure)
+    return images
+
+
+def test_lanes_play_the_same_runs_and_take_others_when_they_end(
+    tmp_path, alone, measured, monkeypatch
+):
+    """Rounds, and images that are drawn together: those of 2 of the 4 points end together."""
+    prepare(tmp_path, 4, num_evaluated=40)
+    progress, ended, drawn = Lines(), [], []
+
+    def draw(drawings, *arguments):
+        drawn.append(len(drawings))
+        return draw_together(drawings, *arguments)
+
+    monkeypatch.setattr(lanes_module, "draw_together", draw)
+    result = play_sweep(tmp_path, progress=progress, on_point=lambda p, s: ended.append(s.status))
     assert result.num_played == 6
-    assert ended == ["finished"] * 6
+    assert ended == ["evaluated"] * 6
     assert progress.lines[0] == "4 lanes: rounds of as many points in one program"
     rounds = [line.rsplit(" ", 1)[1] for line in progress.lines if ": round " in line]
     assert rounds[:4] == ["1"] * 4  # side by side
     assert_same_runs(read_records(tmp_path), alone)
+    assert sum(drawn) == 3 * 6  # a grid, and 40 images in two batches
+    assert max(drawn) >= 2
+    for folder in find_folders(open_sweep(tmp_path)):
+        assert environment.count_lanes(environment.read(folder)) == 4
+        experiment, state = load_run(folder, {"num_samples": 40})
+        theirs = experiment.draw_samples(experiment.run_key, state.ema_params, EVALUATION_COUNTER)
+        ours = measured[records.read_evaluation(folder)["quality"]["place"]]
+        np.testing.assert_allclose(ours.astype(int), theirs.astype(int), atol=1)
     assert play_sweep(tmp_path, TRAINING).num_played == 0
 
 

@@ -80,6 +80,18 @@ def test_a_dry_run_counts_points_and_groups_and_writes_nothing(tmp_path):
     assert "2 to play" in format_dry_run(open_sweep(tmp_path), PlayOptions(limit=2))
 
 
+def test_a_dry_run_shares_the_time_of_a_round_out_to_the_lanes_that_had_it_together(tmp_path):
+    sweep = make_sweep(tmp_path)
+    play_sweep(tmp_path, PlayOptions(limit=1), play=play_stub)
+    (folder,) = (tmp_path / "points").iterdir()
+    seconds = records.read_summary(folder)["wall_seconds"]
+    for lanes in (None, {"num_lanes": 8, "num_packs": 1}):
+        if lanes is not None:
+            records.write_json(folder / records.ENVIRONMENT, {"compute": {}, "lanes": lanes})
+        expected = 2 * seconds / 60 / (1 if lanes is None else 8)
+        assert f" GB, {expected:.2g} minutes of rounds" in format_dry_run(sweep, PlayOptions())
+
+
 def test_the_bytes_of_a_state_are_those_of_a_checkpoint():
     config = to_run_config(pixel_config(quantization__error_feedback=True))
     experiment = build(config)
