@@ -246,7 +246,13 @@ def _count_clients(arrays: dict[str, Any]) -> int:
 def _check_shape(arrays: dict[str, Any], names, allowed: list[tuple[int, ...]]) -> None:
     for name in names:
         if arrays[name].shape not in allowed:
-            raise ValueError(f"{name} has shape {arrays[name].shape}: must be one of {allowed}")
+            words = " or ".join(map(_describe_shape, allowed))
+            raise ValueError(f"{name} has shape {arrays[name].shape}: must be {words}")
+
+
+def _describe_shape(shape: tuple[int, ...]) -> str:
+    rows = f"{shape[0]} rows of " if len(shape) == 2 else ""
+    return f"{rows}{shape[-1]} numbers" if shape else "one number"
 
 
 def _check_range(name: str, array: np.ndarray) -> None:
@@ -255,7 +261,7 @@ def _check_range(name: str, array: np.ndarray) -> None:
     if not is_allowed.all():
         index = tuple(int(i) for i in np.argwhere(~is_allowed)[0])
         place = f"[{', '.join(map(str, index))}]" if index else ""
-        raise ValueError(f"{name}{place} = {array[index]:g}: must be {allowed}")
+        raise ValueError(f"{name}{place} = {array[index]:.12g}: must be {allowed}")
 
 
 def is_in_range(name: str, values: np.ndarray) -> tuple[np.ndarray, str]:

@@ -68,7 +68,8 @@ def refine(
     Source: the search is that of ``branch_and_bound``; its use here is this project's own.
     """
     if method not in (allowed := _refinable()):
-        raise ValueError(f"method = {method!r}: must be one of {', '.join(allowed)}")
+        known = ", ".join(allowed)
+        raise ValueError(f"method = {method!r}: must be one of {known}, which can be refined")
     if not _LEAST_GAP <= target_gap < 1:
         raise ValueError(f"target_gap = {target_gap:g}: must be in [{_LEAST_GAP:g}, 1)")
     if max_nodes < 1:

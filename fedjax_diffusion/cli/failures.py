@@ -6,10 +6,11 @@ import tempfile
 import traceback
 
 from fedjax_diffusion.host.version import __version__
+from fedjax_diffusion.values import MAX_SHOWN
 
 _DEBUG = "FEDJAX_DIFFUSION_DEBUG"
 _MAX_REASON = 300
-"""Largest number of characters printed of an error that was not written for a user."""
+"""Largest number of characters of an error that was not written for a user, or of a word."""
 
 
 def fail(error: Exception, reason: str, exit_code: int) -> int:
@@ -19,8 +20,13 @@ def fail(error: Exception, reason: str, exit_code: int) -> int:
     """
     if os.environ.get(_DEBUG):
         raise error
-    print(f"fedjax-diffusion: {' '.join(reason.split())}", file=sys.stderr)
+    print(f"fedjax-diffusion: {' '.join(map(_cut, reason.split()))}", file=sys.stderr)
     return exit_code
+
+
+def _cut(word: str) -> str:
+    """Returns a word of a message, of which a user may have given thousands of characters."""
+    return word if len(word) <= _MAX_REASON else f"{word[:MAX_SHOWN]}..."
 
 
 def find_reason(error: Exception) -> str | None:

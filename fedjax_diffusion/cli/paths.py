@@ -5,7 +5,7 @@ from argparse import Namespace
 
 _PATHS = (
     *("config", "workdir", "output", "images", "data_dir", "figures", "problem", "clients"),
-    *("earlier", "inception_weights", "diff", "allocation"),
+    *("earlier", "inception_weights", "diff", "allocation", "plugins"),
 )
 
 
@@ -17,7 +17,9 @@ def expand_paths(arguments: Namespace) -> None:
     """
     for name in _PATHS:
         given = vars(arguments).get(name)
-        if given == "":
+        if given == "" or (isinstance(given, list) and "" in given):
             raise ValueError(f"--{name}= is empty; give a path, or leave the argument out")
         if isinstance(given, str):
             setattr(arguments, name, os.path.expanduser(given))
+        elif isinstance(given, list):
+            setattr(arguments, name, [os.path.expanduser(path) for path in given])

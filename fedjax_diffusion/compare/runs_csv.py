@@ -24,14 +24,19 @@ def read_runs(path: str | Path) -> list[RunRow]:
     """Returns exactly the rows of a file of ``write_runs``.
 
     Raises:
-      ValueError: there is no such file, it has other columns, or a field is not a number.
+      ValueError: there is no such file, it is not CSV, it has other columns, or a field is not a
+        number.
     """
     kinds = typing.get_type_hints(RunRow)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             header, *lines = list(csv.reader(file)) or [[]]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as a comparison's runs: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is not CSV: {error}") from None
     header = [OLD_NAMES["runs"].get(name, name) for name in header]
     if tuple(header) != RunRow._fields:
         raise ValueError(f"{path} is not a runs.csv of this version: its columns are {header}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedjax_diffusion.data import ImageDataset
-from fedjax_diffusion.host.figures import default_style, save_figure
+from fedjax_diffusion.host.figures import default_style, save_figure, to_drawable
 from fedjax_diffusion.host.images import save_grid
 
 _MAX_SEPARATE_BARS = 60
@@ -101,7 +101,7 @@ def draw_partition(
     from matplotlib.ticker import MaxNLocator
 
     num_classes = len(class_names) or int(labels.max()) + 1
-    names = list(class_names) or [str(label) for label in range(num_classes)]
+    names = [to_drawable(name) for name in class_names] or list(map(str, range(num_classes)))
     counts = np.array([np.bincount(labels[part], minlength=num_classes) for part in parts]).T
     is_crowded = len(parts) > _MAX_SEPARATE_BARS
     if is_crowded:

@@ -20,6 +20,8 @@ _UNITS = {
     "bits": "bits",
 }
 """Units by the ending of a setting's name."""
+UNKNOWN = "?"
+"""Meaning of a field of a user's own class whose docstring does not describe it."""
 
 
 class Setting(NamedTuple):
@@ -51,7 +53,8 @@ def list_settings(part: Any, prefix: str = "") -> Iterator[Setting]:
         if dataclasses.is_dataclass(value):
             yield from list_settings(value, f"{prefix}{field.name}.")
         else:
-            yield Setting(prefix + field.name, value, find_unit(field.name), meanings[field.name])
+            meaning = meanings.get(field.name, UNKNOWN)
+            yield Setting(prefix + field.name, value, find_unit(field.name), meaning)
 
 
 @functools.cache

@@ -64,6 +64,22 @@ def default_style() -> Iterator[None]:
         yield
 
 
+def to_drawable(text: str) -> str:
+    r"""Returns a name for a figure as it is, whatever Matplotlib would read into it.
+
+    Characters that the font lacks become escapes. A ``$`` begins no formula, and a ``_`` at the
+    start keeps no name out of a legend.
+
+    >>> print(to_drawable("_$" + chr(0x65E5)))
+     _\$\u65e5
+    """
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans"))  # Matplotlib brings it along
+    known = (c if font.get_char_index(ord(c)) else ascii(c)[1:-1] for c in text)
+    return " " * text.startswith("_") + "".join(known).replace("$", r"\$")
+
+
 @default_style()
 def save_figure(path: Path, figure: "Figure") -> None:
     """Saves a figure, complete or not at all; makes its folder if needed.

@@ -7,11 +7,12 @@ code, and ``lo + step * code`` rounds once whether or not the compiler contracts
 multiply-add: sender and receiver compute the same number, to the bit.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
@@ -19,7 +20,7 @@ from fedjax_diffusion.quantization.blocks import row_tensors, tensor_ranges
 from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.float32 import SMALLEST_NORMAL
 from fedjax_diffusion.types import Array, PyTree
-from fedjax_diffusion.values import to_plain
+from fedjax_diffusion.values import shorten, to_plain
 
 
 class Grid(NamedTuple):
@@ -42,10 +43,10 @@ class Grid(NamedTuple):
 def check_num_bits(num_bits: PyTree) -> None:
     """Raises ValueError unless every bit width (host numbers, not traced) is 1..16 or 32."""
     for bit_width in jax.tree.leaves(num_bits):
-        if isinstance(bit_width, bool) or bit_width not in BIT_WIDTHS:
-            raise ValueError(
-                f"num_bits must be 1..{MAX_BITS} or {FULL_PRECISION_BITS}, got {bit_width!r}"
-            )
+        is_one_number = np.ndim(bit_width) == 0 and not isinstance(bit_width, bool)
+        if not is_one_number or bit_width not in BIT_WIDTHS:
+            allowed = f"1..{MAX_BITS} or {FULL_PRECISION_BITS}"
+            raise ValueError(f"num_bits must be {allowed}, got {shorten(bit_width)}")
 
 
 def make_grid(blocks: Array, like: PyTree, num_bits: PyTree) -> Grid:
@@ -96,12 +97,21 @@ def round_step_up(step: Array, num_bits: Array) -> Array:
 
 def broadcast_num_bits(num_bits: PyTree, like: PyTree) -> Array:
     """Returns the bit width of each tensor, int32 [L], from a scalar or a pytree prefix."""
-    bit_widths = jax.tree.leaves(jax.tree.broadcast(num_bits, like))
+    bit_widths = list_num_bits(num_bits, like)
     for bit_width in bit_widths:
-        chex.assert_rank(bit_width, 0)
         if not isinstance(bit_width, Tracer):
             check_num_bits(to_plain(bit_width))
+        chex.assert_rank(bit_width, 0)
     return jnp.stack([jnp.asarray(bit_width, jnp.int32) for bit_width in bit_widths])
+
+
+def list_num_bits(num_bits: PyTree, like: PyTree) -> list[Any]:
+    """Returns the bit width of each tensor [L]; raises ValueError for a tree of other names."""
+    try:
+        return jax.tree.leaves(jax.tree.broadcast(num_bits, like))
+    except ValueError:
+        allowed = "one number, or a tree with the tensors' names"
+        raise ValueError(f"num_bits must be {allowed}, got {shorten(num_bits)}") from None
 
 
 def per_row(like: PyTree, *columns: Array) -> list[Array]:

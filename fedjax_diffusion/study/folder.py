@@ -101,7 +101,7 @@ def read_study(workdir: str | Path) -> Study:
     try:
         summary = dict(json.loads((workdir / SUMMARY).read_bytes()))
         return Study(workdir, _read_csv(workdir / TABLE), summary)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ValueError(
             f"{workdir} holds no whole study ({error}); repeat the command of the study"
         ) from None

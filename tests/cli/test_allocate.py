@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import pathlib
 import re
 
 import chex
@@ -11,23 +12,8 @@ import pytest
 from fedjax_diffusion import AllocationProblem
 from fedjax_diffusion.allocation import example_problem, read_problem, solution
 from fedjax_diffusion.cli.main import main
-
-PROBLEM = {
-    "compute_cycles": [2e9, 4e9],
-    "effective_capacitance": 1e-28,
-    "max_frequency_hz": 2e9,
-    "channel_gain": 1e-11,
-    "bandwidth_hz": 1e6,
-    "max_power_watts": 0.2,
-    "noise_density_watts_per_hz": 4e-21,
-    "num_parameters": 267_000,
-    "overhead_bits": 512,
-    "min_bits": 2,
-    "max_bits": 16,
-    "error_weight": [1.0, 2.0],
-    "error_budget": 1e-3,
-    "time_budget_seconds": 6.0,
-}
+from tests.reliability.drawn_problems import PROBLEM, draw_problem
+from tests.reliability.drawn_values import MAX_LINE, play
 
 
 @pytest.fixture
@@ -208,3 +194,46 @@ def test_the_help_names_every_field_and_shows_the_example_problem(tmp_path, caps
     shown.write_text(re.search(r"\{.*\}", text, re.DOTALL)[0])
     chex.assert_trees_all_equal(read_problem(shown), example_problem())
     assert main(["allocate", f"--problem={shown}"]) == 0
+
+
+def refuse(constant):
+    raise ValueError(constant)
+
+
+def check_drawn(drawn, capsys):
+    """Checks exit code, output and answer of one drawn input, in the current folder."""
+    content, table, arguments = drawn
+    pathlib.Path("problem.json").write_bytes(content)
+    if table is not None:
+        pathlib.Path("clients.csv").write_bytes(table)
+        arguments = [*arguments, "--clients=clients.csv"]
+    code = main(["allocate", "--problem=problem.json", *arguments])
+    out, err = capsys.readouterr()
+    (output,) = (pathlib.Path(text[9:]) for text in arguments if text.startswith("--output="))
+    assert output.exists() == (code != 2), err
+    if code == 2:
+        assert re.fullmatch(r"fedjax-diffusion: .+\n", err)
+        assert len(err) < MAX_LINE
+        assert out == ""
+        return
+    assert code in (0, 3), err
+    assert out.endswith("verified: every limit and cost recomputed\n")
+    lines = err.splitlines()
+    assert bool(lines) == (code == 3)
+    assert all(line.startswith(("time: ", "demand: ", "error: ")) for line in lines)
+    assert not re.search(r"\b(nan|NaN)\b", out + err + output.read_text())
+    if output.suffix == ".json":
+        json.loads(output.read_text(), parse_constant=refuse)
+    output.unlink()
+
+
+def test_a_few_drawn_inputs_are_solved_or_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    play(60, draw_problem(), lambda drawn: check_drawn(drawn, capsys))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", range(1, 11))
+def test_1000_drawn_inputs_are_solved_or_refused(piece, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    play(100, draw_problem(), lambda drawn: check_drawn(drawn, capsys), piece)

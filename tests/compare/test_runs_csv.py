@@ -43,6 +43,8 @@ def test_rows_come_back_exactly(tmp_path):
     [
         (lambda text: text.replace("seed,", "seeds,"), "not a runs.csv of this version"),
         (lambda text: "", "not a runs.csv of this version"),
+        (lambda text: text + "x" * 200_000, "is not CSV: field larger than field limit"),
+        (lambda text: text + "\udcff", "is not UTF-8 text: byte "),
         (lambda text: text.replace(",32.0,", ",many,"), "line 2: could not convert"),
         (lambda text: text.replace(",32.0,", ","), "line 2: 19 fields instead of 20"),
     ],
@@ -50,7 +52,7 @@ def test_rows_come_back_exactly(tmp_path):
 def test_another_file_is_refused_in_one_line(tmp_path, change, said):
     path = tmp_path / "runs.csv"
     write_runs(path, ROWS)
-    path.write_text(change(path.read_text()))
+    path.write_text(change(path.read_text()), "utf-8", "surrogateescape")
     with pytest.raises(ValueError, match=said) as raised:
         read_runs(path)
     assert str(path) in str(raised.value)
@@ -58,5 +60,5 @@ def test_another_file_is_refused_in_one_line(tmp_path, change, said):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"absent\.csv cannot be read as a comparison's runs"):
+    with pytest.raises(ValueError, match=r"absent\.csv cannot be read: No such file"):
         read_runs(tmp_path / "absent.csv")

@@ -91,9 +91,13 @@ def count_labels(parts, num_classes):
     return np.array([np.bincount(DATASET.labels[part], minlength=num_classes) for part in parts])
 
 
-def test_few_clients_are_bars_of_their_labels(tmp_path, drawn):
+def test_few_clients_are_bars_of_their_labels_whatever_the_names(tmp_path, drawn):
     parts = partition_dirichlet(DATASET.labels, 8, alpha=0.3, seed=0)
-    draw_partition(DATASET.labels, parts, NAMES, tmp_path / "new" / "clients.png")
+    names = ("日本 café", "$\\frac$", "_automobile")
+    draw_partition(DATASET.labels, parts, names, tmp_path / "new" / "clients.png")
+    (legend,) = drawn[0].figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == [" _automobile", "\\$\\frac\\$", "\\u65e5\\u672c café"]
     heights = [[bar.get_height() for bar in bars] for bars in drawn[0].containers]
     np.testing.assert_array_equal(np.array(heights).T, count_labels(parts, 3))
     bottoms = [[bar.get_y() for bar in bars] for bars in drawn[0].containers]

@@ -9,6 +9,7 @@ from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.quantization import (
     is_quantizable,
     make_grid,
+    payload_bytes,
     quantization_error_bound,
     range_variance,
     stochastic_quantize,
@@ -148,12 +149,20 @@ def test_new_bits_do_not_recompile():
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("num_bits", [0, 17, 31, 33, -1, 4.9, jnp.float32(4.9), True])
+@pytest.mark.parametrize("num_bits", [0, 17, 31, 33, -1, 4.9, jnp.float32(4.9), True, np.ones(2)])
 def test_other_bit_widths_are_refused(num_bits):
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
         stochastic_quantize(jax.random.key(0), jnp.ones(3), num_bits)
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
         quantization_error_bound(jnp.ones(3), num_bits)
+
+
+def test_bit_widths_of_other_tensors_are_refused_in_one_line():
+    for num_bits in ({"v": 4}, [4], None):
+        with pytest.raises(ValueError, match=r"^num_bits must be one number, or a tree with .*$"):
+            quantization_error_bound({"w": jnp.ones(3)}, num_bits)
+        with pytest.raises(ValueError, match=r"^num_bits must be one number, or a tree with .*$"):
+            payload_bytes({"w": jnp.ones(3)}, num_bits)
 
 
 def test_tensors_of_whole_numbers_are_named():

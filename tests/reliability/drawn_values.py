@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from fedjax_diffusion import load_config
@@ -14,6 +15,8 @@ from fedjax_diffusion.values import Checked, OneOf, Range, Size
 
 DEFAULTS = dict(list_items(load_config("default")))
 KINDS = known_kinds(DEFAULTS)
+MAX_LINE = 1000
+"""Characters of a message."""
 HUGE = 10**5000
 """A number of which Python writes no digits."""
 TEXTS = (
@@ -90,3 +93,15 @@ def is_refused(key, text):
     except ValueError:
         return True
     return False
+
+
+def play(number, strategy, check, piece=0):
+    """Checks a number of examples, the same for the same piece; the first failure is reported."""
+    how = settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    seed(piece)(how(given(strategy)(check)))()

@@ -58,7 +58,7 @@ def test_a_study_is_read_back_exactly(study):
 
 def test_a_damaged_study_is_refused(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
-    for text in ("", "a,b\n1,2\n"):
+    for text in ("", "a,b\n1,2\n", "x" * 200_000):
         (tmp_path / "study.csv").write_text(text)
         with pytest.raises(ValueError, match="holds no whole study"):
             read_study(tmp_path)

@@ -90,7 +90,7 @@ def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
     """
     check_suffix(path)
     try:
-        if Path(path).suffix == ".csv":
+        if _is_table(path):
             write_clients(path, allocation)
         else:
             write_text(Path(path), _to_json_text(allocation))
@@ -101,7 +101,7 @@ def write_allocation(path: str | os.PathLike, allocation: Allocation) -> None:
 def is_own_answer(path: Path) -> bool:
     """Returns whether a file is one that ``write_allocation`` made: it may be replaced."""
     try:
-        if path.suffix == ".csv":
+        if _is_table(path):
             with path.open(encoding="utf-8-sig") as file:
                 return {"num_bits", "status"} <= set(file.readline(_MAX_HEADER).strip().split(","))
         read_allocation(path)
@@ -130,8 +130,12 @@ def read_allocation(path: str | os.PathLike) -> Allocation:
 
 def check_suffix(path: str | os.PathLike) -> None:
     """Raises ValueError unless ``write_allocation`` can write a file of this name."""
-    if Path(path).suffix not in (".json", ".csv"):
+    if Path(path).suffix.lower() not in (".json", ".csv"):
         raise ValueError(f"{path}: must end in .json or .csv")
+
+
+def _is_table(path: str | os.PathLike) -> bool:
+    return Path(path).suffix.lower() == ".csv"
 
 
 @contextlib.contextmanager
@@ -143,6 +147,8 @@ def _naming(path: str | os.PathLike) -> Iterator[None]:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text: byte {error.start}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.quantization.blocks import ROW, row_tensors
-from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks
+from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks, list_num_bits
 from fedjax_diffusion.quantization.quantizer import Quantizer, Transform
 from fedjax_diffusion.quantization.quantizers import check_options, find_quantizer, quantize
 from fedjax_diffusion.quantization.wire.entropy import decode_codes
@@ -242,7 +242,7 @@ def _host_bit_widths(num_bits: PyTree, tree: PyTree, quantizer: str) -> list[int
     """Returns the bit width of each tensor, checked, and raised to the quantizer's smallest."""
     check_num_bits(num_bits)
     least = find_quantizer(quantizer).min_bits
-    return [max(int(b), least) for b in jax.tree.leaves(jax.tree.broadcast(num_bits, tree))]
+    return [max(int(b), least) for b in list_num_bits(num_bits, tree)]
 
 
 def _all_bit_widths(layout: Layout, quantizer: str) -> np.ndarray:

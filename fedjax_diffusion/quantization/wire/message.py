@@ -272,7 +272,7 @@ def _check_ranges(
     if not is_range_held(lo, step, bit_widths, quantizer).all():
         raise DamagedMessageError("a range is not finite")
     word = step.view(np.uint32)
-    is_coarse = word % (1 << np.minimum(bit_widths, MAX_BITS)) == 0
+    is_coarse = word % (1 << np.minimum(np.asarray(bit_widths, np.int64), MAX_BITS)) == 0
     is_normal = step >= SMALLEST_NORMAL
     if not ((word == 0) | (is_coarse & is_normal)).all():
         raise DamagedMessageError(

@@ -271,6 +271,11 @@ def test_a_grid_that_leaves_float32_is_not_sent():
     assert_trees_equal(decode_update(encode_update(jax.random.key(0), tree, 32), tree), tree)
 
 
+def test_a_tree_without_tensors_comes_back():
+    message = encode_update(jax.random.key(0), {"a": {}}, 8)
+    assert decode_update(message, {"a": {}}) == {"a": {}}
+
+
 def test_both_ends_refuse_other_dtypes():
     tree = {"w": jnp.arange(3)}
     for attempt in (lambda: encode_update(jax.random.key(0), tree, 8), decode_int(tree)):
@@ -283,7 +288,7 @@ def decode_int(tree):
     return lambda: decode_update(message, tree)
 
 
-@pytest.mark.parametrize("num_bits", [0, 17, 31, True, 2.5, {"a": 8, "b": 33}])
+@pytest.mark.parametrize("num_bits", [0, 17, 31, True, 2.5, {"a": 8, "b": 33}, np.array([8, 8])])
 def test_the_sender_refuses_other_bit_widths(num_bits):
     with pytest.raises(ValueError, match=r"num_bits must be 1\.\.16 or 32"):
         encode_update(jax.random.key(0), SMALL, num_bits)
