@@ -29,7 +29,7 @@ def format_comparison(
             f"saved A: joules against {REFERENCE_BASELINES[0]} with the optimal split; "
             f"B: against {REFERENCE_BASELINES[1]};",
             "both charged for exactly the client-rounds of the variant. "
-            f"C: against {variants[0].variant}'s own runs.",
+            f"C: against {variants[0].variant}'s own runs. A negative saving is a cost.",
             f"{name}: mean and 95 % interval{floor}.",
             f"difference: of {name} from {variants[0].variant}'s with the same seed, mean and "
             "95 % interval.",

@@ -22,6 +22,8 @@ _ROW = 0.17
 """Height of a row of a legend, inches."""
 _FAR = 40.0
 """Points from which on a thin line leads from a point to the center of its name."""
+_AMBIGUOUS = 3.0
+"""Cost of a place that is no nearer to its point than to another, in places covered on lines."""
 _OFFSETS = [
     (x * distance, y * distance)
     for distance in (1.0, 1.8, 3.0, 4.5)
@@ -120,7 +122,8 @@ def label_points(labels: Mapping["Axes", Sequence[Label]]) -> None:
     """Writes names next to points, none over another name, over a point or outside its axes.
 
     They cover as little of the axes' lines as they can, and the thin lines that lead to them cross
-    few of the names. A name without room is left out.
+    few of the names. A thin line leads to a name that is far from its point, or no nearer to it
+    than to another one. A name without room is left out.
 
     Args:
       labels: of each axes; the first have the first choice. The figure's other parts are complete.
@@ -138,28 +141,29 @@ def _label_points(axes: "Axes", labels: Sequence[Label], dot: float) -> None:
     lines = _trace_lines(axes, 4 * dot)
     taken = [np.array([x - 4 * dot, y - 4 * dot, x + 4 * dot, y + 4 * dot]) for x, y in centers]
     frame = np.array(axes.bbox.extents)
-    for label, center in zip(labels, centers, strict=True):
+    for number, (label, center) in enumerate(zip(labels, centers, strict=True)):
+        others = np.delete(centers, number, axis=0)
         style = {"color": label.color, "fontsize": _SMALL, "ha": "center", "va": "center"}
         text = axes.text(label.x, label.y, label.text, **style)
         box = text.get_window_extent()
         text.remove()
         half = np.array([box.width, box.height]) / 2
-        place = _find_place(center, half, dot, frame, np.array(taken), lines)
+        place = _find_place(center, half, dot, frame, np.array(taken), lines, others)
         if place is None:
             continue
         offset = (place - center) / dot
-        is_far = np.abs(offset).max() > _FAR
+        is_led = np.abs(offset).max() > _FAR or _is_ambiguous(place, half, center, others)
         leader = {"arrowstyle": "-", "color": label.color, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
             label.text,
             (label.x, label.y),
             offset,
             textcoords="offset points",
-            arrowprops=leader if is_far else None,
+            arrowprops=leader if is_led else None,
             **style,
         ).set_in_layout(False)
         taken.append(np.concatenate([place - half, place + half]))
-        if is_far:
+        if is_led:
             lines = np.concatenate([lines, _trace(center, place, 4 * dot)])
 
 
@@ -184,6 +188,16 @@ def _trace(start: np.ndarray, end: np.ndarray, step: float) -> np.ndarray:
     return start + shares[:, None] * (end - start)
 
 
+def _is_ambiguous(
+    place: np.ndarray, half: np.ndarray, center: np.ndarray, others: np.ndarray
+) -> bool:
+    """Returns whether a name at a place is no nearer to its point than to one of the others."""
+    points = np.concatenate([center[None], others])
+    gaps = np.maximum(np.abs(points - place) - half, 0)
+    own, *rest = np.hypot(*gaps.T)
+    return bool(rest) and own >= min(rest)
+
+
 def _find_place(
     center: np.ndarray,
     half: np.ndarray,
@@ -191,6 +205,7 @@ def _find_place(
     frame: np.ndarray,
     taken: np.ndarray,
     lines: np.ndarray,
+    others: np.ndarray,
 ) -> np.ndarray | None:
     """Returns the center of the best free place around a point in pixels; None: there is none."""
     best, fewest = None, np.inf
@@ -202,7 +217,9 @@ def _find_place(
         if ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).any():
             continue
         covered = ((lines > low) & (lines < high)).all(axis=1).sum() + 0.3 * np.hypot(x, y)
-        if np.abs(place - center).max() > _FAR * dot:
+        is_ambiguous = _is_ambiguous(place, half, center, others)
+        covered += _AMBIGUOUS * is_ambiguous
+        if np.abs(place - center).max() > _FAR * dot or is_ambiguous:
             leader = _trace(center, place, 4 * dot)[:, None]
             covered += ((leader > taken[:, :2]) & (leader < taken[:, 2:])).all(axis=2).sum()
         if covered < fewest:

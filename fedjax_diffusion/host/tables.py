@@ -76,6 +76,25 @@ def format_percent(percent: float | None) -> str | None:
     return None if percent is None else f"{percent:.1f} %"
 
 
+def describe_saving(percent: float | None, what: str) -> str:
+    """Returns a saving as a clause of a sentence; a negative one is a cost.
+
+    Args:
+      percent: saved, at most 100; None if there is nothing that it could be a share of.
+      what: is saved, a noun without an article.
+
+    >>> describe_saving(64.0, "energy"), describe_saving(-2.14, "energy")
+    ('saves 64.0 % of the energy', 'costs 2.1 % more energy')
+    >>> describe_saving(None, "energy")
+    'has no energy to be compared with'
+    """
+    if percent is None:
+        return f"has no {what} to be compared with"
+    size = f"{abs(percent):.1f} %"
+    is_saved = percent >= 0 or size == "0.0 %"
+    return f"saves {size} of the {what}" if is_saved else f"costs {size} more {what}"
+
+
 def format_span(low: Any, high: Any, spec: str = "", joint: str = " to ") -> str:
     """Returns both ends of a range as text, or one value if they are equal.
 

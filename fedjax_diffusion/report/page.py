@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fedjax_diffusion.host.images import read_rows
 from fedjax_diffusion.host.tables import format_cell
@@ -74,6 +75,7 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template("page.html").render(
         mark=MARK,
         title=source.tables.title,
@@ -101,6 +103,15 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
             source.tables.reference,
         ),
     )
+
+
+def _breakable(text: str) -> Markup:
+    """Returns a text as HTML whose names break at their joints, not within a word.
+
+    >>> _breakable("fixed_bits:8 < 9")
+    Markup('fixed_<wbr>bits:<wbr>8 &lt; 9')
+    """
+    return Markup(re.sub(r"([_:+])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
 def _draw(

@@ -5,7 +5,7 @@ from typing import Any
 
 from fedjax_diffusion.compare import verdict
 from fedjax_diffusion.experiment.run_config import RunConfig
-from fedjax_diffusion.host.tables import format_cell, format_percent
+from fedjax_diffusion.host.tables import describe_saving, format_cell, format_percent
 from fedjax_diffusion.report.front import find_front
 from fedjax_diffusion.report.settings import Setting, list_settings, split_by_measure
 from fedjax_diffusion.report.sources import Source
@@ -111,16 +111,15 @@ def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
         if name != column and value is not None:
             late = row[f"late.{name}"]
             charged = f"; {late} of its uploads are late" * bool(late)
-            more = "less" if value >= 0 else "more"
             yield (
-                f"That is {format_percent(abs(value))} {more} than {name} on the same clients and "
-                f"channels ({format_cell(row[f'total_joules.{name}'])} J{charged})."
+                f"That is {_less_or_more(value)} than {name} on the same clients and channels "
+                f"({format_cell(row[f'total_joules.{name}'])} J{charged})."
             )
     if row["full_precision_bytes"]:
         share = 100 * (1 - row["uplink_bytes"] / row["full_precision_bytes"])
         yield (
-            f"Uploaded: {row['uplink_bytes'] / 1e6:.4g} MB, {format_percent(share)} less than the "
-            "same uploads in float32."
+            f"Uploaded: {row['uplink_bytes'] / 1e6:.4g} MB, {_less_or_more(share)} than the same "
+            "uploads in float32."
         )
     if row["left_out"]:
         yield f"{row['left_out']} of {row['client_rounds']} possible uploads did not take place."
@@ -136,6 +135,10 @@ def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _less_or_more(percent_less: float) -> str:
+    return f"{format_percent(abs(percent_less))} {'less' if percent_less >= 0 else 'more'}"
+
+
 def _judge_variants(source: Source) -> Iterator[str]:
     """Yields the verdicts of a comparison."""
     comparison = source.comparison
@@ -147,12 +150,11 @@ def _judge_variants(source: Source) -> Iterator[str]:
     reference, *others = comparison.variants
     tolerance_percent = source.config.compare.tolerance_percent
     for row in others:
-        joules = format_percent(row.less_joules_than_reference_percent)
-        uploads = format_percent(row.less_bytes_than_reference_percent)
-        yield (
-            f"{verdict(row, reference.variant, tolerance_percent)}; it saves {joules} of the "
-            f"energy and {uploads} of the uploaded bytes."
-        )
+        joules = describe_saving(row.less_joules_than_reference_percent, "energy")
+        uploads = describe_saving(row.less_bytes_than_reference_percent, "uploaded bytes")
+        said = verdict(row, reference.variant, tolerance_percent)
+        verb = joules.partition(" ")[0]  # said once if it is the same
+        yield f"{said}; it {joules} and {uploads.removeprefix(f'{verb} ')}."
 
 
 def _judge_settings(tables: ReportTables) -> Iterator[str]:
@@ -197,10 +199,12 @@ def _judge_against_reference(tables: ReportTables) -> Iterator[str]:
             groups.setdefault(difference.verdict, []).append(difference.setting)
         if groups:
             reference = next(setting.name for setting in settings if setting.is_reference)
-            texts = [f"{verdict}: {_join(names)}" for verdict, names in groups.items()]
+            texts = [
+                f"{verdict.capitalize()}: {_join(names)}." for verdict, names in groups.items()
+            ]
             yield (
                 f"{what} against {reference}, paired by seed, adjusted by Holm for the number of "
-                f"settings; {'; '.join(texts)}."
+                f"settings. {' '.join(texts)}"
             )
 
 
@@ -226,6 +230,12 @@ def _count(tables: ReportTables, key: str) -> int:
 
 
 def _join(names: Sequence[str] | Mapping[str, Any]) -> str:
+    """Returns names as text, the first of many; a semicolon parts names that hold commas.
+
+    >>> _join(["fixed_bits:1", "on_demand"]), _join(["update, fixed_bits:1", "on_demand"])
+    ('fixed_bits:1, on_demand', 'update, fixed_bits:1; on_demand')
+    """
     listed = [*names]
     more = f" and {len(listed) - _MANY} more" * (len(listed) > _MANY)
-    return ", ".join(listed[:_MANY]) + more
+    comma = "; " if any("," in name for name in listed[:_MANY]) else ", "
+    return comma.join(listed[:_MANY]) + more

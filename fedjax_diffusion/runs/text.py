@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedjax_diffusion.host.tables import format_cell, format_percent, format_table
+from fedjax_diffusion.host.tables import describe_saving, format_cell, format_percent, format_table
 from fedjax_diffusion.runs.error_bounds import explain_errors
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.learning import explain_end
@@ -79,8 +79,8 @@ def _split_alone(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     best, fastest = joules.get("full_precision"), joules.get("full_precision:max_frequency")
     if best is None or not fastest:
         return []
-    saved = format_percent(percent_saved(best, fastest))
-    return [f"Without quantization, the optimal split of the time saves {saved} of the energy."]
+    saving = describe_saving(percent_saved(best, fastest), "energy")
+    return [f"Without quantization, the optimal split of the time {saving}."]
 
 
 def format_paths(workdir: Path) -> str:

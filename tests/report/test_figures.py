@@ -9,6 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from fedjax_diffusion.report.figures import list_figures
+from tests.report import made_up
 from tests.report.made_up import (
     FLOOR,
     METHODS,
@@ -69,36 +70,51 @@ def test_captions_are_sentences_with_the_number_of_seeds():
     assert "(3 pairs)" in captions["differences"]
 
 
+def check_texts(name, figure):
+    """Asserts that no text lies on another or leaves the figure."""
+    figure.draw_without_rendering()
+    boxes = []
+    for axes in figure.axes:
+        texts = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            texts += [
+                tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
+            ]
+        boxes += [
+            (text.get_text(), Text.get_window_extent(text))  # without a leader
+            for text in texts
+            if text.get_text() and text.get_visible()
+        ]
+    boxes += [
+        (text.get_text(), text.get_window_extent())
+        for legend in figure.legends
+        for text in legend.get_texts()
+    ]
+    for (a, one), (b, other) in itertools.combinations(boxes, 2):
+        width = min(one.x1, other.x1) - max(one.x0, other.x0)
+        height = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(width, height) <= 1.5, f"{name}: {a!r} lies on {b!r}"
+    frame = figure.bbox
+    for text, box in boxes:
+        assert frame.x0 - 1 <= box.x0, f"{name}: {text!r} is cut"
+        assert box.x1 <= frame.x1 + 1, f"{name}: {text!r} is cut"
+
+
 @pytest.mark.parametrize("figures", ["drawn", "plain"])
 def test_no_text_lies_on_another_or_leaves_the_figure(figures, request):
     for name, figure in request.getfixturevalue(figures).items():
-        figure.draw_without_rendering()
-        boxes = []
-        for axes in figure.axes:
-            texts = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
-            for axis in (axes.xaxis, axes.yaxis):
-                low, high = sorted(axis.get_view_interval())
-                texts += [
-                    tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
-                ]
-            boxes += [
-                (text.get_text(), Text.get_window_extent(text))  # without a leader
-                for text in texts
-                if text.get_text() and text.get_visible()
-            ]
-        boxes += [
-            (text.get_text(), text.get_window_extent())
-            for legend in figure.legends
-            for text in legend.get_texts()
-        ]
-        for (a, one), (b, other) in itertools.combinations(boxes, 2):
-            width = min(one.x1, other.x1) - max(one.x0, other.x0)
-            height = min(one.y1, other.y1) - max(one.y0, other.y0)
-            assert min(width, height) <= 1.5, f"{name}: {a!r} lies on {b!r}"
-        frame = figure.bbox
-        for text, box in boxes:
-            assert frame.x0 - 1 <= box.x0, f"{name}: {text!r} is cut"
-            assert box.x1 <= frame.x1 + 1, f"{name}: {text!r} is cut"
+        check_texts(name, figure)
+
+
+def test_ticks_of_many_rounds_are_apart_in_narrow_panels(monkeypatch):
+    monkeypatch.setattr(made_up, "NUM_ROUNDS", 121)
+    figures = {figure.name: figure for figure in list_figures(make_tables(num_seeds=1))}
+    figure = figures["bit_widths"].draw()
+    check_texts("bit_widths", figure)
+    panel = figure.axes[0]
+    assert {50, 100} <= {*panel.get_xticks()}
+    assert panel.get_yscale() == "log"
 
 
 def test_the_uncertainty_of_the_front_takes_three_seeds():

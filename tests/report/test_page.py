@@ -23,7 +23,7 @@ from fedjax_diffusion.sweep.listing import find_folders
 from tests.report.folders import HOSTILE, make_played_sweep, rename_point, write_study
 from tests.sweep.stubs import OLD
 
-VOID = {"meta", "input", "img", "br"}
+VOID = {"meta", "input", "img", "br", "wbr"}
 
 
 class Page(HTMLParser):

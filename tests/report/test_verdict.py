@@ -1,5 +1,6 @@
 """Question and verdict: sentences whose numbers are those of the tables."""
 
+import dataclasses
 import math
 import shutil
 
@@ -59,7 +60,7 @@ def test_settings_are_held_against_the_reference(source):
     text = "\n".join(judge(source))
     others = ", ".join(method for method in BITS if method != "full_precision")
     way = "paired by seed, adjusted by Holm for the number of settings"
-    assert f"Energy against full_precision, {way}; less: {others}." in text
+    assert f"Energy against full_precision, {way}. Less: {others}." in text
     rows = {row["setting"]: row for row in tabulate_settings(source.tables)}
     assert next(iter(rows)) == "full_precision (reference)"
     row = rows["fixed_bits:8"]
@@ -95,6 +96,11 @@ def test_each_variant_of_a_comparison_has_its_verdict(tmp_path):
     first, second, *_ = judge(source)
     assert first.startswith("fixed_bits_8: within 2 % of full_precision (+0.0 %")
     assert "it saves 0.0 % of the energy and 0.0 % of the uploaded bytes" in second
+    costly = source.comparison.variants[2]._replace(less_joules_than_reference_percent=-2.14)
+    variants = [*source.comparison.variants[:2], costly]
+    comparison = source.comparison._replace(variants=variants)
+    _, costs, *_ = judge(dataclasses.replace(source, comparison=comparison))
+    assert "it costs 2.1 % more energy and saves 0.0 % of the uploaded bytes" in costs
 
 
 def test_run_that_has_begun_says_how_far_it_is(tmp_path):

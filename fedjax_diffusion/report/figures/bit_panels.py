@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fedjax_diffusion.host.figure_labels import draw_legend
-from fedjax_diffusion.host.figure_style import BLACK, Look
+from fedjax_diffusion.host.figure_style import BLACK, Look, use_log_scale
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.curves import COSTS, read_curves
 from fedjax_diffusion.report.figures.lines import Drawn, choose_lines, draw_lines, make_handles
@@ -67,6 +67,7 @@ def draw_bit_panels(tables: ReportTables, column: str, name: str) -> "Figure":
         axes.xaxis.set_tick_params(labelbottom=True)
     for axes in panels.flat[max(0, len(titles) - _COLUMNS) : len(titles)]:
         axes.set_xlabel(COSTS["round"])
+    use_log_scale(panels[0, 0].yaxis)
     for axes in panels[:, 0]:
         axes.set_ylabel(f"{name}, best so far")
     handles = make_handles([one for own in titles.values() for one in own])

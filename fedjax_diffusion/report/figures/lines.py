@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _MAX_SEEDS = 40
 """Lines of single seeds that are drawn in one axes."""
 _MAX_MARKERS = 8
+_ROUND_STEPS = (1, 2, 5, 10)
+"""Between ticks of an axis of rounds, times a power of ten."""
 
 
 class Drawn(NamedTuple):
@@ -105,8 +107,10 @@ def draw_lines(
                 zorder=2.5,
             )
         means.append((one, mean))
-    if cost == "round":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if cost == "simulated_seconds":
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    elif cost == "round":
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=_ROUND_STEPS, integer=True))
     return means
 
 

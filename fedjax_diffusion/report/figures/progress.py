@@ -79,6 +79,7 @@ def draw_progress(tables: ReportTables, column: str, name: str) -> "Figure":
         axes.set_xlabel(label)
         if cost in ("uplink_bytes", "total_joules"):
             use_log_scale(axes.xaxis)
+    use_log_scale(panels[0, 0].yaxis)
     for axes in panels[:, 0]:
         axes.set_ylabel(f"{name}, best so far")
     handles = make_handles(drawn)
