@@ -23,6 +23,7 @@ EVERYTHING = {
     "partition__num_clients": 12,
     "cohort_size": 9,
     "num_rounds": 6,
+    "allocator__baselines": ("full_precision",),
 }
 
 

@@ -1,10 +1,17 @@
 """Runs with every option of quantization: what they charge, and that they resume exactly."""
 
+import dataclasses
+import math
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from fedjax_diffusion.diffusion import Denoiser
 from fedjax_diffusion.experiment.build import build
+from fedjax_diffusion.experiment.task import MODELS
 from fedjax_diffusion.quantization import payload_bytes
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.runner import run
@@ -18,7 +25,6 @@ EVERYTHING = {
     "quantization__error_feedback": True,
     "quantization__entropy_coding": True,
     "quantization__downlink_bits": 8,
-    "model__channels": 8,
     "devices__min_bits": 1,
     "devices__max_bits": 3,
     "allocator__error_budget__as_fixed_bits": 2,
@@ -29,9 +35,45 @@ class StopError(Exception):
     pass
 
 
+@dataclasses.dataclass(frozen=True)
+class DenseConfig:
+    """A network of three tensors: two are long enough for shorter messages, one is short."""
+
+    num_hidden: int = 64
+    num_classes = None
+
+
+def make_dense(config, image_shape, **options):
+    size = math.prod(image_shape)
+
+    def init(key):
+        inner = jax.random.normal(key, (size, config.num_hidden)) / math.sqrt(size)
+        outer = jnp.zeros((config.num_hidden, size))
+        return {"inner": inner, "bias": jnp.zeros(config.num_hidden), "outer": outer}
+
+    def apply(params, x_t, t, dropout_key=None, labels=None):
+        hidden = jnp.tanh(x_t.reshape(-1, size) @ params["inner"] + params["bias"][None])
+        return (hidden @ params["outer"]).reshape(x_t.shape)
+
+    return Denoiser(init, apply, None)
+
+
+def dense_config():
+    config = tiny_config(**EVERYTHING)
+    config.model = ConfigDict({"num_hidden": 64})
+    return config
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, DenseConfig, make_dense)
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run(tiny_config(**EVERYTHING), tmp_path_factory.mktemp("runs") / "whole")
+    return run(dense_config(), tmp_path_factory.mktemp("runs") / "whole")
 
 
 def test_the_memories_of_error_feedback_survive_a_crash(finished, tmp_path):
@@ -39,7 +81,7 @@ def test_the_memories_of_error_feedback_survive_a_crash(finished, tmp_path):
         if record["round"] == 2:
             raise StopError
 
-    config = tiny_config(**EVERYTHING)
+    config = dense_config()
     with pytest.raises(StopError):
         run(config, tmp_path / "run", on_record=stop_after_three)
     resumed = run(config, tmp_path / "run")

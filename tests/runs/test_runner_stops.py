@@ -16,13 +16,13 @@ from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs.claims import LostClaimError, claim_folder
 from fedjax_diffusion.runs.records import read_metrics
 from tests.runs.claimants import Claimant
-from tests.tiny import FLAGS, tiny_config
+from tests.tiny import PIXELS, pixel_config
 
 
 def test_a_second_process_is_refused_in_one_line(tmp_path, capsys):
     workdir = tmp_path / "run"
     with claim_folder(workdir):
-        assert main(["run", f"--workdir={workdir}", *FLAGS]) == 2
+        assert main(["run", f"--workdir={workdir}", *PIXELS]) == 2
     error = capsys.readouterr().err
     assert re.search(rf"process {os.getpid()} on host \S+ works on it since \d{{4}}-", error)
     assert error.count("\n") == 1
@@ -34,7 +34,7 @@ def test_an_owner_that_was_overtaken_writes_nothing_more(tmp_path):
         (tmp_path / "run" / claims.FOLDER / "run.2").write_text("{}")
 
     with pytest.raises(LostClaimError):
-        run(tiny_config(), tmp_path / "run", on_record=overtake)
+        run(pixel_config(), tmp_path / "run", on_record=overtake)
     assert len(read_metrics(tmp_path / "run")) == 1
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
@@ -43,7 +43,7 @@ def test_a_request_before_the_first_round_leaves_a_run_without_rounds(tmp_path):
     interruption = Interruption()
     interruption.exit_code = 130
     with pytest.raises(StoppedBySignal, match="0 rounds are saved"):
-        run(tiny_config(), tmp_path / "run", interruption=interruption)
+        run(pixel_config(), tmp_path / "run", interruption=interruption)
     assert read_metrics(tmp_path / "run") == []
     owner = claims.read_owners(tmp_path / "run" / claims.FOLDER)["run"]
     assert owner.state == "released"
@@ -51,7 +51,7 @@ def test_a_request_before_the_first_round_leaves_a_run_without_rounds(tmp_path):
 
 def test_a_signal_ends_the_command_with_a_checkpoint_and_the_run_goes_on(tmp_path):
     workdir = tmp_path / "run"
-    flags = [*FLAGS, "--config.num_rounds=500", "--config.checkpoint.every_rounds=400"]
+    flags = [*PIXELS, "--config.num_rounds=500", "--config.checkpoint.every_rounds=400"]
     command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}", *flags]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
