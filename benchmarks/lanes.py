@@ -73,7 +73,7 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
     assert not result.failures, result.failures
     first = min(num_lanes, len(points))
     seconds = ends[-1] - ends[first - 1]
-    num_pack_rounds = max(1, len(parts["handing over"]))
+    num_pack_rounds = len(parts["handing over"]) or len(ends)  # one lane hands nothing over
     return {
         "lanes": num_lanes,
         "points": len(points),
