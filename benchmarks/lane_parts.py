@@ -42,8 +42,8 @@ METHODS = (
     *("largest", "on_demand", "full_precision", "fixed_bits:4", "fixed_bits:8"),
     "full_precision:max_frequency",
 )
-NUM_LANES, NUM_CALLS, NUM_TURNS = 64, 30, 10
-PACKS = ((1, None), (8, None), (64, None), (8, 8), (64, 8))
+NUM_LANES, NUM_CALLS, NUM_TURNS = 64, 10, 10
+PACKS = ((1, None), (8, None), (64, None), (64, 8))
 """Lanes, and how many of them at once."""
 
 

@@ -57,7 +57,7 @@ def make_draw_through(
 
 
 def draw_together(drawings: Sequence[Drawing], mesh: Mesh | None, at_most: int) -> list[np.ndarray]:
-    """Draws the images of several runs: each device some of them, at once if they are small.
+    """Draws the images that several runs ask for, in as few calls as their sizes allow.
 
     Args:
       drawings: of any runs; those of one program and size are drawn together.
