@@ -50,10 +50,12 @@ def get_config() -> ConfigDict:
         {  # DiffusionConfig
             "name": "linear",  # noise schedule: linear | cosine
             "num_steps": 200,  # T, diffusion steps, >= 1
+            "loss": "ddpm",  # ddpm: mean squared error of the predicted noise
         }
     )
     config.model = ConfigDict(
-        {  # UNetConfig, or another model of MODELS
+        {  # UNetConfig, or the settings of an own network
+            "name": "unet",  # unet, or a network of a plug-in, which has other settings
             "channels": 32,  # channels at full resolution, even and >= 4
             "channel_multipliers": (1, 1),  # >= 1, one per resolution; each next one has half size
             "num_res_blocks": 1,  # residual blocks per resolution, >= 1
@@ -223,7 +225,7 @@ def get_config() -> ConfigDict:
     config.evaluation = ConfigDict(
         {  # EvaluationConfig, for `fedjax-diffusion evaluate`, `compare` and `sweep`
             "num_samples": 5000,  # images drawn from the run's model by the sampler above, >= 20
-            "inception_weights": optional(str),  # .pth or .npz file for FID; None: fcd, see docs
+            "inception_weights": optional(str),  # .pth or .npz for FID; None: fcd, see docs
             "held_out_split": optional(str, "test"),  # real images to compare with; None: none
             "every_rounds": optional(int),  # `run` measures too, after so many rounds; None: not
             "num_samples_along": 500,  # images drawn for each of these measurements, >= 20

@@ -44,6 +44,8 @@ from fedjax_diffusion.diffusion import (
     guide as guide,
     make_denoiser as make_denoiser,
     make_schedule as make_schedule,
+    register_loss as register_loss,
+    register_sampler as register_sampler,
     sample_ancestral as sample_ancestral,
     sample_ddim as sample_ddim,
 )
@@ -57,7 +59,10 @@ from fedjax_diffusion.edge import (
 from fedjax_diffusion.experiment.build import build as build
 from fedjax_diffusion.experiment.config import load_config as load_config
 from fedjax_diffusion.experiment.experiment import Experiment as Experiment
-from fedjax_diffusion.experiment.registration import register_optimizer as register_optimizer
+from fedjax_diffusion.experiment.registration import (
+    register_network as register_network,
+    register_optimizer as register_optimizer,
+)
 from fedjax_diffusion.federated import (
     Averaging as Averaging,
     ClientInputs as ClientInputs,

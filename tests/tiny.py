@@ -10,9 +10,8 @@ import pathlib
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fedjax_diffusion import load_config
+from fedjax_diffusion import load_config, register_network
 from fedjax_diffusion.diffusion import Denoiser
-from fedjax_diffusion.experiment.task import MODELS
 
 OVERRIDES = {
     "num_rounds": 4,
@@ -60,7 +59,7 @@ def make_pixels(config, image_shape, *, conv="stock", dtype=jnp.float32, remat=F
     return Denoiser(init, apply, config.num_classes)
 
 
-MODELS[PixelConfig] = make_pixels
+register_network("pixels", PixelConfig, make_pixels)
 
 
 def pixel_config(**overrides):
@@ -70,5 +69,5 @@ def pixel_config(**overrides):
 
 def to_pixels(config):
     """Returns a config with that network."""
-    config.model = ConfigDict({"gain": 0.5, "num_classes": None})
+    config.model = ConfigDict({"name": "pixels", "gain": 0.5, "num_classes": None})
     return config

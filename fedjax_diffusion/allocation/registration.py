@@ -23,7 +23,7 @@ from fedjax_diffusion.allocation.status import client_status
 from fedjax_diffusion.allocation.verification.verification import verify
 from fedjax_diffusion.bits import BIT_WIDTHS, bit_width_index
 from fedjax_diffusion.host.measurement_cache import measure_once
-from fedjax_diffusion.host.own_names import add_name, check_names, digest_source
+from fedjax_diffusion.host.own_names import add_name, check_names, digest_source, explain_trial
 from fedjax_diffusion.host.platforms import has_started
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.types import Array
@@ -130,12 +130,8 @@ def _keep_limits(problem: AllocationProblem, index: Array) -> tuple[Array, Array
 
 def _check_shapes(name: str, decide: DecideFn, problem: AllocationProblem) -> None:
     """Raises ValueError if a decision has other shapes or types than it must."""
-    try:
-        with jax.enable_x64(True):
-            answer = jax.eval_shape(decide, problem, first_round(problem.num_clients))
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ValueError(f"method {name!r} cannot be traced by JAX: {reason}") from error
+    with explain_trial("method", name), jax.enable_x64(True):
+        answer = jax.eval_shape(decide, problem, first_round(problem.num_clients))
     if not isinstance(answer, Decision):
         raise ValueError(f"method {name!r} must return a Decision, got {type(answer).__name__}")
     (num_bits, seconds), shape = answer, (problem.num_clients,)

@@ -1,5 +1,6 @@
 """Denoising diffusion: noise schedules, the loss, samplers, and the trained U-Net."""
 
+from fedjax_diffusion.diffusion.config import DiffusionConfig
 from fedjax_diffusion.diffusion.conv import CONV_LOWERINGS, ConvChoice, ConvTable, make_conv
 from fedjax_diffusion.diffusion.conv_choice import list_convs, measure_convs
 from fedjax_diffusion.diffusion.ddpm import (
@@ -12,6 +13,8 @@ from fedjax_diffusion.diffusion.ddpm import (
     x_0_to_eps,
 )
 from fedjax_diffusion.diffusion.guidance import GuidanceConfig, GuidanceScale, guide
+from fedjax_diffusion.diffusion.losses import LOSSES, DiffusionLoss
+from fedjax_diffusion.diffusion.registration import register_loss, register_sampler
 from fedjax_diffusion.diffusion.samplers import (
     SAMPLERS,
     DenoiseFn,
@@ -21,7 +24,6 @@ from fedjax_diffusion.diffusion.samplers import (
 )
 from fedjax_diffusion.diffusion.schedule import (
     SCHEDULES,
-    DiffusionConfig,
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
@@ -31,6 +33,7 @@ from fedjax_diffusion.diffusion.unet import Denoiser, UNet, UNetConfig, make_den
 
 __all__ = [
     "CONV_LOWERINGS",
+    "LOSSES",
     "NO_LABEL",
     "SAMPLERS",
     "SCHEDULES",
@@ -40,6 +43,7 @@ __all__ = [
     "Denoiser",
     "DenoiserApply",
     "DiffusionConfig",
+    "DiffusionLoss",
     "GuidanceConfig",
     "GuidanceScale",
     "NoiseSchedule",
@@ -58,6 +62,8 @@ __all__ = [
     "make_schedule",
     "measure_convs",
     "q_sample",
+    "register_loss",
+    "register_sampler",
     "sample_ancestral",
     "sample_ddim",
     "x_0_to_eps",

@@ -5,8 +5,7 @@ of images, if ``is_clipped``, and draw the next x_t from this one and x_0. A sam
 ``lax.scan``: under ``jit``, everything but the key and the schedule is static.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import jax
@@ -159,9 +158,7 @@ def sample_ddim(
     return lax.scan(step, x_T, (jnp.asarray(steps), *_ddim_scales(schedule, steps, eta)))[0]
 
 
-SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
-    {"ancestral": sample_ancestral, "ddim": sample_ddim}
-)
+SAMPLERS: dict[str, Sampler] = {"ancestral": sample_ancestral, "ddim": sample_ddim}
 
 
 def _space_steps(T: int, num_steps: int | None) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Noise schedules over the diffusion steps: linear and cosine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, TypeAlias
 
@@ -10,28 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.types import Array
-from fedjax_diffusion.values import OneOf, Range, check_fields, check_value
+from fedjax_diffusion.values import OneOf, Range, check_value
 
 NumSteps: TypeAlias = Annotated[int, Range(1, 1_000_000)]
-
-
-@dataclass(frozen=True)
-class DiffusionConfig:
-    """Settings of the forward process.
-
-    Attributes:
-      name: a key of ``SCHEDULES``, the noise over the steps.
-      num_steps: diffusion steps T, in 1..1,000,000.
-
-    Raises:
-      ValueError: a value is out of range.
-    """
-
-    name: Annotated[str, OneOf(lambda: SCHEDULES)]
-    num_steps: NumSteps
-
-    def __post_init__(self):
-        check_fields(self, "diffusion")
 
 
 @flax.struct.dataclass
@@ -109,7 +89,7 @@ def make_schedule(name: str, num_steps: int) -> NoiseSchedule:
     Raises:
       ValueError: unknown name, or num_steps is out of range.
     """
-    DiffusionConfig(name, num_steps)
+    check_value("diffusion.name", name, Annotated[str, OneOf(SCHEDULES)])
     return SCHEDULES[name](num_steps)
 
 

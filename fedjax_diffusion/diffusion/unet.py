@@ -27,7 +27,7 @@ from fedjax_diffusion.diffusion.layers import (
     time_embedding,
 )
 from fedjax_diffusion.types import Array, Key, Params
-from fedjax_diffusion.values import Fraction, Range, Size, check_fields, shorten
+from fedjax_diffusion.values import Fraction, OneOf, Range, Size, check_fields, shorten
 
 _MAX_LEVELS = 12
 
@@ -40,6 +40,7 @@ class UNetConfig:
     ``UNetConfig(128, (1, 2, 2, 2), 2, (16,), 0.1)`` on 32x32x3 images.
 
     Attributes:
+      name: unet, or a network of a plug-in, which has other settings beside its name.
       channels: channels of the first level before its multiplier; even, in 4..4096.
       channel_multipliers: one integer in 1..64 per level, 12 levels at most; each level has half
         the height and width of the one before. A list becomes a tuple.
@@ -56,6 +57,7 @@ class UNetConfig:
       ValueError: a value is out of range.
     """
 
+    name: Annotated[str, OneOf(("unet",))] = dataclasses.field(default="unet", kw_only=True)
     channels: Annotated[int, Range(4, 4096, step=2)] = 32
     channel_multipliers: Annotated[
         tuple[Annotated[int, Range(1, 64)], ...], Size(1, _MAX_LEVELS)

@@ -2,7 +2,6 @@
 
 import ast
 import copy
-import dataclasses
 import json
 import os
 import re
@@ -21,14 +20,17 @@ from fedjax_diffusion.experiment.config_files import (
     split_name,
     unknown_key,
 )
+from fedjax_diffusion.experiment.networks import complete_settings
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.setting_kinds import known_kinds
-from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.plugins import check_imported, import_plugins
 from fedjax_diffusion.values import Kind, find_kinds, to_plain
 
 _PLUGINS = "plugins"
+_MODEL = "model"
+NETWORK = "model.name"
+"""The setting whose value decides which others there are in its group."""
 _KIND_OF_PLUGINS = {_PLUGINS: find_kinds(RunConfig)[_PLUGINS]}
 GivenConfig: TypeAlias = ConfigDict | RunConfig | dict[str, Any]
 """A config from ``load_config``, a ``RunConfig``, or the content of config.json."""
@@ -66,6 +68,11 @@ def load_config(
         plugins: Any = config.plugins
         _KIND_OF_PLUGINS[_PLUGINS].check("config.plugins", to_plain(plugins))
         import_plugins(plugins, (path.parent, Path()))
+    if _MODEL in config:  # a network brings its settings
+        group: Any = config.model
+        named = complete_settings(group.to_dict(), overrides.pop(NETWORK, None))
+        if named != group.to_dict():
+            config.model = ConfigDict(named)
     here = dict(list_items(config))
     kinds = {key: kind for key, kind in known_kinds(here).items() if key in here}
     for key, value in overrides.items():
@@ -107,7 +114,8 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig
     Raises:
       ValueError: an unknown key, or a value of the wrong type or out of range.
     """
-    settings = config.to_dict()
+    settings, overrides = config.to_dict(), dict(overrides)
+    settings[_MODEL] = complete_settings(settings[_MODEL], overrides.pop(NETWORK, None))
     kinds = known_kinds(flatten(settings))
     for key, value in overrides.items():
         _set(settings, key, read_value(key, value, kinds))
@@ -129,10 +137,10 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
         }
 
     settings = _to_current_keys(ConfigDict(settings)).to_dict()
-    default = json.loads(json.dumps(load_default().to_dict()))
-    of_model = {field.name for field in dataclasses.fields(find_model(settings["model"]))}
-    default["model"] = {key: value for key, value in default["model"].items() if key in of_model}
-    return fill(settings, default)
+    default = load_default().to_dict()
+    if "name" in settings[_MODEL]:
+        default[_MODEL] = complete_settings(default[_MODEL], settings[_MODEL]["name"])
+    return fill(settings, json.loads(json.dumps(default)))
 
 
 def name_config(name: str) -> str:
@@ -150,7 +158,7 @@ def check_types(config: ConfigDict) -> None:
 
     ConfigDict itself accepts a bool for an int and None for anything. Here only optional keys may
     be None, an int may replace a float, and nothing else is converted. The keys of group ``model``
-    are those of any dataclass in ``MODELS``.
+    are those of its network in ``NETWORKS``.
     """
     given = dict(list_items(config))
     if _PLUGINS in given:  # their names are values of other settings

@@ -159,20 +159,21 @@ def check_keys(keys: Iterable[str], name: str = DEFAULT) -> None:
     """Raises ValueError for a dotted key that a config lacks, with the one that is probably meant.
 
     Args:
-      keys: dotted. In group ``model``, those of a config file that may have a network of its own
-        are left to ``load_config``.
+      keys: dotted. In group ``model``, those of a config that may have a network of its own, from
+        an import or a plug-in, are left to ``load_config``.
       name: of the config, as ``load_config`` takes it.
     """
     known = [key for key, _ in list_items(load_default())]
-    has_unet = _imports_nothing_else(find_config(split_name(name)[0]))
+    keys = list(keys)
+    has_unet = "plugins" not in keys and _has_unet(find_config(split_name(name)[0]))
     for key in keys:
         is_group = any(name.startswith(f"{key}.") for name in known)
         if key not in known and not is_group and (has_unet or not key.startswith("model.")):
             raise unknown_key(key, known)
 
 
-def _imports_nothing_else(path: Path) -> bool:
-    """Returns whether a config file imports no more than it needs for a config of the U-Net."""
+def _has_unet(path: Path) -> bool:
+    """Returns whether a config file imports nothing and sets no plug-in: its network is known."""
     try:
         nodes = list(ast.walk(ast.parse(path.read_text())))
     except (SyntaxError, ValueError):  # ``load_config`` explains it
@@ -180,6 +181,7 @@ def _imports_nothing_else(path: Path) -> bool:
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     names |= {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"plugins"}
     return names <= {"fedjax_diffusion.load_config"} or path.name == Path(DEFAULT).name
 
 

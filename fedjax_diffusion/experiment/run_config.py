@@ -14,12 +14,12 @@ from fedjax_diffusion.evaluation.quality import EvaluationConfig
 from fedjax_diffusion.experiment.checkpoints import CheckpointConfig
 from fedjax_diffusion.experiment.compare_config import CompareConfig
 from fedjax_diffusion.experiment.compute import ComputeConfig
+from fedjax_diffusion.experiment.networks import ModelConfig, find_settings
 from fedjax_diffusion.experiment.optimizers import ROUND_SCHEDULES, OptimizerConfig
 from fedjax_diffusion.experiment.sampling import SamplingConfig
 from fedjax_diffusion.experiment.start import identify
 from fedjax_diffusion.experiment.study_config import StudyConfig
 from fedjax_diffusion.experiment.sweep_config import SweepConfig
-from fedjax_diffusion.experiment.task import ModelConfig, find_model
 from fedjax_diffusion.federated import AVERAGES, MODES, LocalWork
 from fedjax_diffusion.federated.averaging import MEAN, NumTrimmed
 from fedjax_diffusion.host.plugins import check_imported
@@ -85,7 +85,7 @@ class RunConfig:
       partition: division of the images among the clients.
       augmentation: random changes of a drawn image.
       diffusion: the forward process.
-      model: the network, of a class in ``MODELS``.
+      model: the network, one of ``NETWORKS``.
       guidance: training for guidance, for a model with classes.
       local_work: amount of training of a client in a round.
       client_optimizer: reset in every round.
@@ -162,7 +162,7 @@ class RunConfig:
         """
         check_imported(settings["plugins"])
         model = settings["model"]
-        return _build(cls, {**settings, "model": _build(find_model(model), model)})
+        return _build(cls, {**settings, "model": _build(find_settings(model["name"]), model)})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the nested plain settings of config.json: keys sorted, tuples as lists."""

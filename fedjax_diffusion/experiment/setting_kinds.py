@@ -1,24 +1,28 @@
 """The one table of settings: the kind and range of every key, from the dataclasses' annotations."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fedjax_diffusion.experiment.config_files import list_items, load_default
+from fedjax_diffusion.experiment.networks import UNET, find_settings
 from fedjax_diffusion.experiment.run_config import RunConfig
-from fedjax_diffusion.experiment.task import find_model
 from fedjax_diffusion.values import Kind, find_kinds
 
 _MODEL = "model"
 
 
-def known_kinds(given: Iterable[str]) -> dict[str, Kind]:
+def known_kinds(given: Mapping[str, Any]) -> dict[str, Kind]:
     """Returns the kinds of all settings by dotted key; in group ``model``, those of its network.
 
     Args:
-      given: dotted keys of a config.
+      given: a config by dotted key.
+
+    Raises:
+      ValueError: there is no network of this name.
     """
-    keys = {key.removeprefix(f"{_MODEL}.") for key in given if key.startswith(f"{_MODEL}.")}
-    return dict(_list_kinds(RunConfig, find_model(keys)))
+    name = given.get(f"{_MODEL}.name", UNET)
+    return dict(_list_kinds(RunConfig, find_settings(name)))
 
 
 def format_settings() -> str:

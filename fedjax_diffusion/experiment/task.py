@@ -1,44 +1,24 @@
 """Learning task of a run: model, noise schedule, loss, and the cost of an example."""
 
 import functools
-from collections.abc import Callable, Collection
-from dataclasses import fields
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fedjax_diffusion.diffusion import (
+    LOSSES,
     ConvTable,
     Denoiser,
     DiffusionConfig,
     NoiseSchedule,
-    UNetConfig,
-    ddpm_loss,
-    make_denoiser,
     make_schedule,
 )
+from fedjax_diffusion.experiment.networks import NETWORKS, ModelConfig
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.workload import count_training_flops
 from fedjax_diffusion.types import LossFn, Params
-
-
-class ModelConfig(Protocol):
-    """A frozen dataclass that describes a network; its fields are the keys of group ``model``."""
-
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes of a network with labels; None for one without labels."""
-        ...
-
-
-MODELS: dict[type, Callable[..., Denoiser]] = {
-    UNetConfig: make_denoiser,
-}
-"""Builders of networks by the dataclass of their settings; called like ``make_denoiser``.
-
-No two of the dataclasses have the same fields: the keys of a config's group ``model`` select one.
-"""
 
 
 class Task(NamedTuple):
@@ -60,16 +40,6 @@ class Task(NamedTuple):
     find_shapes: Callable[[], Params]
 
 
-def find_model(keys: Collection[str]) -> type:
-    """Returns the dataclass of ``MODELS`` with these fields, or the U-Net's if none has them.
-
-    >>> find_model(["channels", "depth"]).__name__
-    'UNetConfig'
-    """
-    known = {frozenset(field.name for field in fields(model)): model for model in MODELS}
-    return known.get(frozenset(keys), UNetConfig)
-
-
 def make_task(
     model: ModelConfig,
     diffusion: DiffusionConfig,
@@ -82,7 +52,7 @@ def make_task(
     """Returns the task of learning to denoise images of one shape.
 
     Args:
-      model: of a class in ``MODELS``.
+      model: settings of a network in ``NETWORKS``.
       diffusion: the forward process.
       image_shape: (H, W, C).
       conv: lowering of the convolutions, see ``make_denoiser``.
@@ -96,17 +66,19 @@ def make_task(
       ``count_flops`` does not depend on ``conv``, ``dtype``, ``remat`` or the machine: it counts
       the plain loss, without labels, with stock convolutions in float32.
     """
-    make = functools.partial(MODELS[type(model)], model, image_shape)
-    denoiser, schedule = make(conv=conv, dtype=dtype, remat=remat), make_schedule(**vars(diffusion))
+    make = functools.partial(NETWORKS[model.name].make, model, image_shape)
+    denoiser = make(conv=conv, dtype=dtype, remat=remat)
+    schedule = make_schedule(diffusion.name, diffusion.num_steps)
+    loss = LOSSES[diffusion.loss]
 
     def make_loss(label_dropout: Any) -> LossFn:
         rate = None if denoiser.num_classes is None else label_dropout
-        return functools.partial(ddpm_loss, denoiser.apply, schedule, label_dropout=rate)
+        return functools.partial(loss, denoiser.apply, schedule, label_dropout=rate)
 
     @functools.cache
     def count_flops() -> float:
         counted = make()
-        loss_fn: LossFn = functools.partial(ddpm_loss, counted.apply, schedule)
+        loss_fn: LossFn = functools.partial(loss, counted.apply, schedule)
         params = jax.eval_shape(counted.init, seed_to_key(0))
         return count_training_flops(loss_fn, params, image_shape)
 

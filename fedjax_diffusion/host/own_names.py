@@ -3,13 +3,16 @@
 A name stands for one thing in a process: compiled programs are kept by name.
 """
 
+import contextlib
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_SHOWN = 200
+"""Characters of an error in a message."""
 _SOURCES: dict[tuple[str, str], str] = {}
 """Digest of the source of each added name, by kind and name."""
 
@@ -75,6 +78,21 @@ def check_names() -> None:
         except Exception:
             del table[name], _SOURCES[kind, name]
             raise
+
+
+@contextlib.contextmanager
+def explain_trial(kind: str, name: str) -> Iterator[None]:
+    """Turns any error of an added name's trial into a ValueError of one line.
+
+    Args:
+      kind: of the name.
+      name: the added name.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+        raise ValueError(f"{kind} {name!r} cannot be traced by JAX: {reason}") from error
 
 
 def digest_source(*functions: Callable[..., Any] | None) -> str:

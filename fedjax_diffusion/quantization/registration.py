@@ -8,7 +8,7 @@ import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
 from fedjax_diffusion.host.measurement_cache import measure_once
-from fedjax_diffusion.host.own_names import add_name, check_names, digest_source
+from fedjax_diffusion.host.own_names import add_name, check_names, digest_source, explain_trial
 from fedjax_diffusion.host.platforms import has_started
 from fedjax_diffusion.host.version import __version__
 from fedjax_diffusion.keys import seed_to_key, step_keys
@@ -148,11 +148,8 @@ def _make_draw(
     )
 
     def draw_all(bits: int) -> Quantized:
-        try:
+        with explain_trial(_KIND, name):
             return jax.device_get(draw(keys, jnp.int32(bits)))
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise ValueError(f"quantizer {name!r} fails under jit and vmap: {reason}") from error
 
     return draw_all
 

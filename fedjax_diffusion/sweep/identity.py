@@ -38,6 +38,7 @@ NEUTRAL: dict[str, Any] = {
     "data.fit": "crop",
     "data.size": None,
     "devices.csv": None,
+    "diffusion.loss": "ddpm",
     "init_from": None,
     "faults.damaged": 0.0,
     "faults.diverging": 0.0,
@@ -48,9 +49,12 @@ NEUTRAL: dict[str, Any] = {
     "federated.average": "mean",
     "federated.max_update_norm": None,
     "federated.num_trimmed": 1,
+    "model.name": "unet",
     "stop_after_diverged_rounds": None,
 }
 """Settings added since the first sweeps, with the value that changes nothing."""
+INIT_FROM = "init_from"
+"""The setting that is the same wherever its weights lie."""
 HASH_DIGITS = 12
 """Of the hash, in the name of a folder: the only part of the name that is looked up."""
 MAX_LABEL = 60
@@ -86,7 +90,7 @@ def hash_settings(
       first_names: the key that is hashed in the place of another.
     """
     hashed = {
-        first_names.get(key, key): _identify(key, value)
+        first_names.get(key, key): identify_value(key, value)
         for key, value in settings.items()
         if is_in_identity(key) and not (key in neutral and neutral[key] == value)
     }
@@ -105,6 +109,11 @@ def read_settings(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from read_settings(value, f"{prefix}{name}.")
         else:
             yield prefix + name, _to_plain(value, is_float)
+
+
+def identify_value(key: str, value: Any) -> Any:
+    """Returns the value that is hashed: of weights to start from, their hash without the path."""
+    return find_hash(value) if key == INIT_FROM and isinstance(value, str) else value
 
 
 def make_label(overrides: Mapping[str, Any], keys: Collection[str]) -> str:
@@ -167,11 +176,6 @@ def _fields(kind: Any) -> list[tuple[str, bool]]:
     """Returns the fields of a dataclass, and whether the numbers in them are floats."""
     hints = typing.get_type_hints(kind)
     return [(field.name, _holds_floats(hints[field.name])) for field in dataclasses.fields(kind)]
-
-
-def _identify(key: str, value: Any) -> Any:
-    """Returns the value that is hashed: of weights to start from, their hash without the path."""
-    return find_hash(value) if key == "init_from" and isinstance(value, str) else value
 
 
 def _holds_floats(hint: Any) -> bool:

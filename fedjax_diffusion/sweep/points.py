@@ -6,15 +6,23 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedjax_diffusion.experiment.config import GivenConfig, read_value, to_run_config
+from fedjax_diffusion.experiment.config import (
+    NETWORK,
+    GivenConfig,
+    read_value,
+    to_run_config,
+    with_overrides,
+)
 from fedjax_diffusion.experiment.config_files import find_config, open_module, split_name
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.experiment.setting_kinds import known_kinds
+from fedjax_diffusion.experiment.start import identify
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.hyper import HARD_LIMIT, MAX_POINTS, GetHyper, take_points
 from fedjax_diffusion.sweep.identity import (
     BUT_IN_IDENTITY,
     HASH_DIGITS,
+    INIT_FROM,
     NOT_IN_IDENTITY,
     hash_settings,
     is_in_identity,
@@ -61,7 +69,7 @@ def expand(
       Equal arguments give equal points. Nothing is written.
     """
     base = to_run_config(config)
-    read = functools.partial(read_value, kinds=known_kinds(dict(read_settings(base))))
+    read = _make_read(base)
     points: list[Point] = []
     for number, overrides in enumerate(_list_overrides(get_hyper, is_large_ok), 1):
         try:
@@ -106,7 +114,21 @@ def _list_overrides(get_hyper: GetHyper | None, is_large_ok: bool) -> list[dict[
     return first
 
 
+def _make_read(base: RunConfig) -> _Read:
+    """Returns the function that reads a swept value; weights are read once for all points."""
+    kinds, identify_once = known_kinds(dict(read_settings(base))), functools.cache(identify)
+
+    def read(key: str, value: Any) -> Any:
+        value = read_value(key, value, kinds)
+        return identify_once(value) if key == INIT_FROM and value is not None else value
+
+    return read
+
+
 def _make_point(base: RunConfig, overrides: Mapping[str, Any], read: _Read) -> Point:
+    if NETWORK in overrides:  # it brings other settings
+        base = with_overrides(base, {NETWORK: overrides[NETWORK]})
+        read = _make_read(base)
     changes: dict[str, Any] = {}
     for key, value in overrides.items():
         if not is_in_identity(key):

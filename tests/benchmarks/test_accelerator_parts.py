@@ -29,8 +29,8 @@ from benchmarks.session import (
 from benchmarks.session.child import Ended
 from benchmarks.session.record import ROOT, read_session
 from fedjax_diffusion.data import sources
-from fedjax_diffusion.diffusion import Denoiser, UNetConfig
-from fedjax_diffusion.experiment.task import MODELS
+from fedjax_diffusion.diffusion import Denoiser
+from fedjax_diffusion.experiment.networks import NETWORKS, UNET
 from tests.data.prepared import write_cifar10
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ def rehearsal(tmp_path_factory):
     first = subprocess.check_output([*command, "--parts=real,quantize"], cwd=ROOT, text=True)
     machine = read_session(output)["machine"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS, UNetConfig, make_scale)
+        patch.setitem(NETWORKS, UNET, NETWORKS[UNET]._replace(make=make_scale))
         patch.setattr(runs, "run_child", run_here)
         patch.setattr(compile_, "run_child", functools.partial(run_here, cwd=ROOT))
         for part in REHEARSED:

@@ -83,7 +83,7 @@ def test_overrides_are_read_and_checked_like_those_of_a_file():
             0,
             "config.sampling.num_steps must be a whole number in 1.* or None, got 0",
         ),
-        ("model", 3, "config.model is a group; set one of model.channels"),
+        ("model", 3, "config.model is a group; set one of model.name, model.channels"),
     ):
         with pytest.raises(ValueError, match=said):
             with_overrides(CONFIG, {key: value})

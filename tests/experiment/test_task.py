@@ -18,8 +18,15 @@ from fedjax_diffusion.diffusion import (
     make_schedule,
 )
 from fedjax_diffusion.experiment.build import build
-from fedjax_diffusion.experiment.config import check_types, fill_missing, to_run_config
-from fedjax_diffusion.experiment.task import MODELS, find_model, make_task
+from fedjax_diffusion.experiment.config import (
+    check_types,
+    fill_missing,
+    load_config,
+    to_run_config,
+    with_overrides,
+)
+from fedjax_diffusion.experiment.networks import complete_settings
+from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.types import Batch
 from tests.tiny import PixelConfig, tiny_config
@@ -56,23 +63,32 @@ def test_the_cost_of_an_example_depends_on_the_model_alone():
     assert larger.count_flops() > 2 * plain.count_flops()
 
 
-def test_models_are_told_apart_by_their_fields():
-    assert find_model(["gain", "num_classes"]) is PixelConfig
-    assert find_model([field.name for field in dataclasses.fields(UNetConfig)]) is UNetConfig
-    assert find_model(["gain"]) is UNetConfig, "whose keys a message then names"
-    fields = [{field.name for field in dataclasses.fields(model)} for model in MODELS]
-    assert len(fields) == len(set(map(frozenset, fields)))
-
-
-def test_a_registered_model_is_described_by_a_config_file_and_built():
-    settings = tiny_config().to_dict() | {"model": {"gain": 2, "num_classes": None}}
-    check_types(ConfigDict(settings))
+def test_a_registered_network_is_described_by_a_config_and_built():
+    settings = tiny_config().to_dict() | {"model": {"name": "pixels", "gain": 2}}
+    with pytest.raises(ValueError, match=r"config\.model\.num_classes: missing"):
+        check_types(ConfigDict(settings))
+    settings["model"]["num_classes"] = None
     config = to_run_config(settings)
-    assert config.model == PixelConfig(2)
+    assert (config.model.name, config.model.gain) == ("pixels", 2)
     assert to_run_config(fill_missing(json.loads(json.dumps(config.to_dict())))) == config
     experiment = build(config)
     assert experiment.workload.num_parameters == 2 * 64
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     assert set(state.params["gain"].ravel().tolist()) == {2.0}
     with pytest.raises(ValueError, match=r"config\.model\.gain must be a number, got 'x'"):
-        to_run_config(settings | {"model": {"gain": "x", "num_classes": None}})
+        to_run_config(settings | {"model": settings["model"] | {"gain": "x"}})
+    with pytest.raises(ValueError, match=r"config\.model\.name must be one of unet, pixels"):
+        to_run_config(settings | {"model": {"name": "pixel"}})
+
+
+def test_a_name_brings_the_settings_of_its_network():
+    assert complete_settings({}, "pixels") == {"name": "pixels", "gain": 0.5, "num_classes": None}
+    assert complete_settings({"name": "pixels", "gain": 2})["gain"] == 2
+    unet = load_config("digits").model.to_dict()
+    assert complete_settings(unet) == unet
+    left_over = complete_settings(unet | {"name": "pixels"})
+    assert left_over == complete_settings(unet, "pixels") == complete_settings({}, "pixels")
+    config = load_config("digits", {"model.gain": "2", "model.name": "pixels"})
+    assert config.model.to_dict() == {"name": "pixels", "gain": 2.0, "num_classes": None}
+    changed = with_overrides(to_run_config(load_config("digits")), {"model.name": "pixels"})
+    assert isinstance(changed.model, PixelConfig)

@@ -1,5 +1,6 @@
 """A run with plug-ins: its record, and its folder opened again by every command that reads it."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,25 +8,35 @@ import pytest
 
 from fedjax_diffusion.allocation import METHODS
 from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.compare import list_plays
 from fedjax_diffusion.experiment.config import load_config, to_run_config
+from fedjax_diffusion.experiment.networks import NETWORKS
 from fedjax_diffusion.host import own_names
 from fedjax_diffusion.host.plugins import IMPORTED
 from fedjax_diffusion.quantization import QUANTIZERS
+from fedjax_diffusion.runs import evaluate
 from fedjax_diffusion.runs.runner import run
+from fedjax_diffusion.study import folder as study_folder
 from fedjax_diffusion.sweep.identity import hash_config
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.runner import run_sweep
+from tests.runs.test_evaluate import pixels_as_features
+from tests.study.test_folder import OVERRIDES as OF_STUDY
 from tests.sweep.stubs import play_stub
-from tests.tiny import pixel_config
+from tests.tiny import OVERRIDES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = ("own_quantizer", "own_method")
+NAMES = ("own_quantizer", "own_method", "own_network")
 USED = {
     "plugins": tuple(str(EXAMPLES / f"{name}.py") for name in NAMES),
     "quantization.name": "top_k",
     "allocator.method": "equal_split",
+    "model.name": "dense",
+    "model.width": 4,
 }
+SMALL = {key: value for key, value in OVERRIDES.items() if not key.startswith("model.")}
+GIVEN = [f"--plugins={EXAMPLES / f'{name}.py'}" for name in NAMES]
 
 
 def forget():
@@ -34,6 +45,7 @@ def forget():
     for kind, table, name in (
         ("quantizer", QUANTIZERS, "top_k"),
         ("method", METHODS, "equal_split"),
+        ("network", NETWORKS, "dense"),
     ):
         table.pop(name, None)
         own_names._SOURCES.pop((kind, name), None)
@@ -42,13 +54,13 @@ def forget():
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plugins")
-    config = pixel_config(num_rounds=2, checkpoint__every_rounds=1, **_to_names(USED))
-    run(config, folder / "run")
+    run(make_config({"num_rounds": 2, "checkpoint.every_rounds": 1}), folder / "run")
     return folder / "run"
 
 
-def _to_names(overrides):
-    return {key.replace(".", "__"): value for key, value in overrides.items()}
+def make_config(overrides=None):
+    """Returns the smallest config that uses a name of each plug-in."""
+    return load_config("digits", SMALL | USED | (overrides or {}))
 
 
 @pytest.fixture(autouse=True)
@@ -83,16 +95,77 @@ def test_folder_is_not_read_without_the_plugins(workdir, capsys):
         to_run_config(json.loads((workdir / "config.json").read_text()))
 
 
-def test_sample_and_report_read_the_folder_with_the_plugins(workdir, tmp_path, monkeypatch):
+def test_every_command_reads_the_folder_with_the_plugins(workdir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    given = [f"--plugins={EXAMPLES / f'{name}.py'}" for name in NAMES]
-    for command, *more in (
-        ("sample", "--num_samples=4", f"--output={tmp_path / 'grid.png'}"),
-        ("report", f"--output={tmp_path / 'page.html'}"),
+    monkeypatch.setattr(evaluate, "make_extractor", lambda *_: pixels_as_features())
+    forget()
+    read = f"--workdir={workdir}"
+    for command in (
+        ["sample", read, "--num_samples=20", f"--output={tmp_path / 'grid.png'}"],
+        ["evaluate", read, "--num_samples=20", "--held_out_split=none"],
+        ["export", read, f"--output={tmp_path / 'weights.npz'}"],
+        ["report", read, f"--output={tmp_path / 'page.html'}"],
+        ["config", str(workdir)],
+        ["config", "digits", f"--diff={workdir}"],
     ):
-        forget()
-        assert main([command, f"--workdir={workdir}", *given, *more]) == 0
+        IMPORTED.clear()
+        assert main([*command, *GIVEN]) == 0, command
+        printed = capsys.readouterr().out
+    assert "dense" in printed
     assert "equal_split" in (tmp_path / "page.html").read_text()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".npz", ".html"}
+
+
+def test_settings_of_an_own_network_are_arguments_of_a_command(capsys):
+    plugins = f"--config.plugins={USED['plugins']}"
+    show = ["config", "digits", plugins, "--config.model.name=dense"]
+    assert main([*show, "--config.model.width=7"]) == 0
+    printed = capsys.readouterr().out
+    assert "features of a hidden layer, in 1..4096" in printed
+    assert "channel_multipliers" not in printed
+    for wrong, said in (
+        ("--config.model.width=0", "config.model.width must be a whole number in 1..4096, got 0"),
+        ("--config.model.channels=8", "config.model.channels: unknown key; model has"),
+        ("--config.model.name=dens", "config.model.name must be one of unet, "),
+    ):
+        assert main([*show, wrong]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["config", "digits", "--config.model.width=7"]) == 2
+    assert "config.model.width: unknown key" in capsys.readouterr().err
+
+
+def test_sweeps_and_comparisons_know_own_names():
+    base = to_run_config(make_config())
+    points = expand(
+        base,
+        lambda h: [
+            {"model.name": "unet", "model.channels": 8},
+            {"model.name": "dense", "model.depth": 3},
+            {"quantization.name": "stochastic"},
+        ],
+    )
+    unet, deep, plain = (point.config for point in points)
+    assert (unet.model.channels, deep.model.depth, deep.model.width) == (8, 3, 4)
+    assert (plain.model, plain.quantization.name) == (base.model, "stochastic")
+    with pytest.raises(ValueError, match=r"point 1 .*config\.model\.channels: unknown key"):
+        expand(base, lambda h: [{"model.channels": 8}])
+    variants = ("own: quantization.name=top_k", "wide: model.name=dense model.width=9")
+    plays = list_plays(make_config({"compare.variants": variants, "compare.num_seeds": 2}))
+    assert [play.point.config.model.width for play in plays] == [4, 9, 4, 9]
+
+
+def test_a_study_with_an_own_method_is_recorded(tmp_path, monkeypatch):
+    for name in ("draw_sweep", "draw_region"):
+        monkeypatch.setattr(study_folder, name, lambda *_, **__: None)
+    monkeypatch.setattr(study_folder, "save_figure", lambda *_, **__: None)
+    only = {"study.methods": ("equal_split",), "study.distances_meters": (100,)}
+    given = {k: v for k, v in (OF_STUDY | only).items() if not k.startswith("model.")}
+    flags = [f"--config.{key}={value}" for key, value in (given | USED).items()]
+    assert main(["study", "--config=digits", f"--workdir={tmp_path / 'study'}", *flags]) == 0
+    with (tmp_path / "study" / "study.csv").open(newline="") as file:
+        assert {line["method"] for line in csv.DictReader(file)} == {"equal_split"}
+    summary = json.loads((tmp_path / "study" / "summary.json").read_text())
+    assert summary["plugins"].keys() == {*NAMES}
 
 
 def test_changed_plugin_is_named_and_only_taken_if_trusted(workdir, tmp_path, capsys):
@@ -121,8 +194,8 @@ def test_run_does_not_go_on_with_a_changed_plugin(workdir, tmp_path):
         path = tmp_path / f"{name}.py"
         path.write_bytes((EXAMPLES / f"{name}.py").read_bytes() + b"# changed\n")
         used[name] = str(path)
-    overrides = USED | {"plugins": tuple(used.values())}
-    config = pixel_config(num_rounds=3, checkpoint__every_rounds=1, **_to_names(overrides))
+    overrides = {"plugins": tuple(used.values())}
+    config = make_config(overrides | {"num_rounds": 3, "checkpoint.every_rounds": 1})
     with pytest.raises(ValueError, match="own_quantizer has changed since"):
         run(config, workdir)
 
@@ -136,7 +209,7 @@ def test_plugins_are_in_the_identity_by_their_names_alone():
 
 
 def test_sweep_with_plugins_is_opened_again(tmp_path, capsys):
-    config, workdir = pixel_config(num_rounds=2, **_to_names(USED)), tmp_path / "sweep"
+    config, workdir = make_config({"num_rounds": 2}), tmp_path / "sweep"
     points = expand(config, lambda h: h.sweep("seed", [0, 1]))
     options = PlayOptions(is_evaluating=False)
     run_sweep(config, points, workdir, options, play=play_stub)
@@ -144,10 +217,9 @@ def test_sweep_with_plugins_is_opened_again(tmp_path, capsys):
     forget()
     assert main(sweep) == 2
     assert "was made with plug-in own_quantizer" in capsys.readouterr().err
-    given = [f"--plugins={EXAMPLES / f'{name}.py'}" for name in NAMES]
-    assert main([*sweep, *given]) == 0
+    assert main([*sweep, *GIVEN]) == 0
     assert "2 points: 2 finished" in capsys.readouterr().out
     forget()
     assert main(["sweep", f"--workdir={workdir}", "--status"]) == 0
-    assert main([*sweep, "--config=digits", *given]) == 2
+    assert main([*sweep, "--config=digits", *GIVEN]) == 2
     assert "--plugins is for --workdir without --config" in capsys.readouterr().err
