@@ -22,7 +22,9 @@ from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.plugins import read_recorded
 from fedjax_diffusion.sweep.identity import (
     HASH_DIGITS,
+    INIT_FROM,
     hash_config,
+    identify_value,
     is_in_identity,
     read_settings,
 )
@@ -105,11 +107,14 @@ def merge_sweep(
     there = open_sweep(workdir)
     check_recorded(workdir, read_recorded(workdir)[1])
     _check_same_base(there, base, points)
-    known = {point.hash for point in there.points}
-    added = [point for point in points if point.hash not in known]
+    given = {point.hash: point for point in points}  # its weights may lie elsewhere now
+    known = [
+        dataclasses.replace(given.pop(point.hash, point), label=point.label)
+        for point in there.points
+    ]
     return there._replace(
         base=_take_free_settings(there.base, base),
-        points=there.points + added,
+        points=known + list(given.values()),
         reference=reference or there.reference,
     )
 
@@ -183,7 +188,8 @@ def find_difference(
     """
     there, here = dict(read_settings(earlier)), dict(read_settings(new))
     for key in {**there, **here}:
-        if is_in_identity(key) and key not in ignored and there.get(key) != here.get(key):
+        earlier_value, value = (identify_value(key, part.get(key)) for part in (there, here))
+        if is_in_identity(key) and key not in ignored and earlier_value != value:
             return key, format_difference(key, there.get(key), here.get(key))
     return None
 
@@ -200,8 +206,12 @@ def _check_same_base(there: Sweep, base: RunConfig, points: Sequence[Point]) -> 
 
 
 def _take_free_settings(earlier: RunConfig, new: RunConfig) -> RunConfig:
-    """Returns the earlier settings with those of the new ones that change no number."""
-    merged = earlier.flatten() | {k: v for k, v in new.flatten().items() if not is_in_identity(k)}
+    """Returns the earlier settings with those of the new ones that change no number.
+
+    One of them is where the weights lie that a run starts from.
+    """
+    is_free = {key: not is_in_identity(key) or key == INIT_FROM for key in new.flatten()}
+    merged = earlier.flatten() | {k: v for k, v in new.flatten().items() if is_free[k]}
     nested: dict[str, Any] = {}
     for key, value in merged.items():
         *groups, name = key.split(".")

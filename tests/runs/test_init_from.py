@@ -9,10 +9,14 @@ import pytest
 
 from fedjax_diffusion import build, export, load_run, run
 from fedjax_diffusion.cli.main import main
+from fedjax_diffusion.experiment import start
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.experiment.weight_files import read_weights, write_weights
 from fedjax_diffusion.experiment.weights import list_weights
+from fedjax_diffusion.sweep import hyper
+from fedjax_diffusion.sweep.folder import grow_sweep
 from fedjax_diffusion.sweep.identity import hash_config
+from fedjax_diffusion.sweep.points import expand
 from tests.tiny import pixel_config
 
 
@@ -87,3 +91,33 @@ def test_a_run_knows_its_start_by_hash_and_goes_on_wherever_that_lies(first, tmp
 def test_a_folder_without_a_run_is_no_start(tmp_path):
     with pytest.raises(ValueError, match=r"init_from: .* holds no run with a whole checkpoint"):
         to_run_config(pixel_config(init_from=str(tmp_path)))
+
+
+def test_a_sweep_finds_moved_weights_and_reads_each_file_once(first, tmp_path, monkeypatch):
+    path, moved, reads = tmp_path / "start.npz", tmp_path / "moved.npz", []
+    write_weights(path, read_weights(export(first)))
+    real = start.read_weights
+    monkeypatch.setattr(start, "read_weights", lambda file: reads.append(file) or real(file))
+
+    def grow(source):
+        """Grows a sweep over the weights, and one that starts from them; returns both."""
+        seeds = hyper.sweep("seed", [0, 1, 2])
+        axes = hyper.product([hyper.sweep("init_from", [None, str(source)]), seeds])
+        swept, based = (to_run_config(pixel_config(init_from=s)) for s in (None, str(source)))
+        return (
+            grow_sweep(swept, expand(swept, lambda _: axes), tmp_path / "swept"),
+            grow_sweep(based, expand(based, lambda _: seeds), tmp_path / "based"),
+        )
+
+    swept, based = grow(path)
+    assert len(reads) == 2, "once for each sweep, not for each of six points"
+    path.rename(moved)
+    for earlier, now in zip((swept, based), grow(moved), strict=True):
+        assert [(p.hash, p.label) for p in now.points] == [
+            (p.hash, p.label) for p in earlier.points
+        ]
+        assert now.points[-1].config.init_from.startswith(str(moved))
+    assert now.base.init_from.startswith(str(moved))
+    write_weights(moved, {name: array + 1 for name, array in read_weights(export(first)).items()})
+    with pytest.raises(ValueError, match="holds another sweep \\(init_from: "):
+        grow(moved)
