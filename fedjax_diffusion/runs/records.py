@@ -8,6 +8,7 @@ from typing import Any
 
 from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.old_names import OLD_NAMES, to_current_names
+from fedjax_diffusion.runs.error_bounds import ErrorBounds
 from fedjax_diffusion.runs.learning import Learning
 from fedjax_diffusion.runs.ledger import Ledger
 
@@ -125,7 +126,7 @@ class Totals:
 
     def __init__(self):
         """Begins with no rounds."""
-        self._ledger, self._learning = Ledger(), Learning()
+        self._ledger, self._learning, self._errors = Ledger(), Learning(), ErrorBounds()
         self._loss: float | None = None
         self._num_bits = self._num_uploads = self._client_rounds = 0
         self._left_out: Counter[str] = Counter()
@@ -140,6 +141,7 @@ class Totals:
         """
         self._ledger = self._ledger.add(record)
         self._learning.add(record)
+        self._errors.add(record)
         self._loss = record["loss"]
         sent = list_sent_bits(record)
         self._num_bits += sum(sent)
@@ -162,6 +164,7 @@ class Totals:
             "left_out": dict(sorted(self._left_out.items())),
             "diverged": self._left_out["diverged"],
             **self._learning.summarize(),
+            **self._errors.summarize(),
             **self._sums,
             "methods": [row._asdict() for row in self._ledger.savings()],
         }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_diffusion.host.tables import format_cell, format_percent, format_table
+from fedjax_diffusion.runs.error_bounds import explain_errors
 from fedjax_diffusion.runs.figure import FIGURE
 from fedjax_diffusion.runs.learning import explain_end
 from fedjax_diffusion.runs.ledger import THIS_RUN, percent_saved
@@ -50,7 +51,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             f"{summary['mean_bits'] or 0:.2f} "
             f"bits on average; {summary['client_rounds']} client-rounds, left out: "
             f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
-            *filter(None, [explain_end(summary)]),
+            *filter(None, [explain_errors(summary), explain_end(summary)]),
         ]
     )
 

@@ -55,6 +55,20 @@ def test_a_run_that_diverged_says_since_when():
     assert last == "every client diverged since round 1: the model has not changed since then"
 
 
+def test_an_error_far_above_its_bound_is_said_in_one_line():
+    def tell(*factors):
+        errors = [
+            {"quantization_error": f * 1e-3, "quantization_error_bound": 1e-3} for f in factors
+        ]
+        rounds = [make_record(r) | error for r, error in enumerate(errors)]
+        summary = summarize(rounds, num_parameters=100)
+        return [line for line in format_summary(summary).splitlines() if "its bound" in line]
+
+    (line,) = tell(0.5, 4.5, 8.0, 3.9)
+    assert "was 8 times its bound in round 2, and more than 4 times in 2 rounds" in line
+    assert tell(0.5, 3.9) == []
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_the_summary_of_any_run_can_be_told(name):
     text = format_summary(summarize(RUNS[name], num_parameters=100))
