@@ -258,7 +258,8 @@ def _add_evaluate(commands: Any) -> None:
         "--inception_weights",
         metavar="FILE",
         help="weights of the 2015 Inception network, .pth or .npz, for FID; without them a small "
-        "classifier is trained on the same data, and the distance is called fcd",
+        "classifier is trained on the same data, and the distance is called fcd; images "
+        "without labels are measured by a network with random weights: frechet_random_features",
     )
     evaluate.add_argument(
         "--held_out_split",

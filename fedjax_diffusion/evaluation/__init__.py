@@ -7,6 +7,7 @@ from fedjax_diffusion.evaluation.features import Extractor, fingerprint_arrays
 from fedjax_diffusion.evaluation.inception.features import make_inception_extractor
 from fedjax_diffusion.evaluation.manifold import precision_recall
 from fedjax_diffusion.evaluation.memorization import authenticity
+from fedjax_diffusion.evaluation.random_features import make_random_extractor
 from fedjax_diffusion.evaluation.statistics import (
     FeatureStatistics,
     measure_statistics,
@@ -25,6 +26,7 @@ __all__ = [
     "kernel_distance",
     "make_classifier_extractor",
     "make_inception_extractor",
+    "make_random_extractor",
     "measure_statistics",
     "precision_recall",
     "reference_statistics",

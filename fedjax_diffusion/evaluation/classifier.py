@@ -23,7 +23,7 @@ _RECIPE = 1
 """To be incremented with every change below that changes the weights."""
 _BATCH_SIZE = 64
 _LEARNING_RATE = 2e-3
-_EXTRACT_BATCH_SIZE = 256
+EXTRACT_BATCH_SIZE = 256
 
 
 class Classifier(nn.Module):
@@ -64,20 +64,14 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
       ValueError: the data have no labels.
     """
     if dataset.num_classes < 2:
-        raise ValueError(
-            f"data set {dataset.name!r} has no labels to train a classifier on: give "
-            "evaluation.inception_weights"
-        )
+        raise ValueError(f"data set {dataset.name!r} has no labels to train a classifier on")
     if num_steps is None:
         num_steps = min(3000, max(1500, len(dataset.images) // 8))
     data = fingerprint_arrays(dataset.images, dataset.labels)
     name = f"classifier_{_RECIPE}_{num_steps}_{dataset.num_classes}_{data}"
     arrays = keep_arrays(name, functools.partial(_train, dataset, num_steps))
     params = flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
-    classifier = Classifier(dataset.num_classes)
-
-    def forward(images: np.ndarray) -> Array:
-        return _compute_features(classifier, params, images)
+    forward = functools.partial(compute_features, Classifier(dataset.num_classes), params)
 
     def predict_labels(features: np.ndarray) -> np.ndarray:
         """Returns the classes that the last layer predicts from features [N, D], int [N]."""
@@ -86,12 +80,12 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
 
     fingerprint = fingerprint_arrays(*(arrays[key] for key in sorted(arrays)))
     return Extractor(
-        "classifier", fingerprint, NUM_FEATURES, forward, _EXTRACT_BATCH_SIZE, predict_labels
+        "classifier", fingerprint, NUM_FEATURES, forward, EXTRACT_BATCH_SIZE, predict_labels
     )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _compute_features(classifier: Classifier, params: Params, images: Array) -> Array:
+def compute_features(classifier: Classifier, params: Params, images: Array) -> Array:
     """Returns features [B, 64]; compiled once for all extractors of a shape."""
     outputs: Any = classifier.apply({"params": params}, images)
     return outputs[1]

@@ -14,7 +14,8 @@ class Extractor:
     """A network that computes features of images.
 
     Attributes:
-      name: ``"inception"``, ``"other_inception"`` or ``"classifier"``; it names the distances.
+      name: ``"inception"``, ``"other_inception"``, ``"classifier"`` or ``"random"``; it names the
+        distances.
       fingerprint: hexadecimal, of its weights; equal fingerprints give comparable distances.
       num_features: D.
       forward: ``uint8 [batch_size, H, W, C] -> float32 [batch_size, D]``, compiled once.

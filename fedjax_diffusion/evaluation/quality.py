@@ -16,6 +16,7 @@ from fedjax_diffusion.evaluation import (
     kernel_distance,
     make_classifier_extractor,
     make_inception_extractor,
+    make_random_extractor,
     measure_statistics,
     precision_recall,
     reference_statistics,
@@ -27,6 +28,7 @@ DISTANCE_NAMES = {
     "inception": ("fid", "kid"),
     "other_inception": ("frechet_inception_other_weights", "kernel_inception_other_weights"),
     "classifier": ("fcd", "kcd"),
+    "random": ("frechet_random_features", "kernel_random_features"),
 }
 """Names of the Fréchet and the kernel distance by extractor; only one network gives FID."""
 
@@ -41,7 +43,8 @@ class EvaluationConfig:
     Attributes:
       num_samples: images drawn from the run's model, in 20..1,000,000.
       inception_weights: a file with the weights of the 2015 Inception network, .pth or .npz; None:
-        a small classifier trained on the same data replaces it and names the distances.
+        a small classifier trained on the same data replaces it and names the distances; for images
+        without labels, a network with random weights.
       held_out_split: split of other real images, whose distance is a reference; None: none.
       every_rounds: rounds of a run from one measurement to the next, >= 1; also after the last.
         None: a run measures nothing.
@@ -69,11 +72,16 @@ class EvaluationConfig:
 def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor:
     """Returns the extractor of a run's features.
 
+    That is the Inception network if there are weights, else a classifier trained on the labels,
+    else, for images without labels, a network with random weights.
+
     Raises:
-      ValueError: the weights cannot be read, or there are no labels to train a classifier on.
+      ValueError: the weights cannot be read.
     """
     if config.inception_weights is not None:
         return make_inception_extractor(config.inception_weights)
+    if dataset.num_classes < 2:
+        return make_random_extractor(dataset.images.shape[1:])
     return make_classifier_extractor(dataset)
 
 

@@ -255,12 +255,7 @@ def test_opaque_pixels_are_taken(tmp_path):
     np.testing.assert_array_equal(read_pngs(tmp_path, (8, 8, 3))[5], image[..., :3])
 
 
-def test_missing_weights_and_labels_are_one_line(tmp_path):
+def test_missing_weights_are_one_line(tmp_path):
     dataset = load_images("digits", "test")
     with pytest.raises(ValueError, match=r"does not exist; the usual file is"):
         make_extractor(EvaluationConfig(20, str(tmp_path / "x.pth")), dataset)
-    unlabelled = dataclasses.replace(
-        dataset, num_classes=1, labels=0 * dataset.labels, class_names=()
-    )
-    with pytest.raises(ValueError, match="no labels"):
-        make_extractor(EvaluationConfig(20), unlabelled)

@@ -61,3 +61,15 @@ def test_a_folder_beside_digits_is_refused(photos, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "data set 'digits' is built in" in error
     assert error.count("\n") == 1
+
+
+def test_pictures_without_classes_are_evaluated_in_random_features(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "flat").mkdir()
+    for i, image in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)):
+        Image.fromarray(image).save(tmp_path / "flat" / f"{i}.png")
+    own = ["--config.data.name=folder", f"--config.data.data_dir={tmp_path / 'flat'}"]
+    assert main(["evaluate", f"--images={tmp_path / 'flat'}", *own]) == 0
+    printed = capsys.readouterr().out
+    assert "frechet_random_features_floor" in printed
+    assert "fcd" not in printed
