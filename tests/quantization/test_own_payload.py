@@ -66,6 +66,27 @@ def test_message_of_top_k_carries_only_the_kept_entries(top_k):
     assert np.abs(sent - kept).max() <= 1.01 * step
 
 
+def test_signs_are_sent_with_the_norm_of_their_tensor():
+    import_plugins(str(EXAMPLE.with_name("own_signs.py")))
+    message = encode_update(jax.random.key(0), TREE, 1, quantizer="sign_l2")
+    # header, signature, bit widths, two ranges, one bit per entry
+    assert len(message) == 20 + (1 + 7 + 8) + 2 + 16 + 38 + 1
+    assert len(message) == payload_bytes(TREE, 16, "sign_l2")
+    decoded = decode_update(message, TREE)
+    signs, blocks, key = find_quantizer("sign_l2"), tree_to_blocks(TREE), jax.random.key(0)
+    bound = float(jax.jit(lambda b: quantize(signs, key, blocks, TREE, b).error_bound)(1))
+    measured = expected = 0.0
+    for name, x in TREE.items():
+        norm = np.linalg.norm(x)
+        scale = norm / np.sqrt(x.size)
+        np.testing.assert_allclose(decoded[name], np.where(x > 0, scale, -scale), rtol=1e-6)
+        measured += np.square(decoded[name] - x).sum()
+        expected += 2 * norm**2 - 2 * norm * np.abs(x).sum() / np.sqrt(x.size)
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+    assert measured < bound
+    np.testing.assert_allclose(predict_bit_width_error(signs, TREE)[:16], bound, rtol=1e-5)
+
+
 def test_planned_bits_of_an_own_payload_are_those_of_its_messages(top_k):
     table = own_payload_bits(TREE, "top_k")
     for index, bits in enumerate(BIT_WIDTHS):
@@ -189,7 +210,7 @@ WRONG = [
     ({"make_grid": _fine_grid}, r"grid\.step must have at most 24 - b significant bits"),
     ({"make_grid": _wide_grid}, r"grid\.spread must not depend on num_bits"),
     ({"choose_codes": _high_codes}, r"codes must be in 0\.\.2\^b - 1"),
-    ({"choose_codes": _flat_codes}, "fails under jit and vmap"),
+    ({"choose_codes": _flat_codes}, "cannot be traced by JAX"),
     ({"choose_codes": nearest_codes}, "state is_unbiased=False"),
     ({"transform": _lose_half}, "state is_lossy=True"),
     ({"min_bits": 20}, r"min_bits must be 1\.\.16 or 32"),
