@@ -1,5 +1,6 @@
 """A method that a user registers: what it sees, what its answer becomes, and its checks."""
 
+import json
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -19,8 +20,10 @@ from fedjax_diffusion.allocation import (
 )
 from fedjax_diffusion.allocation.allocator import allocate_each
 from fedjax_diffusion.bits import BIT_WIDTHS
+from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.host.plugins import import_plugins
 from fedjax_diffusion.planning.error_budget import ErrorBudget
+from tests.cli.test_allocate import PROBLEM as FILE
 from tests.planning.plans import FLEET, KEY, MEASURED, SIZES, planner_of, statistics_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_method.py"
@@ -171,3 +174,12 @@ def test_a_method_with_a_wrong_answer_is_refused(decide, message):
     assert "\n" not in str(refusal.value)
     with pytest.raises(ValueError, match="'on_demand' is one of the package's own"):
         register_method("on_demand", decide)
+
+
+def test_the_commands_allocate_and_verify_know_the_method(tmp_path, capsys):
+    problem, answer = tmp_path / "problem.json", tmp_path / "answer.json"
+    problem.write_text(json.dumps(FILE))
+    flags = [f"--problem={problem}", "--method=equal_split", f"--plugins={EXAMPLE}"]
+    assert main(["allocate", *flags, f"--output={answer}"]) == 0
+    assert main(["verify", *flags, f"--allocation={answer}"]) == 0
+    assert "valid: " in capsys.readouterr().out

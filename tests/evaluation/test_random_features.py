@@ -35,7 +35,7 @@ def test_images_without_labels_are_measured_in_features_of_one_network():
 def test_blurred_and_noisy_digits_are_farther_than_other_digits():
     extractor = make_random_extractor((8, 8, 1))
     first, second = DIGITS.images[:700], DIGITS.images[700:1400]
-    noise = np.random.default_rng(0).integers(-32, 33, second.shape)
+    noise = np.random.default_rng(0).integers(-96, 97, second.shape)
     noisy = np.clip(second + noise, 0, 255).astype(np.uint8)
     blurred = ((second + np.roll(second.astype(int), 1, axis=2)) // 2).astype(np.uint8)
     real, *others = (

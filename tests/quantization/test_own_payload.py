@@ -69,8 +69,8 @@ def test_message_of_top_k_carries_only_the_kept_entries(top_k):
 def test_signs_are_sent_with_the_norm_of_their_tensor():
     import_plugins(str(EXAMPLE.with_name("own_signs.py")))
     message = encode_update(jax.random.key(0), TREE, 1, quantizer="sign_l2")
-    # header, signature, bit widths, two ranges, one bit per entry
-    assert len(message) == 20 + (1 + 7 + 8) + 2 + 16 + 38 + 1
+    # header, signature, bit widths, two ranges, one bit per entry of 303
+    assert len(message) == 20 + (1 + 7 + 8) + 2 + 16 + 38
     assert len(message) == payload_bytes(TREE, 16, "sign_l2")
     decoded = decode_update(message, TREE)
     signs, blocks, key = find_quantizer("sign_l2"), tree_to_blocks(TREE), jax.random.key(0)
