@@ -77,7 +77,7 @@ def make_task(
 
     @functools.cache
     def count_flops() -> float:
-        counted = make()
+        counted = make(conv="stock", dtype=jnp.float32, remat=False)
         loss_fn: LossFn = functools.partial(loss, counted.apply, schedule)
         params = jax.eval_shape(counted.init, seed_to_key(0))
         return count_training_flops(loss_fn, params, image_shape)
