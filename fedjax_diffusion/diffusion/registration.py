@@ -14,7 +14,7 @@ from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.types import Array, Batch, Key, Params
 
 _SHAPE = (2, 4, 4, 1)
-_NUM_STEPS = 4
+_NUM_STEPS = 1000
 
 
 def register_sampler(name: str, sampler: Sampler) -> None:

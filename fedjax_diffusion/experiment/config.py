@@ -20,7 +20,7 @@ from fedjax_diffusion.experiment.config_files import (
     split_name,
     unknown_key,
 )
-from fedjax_diffusion.experiment.networks import complete_settings
+from fedjax_diffusion.experiment.networks import complete_settings, find_name
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.host.old_names import OLD_NAMES
@@ -68,10 +68,10 @@ def load_config(
         plugins: Any = config.plugins
         _KIND_OF_PLUGINS[_PLUGINS].check("config.plugins", to_plain(plugins))
         import_plugins(plugins, (path.parent, Path()))
-    if _MODEL in config:  # a network brings its settings
-        group: Any = config.model
-        named = complete_settings(group.to_dict(), overrides.pop(NETWORK, None))
-        if named != group.to_dict():
+    if isinstance(group := config.get(_MODEL), ConfigDict):  # a network brings its settings
+        given = group.to_dict()
+        named = complete_settings(given, overrides.pop(NETWORK, find_name(given)))
+        if named != given:
             config.model = ConfigDict(named)
     here = dict(list_items(config))
     kinds = {key: kind for key, kind in known_kinds(here).items() if key in here}
@@ -115,7 +115,8 @@ def with_overrides(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig
       ValueError: an unknown key, or a value of the wrong type or out of range.
     """
     settings, overrides = config.to_dict(), dict(overrides)
-    settings[_MODEL] = complete_settings(settings[_MODEL], overrides.pop(NETWORK, None))
+    given = settings[_MODEL]
+    settings[_MODEL] = complete_settings(given, overrides.pop(NETWORK, find_name(given)))
     kinds = known_kinds(flatten(settings))
     for key, value in overrides.items():
         _set(settings, key, read_value(key, value, kinds))
@@ -138,8 +139,7 @@ def fill_missing(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     settings = _to_current_keys(ConfigDict(settings)).to_dict()
     default = load_default().to_dict()
-    if "name" in settings[_MODEL]:
-        default[_MODEL] = complete_settings(default[_MODEL], settings[_MODEL]["name"])
+    default[_MODEL] = complete_settings(default[_MODEL], find_name(settings[_MODEL]))
     return fill(settings, json.loads(json.dumps(default)))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol
 
 from fedjax_diffusion.diffusion import Denoiser, UNetConfig, make_denoiser
-from fedjax_diffusion.values import OneOf, check_value
+from fedjax_diffusion.values import OneOf, check_value, to_plain
 
 UNET = "unet"
 
@@ -49,24 +49,28 @@ def find_settings(name: Any) -> type:
       ValueError: there is no such network.
     """
     check_value("config.model.name", name, Annotated[str, OneOf(NETWORKS)])
-    return NETWORKS[name].settings
+    return NETWORKS[to_plain(name)].settings
 
 
-def complete_settings(given: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
-    """Returns the group ``model`` of a config with all settings of its network.
+def find_name(group: Mapping[str, Any]) -> Any:
+    """Returns the name of the network in a group ``model``; without a name it is the U-Net."""
+    return group.get("name", UNET)
+
+
+def complete_settings(given: Mapping[str, Any], name: Any) -> dict[str, Any]:
+    """Returns the group ``model`` of a config with all settings of a network.
 
     A config file that only changes ``model.name`` has the U-Net's settings beside it: they are
     replaced. Settings that the group lacks have their defaults.
 
     Args:
-      given: the group; without a name it is the U-Net's.
-      name: chosen in its place: another network has its defaults. None: that of the group.
+      given: the group.
+      name: of the network; another one than that of the group has its defaults.
 
     Raises:
       ValueError: there is no such network.
     """
-    own = given.get("name", UNET)
-    chosen = own if name is None else name
+    own, chosen = find_name(given), to_plain(name)
     defaults = dataclasses.asdict(find_settings(chosen)())
     if chosen == UNET == own:  # whose settings a config has in full
         return dict(given)

@@ -83,12 +83,14 @@ def test_a_registered_network_is_described_by_a_config_and_built():
 
 def test_a_name_brings_the_settings_of_its_network():
     assert complete_settings({}, "pixels") == {"name": "pixels", "gain": 0.5, "num_classes": None}
-    assert complete_settings({"name": "pixels", "gain": 2})["gain"] == 2
+    assert complete_settings({"name": "pixels", "gain": 2}, "pixels")["gain"] == 2
     unet = load_config("digits").model.to_dict()
-    assert complete_settings(unet) == unet
-    left_over = complete_settings(unet | {"name": "pixels"})
+    assert complete_settings(unet, "unet") == unet
+    left_over = complete_settings(unet | {"name": "pixels"}, "pixels")
     assert left_over == complete_settings(unet, "pixels") == complete_settings({}, "pixels")
     config = load_config("digits", {"model.gain": "2", "model.name": "pixels"})
     assert config.model.to_dict() == {"name": "pixels", "gain": 2.0, "num_classes": None}
+    with pytest.raises(ValueError, match=r"config\.model\.name must be one of unet, .*, got None"):
+        load_config("digits", {"model.name": None})
     changed = with_overrides(to_run_config(load_config("digits")), {"model.name": "pixels"})
     assert isinstance(changed.model, PixelConfig)
