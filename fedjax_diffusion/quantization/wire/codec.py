@@ -149,6 +149,8 @@ def decode_update(message: bytes, like: PyTree) -> PyTree:
     """
     layout = _make_float32_layout(like)
     fields = read_message(message, layout)
+    if not layout.names:
+        return like
     codes, floats = _read_codes(fields, layout)
     bit_widths = np.array(fields.bit_widths, np.int32)
     grid = Grid(*jax.device_put((fields.lo, fields.step, bit_widths, fields.step)))
