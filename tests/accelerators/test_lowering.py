@@ -63,6 +63,7 @@ ATTRIBUTE = re.compile(r"= dense<[^>]*> : tensor<[^>]*>")
 ROUNDS = {
     "map, stock, one device": {"client_map": "map", "conv": "stock", "dropout": 0.1},
     "map, plain, bfloat16, labels, eight devices": {
+        **ONE_LEVEL,
         "client_map": "map",
         "conv": "plain",
         "dtype": "bfloat16",

@@ -23,8 +23,7 @@ def shape(*size, dtype=jnp.int32, sharding=None):
     return jax.ShapeDtypeStruct(size, dtype, sharding=sharding)
 
 
-@pytest.mark.parametrize("mapping", ["map", "vmap"])
-@pytest.mark.parametrize("num_devices", [1, NUM_DEVICES])
+@pytest.mark.parametrize(("mapping", "num_devices"), [("map", 1), ("vmap", NUM_DEVICES)])
 def test_the_round_of_a_pack(mapping, num_devices):
     config = to_run_config(pixel_config())
     mesh = Mesh(np.array(jax.devices()[:num_devices]), (RUN_AXIS,)) if num_devices > 1 else None

@@ -21,7 +21,6 @@ SPECS = [
     parse_method(name)
     for name in (
         "on_demand",
-        "on_demand:max_frequency",
         "on_demand:joint_bandwidth",
         "relaxed",
         "demand",
@@ -142,23 +141,20 @@ def test_absent_clients_need_no_explanation(problem, spec):
         assert "clients 0, 1, 3, 4, 6, 7, 8, 9 and 2 more cannot" in line
 
 
-@pytest.mark.parametrize("suffix", ["", ":max_frequency"])
-def test_refinement_passes_absent_clients_by(problem, suffix):
-    method = "on_demand" + suffix
-    found = refine(problem, allocate(problem, method), method=method)
-    expected = refine(without_absent(problem)[0], method=method)
+def test_refinement_passes_absent_clients_by(problem):
+    found = refine(problem, allocate(problem))
+    expected = refine(without_absent(problem)[0])
     assert_fields_equal(found, expected, 1e-7, IS_PRESENT)
     assert not found.num_bits[ABSENT].any()
-    assert_fields_equal(found, refine(demand_the_impossible(problem), method=method), 0.0)
+    assert_fields_equal(found, refine(demand_the_impossible(problem)), 0.0)
 
 
 def test_masks_of_many_problems_are_mapped(whole, float64):
     masks = np.array([IS_PRESENT, ~IS_PRESENT, np.ones(NUM_CLIENTS, bool)])
     problems = [whole.replace(is_present=mask) for mask in masks]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
-    for method in ("on_demand", "fixed_bits:6"):
-        batch = jax.jit(jax.vmap(make_allocator(method)))(stacked)
-        np.testing.assert_array_equal(batch.status == Status.OPTIMAL, masks)
-        np.testing.assert_array_equal(
-            batch.num_bits, [allocate(problem, method).num_bits for problem in problems]
-        )
+    batch = jax.jit(jax.vmap(make_allocator("fixed_bits:6")))(stacked)
+    np.testing.assert_array_equal(batch.status == Status.OPTIMAL, masks)
+    np.testing.assert_array_equal(
+        batch.num_bits, [allocate(problem, "fixed_bits:6").num_bits for problem in problems]
+    )

@@ -25,12 +25,13 @@ def test_an_unknown_method_is_named(make_problem):
 
 def assert_pairs_are_single_calls(make_problem, num_problems):
     """Bits, times and joules equal to the bit, each problem by its own method, with padding."""
-    problems = [make_problem(8, seed) for seed in range(num_problems)]
+    problems = [make_problem(5, seed) for seed in range(num_problems)]
     methods = [METHODS[seed % len(METHODS)] for seed in range(num_problems)]
-    for first in range(0, num_problems, 50):
-        part = slice(first, first + 50)
+    for first in range(0, num_problems, 4):
+        part = slice(first, first + 4)
+        # One program with the calls above, which have all five methods.
         together = allocate_pairs(
-            problems[part], methods[part], [None] * 50, among=METHODS, at_most=64
+            problems[part], methods[part], [None] * 4, among=METHODS, at_most=len(METHODS)
         )
         for n, (problem, method) in enumerate(zip(problems[part], methods[part], strict=True)):
             for name, expected in vars(allocate(problem, method)).items():

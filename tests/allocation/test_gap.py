@@ -25,7 +25,7 @@ def certified_gaps(make_problem, num_clients, count):
     """The gaps of the instances in which somebody participates."""
     gaps = []
     for problem in random_problems(make_problem, num_clients, count):
-        kept = np.asarray(allocate(problem, "demand").status) == Status.OPTIMAL
+        kept = allocate(problem.replace(error_budget=np.inf)).status == Status.OPTIMAL
         # Who cannot deliver at all, does not participate: its weight is out of the budget too.
         weight = np.where(kept, problem.error_weight, 0.0)
         share = weight.sum() / problem.error_weight.sum()
@@ -38,7 +38,7 @@ def certified_gaps(make_problem, num_clients, count):
     return np.array(gaps)
 
 
-@pytest.mark.parametrize("count", [140], ids=lambda count: f"{count} instances")
+@pytest.mark.parametrize("count", [140], ids="{} instances".format)
 def test_a_hundred_clients_are_within_a_thousandth_of_the_bound(make_problem, count):
     gaps = certified_gaps(make_problem, 100, count)
     assert len(gaps) >= 100
@@ -46,10 +46,12 @@ def test_a_hundred_clients_are_within_a_thousandth_of_the_bound(make_problem, co
     assert np.mean(gaps <= 1e-3) >= 0.95
 
 
-@pytest.mark.parametrize("count", [14], ids=lambda count: f"{count} instances")
+@pytest.mark.parametrize(
+    "count", [4, pytest.param(14, marks=pytest.mark.slow)], ids="{} instances".format
+)
 def test_ten_thousand_clients_are_within_a_hundred_thousandth_of_the_bound(make_problem, count):
     gaps = certified_gaps(make_problem, 10_000, count)
-    assert len(gaps) >= 10
+    assert len(gaps) >= 0.7 * count
     assert np.median(gaps) <= 1e-6
     assert np.max(gaps) <= 1e-5
 
@@ -75,7 +77,7 @@ def least_energy(table, budget):
     return found.fun * scale
 
 
-@pytest.mark.parametrize("num_clients", [6, 16])
+@pytest.mark.parametrize("num_clients", [5, 16])
 def test_the_bound_and_the_energy_enclose_the_optimum_of_highs(make_problem, num_clients):
     num_compared = 0
     for problem in random_problems(make_problem, num_clients, 12):
@@ -97,12 +99,17 @@ def test_enumerated_answers_are_their_own_bound(make_problem):
 
 
 def test_sixty_four_problems_in_one_call_equal_single_calls(make_problem):
-    problems = [make_problem(50, seed, max_bits=16) for seed in range(64)]
+    masks = np.random.default_rng(0).random((64, 16)) < 0.8
+    problems = [
+        make_problem(16, seed, max_bits=16, is_present=mask) for seed, mask in enumerate(masks)
+    ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
     together = float64_on_cpu(jax.vmap(make_allocator("on_demand")))(stacked)
     for i, problem in enumerate(problems):
         alone = allocate(problem)
         np.testing.assert_array_equal(together.status[i], alone.status)
+        np.testing.assert_array_equal(together.num_bits[i], alone.num_bits)
+        np.testing.assert_allclose(together.transmit_joules[i], alone.transmit_joules, rtol=1e-9)
         joules = together.compute_joules[i].sum() + together.transmit_joules[i].sum()
         np.testing.assert_allclose(joules, alone.total_joules, rtol=1e-9)
         np.testing.assert_allclose(

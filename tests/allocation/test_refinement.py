@@ -55,7 +55,9 @@ def check_refined(problem, allocation, refined, target_gap=1e-9):
         assert (old.shape, old.dtype) == (new.shape, new.dtype)
 
 
-@pytest.mark.parametrize("num_clients", [5, 8, 12, 24, 48])
+@pytest.mark.parametrize(
+    "num_clients", [5, 24, *(pytest.param(num, marks=pytest.mark.slow) for num in (8, 12, 48))]
+)
 def test_equals_an_integer_programming_solver(make_problem, num_clients):
     gains = []
     for seed in range(8):
@@ -73,13 +75,13 @@ def test_equals_an_integer_programming_solver(make_problem, num_clients):
 def test_clients_alike_but_not_equal(make_problem):
     # The hardest fleets: everybody competes for what little of the budget is left.
     generator = np.random.default_rng(0)
-    weight = generator.uniform(0.95, 1.05, 48)
+    weight = generator.uniform(0.95, 1.05, 24)
     problem = make_problem(
-        48,
+        24,
         0,
-        compute_cycles=4e9 * generator.uniform(0.95, 1.05, 48),
+        compute_cycles=4e9 * generator.uniform(0.95, 1.05, 24),
         max_frequency_hz=2e9,
-        channel_gain=1e-11 * generator.uniform(0.95, 1.05, 48),
+        channel_gain=1e-11 * generator.uniform(0.95, 1.05, 24),
         bandwidth_hz=2e6,
         min_bits=1,
         max_bits=16,
@@ -106,7 +108,7 @@ def test_the_exact_answer_for_few_clients_is_kept_and_proven(make_problem):
 
 
 def test_any_start_within_the_budget_leads_to_the_least_energy(make_problem):
-    problem = make_problem(8, 1, min_bits=2, max_bits=12)
+    problem = make_problem(5, 1, min_bits=2, max_bits=12)
     finest = allocate(problem, "largest")
     refined = refine(problem, finest)
     np.testing.assert_allclose(refined.total_joules, refine(problem).total_joules, rtol=1e-9)
@@ -116,7 +118,7 @@ def test_any_start_within_the_budget_leads_to_the_least_energy(make_problem):
 def test_at_full_frequency(make_problem):
     method = "on_demand:max_frequency"
     for seed in range(4):
-        problem = make_problem(8, seed, large=True)
+        problem = make_problem(5, seed, large=True)
         allocation = allocate(problem, method)
         refined = refine(problem, method=method)
         np.testing.assert_allclose(
@@ -130,9 +132,9 @@ def test_at_full_frequency(make_problem):
 def test_tables_of_payload_and_error_per_bit_width(make_problem):
     for seed in range(4):
         generator = np.random.default_rng(seed)
-        shape = (8, len(BIT_WIDTHS))
+        shape = (5, len(BIT_WIDTHS))
         problem = make_problem(
-            8,
+            5,
             seed,
             bit_width_payload_bits=10 ** generator.uniform(4.5, 7.0, shape),
             bit_width_error=10 ** generator.uniform(-5, 1, shape),
@@ -142,17 +144,17 @@ def test_tables_of_payload_and_error_per_bit_width(make_problem):
         assert np.all(allocation.status == Status.OPTIMAL)
         refined = refine(problem, allocation)
         check_refined(problem, allocation, refined)
-        least = highs(problem, np.ones(8, bool))
+        least = highs(problem, np.ones(5, bool))
         np.testing.assert_allclose(refined.total_joules, least, rtol=1e-9)
 
 
 def test_who_is_left_out_stays_out(make_problem):
-    problem = make_problem(8, 3, min_bits=2, max_bits=12)
+    problem = make_problem(5, 3, min_bits=2, max_bits=12)
     problem.channel_gain[0] = 1e-25
-    problem.max_bits[5] = 1
+    problem.max_bits[4] = 1
     allocation = allocate(problem)
     refined = refine(problem, allocation)
-    assert refined.status[[0, 5]].tolist() == [Status.INFEASIBLE_TIME, Status.INFEASIBLE_DEMAND]
+    assert refined.status[[0, 4]].tolist() == [Status.INFEASIBLE_TIME, Status.INFEASIBLE_DEMAND]
     check_refined(problem, allocation, refined)
     least = highs(problem, allocation.status == Status.OPTIMAL)
     np.testing.assert_allclose(refined.total_joules, least, rtol=1e-9)
@@ -162,7 +164,7 @@ def test_who_is_left_out_stays_out(make_problem):
     "fields", [{"error_budget": 1e-12}, {"time_budget_seconds": 0.1}, {"min_bits": 16}]
 )
 def test_what_is_infeasible_comes_back_as_it_is(make_problem, fields):
-    problem = make_problem(8, 0, **{"max_bits": 8} | fields)
+    problem = make_problem(5, 0, **{"max_bits": 8} | fields)
     allocation = allocate(problem)
     assert np.all(allocation.status != Status.OPTIMAL)
     assert refine(problem, allocation) is allocation
@@ -171,9 +173,9 @@ def test_what_is_infeasible_comes_back_as_it_is(make_problem, fields):
 def test_a_limit_on_the_nodes_says_what_is_left(make_problem):
     # Energy all but proportional to error, so that no bound helps: a subset sum.
     generator = np.random.default_rng(0)
-    error = generator.uniform(1.0, 2.0, (8, len(BIT_WIDTHS)))
+    error = generator.uniform(1.0, 2.0, (5, len(BIT_WIDTHS)))
     problem = make_problem(
-        8,
+        5,
         0,
         compute_cycles=1e9,
         max_frequency_hz=2e9,
@@ -181,7 +183,7 @@ def test_a_limit_on_the_nodes_says_what_is_left(make_problem):
         bandwidth_hz=2e7,
         bit_width_payload_bits=1e5 * (3.0 - error),
         bit_width_error=error,
-        error_budget=11.4,
+        error_budget=7.2,
         min_bits=1,
         max_bits=16,
     )
@@ -196,7 +198,7 @@ def test_a_limit_on_the_nodes_says_what_is_left(make_problem):
 
 
 def test_a_wider_target_is_enough(make_problem):
-    problem = make_problem(8, 0, large=True)
+    problem = make_problem(5, 0, large=True)
     allocation = allocate(problem)
     assert refine(problem, allocation, target_gap=0.5).relative_gap <= 0.5
     assert refine(problem, allocation, target_gap=1e-4).relative_gap <= 1e-4
@@ -230,7 +232,8 @@ def test_an_allocation_of_another_problem_is_refused(make_problem):
     for message, other in refused.items():
         with pytest.raises(ValueError, match=message):
             refine(other, allocation)
+    real = allocation.num_bits - 0.5
     with pytest.raises(ValueError, match=r"num_bits\[\d\] = .*: must be a bit width"):
-        refine(problem, allocate(problem, "relaxed"))
+        refine(problem, allocation.replace(num_bits=real, requested_bits=real))
     with pytest.raises(ValueError, match="status must be"):
-        refine(make_problem(8, 0), allocation)
+        refine(make_problem(24, 0), allocation)

@@ -58,12 +58,12 @@ def test_a_looser_error_budget_never_raises_the_relaxed_energy_or_the_bound(
 @examples
 @given(SEEDS)
 def test_answers_permute_with_the_clients(make_problem, seed):
-    problem = make_problem(6, seed)
-    order = np.random.default_rng(seed).permutation(6)
+    problem = make_problem(5, seed)
+    order = np.random.default_rng(seed).permutation(5)
     fields = {
         field.name: value[order]
         for field in dataclasses.fields(problem)
-        if (value := getattr(problem, field.name)) is not None and value.shape == (6,)
+        if (value := getattr(problem, field.name)) is not None and value.shape == (5,)
     }
     a, b = allocate(problem), allocate(problem.replace(**fields))
     np.testing.assert_array_equal(b.num_bits, a.num_bits[order])
@@ -74,7 +74,7 @@ def test_answers_permute_with_the_clients(make_problem, seed):
 @examples
 @given(SEEDS, st.sampled_from([1e-6, 1e3, 1e9]))
 def test_units_of_energy_change_nothing(make_problem, seed, factor):
-    problem = make_problem(6, seed)
+    problem = make_problem(5, seed)
     scaled = problem.replace(
         effective_capacitance=factor * problem.effective_capacitance,
         max_power_watts=factor * problem.max_power_watts,
@@ -89,7 +89,7 @@ def test_units_of_energy_change_nothing(make_problem, seed, factor):
 @examples
 @given(SEEDS)
 def test_the_error_budget_leads_from_demand_to_limit_to_infeasible(make_problem, seed):
-    problem = make_problem(6, seed)
+    problem = make_problem(5, seed)
     loose = allocate(problem.replace(error_budget=np.inf))
     if not is_optimal(loose):
         return
@@ -104,7 +104,7 @@ def test_the_error_budget_leads_from_demand_to_limit_to_infeasible(make_problem,
 @examples
 @given(SEEDS, st.floats(-6.0, 6.0), st.floats(-3.0, 3.0))
 def test_no_answer_is_ever_nan(make_problem, seed, log_budget, log_gain):
-    problem = make_problem(6, seed, error_budget=10.0**log_budget)
+    problem = make_problem(5, seed, error_budget=10.0**log_budget)
     problem = problem.replace(channel_gain=problem.channel_gain * 10.0**log_gain)
     for leaf in jax.tree.leaves(allocate(problem)):
         assert np.isfinite(leaf).all()

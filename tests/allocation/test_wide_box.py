@@ -123,7 +123,7 @@ def test_whole_bits_are_finite_and_hold_every_limit(problem):
     check(problem, allocation)
 
 
-@BOX
+@settings(BOX, max_examples=20)  # the verifier searches the bits of every client in NumPy
 @given(problems(has_tables=False))
 def test_real_bits_are_finite_hold_every_limit_and_cost_no_more(problem):
     relaxed, whole = allocate(problem, "relaxed"), allocate(problem, "on_demand")

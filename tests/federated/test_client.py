@@ -30,18 +30,23 @@ def inputs_of(client, num_steps):
 
 def train_by_hand(client, num_steps, optimizer, proximal_weight, round=2):
     params, opt_state, losses = PARAMS, optimizer.init(PARAMS), []
-    for step in range(num_steps):
+
+    @jax.jit
+    def advance(params, opt_state, step):
         batch = batch_fn(stream_key(KEY, Stream.BATCH, round, client), make_data(), client, step)
         key = step_key(stream_key(KEY, Stream.LOSS, round, client), step)
 
-        def total_loss(p, batch=batch, key=key):
+        def total_loss(p):
             apart = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), p, PARAMS)
             penalty = proximal_weight / 2 * sum(jax.tree.leaves(apart))
             return loss_fn(p, batch, key) + penalty
 
-        losses.append(loss_fn(params, batch, key))
         updates, opt_state = optimizer.update(jax.grad(total_loss)(params), opt_state, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), opt_state, loss_fn(params, batch, key)
+
+    for step in range(num_steps):
+        params, opt_state, loss = advance(params, opt_state, jnp.int32(step))
+        losses.append(float(loss))
     return params, np.mean(losses)
 
 

@@ -1,5 +1,7 @@
 """What a round sent: the lengths of the very messages, and of nothing else."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,17 +27,26 @@ IS_INCLUDED = [True, False, True, True, False]  # the last one diverged
 KEYS = jax.random.split(jax.random.key(0), len(NUM_BITS))
 
 
+@functools.cache
+def upload_of(name, per_tensor):
+    """Returns ``(key, num_bits) -> Upload`` of TREE, one program per way to quantize."""
+    quantizer = find_quantizer(name)
+
+    @jax.jit
+    def send(key, num_bits):
+        blocks = tree_to_blocks(TREE)
+        sent = quantize(quantizer, key, blocks, TREE, num_bits, bits_per_tensor=per_tensor)
+        codes = jnp.where(sent.grid.num_bits.max() <= 16, sent.codes, 0).astype(jnp.uint16)
+        return Upload(sent.grid.num_bits, sent.grid.lo, sent.grid.step, sent.seed, codes)
+
+    return send
+
+
 def report_of(config):
     """Returns what the round reports of clients that all send TREE."""
-    quantizer, blocks = find_quantizer(config.name), tree_to_blocks(TREE)
-    uploads = []
-    for key, num_bits in zip(KEYS, NUM_BITS, strict=True):
-        sent = quantize(
-            quantizer, key, blocks, TREE, num_bits or 1, bits_per_tensor=config.per_tensor
-        )
-        codes = jnp.where(sent.grid.num_bits.max() <= 16, sent.codes, 0).astype(jnp.uint16)
-        uploads.append(Upload(sent.grid.num_bits, sent.grid.lo, sent.grid.step, sent.seed, codes))
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *uploads)
+    send = upload_of(config.name, config.per_tensor)
+    uploads = [send(key, jnp.int32(b or 1)) for key, b in zip(KEYS, NUM_BITS, strict=True)]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *uploads)
     nothing = jnp.zeros(len(NUM_BITS))
     return ClientReport(np.array(IS_INCLUDED), nothing, nothing, nothing, nothing, stacked)
 

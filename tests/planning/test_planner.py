@@ -11,6 +11,7 @@ from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
 from fedjax_diffusion.quantization import (
+    QUANTIZERS,
     QuantizationConfig,
     predict_bit_width_error,
     range_variance,
@@ -211,3 +212,19 @@ def test_before_the_first_upload_mode_model_takes_the_curve_of_the_broadcast(con
     curve = predict_bit_width_error(config.quantizer, PARAMS, bits_per_tensor=config.per_tensor)
     expected = np.outer((SIZES / SIZES.sum()) ** 2, np.asarray(curve, float))
     np.testing.assert_allclose(plan.problem.bit_width_error, expected, rtol=1e-12)
+
+
+def test_planner_asks_no_client_for_fewer_bits_than_own_quantizer_has(monkeypatch):
+    least = 3
+    own = QUANTIZERS["stochastic"]._replace(wire_number=250, min_bits=least)
+    monkeypatch.setitem(QUANTIZERS, "own", own)
+    quantization = QuantizationConfig("own")
+    for method in ("on_demand", "demand"):
+        plan = planner_of(method, quantization=quantization, budget=ErrorBudget())(
+            KEY, statistics_of(MEASURED)
+        )
+        assert (FLEET.min_bits < least).any()
+        np.testing.assert_array_equal(plan.problem.min_bits, np.fmax(FLEET.min_bits, least))
+        assert (plan.allocation.num_bits >= least).all()
+    with pytest.raises(ValueError, match=r"fewer bits than quantization\.name needs, 3"):
+        planner_of("fixed_bits:2", quantization=quantization)

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.bits import BIT_WIDTHS, UNIFORM_ERROR_CURVE
-from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.quantization import (
     QUANTIZERS,
-    QuantizationConfig,
     Quantizer,
     blocks_to_tree,
     decode_update,
@@ -24,7 +22,6 @@ from fedjax_diffusion.quantization import (
 from fedjax_diffusion.quantization.bounds import grid_error_bound
 from fedjax_diffusion.quantization.stochastic import draw_codes
 from fedjax_diffusion.quantization.wire.message import VersionError
-from tests.planning.plans import FLEET, KEY, MEASURED, planner_of, statistics_of
 from tests.quantization.uploads import LIKE, make_tree
 
 LEAST, NUMBER = 3, 250
@@ -49,6 +46,11 @@ FLOOR = Quantizer(
 )
 
 
+@jax.jit
+def quantize_floor(key, blocks, num_bits):
+    return quantize(FLOOR, key, blocks, LIKE, num_bits)
+
+
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     monkeypatch.setitem(QUANTIZERS, "floor", FLOOR)
@@ -57,7 +59,8 @@ def registry(monkeypatch):
 @pytest.mark.parametrize("num_bits", [1, 5, 16, 32])
 def test_own_quantizer_is_sent_as_quantize_says(num_bits):
     tree, key = make_tree("normal"), jax.random.key(0)
-    quantized = quantize(find_quantizer("floor"), key, tree_to_blocks(tree), LIKE, num_bits)
+    assert find_quantizer("floor") is FLOOR
+    quantized = quantize_floor(key, tree_to_blocks(tree), jnp.int32(num_bits))
     message = encode_update(key, tree, num_bits, quantizer="floor")
     assert message[5] == NUMBER
     expected = blocks_to_tree(quantized.decoded, tree)
@@ -75,19 +78,6 @@ def test_own_quantizer_is_predicted_by_its_own_error_curve():
     np.testing.assert_allclose(predicted, 4 * paper[raised], rtol=1e-6)
     least = overhead_bits(tree, "floor")
     np.testing.assert_array_equal(least, overhead_bits(tree, "stochastic"))
-
-
-def test_planner_asks_no_client_for_fewer_bits_than_own_quantizer_has():
-    quantization = QuantizationConfig("floor")
-    for method in ("on_demand", "demand"):
-        plan = planner_of(method, quantization=quantization, budget=ErrorBudget())(
-            KEY, statistics_of(MEASURED)
-        )
-        assert (FLEET.min_bits < LEAST).any()
-        np.testing.assert_array_equal(plan.problem.min_bits, np.fmax(FLEET.min_bits, LEAST))
-        assert (plan.allocation.num_bits >= LEAST).all()
-    with pytest.raises(ValueError, match=r"fewer bits than quantization\.name needs, 3"):
-        planner_of("fixed_bits:2", quantization=quantization)
 
 
 def test_message_of_an_unknown_quantizer_is_refused(monkeypatch):

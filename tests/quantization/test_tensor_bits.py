@@ -16,6 +16,8 @@ from fedjax_diffusion.quantization.tensor_bits import bits_to_tree, split_bit_wi
 
 MIXED = (1, 32, 9216, 64, 18432, 128, 9216, 32, 4096, 288)
 FEW = (32, 9216, 40, 4096)
+MOST = 100
+"""Instances of one call of ``solve``."""
 
 
 @functools.cache
@@ -26,7 +28,14 @@ def solve(sizes, error_curve=None, min_bits=1):
     split = functools.partial(
         split_bit_widths, sizes=sizes, error_curve=error_curve, min_bits=min_bits
     )
-    return jax.jit(jax.vmap(split))
+    split_all = jax.jit(jax.vmap(split))
+
+    def run(energies):
+        filled = np.zeros((MOST, len(sizes)), np.float32)
+        filled[: len(energies)] = energies
+        return np.asarray(split_all(filled))[: len(energies)]
+
+    return run
 
 
 def draw_energies(sizes, num, spread=3.0, seed=0):

@@ -16,7 +16,7 @@ def full_rate(problem):
 @pytest.mark.parametrize("suffix", ["", ":max_frequency"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_spends_the_deadline(make_problem, name, suffix):
-    problem = make_problem(3, 2, max_bits=16, time_budget_seconds=60.0)
+    problem = make_problem(5, 2, max_bits=16, time_budget_seconds=60.0)
     a = allocate(problem, name + suffix)
     assert np.all(a.status == Status.OPTIMAL)
     np.testing.assert_allclose(a.compute_seconds + a.upload_seconds, 60.0)

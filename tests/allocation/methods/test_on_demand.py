@@ -66,7 +66,7 @@ def check_against_brute_force(problem):
     return True
 
 
-@pytest.mark.parametrize("num_clients", [1, 2, 3])
+@pytest.mark.parametrize("num_clients", [1, 3])
 @pytest.mark.parametrize("large", [False, True])
 def test_equals_brute_force(make_problem, num_clients, large):
     solved = [
@@ -177,7 +177,7 @@ def test_active_limits_name_what_holds_a_client(make_problem):
     assert limits["max_power_watts"].tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_infeasible_clients_have_zeros_and_the_others_go_on(make_problem, num_clients):
     problem = make_problem(num_clients, 1, min_bits=4, max_bits=16, error_budget=np.inf)
     problem.channel_gain[0] = 1e-25
@@ -194,7 +194,7 @@ def test_infeasible_clients_have_zeros_and_the_others_go_on(make_problem, num_cl
 
 
 def test_an_error_budget_out_of_reach_is_borne_by_all(make_problem):
-    a = allocate(make_problem(6, 0, max_bits=8, error_budget=1e-12))
+    a = allocate(make_problem(5, 0, max_bits=8, error_budget=1e-12))
     assert np.all(a.status == Status.INFEASIBLE_ERROR)
     assert a.total_joules == 0
     assert a.dual_bound_joules == a.relative_gap == a.kkt_residual == 0
@@ -208,13 +208,14 @@ def test_values_change_without_compiling(make_problem):
         if event == "/jax/core/compile/backend_compile_duration":
             durations.append(duration)
 
+    allocate(make_problem(3, 0))
     jax.monitoring.register_event_duration_secs_listener(count)
     try:
-        allocate(make_problem(7, 0))
-        first = len(durations)
-        for seed in range(1, 5):
-            allocate(make_problem(7, seed, large=seed % 2 == 0))
+        for seed in range(5):
+            allocate(make_problem(3, seed, large=seed % 2 == 0))
+        repeated = len(durations)
+        allocate(make_problem(7, 0), "demand")  # small, and not compiled yet
     finally:
         jax.monitoring.unregister_event_duration_listener(count)
-    assert first == 1
-    assert len(durations) == first
+    assert repeated == 0
+    assert len(durations) == 1

@@ -31,7 +31,13 @@ def check_against_brute_force(problem):
     return True
 
 
-@pytest.mark.parametrize("num_clients", [1, 3])
+def fill_up(problem):
+    """Returns the problem of one client among three, two of them absent, over the same band."""
+    tripled = jax.tree.map(lambda leaf: np.repeat(leaf, 3) if leaf.ndim else leaf, problem)
+    return tripled.replace(is_present=[True, False, False], bandwidth_hz=problem.bandwidth_hz / 3)
+
+
+@pytest.mark.parametrize("num_clients", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("large", [False, True])
 def test_equals_brute_force(make_problem, num_clients, large):
     solved = [
@@ -55,7 +61,7 @@ def test_equals_brute_force_where_the_band_is_scarce(make_problem):
 
 def test_sharing_never_costs_more_than_equal_shares(make_problem):
     for large in (False, True):
-        for seed in range(25):
+        for seed in range(15):
             problem = make_problem(3, seed, large=large)
             check_saving(problem, "on_demand")
             for method in ("demand", "fixed_bits:8", "full_precision"):
@@ -108,7 +114,8 @@ def test_no_price_proves_more(make_problem):
     # For one client: the best mixture of two bit widths within the budget, at prices around.
     for seed in (0, 1, 2, 4):
         problem = make_problem(1, seed, large=True)
-        a = allocate(problem, "on_demand" + JOINTLY)
+        a = allocate(fill_up(problem), "on_demand" + JOINTLY)
+        np.testing.assert_allclose(a.total_joules, brute_force(problem)[0], rtol=1e-9)
         for factor in (0.99, 0.999, 1.001, 1.01):
             bound = best_mixture(problem, factor * float(a.bandwidth_price))
             assert bound <= a.dual_bound_joules * (1 + 1e-6)
@@ -137,7 +144,7 @@ def lagrangian_rows(problem, k, allocation):
 
 
 def test_identical_clients_share_evenly_however_many_there_are(make_problem):
-    # Three are enumerated, six are not.
+    # Three are enumerated, five are not.
     alike = {
         "compute_cycles": 4e9,
         "max_frequency_hz": 2e9,
@@ -148,7 +155,7 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
         "error_weight": 1.0,
         "time_budget_seconds": 10.0,
     }
-    assert 3 <= MAX_EXACT_CLIENTS < 6
+    assert 3 <= MAX_EXACT_CLIENTS < 5
 
     def energy_per_client(num_clients):
         fields = alike | {"compute_cycles": np.full(num_clients, 4e9)}
@@ -158,22 +165,27 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
         assert a.num_bits.tolist() == [5] * num_clients
         return a.total_joules / num_clients
 
-    np.testing.assert_allclose(energy_per_client(3), energy_per_client(6), rtol=1e-12)
+    np.testing.assert_allclose(energy_per_client(3), energy_per_client(5), rtol=1e-12)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+def methods_of(num_clients):
+    """Those that choose bits enumerate few clients; given bits are shared in one way only."""
+    return ("on_demand", "largest", *(("demand", "fixed_bits:4") if num_clients == 3 else ()))
+
+
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_the_answer_permutes_with_the_clients(make_problem, num_clients):
     problem = make_problem(num_clients, 5, large=True)
     order = np.random.default_rng(0).permutation(num_clients)
     shuffled = jax.tree.map(lambda leaf: leaf[order] if np.ndim(leaf) else leaf, problem)
-    for method in ("on_demand", "fixed_bits:4", "largest"):
+    for method in methods_of(num_clients):
         a = allocate(problem, method + JOINTLY)
         b = allocate(shuffled, method + JOINTLY)
         np.testing.assert_array_equal(a.num_bits[order], b.num_bits)
         np.testing.assert_allclose(a.bandwidth_hz[order], b.bandwidth_hz, rtol=1e-9)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_only_the_sum_of_the_bands_matters(make_problem, num_clients):
     problem = make_problem(num_clients, 6)
     even = np.full(num_clients, problem.bandwidth_hz.mean())
@@ -183,12 +195,12 @@ def test_only_the_sum_of_the_bands_matters(make_problem, num_clients):
     np.testing.assert_allclose(a.bandwidth_hz, b.bandwidth_hz, rtol=1e-10)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clients):
     problem = make_problem(num_clients, 1, min_bits=4, max_bits=16, error_budget=np.inf)
     problem.channel_gain[0] = 1e-25
     problem.max_bits[1] = 2
-    for method in ("on_demand", "demand", "fixed_bits:4", "largest"):
+    for method in methods_of(num_clients):
         a = allocate(problem, method + JOINTLY)
         expected = [Status.INFEASIBLE_TIME, Status.INFEASIBLE_DEMAND] + [0] * (num_clients - 2)
         assert a.status.tolist() == expected
@@ -196,14 +208,14 @@ def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clien
         np.testing.assert_allclose(a.bandwidth_hz.sum(), problem.bandwidth_hz.sum(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_who_does_not_fit_together_says_so(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=4, max_bits=16, error_budget=np.inf)
     needed = [min(bit_widths_of(problem, k).values()) for k in range(num_clients)]
     for factor, expected in ((1 - 1e-6, Status.INFEASIBLE_BANDWIDTH), (1 + 1e-6, Status.OPTIMAL)):
         share = factor * sum(needed) / num_clients
         scarce = problem.replace(bandwidth_hz=np.full(num_clients, share))
-        for method in ("on_demand", "demand", "fixed_bits:4", "largest"):
+        for method in methods_of(num_clients):
             a = allocate(scarce, method + JOINTLY)
             assert np.all(a.status == expected)
             assert np.all(a.requested_bits == 4)
@@ -212,7 +224,7 @@ def test_who_does_not_fit_together_says_so(make_problem, num_clients):
                 assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_an_error_that_only_the_band_forbids_is_the_bands(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=1, max_bits=16)
     needed = [bit_widths_of(problem, k) for k in range(num_clients)]
@@ -230,9 +242,8 @@ def test_an_error_that_only_the_band_forbids_is_the_bands(make_problem, num_clie
     assert np.all(allocate(within, "on_demand" + JOINTLY).status == Status.OPTIMAL)
 
 
-@pytest.mark.parametrize("method", ["on_demand", "fixed_bits:4"])
-def test_nothing_is_ever_not_a_number(float64, method):
-    del float64
+def draw_wide_problems():
+    """Problems whose fields vary over two decades, and over ten."""
     generator = np.random.default_rng(7)
     names = ("compute_cycles", "effective_capacitance", "max_frequency_hz", "channel_gain")
     middles = dict(zip(names, (3e9, 1e-28, 2e9, 1e-11), strict=True))
@@ -253,9 +264,28 @@ def test_nothing_is_ever_not_a_number(float64, method):
             time_budget_seconds=spread(10.0),
         )
 
-    problems = [draw(decades) for decades in (1.0, 5.0) for _ in range(40)]
-    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
-    a = jax.jit(jax.vmap(make_allocator(method + JOINTLY)))(batch)
+    return [draw(decades) for decades in (1.0, 5.0) for _ in range(40)]
+
+
+def stack(trees):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+@pytest.mark.parametrize("method", ["on_demand", "fixed_bits:4"])
+def test_nothing_is_ever_not_a_number(method):
+    problems = draw_wide_problems()
+    assert_finite(stack(problems), stack([allocate(p, method + JOINTLY) for p in problems]))
+
+
+@pytest.mark.slow  # ten seconds of compilation: the two programs of many problems at once
+@pytest.mark.parametrize("method", ["on_demand", "fixed_bits:4"])
+def test_nothing_is_ever_not_a_number_in_a_batch(float64, method):
+    del float64
+    batch = stack(draw_wide_problems())
+    assert_finite(batch, jax.jit(jax.vmap(make_allocator(method + JOINTLY)))(batch))
+
+
+def assert_finite(batch, a):
     for leaf in jax.tree.leaves(a):
         assert np.isfinite(leaf).all()
     is_active = np.asarray(a.status) == Status.OPTIMAL
@@ -284,7 +314,7 @@ def test_values_change_without_compiling(make_problem):
                 allocate(problem, method + JOINTLY)
         assert not durations
         # So that an empty list says something.
-        allocate(make_problem(4, 0), "fixed_bits:4" + JOINTLY)
+        jax.jit(lambda x: x + len(durations))(0)
         assert len(durations) == 1
     finally:
         jax.monitoring.unregister_event_duration_listener(count)

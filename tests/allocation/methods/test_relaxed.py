@@ -2,14 +2,14 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import AllocationProblem, Status, allocate, make_allocator
+from fedjax_diffusion.allocation import AllocationProblem, Status, allocate
 from fedjax_diffusion.allocation.allocation import assemble
 from fedjax_diffusion.allocation.methods import relaxed as relaxed_module
 from fedjax_diffusion.allocation.methods.relaxed import relaxed
 from fedjax_diffusion.allocation.search.time_split import optimal_split
 from fedjax_diffusion.bits import BIT_WIDTHS
 
-NUM_INSTANCES, NUM_CLIENTS = 500, 5
+NUM_INSTANCES, NUM_CLIENTS = 300, 5
 USUAL = {  # name: (usual value, is per client)
     "compute_cycles": (3e9, True),
     "effective_capacitance": (1e-28, True),
@@ -77,10 +77,9 @@ def total_joules(allocations):
 def test_ten_orders_of_magnitude_in_every_field(float64):
     problems = [wide_problem(seed) for seed in range(NUM_INSTANCES)]
     allocation, residual = jax.tree.map(np.asarray, solve(stack(problems)))
-    integer = jax.jit(jax.vmap(make_allocator("on_demand")))(stack(problems))
     for leaf in jax.tree.leaves(allocation):
         assert np.all(np.isfinite(leaf))
-    joules, integer_joules = total_joules(allocation), total_joules(integer)
+    joules = total_joules(allocation)
     num_feasible = 0
     for i, problem in enumerate(problems):
         status, least_error = own_status(problem)
@@ -96,9 +95,10 @@ def test_ten_orders_of_magnitude_in_every_field(float64):
         assert allocation.kkt_residual[i] <= 1e-8
         assert allocation.relative_gap[i] <= 1e-10
         assert allocation.error[i] <= problem.error_budget * (1 + 1e-12)
-        if np.any(integer.status[i] == Status.OPTIMAL):
-            assert joules[i] <= integer_joules[i] * (1 + 1e-9)
-    assert num_feasible >= 150
+        integer = allocate(problem)
+        if np.any(integer.status == Status.OPTIMAL):
+            assert joules[i] <= integer.total_joules * (1 + 1e-9)
+    assert num_feasible >= 0.3 * NUM_INSTANCES
 
 
 def test_monotone_in_the_deadline_and_in_the_budget(float64, make_problem):
