@@ -54,13 +54,14 @@ def measure_planner() -> dict[str, Any]:
     measured = np.geomspace(1e3, 1e-3, 17, dtype=np.float32) * np.ones((NUM_CLIENTS, 1), np.float32)
     problems = []
     for round in range(NUM_LANES):
-        statistics = UploadStatistics(round, measured, np.float32(10.0))
+        statistics = UploadStatistics(round, measured, 10.0)
         conditions = draw(scenario.run_key, round)
         problems.append(plan(scenario.run_key, statistics, None, conditions).problem)
     pairs = [(problem, method) for problem in problems for method in METHODS]
 
     def allocate_together() -> None:
-        solved = allocate_pairs(*map(list, zip(*pairs, strict=True)), [None] * len(pairs))
+        asked, methods = map(list, zip(*pairs, strict=True))
+        solved = allocate_pairs(asked, methods, [None] * len(pairs))
         np.asarray(solved.num_bits)
 
     def allocate_in_turn() -> None:
@@ -97,7 +98,8 @@ def measure_memory() -> dict[str, Any]:
             lambda x, n=num_lanes: jax.ShapeDtypeStruct((n, *x.shape), x.dtype),
             (state, lane, inputs),
         )
-        lowered = find_pack_program(settings, mapping).step.lower(*pack, data.images, data.labels)
+        step: Any = find_pack_program(settings, mapping).step
+        lowered = step.lower(*pack, data.images, data.labels)
         start = time.perf_counter()
         planned = lowered.compile({"xla_backend_optimization_level": 0}).memory_analysis()
         row = {
