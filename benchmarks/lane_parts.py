@@ -57,11 +57,11 @@ def measure_planner() -> dict[str, Any]:
         statistics = UploadStatistics(round, measured, 10.0)
         conditions = draw(scenario.run_key, round)
         problems.append(plan(scenario.run_key, statistics, None, conditions).problem)
-    each_problem = [problem for problem in problems for _ in METHODS]
-    each_method = [method for _ in problems for method in METHODS]
+    pairs = [(problem, method) for problem in problems for method in METHODS]
 
     def allocate_together() -> None:
-        solved = allocate_pairs(each_problem, each_method, [None] * len(each_method))
+        asked, methods = map(list, zip(*pairs, strict=True))
+        solved = allocate_pairs(asked, methods, [None] * len(pairs))
         np.asarray(solved.num_bits)
 
     def allocate_in_turn() -> None:
