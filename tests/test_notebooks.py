@@ -20,7 +20,7 @@ SIZES = {
     "03_quantization": "NUM_DRAWS, NUM_ENTRIES, NUM_CLIENTS = 64, 500, 8",
     "04_allocator": "NUM_CLIENTS, NUM_POINTS = 8, 5",
     "05_ablation": "NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 2, 2, 20, (1, 8)\n"
-    "NUM_RESOLUTIONS = 2",
+    "NUM_RESOLUTIONS = 1",
     "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 20, 8, 32",
 }
 """The cell of the sizes of each notebook, for the test; equal numbers of clients share programs."""
