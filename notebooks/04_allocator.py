@@ -14,14 +14,21 @@
 
 # %%
 import importlib.util
+import pathlib
 import subprocess
 import sys
 
 if importlib.util.find_spec("fedjax_diffusion") is None:
+    # From your clone of the repository: around this notebook, or in a folder next to it.
+    here = pathlib.Path.cwd()
+    places = [here, *here.parents, *here.glob("*")]
+    clones = [place for place in places if (place / "notebooks/01_quickstart.ipynb").exists()]
+    if not clones:
+        raise FileNotFoundError(f"first git clone the repository into {here}")
     # pip keeps an installed JAX that is new enough: 0.10.2 or later.
     keep = ["--upgrade-strategy", "only-if-needed"]
     install = [sys.executable, "-m", "pip", "install", "--quiet", *keep]
-    subprocess.run([*install, "fedjax-diffusion[notebooks]"], check=True)
+    subprocess.run([*install, f"{clones[0]}[notebooks]"], check=True)
 
 # %%
 import jax

@@ -18,14 +18,21 @@
 
 # %%
 import importlib.util
+import pathlib
 import subprocess
 import sys
 
 if importlib.util.find_spec("fedjax_diffusion") is None:
+    # From your clone of the repository: around this notebook, or in a folder next to it.
+    here = pathlib.Path.cwd()
+    places = [here, *here.parents, *here.glob("*")]
+    clones = [place for place in places if (place / "notebooks/01_quickstart.ipynb").exists()]
+    if not clones:
+        raise FileNotFoundError(f"first git clone the repository into {here}")
     # pip keeps an installed JAX that is new enough: 0.10.2 or later.
     keep = ["--upgrade-strategy", "only-if-needed"]
     install = [sys.executable, "-m", "pip", "install", "--quiet", *keep]
-    subprocess.run([*install, "fedjax-diffusion[notebooks]"], check=True)
+    subprocess.run([*install, f"{clones[0]}[notebooks]"], check=True)
 
 # %%
 import jax
@@ -38,6 +45,7 @@ print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}, {jax.device_cou
 
 # %% tags=["parameters"]
 NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 12, 5, 300, (1, 2, 4, 8)
+NUM_RESOLUTIONS = 2
 
 # %% [markdown]
 # ## The points
@@ -53,13 +61,15 @@ config = load_config(
     {
         "num_rounds": NUM_ROUNDS,
         "model.channels": 8,
+        "model.channel_multipliers": (1,) * NUM_RESOLUTIONS,
         "partition.num_clients": 4,
         "devices.min_bits": 1,
         "allocator.time_budget_seconds": 600.0,
+        "allocator.baselines": (),  # the points are compared with each other
         "client_optimizer.learning_rate": 4e-3,
         "federated.ema_decay": 0.5,
         "local_work.local_steps": 10,
-        "sampling.num_samples": 16,
+        "sampling.num_samples": 20,
         "sampling.num_steps": 10,
         "compute.tune": "guess",  # no trials: they take longer than these short runs
     },

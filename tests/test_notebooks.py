@@ -3,6 +3,8 @@
 import ast
 import importlib.util
 import pathlib
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -13,14 +15,15 @@ from nbclient.util import run_sync
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 SIZES = {
-    "01_quickstart": "NUM_ROUNDS, CHANNELS = 2, 4",
+    "01_quickstart": "NUM_ROUNDS, CHANNELS, NUM_RESOLUTIONS = 2, 8, 1",
     "02_diffusion": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 10, 5, 128",
     "03_quantization": "NUM_DRAWS, NUM_ENTRIES, NUM_CLIENTS = 64, 500, 8",
-    "04_allocator": "NUM_CLIENTS, NUM_POINTS = 12, 5",
-    "05_ablation": "NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 2, 2, 20, (1, 8)",
+    "04_allocator": "NUM_CLIENTS, NUM_POINTS = 8, 5",
+    "05_ablation": "NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 2, 2, 20, (1, 8)\n"
+    "NUM_RESOLUTIONS = 1",
     "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 20, 8, 32",
 }
-"""The cell of the sizes of each notebook, for the test."""
+"""The cell of the sizes of each notebook, for the test; equal numbers of clients share programs."""
 
 
 def load_convert():
@@ -83,6 +86,29 @@ def test_notebook_has_all_that_a_reader_of_colab_needs(source):
     assert sum("parameters" in tags for tags, _ in read_cells(source, "code")) == 1
     assert texts[-1].startswith("## What this notebook claims")
     assert "assert " in codes[-1]
+
+
+def run_install_cell(monkeypatch, folder):
+    """Returns the commands of the install cell in a folder, where the package is missing."""
+    (_, code), *_ = read_cells(SOURCES[0], "code")
+    commands = []
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        patch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+        exec(code, {})
+    return commands
+
+
+def test_install_cell_installs_the_clone_at_hand(monkeypatch, tmp_path):
+    """Around the notebook, or next to it; without one it says what is missing."""
+    with pytest.raises(FileNotFoundError, match="first git clone the repository"):
+        run_install_cell(monkeypatch, tmp_path)
+    (tmp_path / "clone").symlink_to(ROOT)
+    for folder, clone in ((FOLDER, ROOT), (ROOT, ROOT), (tmp_path, tmp_path / "clone")):
+        (command,) = run_install_cell(monkeypatch, folder)
+        assert command[:3] == [sys.executable, "-m", "pip"]
+        assert command[-1] == f"{clone}[notebooks]"
 
 
 @each_source
