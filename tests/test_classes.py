@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from fedjax_diffusion import register_network
 from fedjax_diffusion.diffusion import Denoiser
 from fedjax_diffusion.experiment.build import build
-from fedjax_diffusion.experiment.task import MODELS
 from tests.tiny import PixelConfig, make_pixels, pixel_config, tiny_config
 
 
@@ -18,7 +18,7 @@ class TableConfig:
     """The pixels' network, with a table of shifts of the image by label, as the U-Net has one."""
 
     first_shift: float = 0.0
-    num_classes: int | None = None
+    num_classes: int | None = 10
 
 
 def make_labelled_pixels(config, image_shape, **options):
@@ -36,11 +36,13 @@ def make_labelled_pixels(config, image_shape, **options):
     return Denoiser(init, apply, config.num_classes)
 
 
-def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it(monkeypatch):
+register_network("labelled_pixels", TableConfig, make_labelled_pixels)
+
+
+def test_a_round_trains_the_table_of_labels_and_images_are_drawn_with_it():
     steps = {"num_rounds": 1, "local_work__local_steps": 1}
     config = pixel_config(sampling__guidance_scale=2.0, allocator__baselines=(), **steps)
-    config.model = ConfigDict({"first_shift": 0.0, "num_classes": 10})
-    monkeypatch.setitem(MODELS, TableConfig, make_labelled_pixels)
+    config.model = ConfigDict({"name": "labelled_pixels", "first_shift": 0.0, "num_classes": 10})
     experiment = build(config)
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     before = np.array(state.params["label_embedding"]["kernel"])

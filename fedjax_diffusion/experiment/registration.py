@@ -127,7 +127,9 @@ def _check_network(name: str, image_shape: tuple[int, int, int]) -> None:
             task = make_task(given, DiffusionConfig("linear", 4), image_shape)
             params, images = task.find_shapes(), jnp.zeros((2, *image_shape))
             batch, key = Batch(images, jnp.zeros(2, jnp.int32)), seed_to_key(0)
-            eps = jax.eval_shape(task.denoiser.apply, params, images, batch.labels)
+            labels = None if given.num_classes is None else batch.labels
+            steps = jnp.zeros(2, jnp.int32)
+            eps = jax.eval_shape(task.denoiser.apply, params, images, steps, None, labels)
         if task.denoiser.num_classes != given.num_classes:
             raise ValueError(f"network {name!r}: its denoiser must have the settings' num_classes")
         if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(params)):

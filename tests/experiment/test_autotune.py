@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from fedjax_diffusion import load_run, run
+from fedjax_diffusion import load_run, register_network, run
 from fedjax_diffusion.data import CohortData
 from fedjax_diffusion.diffusion import Denoiser, conv_choice
 from fedjax_diffusion.diffusion.conv import make_conv
@@ -18,7 +18,6 @@ from fedjax_diffusion.experiment import autotune, trial_budget
 from fedjax_diffusion.experiment.autotune import Trials, tune
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.guesses import HEAVY
-from fedjax_diffusion.experiment.task import MODELS
 from fedjax_diffusion.federated import LocalWork
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.planning.faults import FaultsConfig
@@ -48,6 +47,9 @@ def make_one_conv(config, image_shape, *, conv="stock", dtype=jnp.float32, remat
         return convolve(x_t, params["kernel"], (1, 1), "SAME", dimension_numbers=layout)
 
     return Denoiser(init, apply, None)
+
+
+register_network("one_conv", ConvConfig, make_one_conv)
 
 
 class Shown(Progress):
@@ -207,10 +209,9 @@ def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch
     monkeypatch.setattr(conv_choice, "_fastest", lambda *_: "rows")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     progress = Shown()
-    monkeypatch.setitem(MODELS, ConvConfig, make_one_conv)
     settings = {"num_rounds": 1, "allocator__baselines": (), "compute__client_map": "map"}
     config = tiny_config(**settings, compute__tune_seconds=1e9)
-    config.model = ConfigDict({"width": 1})
+    config.model = ConfigDict({"name": "one_conv", "width": 1})
     config.workload.cycles_per_example = None
     config.allocator.time_budget_seconds = 1000.0
     run(config, tmp_path / "run", progress=progress)

@@ -15,6 +15,8 @@ from tests.tiny import tiny_config
 
 NUM_RUNS = 16
 COHORT = np.arange(3, dtype=np.int32)
+CHUNKED = pytest.param(("chunked", 2), marks=pytest.mark.slow)
+"""``vmap`` in a loop, as ``tests/federated/test_run_map.py`` has it in the suite."""
 
 
 class Bits:
@@ -88,7 +90,7 @@ def list_differences(state, expected):
     return np.concatenate([np.abs(np.asarray(a) - b).ravel() for a, b in pairs])
 
 
-@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), ("chunked", 2)])
+@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), CHUNKED])
 def test_a_round_is_that_of_the_run_alone(experiments, mapping):
     some = experiments[:4]
     for num_bits in (32, 4):
@@ -108,7 +110,7 @@ def test_a_round_is_that_of_the_run_alone(experiments, mapping):
             np.testing.assert_allclose(statistics.update_squared_norm, norm, rtol=1e-3)
 
 
-@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), ("chunked", 2)])
+@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), CHUNKED])
 def test_a_diverged_run_does_not_touch_its_neighbours(experiments, mapping):
     """To the bit: the same program, with nothing finite in one lane's model."""
     some, states = experiments[:4], start(experiments[:4])
@@ -124,10 +126,7 @@ def test_a_diverged_run_does_not_touch_its_neighbours(experiments, mapping):
             np.testing.assert_array_equal(ours, other)
 
 
-@pytest.mark.parametrize(
-    "mapping",
-    [("vmap", None), pytest.param(("chunked", 2), marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("mapping", [("vmap", None), CHUNKED])
 def test_the_losses_of_paired_runs_have_no_bias(experiments, mapping):
     """The mean of 16 differences is within three of its standard errors, or is rounding alone."""
     _, infos = play_alone(experiments, 3, 3)

@@ -17,8 +17,6 @@ from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.states import read_states
 
-pytestmark = pytest.mark.optimized  # they were written by runs
-
 OLD = pathlib.Path(__file__).parents[1] / "old_folders"
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from fedjax_diffusion import register_network
 from fedjax_diffusion.diffusion import Denoiser
 from fedjax_diffusion.experiment.build import build
-from fedjax_diffusion.experiment.task import MODELS
 from fedjax_diffusion.quantization import payload_bytes
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.runner import run
@@ -58,17 +58,13 @@ def make_dense(config, image_shape, **options):
     return Denoiser(init, apply, None)
 
 
+register_network("dense", DenseConfig, make_dense)
+
+
 def dense_config():
     config = tiny_config(**EVERYTHING)
-    config.model = ConfigDict({"num_hidden": 64})
+    config.model = ConfigDict({"name": "dense", "num_hidden": 64})
     return config
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS, DenseConfig, make_dense)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_diffusion.allocation import AllocationProblem, Status, allocate, make_allocator
+from fedjax_diffusion.allocation import Status, allocate
 from fedjax_diffusion.allocation.search.multiplier import MAX_EXACT_CLIENTS
 from tests.allocation.shared_band_oracle import (
     bit_widths_of,
@@ -144,7 +144,7 @@ def lagrangian_rows(problem, k, allocation):
 
 
 def test_identical_clients_share_evenly_however_many_there_are(make_problem):
-    # Three are enumerated, five are not.
+    # Three are enumerated, six are not.
     alike = {
         "compute_cycles": 4e9,
         "max_frequency_hz": 2e9,
@@ -155,7 +155,7 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
         "error_weight": 1.0,
         "time_budget_seconds": 10.0,
     }
-    assert 3 <= MAX_EXACT_CLIENTS < 5
+    assert 3 <= MAX_EXACT_CLIENTS < 6
 
     def energy_per_client(num_clients):
         fields = alike | {"compute_cycles": np.full(num_clients, 4e9)}
@@ -165,7 +165,7 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
         assert a.num_bits.tolist() == [5] * num_clients
         return a.total_joules / num_clients
 
-    np.testing.assert_allclose(energy_per_client(3), energy_per_client(5), rtol=1e-12)
+    np.testing.assert_allclose(energy_per_client(3), energy_per_client(6), rtol=1e-12)
 
 
 def methods_of(num_clients):
@@ -173,7 +173,7 @@ def methods_of(num_clients):
     return ("on_demand", "largest", *(("demand", "fixed_bits:4") if num_clients == 3 else ()))
 
 
-@pytest.mark.parametrize("num_clients", [3, 5])
+@pytest.mark.parametrize("num_clients", [3, 6])
 def test_the_answer_permutes_with_the_clients(make_problem, num_clients):
     problem = make_problem(num_clients, 5, large=True)
     order = np.random.default_rng(0).permutation(num_clients)
@@ -185,7 +185,7 @@ def test_the_answer_permutes_with_the_clients(make_problem, num_clients):
         np.testing.assert_allclose(a.bandwidth_hz[order], b.bandwidth_hz, rtol=1e-9)
 
 
-@pytest.mark.parametrize("num_clients", [3, 5])
+@pytest.mark.parametrize("num_clients", [3, 6])
 def test_only_the_sum_of_the_bands_matters(make_problem, num_clients):
     problem = make_problem(num_clients, 6)
     even = np.full(num_clients, problem.bandwidth_hz.mean())
@@ -195,7 +195,7 @@ def test_only_the_sum_of_the_bands_matters(make_problem, num_clients):
     np.testing.assert_allclose(a.bandwidth_hz, b.bandwidth_hz, rtol=1e-10)
 
 
-@pytest.mark.parametrize("num_clients", [3, 5])
+@pytest.mark.parametrize("num_clients", [3, 6])
 def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clients):
     problem = make_problem(num_clients, 1, min_bits=4, max_bits=16, error_budget=np.inf)
     problem.channel_gain[0] = 1e-25
@@ -208,7 +208,7 @@ def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clien
         np.testing.assert_allclose(a.bandwidth_hz.sum(), problem.bandwidth_hz.sum(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("num_clients", [3, 5])
+@pytest.mark.parametrize("num_clients", [3, 6])
 def test_who_does_not_fit_together_says_so(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=4, max_bits=16, error_budget=np.inf)
     needed = [min(bit_widths_of(problem, k).values()) for k in range(num_clients)]
@@ -224,7 +224,7 @@ def test_who_does_not_fit_together_says_so(make_problem, num_clients):
                 assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("num_clients", [3, 5])
+@pytest.mark.parametrize("num_clients", [3, 6])
 def test_an_error_that_only_the_band_forbids_is_the_bands(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=1, max_bits=16)
     needed = [bit_widths_of(problem, k) for k in range(num_clients)]
@@ -240,59 +240,6 @@ def test_an_error_that_only_the_band_forbids_is_the_bands(make_problem, num_clie
     # The error that is named can be had, over this band.
     within = scarce.replace(error_budget=float(hopeless.error) * (1 + 1e-9))
     assert np.all(allocate(within, "on_demand" + JOINTLY).status == Status.OPTIMAL)
-
-
-def draw_wide_problems():
-    """Problems whose fields vary over two decades, and over ten."""
-    generator = np.random.default_rng(7)
-    names = ("compute_cycles", "effective_capacitance", "max_frequency_hz", "channel_gain")
-    middles = dict(zip(names, (3e9, 1e-28, 2e9, 1e-11), strict=True))
-    middles |= {"bandwidth_hz": 1e6, "max_power_watts": 0.2, "error_weight": 1.0}
-
-    def draw(decades):
-        def spread(middle, *shape):
-            return middle * 10.0 ** generator.uniform(-decades, decades, shape)
-
-        return AllocationProblem(
-            **{name: spread(middle, 3) for name, middle in middles.items()},
-            noise_density_watts_per_hz=spread(4e-21),
-            num_parameters=np.ceil(spread(267_000.0)),
-            overhead_bits=4096,
-            min_bits=generator.choice([1, 2, 4], 3),
-            max_bits=generator.choice([2, 8, 16, 32], 3),
-            error_budget=spread(1e-3),
-            time_budget_seconds=spread(10.0),
-        )
-
-    return [draw(decades) for decades in (1.0, 5.0) for _ in range(40)]
-
-
-def stack(trees):
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
-
-
-@pytest.mark.parametrize("method", ["on_demand", "fixed_bits:4"])
-def test_nothing_is_ever_not_a_number(method):
-    problems = draw_wide_problems()
-    assert_finite(stack(problems), stack([allocate(p, method + JOINTLY) for p in problems]))
-
-
-@pytest.mark.slow  # ten seconds of compilation: the two programs of many problems at once
-@pytest.mark.parametrize("method", ["on_demand", "fixed_bits:4"])
-def test_nothing_is_ever_not_a_number_in_a_batch(float64, method):
-    del float64
-    batch = stack(draw_wide_problems())
-    assert_finite(batch, jax.jit(jax.vmap(make_allocator(method + JOINTLY)))(batch))
-
-
-def assert_finite(batch, a):
-    for leaf in jax.tree.leaves(a):
-        assert np.isfinite(leaf).all()
-    is_active = np.asarray(a.status) == Status.OPTIMAL
-    assert is_active.sum() > 60
-    whole = batch.bandwidth_hz.sum(axis=1)
-    assert np.all(np.sum(a.bandwidth_hz, axis=1) <= whole * (1 + 1e-12))
-    assert np.all((np.asarray(a.bandwidth_hz) > 0) == is_active)
 
 
 def test_values_change_without_compiling(make_problem):

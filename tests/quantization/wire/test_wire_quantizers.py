@@ -59,7 +59,7 @@ def check_upload(tree, quantizer, num_bits, per_tensor, key):
 
 @pytest.mark.parametrize(
     ("quantizer", "per_tensor"),
-    [*((name, False) for name in QUANTIZERS), ("stochastic", True), ("rotated", True)],
+    [*((name, False) for name in QUANTIZERS), ("stochastic", True)],
 )
 def test_decoding_gives_what_quantize_says(quantizer, per_tensor):
     for i, kind in enumerate(KINDS):
