@@ -33,9 +33,12 @@ from fedjax_diffusion.host.figure_style import (
     use_log_scale,
 )
 from fedjax_diffusion.host.figures import default_style, save_figure
+from fedjax_diffusion.host.image_files import open_image
+from fedjax_diffusion.host.images import read_rows
 from fedjax_diffusion.report.source_figures import read_figures
 from fedjax_diffusion.report.study_figures import list_study_figures
 from fedjax_diffusion.runs.figure import make_figure
+from fedjax_diffusion.runs.pictures import STRIP
 from fedjax_diffusion.study import run_study
 
 HERE = Path(__file__).resolve().parent
@@ -140,6 +143,24 @@ def draw_quality(runs: Path, summary: Mapping[str, Any]) -> Figure:
     return draw_comparison(variants, rows, summary["tolerance_percent"])
 
 
+@default_style()
+def draw_strip(path: Path) -> Figure:
+    """Draws the strip of a run, its rows named by their rounds."""
+    rounds = read_rows(path)
+    with open_image(path) as picture:
+        pixels = np.asarray(picture)
+    height = len(pixels) / len(rounds)
+    figure = Figure(figsize=(5.6, 0.4 + 0.65 * len(rounds)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_yticks((np.arange(len(rounds)) + 0.5) * height, [*map(str, rounds)])
+    axes.set(ylabel="after round", xticks=[])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
 def read_results(name: str) -> dict[str, Any]:
     """Returns the results of a benchmark."""
     return json.loads((HERE / f"{name}.json").read_text())
@@ -184,10 +205,11 @@ def make_ablation() -> Iterator[tuple[str, Figure]]:
 
 
 def make_digits() -> Iterator[tuple[str, Figure]]:
-    """Yields the figure of the default run, after it was played."""
+    """Yields the figures of the default run with a strip, which changes no number of it."""
     with tempfile.TemporaryDirectory() as folder:
-        run(load_config("configs/digits.py"), folder)
+        run(load_config("configs/digits.py", {"sampling.fixed_noise": True}), folder)
         yield "digits_training.png", make_figure(Path(folder))
+        yield "digits_strip.png", draw_strip(Path(folder) / STRIP)
 
 
 GROUPS: dict[str, Callable[[], Iterator[tuple[str, Figure]]]] = {

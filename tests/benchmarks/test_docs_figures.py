@@ -7,8 +7,11 @@ import pytest
 
 from benchmarks import docs_figures
 from benchmarks.docs_figures import GROUPS, IMAGES, read_results
+from fedjax_diffusion import load_config
 from fedjax_diffusion.host.image_files import open_image
+from fedjax_diffusion.host.images import append_to_strip
 from fedjax_diffusion.host.outputs import SOFTWARE
+from fedjax_diffusion.runs.pictures import STRIP
 from tests.report.folders import write_study
 from tests.runs.test_figure import make_record, write_run
 
@@ -28,8 +31,25 @@ def list_texts(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+def write_run_with_strip(config, folder):
+    """Leaves the files of a run that are drawn, as ``run`` does."""
+    assert config.sampling.fixed_noise
+    write_run(Path(folder), RECORDS)
+    for number in (1, 3):
+        images = np.full((8, 8, 8, 1), 50 * number, np.uint8)
+        append_to_strip(Path(folder, STRIP), images, number)
+
+
+def test_a_strip_names_the_rounds_of_its_rows(tmp_path):
+    write_run_with_strip(load_config("digits", {"sampling.fixed_noise": True}), tmp_path)
+    (axes,) = docs_figures.draw_strip(tmp_path / STRIP).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "3"]
+    pixels, places = axes.images[0].get_array(), axes.get_yticks().astype(int)
+    assert [pixels[place, pixels.shape[1] // 2] for place in places] == [50, 150]
+
+
 def test_pictures_of_the_docs_are_those_of_the_commands_that_the_docs_name(monkeypatch):
-    monkeypatch.setattr(docs_figures, "run", lambda _, folder: write_run(Path(folder), RECORDS))
+    monkeypatch.setattr(docs_figures, "run", write_run_with_strip)
     monkeypatch.setattr(docs_figures, "run_study", lambda _, folder: write_study(Path(folder, "s")))
     names = [name for group in GROUPS.values() for name, _ in group()]
     assert sorted(names) == sorted(path.name for path in IMAGES.iterdir())
