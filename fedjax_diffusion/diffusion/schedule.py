@@ -90,6 +90,7 @@ def make_schedule(name: str, num_steps: int) -> NoiseSchedule:
       ValueError: unknown name, or num_steps is out of range.
     """
     check_value("diffusion.name", name, Annotated[str, OneOf(SCHEDULES)])
+    check_value("diffusion.num_steps", num_steps, NumSteps)
     return SCHEDULES[name](num_steps)
 
 

@@ -61,8 +61,7 @@ def list_settings(part: Any, prefix: str = "") -> Iterator[Setting]:
 def read_meanings(kind: type) -> dict[str, str]:
     """Returns the meaning of each field of a dataclass, from the Attributes of its docstring.
 
-    "A key of" a table of names is replaced by the names in it. A field without an entry has the
-    empty meaning.
+    "A key of" a table of names is replaced by the names in it.
     """
     _, _, attributes = (inspect.getdoc(kind) or "").partition("\nAttributes:\n")
     attributes = re.split(r"^(?=\S)", attributes, maxsplit=1, flags=re.MULTILINE)[0]
@@ -72,7 +71,7 @@ def read_meanings(kind: type) -> dict[str, str]:
         names = registries.get(found[1])
         return found[0] if names is None else " | ".join(map(str, names))
 
-    return {field.name: "" for field in dataclasses.fields(kind)} | {
+    return {
         name: _REGISTRY.sub(name_choices, " ".join(text.split())).replace("``", "")
         for name, text in _ENTRY.findall(attributes)
     }

@@ -70,7 +70,8 @@ def _find_format(path: Path) -> _Format:
         raise ValueError(f"{path} must end in {', '.join(FORMATS)}")
     if path.suffix == _SAFETENSORS and importlib.util.find_spec("safetensors") is None:
         raise ValueError(
-            f"{path} needs one more package: pip install 'fedjax-diffusion[safetensors]'"
+            f"{path} needs one more package: pip install -e '.[safetensors]' in the "
+            "project's folder"
         )
     return FORMATS[path.suffix]
 

@@ -21,7 +21,8 @@ def check_tensorboard() -> None:
         import tensorboardX  # noqa: F401
     except ImportError:
         raise ValueError(
-            "tensorboard = True needs one more package: pip install 'fedjax-diffusion[tensorboard]'"
+            "tensorboard = True needs one more package: pip install -e '.[tensorboard]' in the "
+            "project's folder"
         ) from None
 
 

@@ -18,9 +18,8 @@ from jax.sharding import PartitionSpec as P
 from fedjax_diffusion.diffusion import CONV_LOWERINGS, make_conv
 from fedjax_diffusion.evaluation.classifier import Classifier
 from fedjax_diffusion.evaluation.inception.network import Inception
-from fedjax_diffusion.experiment import sampling
 from fedjax_diffusion.experiment.compute import make_mesh
-from fedjax_diffusion.experiment.sampling import SamplingConfig
+from fedjax_diffusion.experiment.sampling import SamplingConfig, make_sampler_program
 from fedjax_diffusion.federated import (
     CLIENT_MAPS,
     ClientInputs,
@@ -222,8 +221,8 @@ def test_a_sampler_is_lowered(sampler, scale, dtype, num_devices):
     """With guidance where the scale is not 1."""
     denoiser = network(dtype=dtype, num_classes=None if scale == 1 else 2)
     config = SamplingConfig(1, BATCH_SIZE, sampler, None, guidance_scale=scale)
-    draw_images = sampling._make_draw_images(config, SCHEDULE, (BATCH_SIZE, *IMAGE_SHAPE))
-    draw = sampling._make_draw_batches(draw_images, denoiser, scale, make_mesh(num_devices))
+    mesh = make_mesh(num_devices)
+    draw = make_sampler_program(config, denoiser, SCHEDULE, IMAGE_SHAPE, mesh).draw_batches
     num_batches = num_devices * (2 if dtype == "bfloat16" else 1)  # two at once on a device, or one
     keys = jax.eval_shape(lambda: jax.random.split(seed_to_key(0), num_batches))
     labels = jax.ShapeDtypeStruct((num_batches, BATCH_SIZE), jnp.int32)

@@ -45,7 +45,7 @@ def test_a_strip_names_the_rounds_of_its_rows(tmp_path):
     (axes,) = docs_figures.draw_strip(tmp_path / STRIP).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "3"]
     pixels, places = axes.images[0].get_array(), axes.get_yticks().astype(int)
-    assert [pixels[place, pixels.shape[1] // 2] for place in places] == [50, 150]
+    assert [pixels[place, pixels.shape[1] // 16] for place in places] == [50, 150]
 
 
 def test_pictures_of_the_docs_are_those_of_the_commands_that_the_docs_name(monkeypatch):

@@ -73,7 +73,9 @@ def test_files_of_anything_else_are_refused(tmp_path):
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'fedjax-diffusion\[safetensors\]'"):
+    with pytest.raises(
+        ValueError, match=r"pip install -e '.\[safetensors\]' in the project's folder"
+    ):
         read_weights(tmp_path / "weights.safetensors")
 
 

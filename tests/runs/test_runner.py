@@ -123,7 +123,9 @@ def test_events_hold_the_numbers_of_the_rounds_also_after_an_interruption(resume
 
 def test_missing_package_is_named_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ValueError, match=r"pip install 'fedjax-diffusion\[tensorboard\]'"):
+    with pytest.raises(
+        ValueError, match=r"pip install -e '.\[tensorboard\]' in the project's folder"
+    ):
         run(tiny_config(tensorboard=True), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -182,7 +182,7 @@ def _import_stream() -> Any:
         return importlib.import_module("constriction").stream
     except ImportError as error:
         raise ValueError(
-            "entropy coding needs constriction: pip install 'fedjax-diffusion[entropy]'"
+            "entropy coding needs constriction: pip install -e '.[entropy]' in the project's folder"
         ) from error
 
 

@@ -66,7 +66,7 @@ def import_extra(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"--launcher={extra} needs one more package ({error.name} is not installed): "
-            f"pip install 'fedjax-diffusion[{extra}]'"
+            f"pip install -e '.[{extra}]' in the project's folder"
         ) from None
 
 

@@ -189,7 +189,7 @@ def test_a_message_without_the_package_says_what_to_install(monkeypatch):
         lambda: decode_update(coded, tree),
     ):
         with pytest.raises(
-            ValueError, match=r"pip install 'fedjax-diffusion\[entropy\]'$"
+            ValueError, match=r"pip install -e '.\[entropy\]' in the project's folder$"
         ) as caught:
             attempt()
         assert not isinstance(caught.value, DamagedMessageError)

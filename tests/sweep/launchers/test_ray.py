@@ -123,7 +123,7 @@ def test_no_cluster_is_started_where_there_is_none(cluster, monkeypatch):
     with pytest.raises(ValueError, match="finds none at auto: start one by `ray start --head`"):
         ray.check(2, {})
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'fedjax-diffusion\[ray\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '.\[ray\]' in the project's folder"):
         ray.check(2, {})
 
 

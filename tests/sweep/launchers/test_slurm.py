@@ -120,7 +120,7 @@ def test_nothing_else_is_started_where_there_is_no_slurm(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="there is no sbatch here; start the command on a login"):
         slurm.check(3, SETTINGS)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(ValueError, match=r"pip install 'fedjax-diffusion\[slurm\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '.\[slurm\]' in the project's folder"):
         slurm.check(3, SETTINGS)
 
 
