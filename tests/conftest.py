@@ -48,7 +48,7 @@ UNOPTIMIZED = "jax_disable_most_optimizations"
 FIRST = ("test_notebooks.py",)
 """Files that take long: begun last, one worker would play them while the others have no more."""
 MAX_WORKERS = 4
-MAX_MAPPINGS = 20_000
+MAX_MAPPINGS = 45_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
 
 

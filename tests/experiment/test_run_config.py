@@ -8,7 +8,7 @@ import pytest
 from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.experiment.config import fill_missing, to_run_config, with_overrides
 from fedjax_diffusion.experiment.run_config import RunConfig, flatten
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config, tiny_config
 
 DEFAULT = load_config("default")
 CONFIG = to_run_config(DEFAULT)
@@ -108,7 +108,7 @@ def test_settings_of_an_earlier_version_get_what_they_lack():
 
 
 def test_a_run_takes_either_form_of_its_config(tmp_path):
-    config = tiny_config(num_rounds=1)
+    config = pixel_config(num_rounds=1)
     run(to_run_config(config), tmp_path)
     assert not run(config, tmp_path).is_new, "the folder holds a run of this config"
     experiment, _ = load_run(tmp_path, {"num_samples": 5})
