@@ -58,12 +58,12 @@ def make_dense(config, image_shape, **options):
     return Denoiser(init, apply, None)
 
 
-register_network("dense", DenseConfig, make_dense)
+register_network("three_tensors", DenseConfig, make_dense)
 
 
 def dense_config():
     config = tiny_config(**EVERYTHING)
-    config.model = ConfigDict({"name": "dense", "num_hidden": 64})
+    config.model = ConfigDict({"name": "three_tensors", "num_hidden": 64})
     return config
 
 
