@@ -1,6 +1,7 @@
 """Registration of a user's own samplers and training losses."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,14 +68,7 @@ def _check_sampler(name: str, sampler: Sampler) -> None:
 
 
 def _check_loss(name: str, loss: DiffusionLoss) -> None:
-    def apply(
-        params: Params,
-        x_t: Array,
-        t: Array,
-        dropout_key: Key | None = None,
-        labels: Array | None = None,
-        /,
-    ) -> Array:
+    def apply(params: Params, x_t: Array, *_: Any) -> Array:
         return params["scale"] * x_t
 
     params = {"scale": jnp.ones(())}

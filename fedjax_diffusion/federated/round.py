@@ -67,8 +67,8 @@ class RoundOutcome:
       update_squared_norm: float32 [], squared norm of the mean update; 0 if no client was included.
       client_memory: the cohort's new memory, [M]; unchanged for a client that was not included, and
         for everybody if the server's step is refused.
-      is_any: bool [], the average had anything to count: a weight above zero, or for averages that
-        count every client the same, a client.
+      is_any: bool [], the average is over at least one client; for the weighted mean, over a total
+        weight above 0.
       is_refused: bool [], clients were included, but the server's step would have ended at a model
         that is not finite, see ``is_sound``; ``params`` and ``opt_state`` are the earlier ones.
     """

@@ -105,8 +105,8 @@ def on_demand_jointly(problem: AllocationProblem, split: SplitFn) -> Choice:
 
     Guarantees:
       The error is within the budget and the bands within their sum, to rounding, if the status is
-      OPTIMAL. Exact up to four clients; up to ``MAX_CHUNK_CLIENTS``, where all clients can take
-      part with their own bands, of no more energy than ``on_demand`` finds with those.
+      OPTIMAL. Exact up to four clients. Up to ``MAX_CHUNK_CLIENTS``, if all of them can deliver
+      over their own bands, the energy is not above that of ``on_demand`` with these.
     """
     bit_widths = band_bit_widths(problem)
     budget = problem.error_budget * (1.0 + ERROR_SLACK)
