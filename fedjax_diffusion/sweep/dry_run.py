@@ -28,8 +28,9 @@ _ENOUGH = 20
 def format_dry_run(sweep: Sweep, options: PlayOptions) -> str:
     """Returns the points that a sweep would play, and their expected cost, as text.
 
-    Time, and the disk of a whole point, are known once a point of the sweep is finished. Before
-    that, the disk is that of the checkpoints.
+    Time, and the disk of a whole point, are known once a point of the sweep is finished: the time
+    is that of the devices which played those points, and these are named. Before that, the disk is
+    that of the checkpoints.
     """
     folders, states = find_folders(sweep), read_states(sweep)
     rows = list(zip(sweep.points, folders, states, strict=True))
@@ -60,19 +61,22 @@ def _estimate(
 ) -> str:
     if done:
         disk = statistics.mean(count_bytes(folder) for folder, _ in done[:_ENOUGH])
-        seconds = statistics.mean(_count_seconds(folder, summary) for folder, summary in done)
-        minutes = seconds * len(to_play) / 60
-        return f"{format_gigabytes(disk * len(to_play))}, {minutes:.2g} minutes of rounds"
+        machines = [read_machine(folder) for folder, _ in done]
+        # The time of a round is shared out to the lanes that had it together.
+        seconds = statistics.mean(
+            summary["wall_seconds"] / environment.count_lanes(machine)
+            for machine, (_, summary) in zip(machines, done, strict=True)
+        )
+        devices = sorted({machine.get("device", "an unknown device") for machine in machines})
+        return (
+            f"{format_gigabytes(disk * len(to_play))}, "
+            f"{seconds * len(to_play) / 60:.2g} minutes of rounds on {' and '.join(devices)}"
+        )
     checked = choose_checked(to_play)
     kept = sweep.base.sweep.keep
     sizes = [count_state_bytes(p.config) * _count_kept(kept, p.config, options) for p in checked]
     disk = statistics.mean(sizes) * len(to_play)
     return f"{format_gigabytes(disk)} of checkpoints; minutes are known after the first point"
-
-
-def _count_seconds(folder: Path, summary: Mapping[str, Any]) -> float:
-    """Returns a point's part of the time of its rounds, which those of other lanes shared."""
-    return summary["wall_seconds"] / environment.count_lanes(read_machine(folder))
 
 
 def _count_kept(keep: str, config: RunConfig, options: PlayOptions) -> int:

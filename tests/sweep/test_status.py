@@ -87,9 +87,12 @@ def test_a_dry_run_shares_the_time_of_a_round_out_to_the_lanes_that_had_it_toget
     seconds = records.read_summary(folder)["wall_seconds"]
     for lanes in (None, {"num_lanes": 8, "num_packs": 1}):
         if lanes is not None:
-            records.write_json(folder / records.ENVIRONMENT, {"compute": {}, "lanes": lanes})
+            environment = {"compute": {}, "lanes": lanes, "device": "NVIDIA H200"}
+            records.write_json(folder / records.ENVIRONMENT, environment)
         expected = 2 * seconds / 60 / (1 if lanes is None else 8)
-        assert f" GB, {expected:.2g} minutes of rounds" in format_dry_run(sweep, PlayOptions())
+        device = "an unknown device" if lanes is None else "NVIDIA H200"
+        text = format_dry_run(sweep, PlayOptions())
+        assert f" GB, {expected:.2g} minutes of rounds on {device}" in text
 
 
 def test_the_bytes_of_a_state_are_those_of_a_checkpoint():
