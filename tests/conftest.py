@@ -19,6 +19,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import tempfile
 
 from tests.xla_flags import GIVEN, compile_as_for_a_run, with_fast_flags
@@ -39,6 +40,10 @@ import pytest
 from fedjax_diffusion.data.image_cache import VARIABLE
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The bytecode of the package is kept, as it is by default: many tests start a process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 RUN_BY_NAME = ("slow", "gpu")
 """Markers."""

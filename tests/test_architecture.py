@@ -1,6 +1,7 @@
 """The structure of the package, held by a walk over its syntax trees."""
 
 import ast
+import functools
 import graphlib
 import itertools
 import pathlib
@@ -58,7 +59,12 @@ def path_to_module(path: pathlib.Path) -> str:
 
 # The imports of a package with a stub are in the stub, which therefore takes its place.
 PATHS = [path for suffix in ("py", "pyi") for path in sorted((ROOT / PACKAGE).rglob(f"*.{suffix}"))]
-TREES = {path_to_module(path): ast.parse(path.read_text()) for path in PATHS}
+
+
+@functools.cache
+def read_trees() -> dict[str, ast.Module]:
+    """Returns module -> its syntax tree."""
+    return {path_to_module(path): ast.parse(path.read_text()) for path in PATHS}
 
 
 def names_imported(tree: ast.AST) -> set[str]:
@@ -120,35 +126,43 @@ def test_ranks_allow_lower_lines_and_no_neighbours():
 
 
 def test_every_unit_has_a_rank():
-    assert {module_to_unit(module) for module in TREES} == ALLOWED.keys()
+    assert {module_to_unit(module) for module in read_trees()} == ALLOWED.keys()
 
 
 def test_imports_point_down():
     forbidden = {}
-    for module, tree in TREES.items():
-        imported = {module_to_unit(name) for name in modules_imported(tree, set(TREES))}
+    for module, tree in read_trees().items():
+        imported = {module_to_unit(name) for name in modules_imported(tree, set(read_trees()))}
         if upward := imported - ALLOWED[module_to_unit(module)]:
             forbidden[module] = upward
     assert forbidden == {}
 
 
 def test_imports_are_absolute():
-    relative = {m for m, tree in TREES.items() if any(n[0] == "." for n in names_imported(tree))}
+    relative = {
+        m for m, tree in read_trees().items() if any(n[0] == "." for n in names_imported(tree))
+    }
     assert relative == set()
 
 
 def test_imports_have_no_cycle():
-    graph = {module: modules_imported(tree, set(TREES)) for module, tree in TREES.items()}
+    graph = {
+        module: modules_imported(tree, set(read_trees())) for module, tree in read_trees().items()
+    }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
 
 
 def test_heavy_frameworks_are_imported_nowhere():
-    packages = {m: {n.split(".")[0] for n in names_imported(tree)} for m, tree in TREES.items()}
+    packages = {
+        m: {n.split(".")[0] for n in names_imported(tree)} for m, tree in read_trees().items()
+    }
     assert {m for m, used in packages.items() if used & {"tensorflow", "torch"}} == set()
 
 
 def test_config_dict_ends_at_the_border():
-    users = {m for m, t in TREES.items() if any("ml_collections" in n for n in names_imported(t))}
+    users = {
+        m for m, t in read_trees().items() if any("ml_collections" in n for n in names_imported(t))
+    }
     assert users == {f"{PACKAGE}.{module}" for module in MAY_USE_CONFIG_DICT}
 
 
@@ -157,7 +171,9 @@ def test_keys_are_derived_in_one_module():
         attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         return attributes | {name.split(".")[-1] for name in names_imported(tree)}
 
-    assert {m for m, tree in TREES.items() if "fold_in" in words(tree)} == {f"{PACKAGE}.keys"}
+    assert {m for m, tree in read_trees().items() if "fold_in" in words(tree)} == {
+        f"{PACKAGE}.keys"
+    }
 
 
 @pytest.mark.parametrize("folder", [PACKAGE, "tests", "benchmarks"])
@@ -174,7 +190,7 @@ def test_files_are_short(folder):
 def test_functions_are_short():
     functions = {
         f"{module}.{node.name}": node.end_lineno - node.lineno + 1
-        for module, tree in TREES.items()
+        for module, tree in read_trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }

@@ -1,6 +1,7 @@
 """The rules of CONTRIBUTING's section on language, as far as a program can hold them."""
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -34,16 +35,15 @@ LONG_BY_NATURE = re.compile(r"^\s*(?:\||!\[|\[)|https?://")
 """A row of a table, a picture, a link."""
 
 
+@functools.cache
 def read_docstrings():
-    """Yields (place, node, docstring) of each module, class and function that has one."""
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            text = ast.get_docstring(node) if isinstance(node, DOCUMENTED) else None
-            if text:
-                yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", node, text
-
-
-DOCSTRINGS = list(read_docstrings())
+    """Returns (place, node, docstring) of each module, class and function that has one."""
+    return [
+        (f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", node, text)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node))
+    ]
 
 
 def is_property(node):
@@ -59,7 +59,7 @@ def test_docstring_of_a_function_begins_with_a_verb():
     """Returns, Draws, Writes; a property's names the value, as an attribute's does."""
     wrong = [
         f"{place} {text.splitlines()[0]}"
-        for place, node, text in DOCSTRINGS
+        for place, node, text in read_docstrings()
         if isinstance(node, FUNCTIONS) and not is_property(node) and not VERB.match(text)
     ]
     assert not wrong
@@ -69,7 +69,9 @@ def test_docstring_asks_no_question():
     """Neither as its first word nor after the verb: "Returns what ..." hides the noun."""
     opening = re.compile(rf"(?:[A-Z][a-z]+s )?{QUESTION}", re.IGNORECASE)
     wrong = [
-        f"{place} {text.splitlines()[0]}" for place, _, text in DOCSTRINGS if opening.match(text)
+        f"{place} {text.splitlines()[0]}"
+        for place, _, text in read_docstrings()
+        if opening.match(text)
     ]
     assert not wrong
 
@@ -78,7 +80,7 @@ def test_guarantees_have_one_form():
     heading = re.compile(r"^ *\W*guarantees?\W*(?:$| )", re.IGNORECASE | re.MULTILINE)
     wrong = [
         f"{place} {found.group()}"
-        for place, _, text in DOCSTRINGS
+        for place, _, text in read_docstrings()
         for found in heading.finditer(text)
         if found.group().strip() != "Guarantees:"
     ]

@@ -6,6 +6,7 @@ import pytest
 from fedjax_diffusion.allocation import AllocationProblem
 from fedjax_diffusion.edge import path_loss_db
 
+collect_ignore = ["convex.py"]  # CVXPY takes seconds to import: in the test that needs it
 NOISE_WATTS_PER_HZ = 10**-20.4  # -174 dBm/Hz
 MAX_POWER_WATTS = 0.2  # 23 dBm
 

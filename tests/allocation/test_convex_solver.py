@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import Status, allocate
-from tests.allocation import convex
 
 NUMS_CLIENTS = (1, 3, 5, 30)
 SEEDS = range(3)
@@ -67,6 +66,8 @@ def mixed(make_problem, num_clients, seed):
 
 def count_agreements(problems, method="relaxed"):
     """Compares the energies; how many of them Clarabel solved to its tolerances."""
+    from tests.allocation import convex  # CVXPY takes seconds to import
+
     num_solved = 0
     for problem in problems:
         ours = allocate(problem, method)

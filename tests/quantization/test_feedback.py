@@ -22,14 +22,14 @@ from fedjax_diffusion.quantization.padding import tensor_sums
 
 RNG = np.random.default_rng(0)
 TREE = {
-    "bell": jnp.asarray(RNG.standard_normal(700), jnp.float32),
-    "constant": jnp.full((3, 5), 2.0),
-    "empty": jnp.zeros((0, 4)),
-    "lone": jnp.array([-0.25]),
-    "ramp": jnp.linspace(1.0, 4.0, 200),
-    "zero": jnp.zeros(130),
+    "bell": np.float32(RNG.standard_normal(700)),
+    "constant": np.full((3, 5), 2.0, np.float32),
+    "empty": np.zeros((0, 4), np.float32),
+    "lone": np.float32([-0.25]),
+    "ramp": np.linspace(1.0, 4.0, 200, dtype=np.float32),
+    "zero": np.zeros(130, np.float32),
 }
-BLOCKS = tree_to_blocks(TREE)
+BLOCKS = jax.jit(tree_to_blocks)(TREE)
 LOSSY = [name for name in QUANTIZERS if name != "none"]
 
 

@@ -1,5 +1,6 @@
 """Faults in the record of a round: whom they left out, and what was spent, by each method."""
 
+import functools
 import json
 
 import numpy as np
@@ -19,17 +20,21 @@ KINDS = np.array([1, 2, 3, 4, 5, 0])
 COMPUTE_SHARE = np.array([0.25, 1, 1, 1, 1, 1])
 SENT_SHARE = np.array([0, 0, 0.375, 1, 1, 1])
 IS_INCLUDED = KINDS == Fault.NONE
-PLAN = planner_of(baselines=BASELINES)(KEY, statistics_of())
+
+
+@functools.cache
+def plan():
+    return planner_of(baselines=BASELINES)(KEY, statistics_of())
 
 
 def record_of(kinds=KINDS, loss=0.5):
-    assert (np.asarray(PLAN.allocation.num_bits) > 0).all()
+    assert (np.asarray(plan().allocation.num_bits) > 0).all()
     is_included = kinds == Fault.NONE
     lost_share = np.where(is_included, 0, SENT_SHARE)
-    num_bits = np.where(is_included, PLAN.allocation.num_bits, 0)
+    num_bits = np.where(is_included, plan().allocation.num_bits, 0)
     faults = RoundFaults(kinds, num_bits, COMPUTE_SHARE, lost_share, np.ones(K, np.float32))
-    traffic = traffic_of(PLAN, is_included)
-    return make_record(3, PLAN, info_of(is_included, loss), traffic, 1.5, faults)
+    traffic = traffic_of(plan(), is_included)
+    return make_record(3, plan(), info_of(is_included, loss), traffic, 1.5, faults)
 
 
 def test_a_record_names_the_faults_and_is_plain_json():
@@ -42,10 +47,10 @@ def test_a_record_names_the_faults_and_is_plain_json():
 
 
 def test_a_failed_upload_is_charged_as_far_as_it_came():
-    record, allocation = record_of(), PLAN.allocation
+    record, allocation = record_of(), plan().allocation
     compute = np.asarray(allocation.compute_joules) * COMPUTE_SHARE
     transmit = np.asarray(allocation.transmit_joules) * SENT_SHARE
-    planned_bytes = PLAN.uplink_bits / 8
+    planned_bytes = plan().uplink_bits / 8
     np.testing.assert_allclose(record["client_compute_joules"], compute)
     np.testing.assert_allclose(record["client_transmit_joules"], transmit, rtol=1e-3)
     assert record["client_transmit_joules"][LATE] == pytest.approx(transmit[LATE], rel=1e-12)
@@ -62,7 +67,7 @@ def test_a_failed_upload_is_charged_as_far_as_it_came():
 
 def test_a_baseline_meets_the_same_faults():
     record = record_of()
-    for name, baseline in PLAN.baselines.items():
+    for name, baseline in plan().baselines.items():
         compute = baseline.compute_joules * COMPUTE_SHARE
         transmit = baseline.transmit_joules * SENT_SHARE
         assert record["baseline_compute_joules"][name] == pytest.approx(compute.sum())
