@@ -197,17 +197,30 @@ def _search(market: _Market, is_feasible: Array) -> _Found:
 
 def _choose_bit_widths(market: _Market, found: _Found, start: Array, split: SplitFn) -> _Answer:
     """Returns the best solution, given bit widths that are feasible if any are."""
-    answer = _share(market, start)
     if market.problem.num_clients <= MAX_EXACT_CLIENTS:
-        return _try_all(market, found, answer)
+        return _try_all(market, found, start)
     separate, _ = client_table(market.problem, split)
     tables = jax.tree.map(lambda *rows: jnp.stack(rows), separate, found.table)
+    rounded = jax.lax.map(lambda each: round_bit_widths(each, market.budget), tables)
+    offers = jnp.concatenate([start[None], rounded.bit_width_index])
 
-    def add(answer, table):
-        offer = _share(market, round_bit_widths(table, market.budget).bit_width_index)
-        return select(offer.band.energy < answer.band.energy, offer, answer), None
+    def add(answer, index):
+        return _take_better(market, answer, index), None
 
-    return jax.lax.scan(add, answer, tables)[0]
+    return jax.lax.scan(add, _no_answer(start), offers)[0]
+
+
+def _no_answer(index: Array) -> _Answer:
+    nothing = jnp.zeros((), jnp.float64)
+    band = SharedBand(jnp.zeros(index.shape, jnp.float64), nothing, nothing + jnp.nan, nothing)
+    return _Answer(index, band)
+
+
+def _take_better(market: _Market, answer: _Answer, index: Array) -> _Answer:
+    """Returns the better of an answer and the one of given bit widths; those where it has none."""
+    offer = _share(market, index)
+    is_better = (offer.band.energy < answer.band.energy) | jnp.isnan(answer.band.energy)
+    return select(is_better, offer, answer)
 
 
 def _share(market: _Market, index: Array) -> _Answer:
@@ -256,8 +269,8 @@ def _mixed_band(market: _Market, table: BitWidthTable, bands: Array, priced: Pri
     return share * loose_band + (1.0 - share) * tight_band
 
 
-def _try_all(market: _Market, found: _Found, answer: _Answer) -> _Answer:
-    """Returns the best solution of all combinations of bit widths, given one of them.
+def _try_all(market: _Market, found: _Found, start: Array) -> _Answer:
+    """Returns the best solution of all combinations of bit widths, of which ``start`` is one.
 
     Combinations are tried in the order of their lower bounds, their energies at the price of
     bandwidth, until the bound is not below the best known energy.
@@ -267,21 +280,21 @@ def _try_all(market: _Market, found: _Found, answer: _Answer) -> _Answer:
     is_allowed &= is_within(_sums(bit_widths.by_band().energy), market.problem)
     bound = jnp.where(is_allowed, _sums(found.table.energy), jnp.inf)
     order = jnp.argsort(bound)
-
     shape = (len(BIT_WIDTHS),) * market.problem.num_clients
 
     def advance(state):
-        answer, place = state
+        answer, place = state  # at place -1 the answer is none yet
         index = jnp.stack(jnp.unravel_index(order[place], shape)).astype(jnp.int32)
-        offer = _share(market, index)
-        return select(offer.band.energy < answer.band.energy, offer, answer), place + 1
+        index = jnp.where(place < 0, start, index)
+        return _take_better(market, answer, index), place + 1
 
     def is_unfinished(state):
         answer, place = state
-        return (place < order.size) & (bound[order[place]] < answer.band.energy)
+        is_below = (place < order.size) & (bound[order[place]] < answer.band.energy)
+        return (place < 0) | is_below
 
-    start = (answer, jnp.array(0, jnp.int32))
-    return jax.lax.while_loop(is_unfinished, advance, start)[0]
+    first = (_no_answer(start), jnp.array(-1, jnp.int32))
+    return jax.lax.while_loop(is_unfinished, advance, first)[0]
 
 
 def _sums(rows: Array) -> Array:
