@@ -103,8 +103,7 @@ class Claim:
     def release(self) -> None:
         """Lets others take it over at once; repeated calls do nothing."""
         self._is_over.set()
-        with contextlib.suppress(OSError):  # then the end of the process, or age, releases it
-            os.close(shared_files.create(self._path.with_name(self._path.name + _RELEASED)))
+        _mark_released(self._path)
 
 
 class FolderClaim:
@@ -236,15 +235,28 @@ def read_owners(folder: Path, stale_seconds: float = STALE_SECONDS) -> dict[str,
 
 
 def _write_claim(path: Path, worker: str | None, now: float) -> bytes:
-    """Creates a claim and returns its content, made ready before: no claim is empty for long."""
+    """Creates a claim and returns its content, made ready before: no claim is empty for long.
+
+    Where there is no room for it, the claim is released.
+    """
     process = describe_process()
     since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     name = worker or f"{process['host']}-{process['pid']}"
     content = json.dumps({"worker": name, **process, "since": since}).encode()
-    with os.fdopen(shared_files.create(path), "wb") as file:
-        file.write(content)
-    shared_files.touch(path)
+    descriptor = shared_files.create(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        shared_files.touch(path)
+    except OSError:
+        _mark_released(path)
+        raise
     return content
+
+
+def _mark_released(path: Path) -> None:
+    with contextlib.suppress(OSError):  # then the end of the process, or age, releases it
+        os.close(shared_files.create(path.with_name(path.name + _RELEASED)))
 
 
 def _beat(path: Path, seconds: float, is_over: threading.Event) -> None:

@@ -63,10 +63,11 @@ class MetricsLog:
             size += len(line)
         if self._num_lines < num_rounds:
             raise _missing(self._path, self._num_lines, num_rounds)
-        self._file = self._path.open("ab")
-        self._file.truncate(size)
-        os.fsync(self._file.fileno())
+        with self._path.open("ab") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
         sync_folder(workdir)
+        self._file = self._path.open("ab")
 
     def __enter__(self) -> "MetricsLog":
         return self
