@@ -99,7 +99,8 @@ def measure_memory() -> dict[str, Any]:
             (state, lane, inputs),
         )
         step: Any = find_pack_program(settings, mapping).step
-        lowered = step.lower(*pack, data.images, data.labels)
+        is_asked = jax.ShapeDtypeStruct((num_lanes,), bool)
+        lowered = step.lower(*pack, is_asked, data.images, data.labels)
         start = time.perf_counter()
         planned = lowered.compile({"xla_backend_optimization_level": 0}).memory_analysis()
         row = {
