@@ -70,6 +70,7 @@ def charge_baselines(
     compute_joules, transmit_joules, is_late = charge_late(problem, answers)
     all_bits = np.where(is_participating, answers.requested_bits, 0)
     all_uplink_bits = np.asarray(uplink_bits(problem, all_bits))
+    all_errors = planned_errors(problem, all_bits).sum(axis=-1)
     return {
         method: Baseline(
             compute_joules=np.where(is_participating, compute_joules[n], 0.0),
@@ -77,7 +78,7 @@ def charge_baselines(
             uplink_bits=all_uplink_bits[n],
             is_late=is_participating & is_late[n],
             num_bits=all_bits[n],
-            error=float(np.sum(planned_errors(problem, all_bits[n]))),
+            error=float(all_errors[n]),
             relative_gap=float(answers.relative_gap[n]),
         )
         for n, method in enumerate(methods)
@@ -85,17 +86,17 @@ def charge_baselines(
 
 
 def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
-    """Returns each client's term of the squared error, float64 [M]; 0 at 0 bits.
+    """Returns each client's term of the squared error, float64 [..., M]; 0 at 0 bits.
 
     Args:
       problem: M clients.
-      num_bits: int [M], 0, 1..16 or 32.
+      num_bits: int [..., M], 0, 1..16 or 32.
     """
     index = np.clip(num_bits, 1, len(BIT_WIDTHS)).astype(int) - 1
     table = problem.bit_width_error
     if table is None:
         table = np.outer(problem.error_weight, UNIFORM_ERROR_CURVE)
-    error = np.take_along_axis(np.asarray(table), index[:, None], axis=1)[:, 0]
+    error = np.asarray(table)[np.arange(problem.num_clients), index]
     return np.where(num_bits > 0, error, 0.0)
 
 
