@@ -8,7 +8,7 @@ import numpy as np
 
 from fedjax_diffusion.allocation import Allocation, AllocationProblem, RoundFacts
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import bit_width_payload, uplink_bits
+from fedjax_diffusion.allocation.problem import bit_width_payload
 from fedjax_diffusion.allocation.search.time_split import link
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.bits import BIT_WIDTHS, UNIFORM_ERROR_CURVE, bit_width_index
@@ -67,9 +67,10 @@ def charge_baselines(
         return {}
     is_participating = np.asarray(allocation.num_bits) > 0
     answers = solver.allocate_each(problem, methods, facts)
-    compute_joules, transmit_joules, is_late = charge_late(problem, answers)
+    *full_speed_joules, payload = _price_full_speed(problem, answers.requested_bits)
+    compute_joules, transmit_joules, is_late = _replace_late(answers, *full_speed_joules)
     all_bits = np.where(is_participating, answers.requested_bits, 0)
-    all_uplink_bits = np.asarray(uplink_bits(problem, all_bits))
+    all_uplink_bits = np.where(all_bits > 0, payload, 0.0)
     all_errors = planned_errors(problem, all_bits).sum(axis=-1)
     return {
         method: Baseline(
@@ -118,7 +119,14 @@ def charge_late(
       ``(compute_joules, transmit_joules, is_late)``: float64 [..., K], float64 [..., K], bool
       [..., K]. Always finite; those of the allocation for a client on time.
     """
-    compute_joules, transmit_joules = _full_speed_joules(problem, allocation.requested_bits)
+    compute_joules, transmit_joules, _ = _price_full_speed(problem, allocation.requested_bits)
+    return _replace_late(allocation, compute_joules, transmit_joules)
+
+
+def _replace_late(
+    allocation: Allocation, compute_joules: np.ndarray, transmit_joules: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the allocation's joules with these in the place of late clients', and who is late."""
     is_late = np.asarray(allocation.status) != Status.OPTIMAL
     return (
         np.where(is_late, compute_joules, allocation.compute_joules),
@@ -128,16 +136,16 @@ def charge_late(
 
 
 @float64_on_cpu
-def _full_speed_joules(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array]:
-    """Returns the joules of computing at full frequency and of sending at full power, [..., K]."""
+def _price_full_speed(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array, Array]:
+    """Returns the joules of full frequency and of full power, and the payload in bits, [..., K]."""
 
-    def price(bits: Array) -> tuple[Array, Array]:
+    def price(bits: Array) -> tuple[Array, Array, Array]:
         payload = bit_width_payload(problem, bit_width_index(bits))
         seconds = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
         compute_joules = costs.compute_energy(
             problem.compute_cycles, problem.effective_capacitance, seconds
         )
         upload_seconds = costs.min_upload_seconds(payload, *link(problem))
-        return compute_joules, problem.max_power_watts * upload_seconds
+        return compute_joules, problem.max_power_watts * upload_seconds, payload
 
-    return jnp.vectorize(price, signature="(k)->(k),(k)")(num_bits)
+    return jnp.vectorize(price, signature="(k)->(k),(k),(k)")(num_bits)
