@@ -86,7 +86,7 @@ def find_pack_program(settings: RoundSettings, mapping: RunMapping) -> PackProgr
     pure_step, run_map = find_round_program(settings).pure_step, make_run_map(mapping)
 
     def play_run(
-        shared: tuple[Array, Array], state: SimulationState, one: tuple[LaneInputs, ClientInputs]
+        shared: tuple[Array, Array], state: SimulationState, one: tuple
     ) -> tuple[SimulationState, RoundInfo]:
         lane, inputs = one
         data = ClientData(*shared, lane.indices, lane.num_examples)

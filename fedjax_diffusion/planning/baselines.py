@@ -124,7 +124,7 @@ def charge_late(
 
 
 def _replace_late(
-    allocation: Allocation, compute_joules: np.ndarray, transmit_joules: np.ndarray
+    allocation: Allocation, compute_joules: Array, transmit_joules: Array
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the allocation's joules with these in the place of late clients', and who is late."""
     is_late = np.asarray(allocation.status) != Status.OPTIMAL
