@@ -2,13 +2,16 @@
 
 python -m benchmarks.lane_parts planner|memory|images [--output=benchmarks/lanes.json]
 
-Planner: the allocations of 64 lanes of 8 clients by 6 methods, in one call and lane by lane.
+Planner: a round of 64 lanes of 8 clients by 6 methods. All plans: conditions, forecasts, problems,
+allocations and costs of the baselines, as lanes do them. Together and in turn: the allocations
+alone, in one call and lane by lane.
 Memory: the bytes that XLA plans for a round of 1, 8 and 64 lanes of the 0.27 M model, one or eight
 of them at once; nothing is run. Images: a batch of each of as many runs as there are devices, in
 one call and run by run.
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -36,6 +39,9 @@ from fedjax_diffusion.federated import (
     UploadStatistics,
     gather_inputs,
 )
+from fedjax_diffusion.host.turns import Ask, take_turns
+from fedjax_diffusion.planning.planner import RoundPlan
+from fedjax_diffusion.sweep import lanes
 
 MODEL, NUM_CLIENTS = "0.27M-8x8", 8
 METHODS = (
@@ -48,27 +54,40 @@ PACKS = ((1, None), (8, None), (64, None), (64, 8))
 
 
 def measure_planner() -> dict[str, Any]:
-    """Returns the milliseconds of a call for all lanes, and of a call for each lane."""
-    scenario = make_case(MODEL, NUM_CLIENTS, 20).scenario.replace_allocator(baselines=())
+    """Returns the milliseconds of the allocations of a round, and of all its plans and costs."""
+    scenario = make_case(MODEL, NUM_CLIENTS, 20).scenario
+    others = tuple(method for method in METHODS if method != "on_demand")
+    scenario = scenario.replace_allocator(method="on_demand", baselines=others)
     draw, plan = scenario.make_draw_conditions(), scenario.make_planner()
     measured = np.geomspace(1e3, 1e-3, 17, dtype=np.float32) * np.ones((NUM_CLIENTS, 1), np.float32)
-    problems = []
-    for round in range(NUM_LANES):
-        statistics = UploadStatistics(round, measured, 10.0)
-        conditions = draw(scenario.run_key, round)
-        problems.append(plan(scenario.run_key, statistics, None, conditions).problem)
-    pairs = [(problem, method) for problem in problems for method in METHODS]
+
+    pack = lanes.LanesConfig(NUM_LANES, 1, RunMapping(), METHODS)
+    key = scenario.run_key
+    planned: dict[int, RoundPlan] = {}
+
+    def plan_all() -> None:
+        def play(ask: Ask, round: int) -> None:
+            statistics, conditions = UploadStatistics(round, measured, 10.0), draw(key, round)
+            one = plan(key, statistics, None, conditions, lanes._make_solver(ask))
+            assert len(one.baselines) == len(others)
+            planned[round] = one
+
+        players = [functools.partial(play, round=round) for round in range(NUM_LANES)]
+        with lanes.Lanes(pack) as common:
+            take_turns(players, common.answer)
 
     def allocate_together() -> None:
-        asked, methods = map(list, zip(*pairs, strict=True))
-        solved = allocate_pairs(asked, methods, [None] * len(pairs))
+        problems = [one.problem for one in planned.values()]
+        asked = [problem for problem in problems for _ in METHODS]
+        methods = METHODS * len(problems)
+        solved = allocate_pairs(asked, methods, [None] * len(asked), among=METHODS)
         np.asarray(solved.num_bits)
 
     def allocate_in_turn() -> None:
-        for problem in problems:
-            np.asarray(allocate_each(problem, METHODS, None).num_bits)
+        for one in planned.values():
+            np.asarray(allocate_each(one.problem, METHODS, None).num_bits)
 
-    ways = {"together": allocate_together, "in turn": allocate_in_turn}
+    ways = {"all plans": plan_all, "together": allocate_together, "in turn": allocate_in_turn}
     return {
         "lanes": NUM_LANES,
         "clients": NUM_CLIENTS,
@@ -99,7 +118,8 @@ def measure_memory() -> dict[str, Any]:
             (state, lane, inputs),
         )
         step: Any = find_pack_program(settings, mapping).step
-        lowered = step.lower(*pack, data.images, data.labels)
+        is_asked = jax.ShapeDtypeStruct((num_lanes,), bool)
+        lowered = step.lower(*pack, is_asked, data.images, data.labels)
         start = time.perf_counter()
         planned = lowered.compile({"xla_backend_optimization_level": 0}).memory_analysis()
         row = {

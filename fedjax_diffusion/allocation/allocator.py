@@ -109,27 +109,40 @@ def allocate_pairs(
     Guarantees:
       Entry n is ``allocate(problems[n], methods[n], facts[n])``.
     """
-    branches = tuple(dict.fromkeys(_to_branch(method) for method in among or methods))
-    num_arguments = max(length for *_, length, _ in branches)
-    table = np.zeros((at_most or len(methods), num_arguments), np.int32)
+    specs = {method: parse_method(method) for method in dict.fromkeys(among or methods)}
+    branches = tuple(dict.fromkeys(_to_branch(spec) for spec in specs.values()))
+    numbers = {method: branches.index(_to_branch(spec)) for method, spec in specs.items()}
+    num_pairs, num_arguments = len(methods), max(length for *_, length, _ in branches)
+    table = np.zeros((at_most or num_pairs, num_arguments), np.int32)
     index = np.zeros(len(table), np.int32)
     for n, method in enumerate(methods):
-        arguments = parse_method(method).arguments
+        index[n], arguments = numbers[method], specs[method].arguments
         table[n, : len(arguments)] = arguments
-        index[n] = branches.index(_to_branch(method))
-    specs = [parse_method(method) for method in among or methods]
-    pairs = [
-        (problem, _list_facts(problem, specs, one))
-        for problem, one in zip(problems, facts, strict=True)
-    ]
-    filled = [*pairs, *[pairs[0]] * (len(table) - len(pairs))]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
-    solved = _allocate_pairs(stacked, index, table, len(methods), branches=branches)
-    return jax.tree.map(lambda x: x[: len(methods)], solved)
+    stacked = _stack(problems, facts, list(specs.values()), len(table))
+    solved = _allocate_pairs(stacked, index, table, num_pairs, branches=branches)
+    return jax.tree.map(lambda x: x[:num_pairs], solved)
 
 
-def _to_branch(method: str) -> _Branch:
-    spec = parse_method(method)
+def _stack(
+    problems: Sequence[AllocationProblem],
+    facts: Sequence[RoundFacts | None],
+    specs: Sequence[MethodSpec],
+    at_most: int,
+) -> tuple[AllocationProblem, tuple[RoundFacts, ...]]:
+    """Returns the problems and what the methods see of their rounds, with a leading [at_most].
+
+    A problem by several methods is read once. The first one is repeated at the end.
+    """
+    pairs = list(zip(problems, facts, strict=True))
+    different = {(id(problem), id(seen)): (problem, seen) for problem, seen in pairs}
+    places = {pair: n for n, pair in enumerate(different)}
+    which = np.zeros(at_most, int)
+    which[: len(pairs)] = [places[id(problem), id(seen)] for problem, seen in pairs]
+    listed = [(problem, _list_facts(problem, specs, seen)) for problem, seen in different.values()]
+    return jax.tree.map(lambda *leaves: np.stack(leaves)[which], *listed)
+
+
+def _to_branch(spec: MethodSpec) -> _Branch:
     return spec.choose, spec.split, len(spec.arguments), spec.method.sees_round
 
 

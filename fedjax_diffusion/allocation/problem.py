@@ -119,8 +119,7 @@ class AllocationProblem:
 
     def tree_flatten_with_keys(self):
         """Returns the fields in their order, with their names."""
-        names = tuple(field.name for field in dataclasses.fields(self))
-        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], names
+        return [(key, getattr(self, key.name)) for key in _KEYS], _NAMES
 
     @classmethod
     def tree_unflatten(cls, names, leaves):
@@ -129,6 +128,10 @@ class AllocationProblem:
         for name, leaf in zip(names, leaves, strict=True):
             object.__setattr__(problem, name, leaf)
         return problem
+
+
+_NAMES = tuple(field.name for field in dataclasses.fields(AllocationProblem))
+_KEYS = tuple(map(jax.tree_util.GetAttrKey, _NAMES))
 
 
 def with_leaves(problem: AllocationProblem, **leaves: Array) -> AllocationProblem:

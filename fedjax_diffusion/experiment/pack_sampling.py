@@ -100,17 +100,11 @@ def _find_draw(program: SamplerProgram, mesh: Mesh | None, *, is_at_once: bool) 
     """Returns ``draw(is_asked bool [S], S times (keys, labels, params)) -> images [S, ...]``."""
     run_map = make_run_map(RunMapping("vmap" if is_at_once else "map", mesh=mesh))
 
-    def draw_one(_: Any, one: tuple) -> Array:
-        is_asked, asked = one
-        images = jax.eval_shape(program.pure_draw, *asked)
-
-        def skip(*_: Any) -> Array:
-            return jnp.zeros(images.shape, images.dtype)
-
-        return jax.lax.cond(is_asked, program.pure_draw, skip, *asked)
+    def draw_one(_: tuple[()], state: tuple[()], asked: tuple) -> tuple[tuple[()], Array]:
+        return state, program.pure_draw(*asked)
 
     def draw(is_asked: Array, drawings: list[tuple]) -> Array:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawings)
-        return run_map(draw_one, (), (is_asked, stacked))
+        return run_map(draw_one, (), is_asked, (), stacked)[1]
 
     return jax.jit(draw)

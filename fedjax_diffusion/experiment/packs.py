@@ -46,9 +46,9 @@ class PackProgram(NamedTuple):
     """The compiled functions of packs with equal settings. Arrays of a pack have a leading [S].
 
     Attributes:
-      step: ``step(state, lanes, inputs, images, labels) -> (state, info)``: one round of every
-        lane. ``inputs`` are the cohorts' ``ClientInputs`` [S, M]; all-zero ones leave a lane's
-        model as it is, and count its round. It overwrites the given state.
+      step: ``step(state, lanes, inputs, is_asked, images, labels) -> (state, info)``: one round
+        of the lanes that are asked for, bool [S]; the others stay as they are. ``inputs`` are the
+        cohorts' ``ClientInputs`` [S, M]. It overwrites the given state.
       put: ``put(pack, lane, one) -> pack``; overwrites the given pack.
       take: ``take(pack, lane) -> one``.
       mesh: of the runs; None: they are on the default device.
@@ -85,8 +85,10 @@ def find_pack_program(settings: RoundSettings, mapping: RunMapping) -> PackProgr
         raise ValueError("the clients of a pack's runs must be on one device")
     pure_step, run_map = find_round_program(settings).pure_step, make_run_map(mapping)
 
-    def play_run(shared: tuple[Array, Array], one: tuple) -> tuple[SimulationState, RoundInfo]:
-        state, lane, inputs = one
+    def play_run(
+        shared: tuple[Array, Array], state: SimulationState, one: tuple
+    ) -> tuple[SimulationState, RoundInfo]:
+        lane, inputs = one
         data = ClientData(*shared, lane.indices, lane.num_examples)
         return pure_step(words_to_key(lane.key_words), state, inputs, data, lane.rates)
 
@@ -94,10 +96,11 @@ def find_pack_program(settings: RoundSettings, mapping: RunMapping) -> PackProgr
         state: SimulationState,
         lanes: LaneInputs,
         inputs: ClientInputs,
+        is_asked: Array,
         images: Array,
         labels: Array,
     ) -> tuple[SimulationState, RoundInfo]:
-        return run_map(play_run, (images, labels), (state, lanes, inputs))
+        return run_map(play_run, (images, labels), is_asked, state, (lanes, inputs))
 
     def put(pack: Any, lane: int, one: Any) -> Any:
         return jax.tree.map(lambda x, new: x.at[lane].set(new), pack, one)
@@ -146,7 +149,7 @@ class Pack:
         """Plays a round of some lanes; returns before the devices have finished.
 
         Args:
-          inputs: of the lanes, on the host, [M]; the models of the others stay as they are.
+          inputs: of the lanes, on the host, [M]; the others stay as they are.
 
         Returns:
           Each lane's next state and the diagnostics of its round, both of them valid until the
@@ -155,9 +158,10 @@ class Pack:
         nobody = jax.tree.map(np.zeros_like, next(iter(inputs.values())))
         rows = [inputs.get(lane, nobody) for lane in range(self._num_lanes)]
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-        stacked = jax.device_put(stacked, self._program.placement)
+        is_asked = np.isin(np.arange(self._num_lanes), list(inputs))
+        brought = jax.device_put((stacked, is_asked), self._program.placement)
         self._state, info = self._program.step(
-            self._state, self._lanes, stacked, self._images, self._labels
+            self._state, self._lanes, *brought, self._images, self._labels
         )
         statistics = self._state.upload_statistics
         for array in jax.tree.leaves((info, vars(statistics))):

@@ -3,19 +3,25 @@
 As ``client_map`` does for the clients of a cohort, but runs share nothing and nothing is summed.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
+from jax.lax import dynamic_index_in_dim, dynamic_update_index_in_dim
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from fedjax_diffusion.types import PyTree
+from fedjax_diffusion.types import Array, PyTree
 
-RunFn = Callable[[PyTree, PyTree], PyTree]
-"""``run_fn(shared, one run) -> output``."""
-RunMap = Callable[[RunFn, PyTree, PyTree], PyTree]
-"""``run_map(run_fn, shared, runs [S]) -> outputs [S]``."""
+RunFn = Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+"""``run_fn(shared, state, one run) -> (state, output)``."""
+RunMap = Callable[[RunFn, PyTree, Array, PyTree, PyTree], tuple[PyTree, PyTree]]
+"""``run_map(run_fn, shared, is_asked [S], states [S], runs [S]) -> (states [S], outputs [S])``.
+
+A run that is not asked for keeps its state, and its outputs are zeros.
+"""
 
 RUN_AXIS = "runs"
 """The mesh axis over which runs are sharded."""
@@ -29,7 +35,7 @@ class RunMapping:
     Attributes:
       name: one of
 
-        - ``map``: one run after the other in ``lax.scan``. A run without participants takes no
+        - ``map``: one run after the other in ``lax.scan``. A run that is not asked for takes no
           time. It is not bitwise the single run: XLA's CPU code differs by 1e-9 after three
           rounds, also for S = 1.
         - ``vmap``: all runs of a device at once.
@@ -60,26 +66,65 @@ def make_run_map(mapping: RunMapping) -> RunMap:
     Its functions raise ValueError if S is not a multiple of the devices and the chunk size.
 
     Guarantees:
-      Each output is that of ``run_fn`` alone, up to the order of float32 sums.
+      Each state and output is that of ``run_fn`` alone, up to the order of float32 sums. A loop
+      over donated states writes each of them in its place: there is no second copy of them.
     """
     run_maps = {"map": _map, "vmap": _vmap, "chunked": _make_chunked(mapping.chunk_size or 1)}
     return _shard(run_maps[mapping.name], mapping.mesh)
 
 
-def _map(run_fn: RunFn, shared: PyTree, runs: PyTree) -> PyTree:
-    return jax.lax.map(lambda one: run_fn(shared, one), runs)
+def _map(
+    run_fn: RunFn, shared: PyTree, is_asked: Array, states: PyTree, runs: PyTree
+) -> tuple[PyTree, PyTree]:
+    def play(states: PyTree, turn: tuple[Array, Array, PyTree]) -> tuple[PyTree, PyTree]:
+        n, is_asked, one = turn
+        state = jax.tree.map(lambda x: dynamic_index_in_dim(x, n, keepdims=False), states)
+        state, output = _play_if_asked(run_fn, shared, is_asked, state, one)
+        replace = functools.partial(dynamic_update_index_in_dim, index=n, axis=0)
+        return jax.tree.map(replace, states, state), output
+
+    return jax.lax.scan(play, states, (jnp.arange(len(is_asked)), is_asked, runs))
 
 
-def _vmap(run_fn: RunFn, shared: PyTree, runs: PyTree) -> PyTree:
-    return jax.vmap(run_fn, in_axes=(None, 0))(shared, runs)
+def _vmap(
+    run_fn: RunFn, shared: PyTree, is_asked: Array, states: PyTree, runs: PyTree
+) -> tuple[PyTree, PyTree]:
+    return jax.vmap(functools.partial(_play_if_asked, run_fn, shared))(is_asked, states, runs)
 
 
 def _make_chunked(chunk_size: int) -> RunMap:
-    def chunked(run_fn: RunFn, shared: PyTree, runs: PyTree) -> PyTree:
-        _check_divides(chunk_size, runs, "chunk_size")
-        return jax.lax.map(lambda one: run_fn(shared, one), runs, batch_size=chunk_size)
+    def chunked(
+        run_fn: RunFn, shared: PyTree, is_asked: Array, states: PyTree, runs: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        def play_chunk(shared: PyTree, states: PyTree, chunk: tuple) -> tuple[PyTree, PyTree]:
+            return _vmap(run_fn, shared, chunk[0], states, chunk[1])
+
+        def split(tree: PyTree) -> PyTree:
+            return jax.tree.map(lambda x: x.reshape(-1, chunk_size, *x.shape[1:]), tree)
+
+        _check_divides(chunk_size, len(is_asked), "chunk_size")
+        asked, chunks = split(is_asked), split(states)
+        played = _map(play_chunk, shared, asked.any(axis=1), chunks, (asked, split(runs)))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), played)
 
     return chunked
+
+
+def _play_if_asked(
+    run_fn: RunFn, shared: PyTree, is_asked: Array, state: PyTree, one: PyTree
+) -> tuple[PyTree, PyTree]:
+    """Returns the next state and the output of a run; its own state and zeros if it has no turn.
+
+    The condition also keeps the run's reads of its state before the loop's write. Without it XLA
+    merges some of them into later operations, and copies the states of all runs for these.
+    """
+    run_fn = jax.jit(run_fn)  # traced once
+    _, shapes = jax.eval_shape(run_fn, shared, state, one)
+
+    def skip(_: PyTree, state: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
+        return state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    return jax.lax.cond(is_asked, run_fn, skip, shared, state, one)
 
 
 def _shard(run_map: RunMap, mesh: Mesh | None) -> RunMap:
@@ -87,20 +132,21 @@ def _shard(run_map: RunMap, mesh: Mesh | None) -> RunMap:
     if mesh is None:
         return run_map
 
-    def sharded(run_fn: RunFn, shared: PyTree, runs: PyTree) -> PyTree:
-        _check_divides(mesh.shape[RUN_AXIS], runs, "the number of devices")
+    def sharded(
+        run_fn: RunFn, shared: PyTree, is_asked: Array, states: PyTree, runs: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        _check_divides(mesh.shape[RUN_AXIS], len(is_asked), "the number of devices")
         return jax.shard_map(
-            lambda shared, share: run_map(run_fn, shared, share),
+            functools.partial(run_map, run_fn),
             mesh=mesh,
-            in_specs=(P(), P(RUN_AXIS)),
+            in_specs=(P(), *[P(RUN_AXIS)] * 3),
             out_specs=P(RUN_AXIS),
             check_vma=False,  # scan carries start as replicated zeros
-        )(shared, runs)
+        )(shared, is_asked, states, runs)
 
     return sharded
 
 
-def _check_divides(divisor: int, runs: PyTree, what: str) -> None:
-    num_runs = jax.tree.leaves(runs)[0].shape[0]
+def _check_divides(divisor: int, num_runs: int, what: str) -> None:
     if num_runs % divisor:
         raise ValueError(f"{what}, {divisor}, must divide the number of runs, {num_runs}")

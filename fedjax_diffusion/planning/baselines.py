@@ -8,7 +8,7 @@ import numpy as np
 
 from fedjax_diffusion.allocation import Allocation, AllocationProblem, RoundFacts
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
-from fedjax_diffusion.allocation.problem import bit_width_payload, uplink_bits
+from fedjax_diffusion.allocation.problem import bit_width_payload
 from fedjax_diffusion.allocation.search.time_split import link
 from fedjax_diffusion.allocation.status import Status
 from fedjax_diffusion.bits import BIT_WIDTHS, UNIFORM_ERROR_CURVE, bit_width_index
@@ -67,9 +67,11 @@ def charge_baselines(
         return {}
     is_participating = np.asarray(allocation.num_bits) > 0
     answers = solver.allocate_each(problem, methods, facts)
-    compute_joules, transmit_joules, is_late = charge_late(problem, answers)
+    *full_speed_joules, payload = _price_full_speed(problem, answers.requested_bits)
+    compute_joules, transmit_joules, is_late = _replace_late(answers, *full_speed_joules)
     all_bits = np.where(is_participating, answers.requested_bits, 0)
-    all_uplink_bits = np.asarray(uplink_bits(problem, all_bits))
+    all_uplink_bits = np.where(all_bits > 0, payload, 0.0)
+    all_errors = planned_errors(problem, all_bits).sum(axis=-1)
     return {
         method: Baseline(
             compute_joules=np.where(is_participating, compute_joules[n], 0.0),
@@ -77,7 +79,7 @@ def charge_baselines(
             uplink_bits=all_uplink_bits[n],
             is_late=is_participating & is_late[n],
             num_bits=all_bits[n],
-            error=float(np.sum(planned_errors(problem, all_bits[n]))),
+            error=float(all_errors[n]),
             relative_gap=float(answers.relative_gap[n]),
         )
         for n, method in enumerate(methods)
@@ -85,17 +87,17 @@ def charge_baselines(
 
 
 def planned_errors(problem: AllocationProblem, num_bits: np.ndarray) -> np.ndarray:
-    """Returns each client's term of the squared error, float64 [M]; 0 at 0 bits.
+    """Returns each client's term of the squared error, float64 [..., M]; 0 at 0 bits.
 
     Args:
       problem: M clients.
-      num_bits: int [M], 0, 1..16 or 32.
+      num_bits: int [..., M], 0, 1..16 or 32.
     """
     index = np.clip(num_bits, 1, len(BIT_WIDTHS)).astype(int) - 1
     table = problem.bit_width_error
     if table is None:
         table = np.outer(problem.error_weight, UNIFORM_ERROR_CURVE)
-    error = np.take_along_axis(np.asarray(table), index[:, None], axis=1)[:, 0]
+    error = np.asarray(table)[np.arange(problem.num_clients), index]
     return np.where(num_bits > 0, error, 0.0)
 
 
@@ -117,7 +119,14 @@ def charge_late(
       ``(compute_joules, transmit_joules, is_late)``: float64 [..., K], float64 [..., K], bool
       [..., K]. Always finite; those of the allocation for a client on time.
     """
-    compute_joules, transmit_joules = _full_speed_joules(problem, allocation.requested_bits)
+    compute_joules, transmit_joules, _ = _price_full_speed(problem, allocation.requested_bits)
+    return _replace_late(allocation, compute_joules, transmit_joules)
+
+
+def _replace_late(
+    allocation: Allocation, compute_joules: Array, transmit_joules: Array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the allocation's joules with these in the place of late clients', and who is late."""
     is_late = np.asarray(allocation.status) != Status.OPTIMAL
     return (
         np.where(is_late, compute_joules, allocation.compute_joules),
@@ -127,16 +136,16 @@ def charge_late(
 
 
 @float64_on_cpu
-def _full_speed_joules(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array]:
-    """Returns the joules of computing at full frequency and of sending at full power, [..., K]."""
+def _price_full_speed(problem: AllocationProblem, num_bits: Array) -> tuple[Array, Array, Array]:
+    """Returns the joules of full frequency and of full power, and the payload in bits, [..., K]."""
 
-    def price(bits: Array) -> tuple[Array, Array]:
+    def price(bits: Array) -> tuple[Array, Array, Array]:
         payload = bit_width_payload(problem, bit_width_index(bits))
         seconds = costs.min_compute_seconds(problem.compute_cycles, problem.max_frequency_hz)
         compute_joules = costs.compute_energy(
             problem.compute_cycles, problem.effective_capacitance, seconds
         )
         upload_seconds = costs.min_upload_seconds(payload, *link(problem))
-        return compute_joules, problem.max_power_watts * upload_seconds
+        return compute_joules, problem.max_power_watts * upload_seconds, payload
 
-    return jnp.vectorize(price, signature="(k)->(k),(k)")(num_bits)
+    return jnp.vectorize(price, signature="(k)->(k),(k),(k)")(num_bits)

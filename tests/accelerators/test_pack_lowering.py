@@ -45,5 +45,6 @@ def test_the_round_of_a_pack(mapping, num_devices):
         lambda x: shape(NUM_RUNS, *x.shape, dtype=x.dtype, sharding=program.placement),
         (state, brought, inputs),
     )
+    is_asked = shape(NUM_RUNS, dtype=jnp.bool_, sharding=program.placement)
     images = shape(NUM_EXAMPLES, 8, 8, 1, dtype=jnp.uint8)
-    assert_no_64_bits(lower(program.step, *stacked, images, shape(NUM_EXAMPLES)))
+    assert_no_64_bits(lower(program.step, *stacked, is_asked, images, shape(NUM_EXAMPLES)))
