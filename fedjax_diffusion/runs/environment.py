@@ -23,16 +23,23 @@ _IMAGE_SHAPE = "image_shape"
 _LANES = "lanes"
 
 
-def describe(experiment: Experiment) -> dict[str, Any]:
-    """Returns versions, machine, data, compute settings, plug-ins and start as plain values."""
+def describe_host() -> dict[str, Any]:
+    """Returns versions, machine and start as plain values, where nothing is trained."""
     from fedjax_diffusion.host.version import __version__
 
-    dataset, source = experiment.dataset, experiment.config.init_from
-    described = {
+    return {
         "fedjax_diffusion": __version__,
         "git_commit": _git_commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **describe_machine(),
+    }
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Returns versions, machine, data, compute settings, plug-ins and start as plain values."""
+    dataset, source = experiment.dataset, experiment.config.init_from
+    described = {
+        **describe_host(),
         "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
         "compute": dataclasses.asdict(experiment.compute),
         _HAS_CHECKPOINT: False,

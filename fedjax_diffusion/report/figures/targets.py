@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_ROWS = 24
-_SHORT = {"round": "rounds", "simulated_seconds": "time, s", "uplink_bytes": "MB"}
+_SHORT = {"round": "rounds", "simulated_seconds": "time, s", "uplink_bytes": "uploaded, MB"}
 _MAX_NAME = 34
 
 
@@ -47,28 +47,30 @@ def list_targets(tables: ReportTables) -> Iterator[NamedFigure]:
             f"Rounds, uploads, joules and simulated seconds until {name} is first at most "
             f"{target:.4g} ({TOLERANCE_PERCENT:g} % above the best of {held}); mean over the seeds "
             f"that reach it. In brackets: seeds that reach it, of all.{more}",
-            partial(draw_target, rows),
+            partial(draw_target, rows, f"until {name} is at most {target:.4g}"),
         )
 
 
 @default_style()
-def draw_target(rows: Sequence[TargetRow]) -> "Figure":
+def draw_target(rows: Sequence[TargetRow], title: str) -> "Figure":
     """Draws the resources of each setting as bars with their values, one panel per resource.
 
     Args:
       rows: from ``measure_target``.
+      title: of the figure: the target.
     """
     from matplotlib.figure import Figure
 
     cheapest = sorted(rows, key=_rank)[:_MAX_ROWS]
     kept = [row for row in rows if row in cheapest]
-    figure = Figure(figsize=(7.4, 1.0 + 0.27 * len(kept)), layout="constrained")
+    figure = Figure(figsize=(7.4, 1.2 + 0.27 * len(kept)), layout="constrained")
     panels = figure.subplots(1, len(COSTS), sharey=True)
     for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
         _draw_bars(axes, [row.costs.get(cost) for row in kept])
         axes.set_xlabel(_SHORT.get(cost, name))
     panels[0].set_yticks(range(len(kept)), [_name(row) for row in kept])
     panels[0].invert_yaxis()
+    figure.suptitle(title, fontsize="medium")
     return figure
 
 
