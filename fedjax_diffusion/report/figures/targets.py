@@ -28,26 +28,31 @@ _SHORT = {"round": "rounds", "simulated_seconds": "time, s", "uplink_bytes": "up
 _MAX_NAME = 34
 
 
-def list_targets(tables: ReportTables) -> Iterator[NamedFigure]:
-    """Yields the figure of each kind of quality measured along the runs, else of the loss."""
+def find_targets(tables: ReportTables) -> Iterator[tuple[str, list[TargetRow]]]:
+    """Yields each target and its rows: of quality measured along the runs, else of the loss."""
     measured = [(QUALITY, name, part) for name, part in split_by_quality(tables).items()]
-    for number, (column, name, part) in enumerate(measured or [(LOSS, "training loss", tables)]):
+    for column, name, part in measured or [(LOSS, "training loss", tables)]:
         settings, curves = list_settings(part), read_curves(part)
         target = choose_target(settings, curves, column)
         if len(settings) < 2 or target is None:
             continue
         rows = measure_target(settings, curves, column, target)
-        if len(rows) < 2:
-            continue
-        held = "the reference" if part.reference is not None else "the setting in the middle"
+        if len(rows) > 1:
+            yield f"{name} is at most {target:.4g}", rows
+
+
+def list_targets(tables: ReportTables) -> Iterator[NamedFigure]:
+    """Yields the figure of each target."""
+    held = "the reference" if tables.reference is not None else "the setting in the middle"
+    for number, (target, rows) in enumerate(find_targets(tables)):
         more = f" The {_MAX_ROWS} with the most of them." if len(rows) > _MAX_ROWS else ""
         yield NamedFigure(
             f"target_{number + 1}" if number else "target",
-            f"Resources until {name} is at most {target:.4g}",
-            f"Rounds, uploads, joules and simulated seconds until {name} is first at most "
-            f"{target:.4g} ({TOLERANCE_PERCENT:g} % above the best of {held}); mean over the seeds "
+            f"Resources until {target}",
+            f"Rounds, uploads, joules and simulated seconds until {target} for the first time "
+            f"({TOLERANCE_PERCENT:g} % above the best of {held}); mean over the seeds "
             f"that reach it. In brackets: seeds that reach it, of all.{more}",
-            partial(draw_target, rows, f"until {name} is at most {target:.4g}"),
+            partial(draw_target, rows, f"until {target}"),
         )
 
 
