@@ -66,8 +66,9 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
       every request. Texts of the folder are shown as text, never as HTML.
     """
     drawings, undrawn = _draw(source, figures, track)
-    folders = source.tables.folders.values() if source.study is None else [source.workdir]
-    facts, differences = read_facts(folders, source.tables.axes)
+    is_study = source.study is not None
+    folders = [source.workdir] if is_study else source.tables.folders.values()
+    facts, differences = read_facts(folders, source.tables.axes, are_runs=not is_study)
     style, script = (_read(name) for name in ("page.css", "page.js"))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read),

@@ -5,6 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -191,6 +192,10 @@ def test_study_has_its_own_figures_and_tables(tmp_path):
     assert page.tags.count("figure") == 3
     assert "warnings" not in page.texts
     assert "fedjax-diffusion study --config=default" in page.texts["repeat"]
+    records.write_json(study.workdir / records.ENVIRONMENT, environment.describe_host())
+    page = Page(render(source, []))
+    assert jax.__version__ in page.texts["environment"]
+    assert "warnings" not in page.texts
 
 
 def test_strip_of_a_run_is_shown(tmp_path):
