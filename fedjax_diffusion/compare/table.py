@@ -6,7 +6,7 @@ from typing import Any
 from fedjax_diffusion.compare.rows import RunRow, VariantRow
 from fedjax_diffusion.host.tables import format_digits, format_percent, format_table
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
-from fedjax_diffusion.sweep.pairs import Interval, count_seeds_to_decide
+from fedjax_diffusion.sweep.pairs import MIN_DECIDING_SEEDS, Interval, count_seeds_to_decide
 
 _LEAST_FOR_FORECAST = 3
 """Pairs of runs: from two numbers nothing can be said of the spread of others."""
@@ -43,7 +43,15 @@ def verdict(row: VariantRow, reference: str, tolerance_percent: float) -> str:
     """Returns a sentence on whether a variant keeps the quality of the reference."""
     assert row.difference_percent is not None
     low, high = row.difference_percent[1:]
-    if high <= tolerance_percent:
+    if row.num_seeds < MIN_DECIDING_SEEDS and (
+        high <= tolerance_percent or low > tolerance_percent
+    ):
+        side = "below" if high <= tolerance_percent else "above"
+        said = (
+            f"not decided: the interval is {side} {tolerance_percent:g} %, but {row.num_seeds} "
+            f"seeds only show a difference; {MIN_DECIDING_SEEDS} are needed"
+        )
+    elif high <= tolerance_percent:
         said = f"within {tolerance_percent:g} % of {reference}"
     elif low > tolerance_percent:
         said = f"worse than {reference} by more than {tolerance_percent:g} %"

@@ -22,11 +22,17 @@ _ROW = 0.17
 """Height of a row of a legend, inches."""
 _FAR = 40.0
 """Points from which on a thin line leads from a point to the center of its name."""
+_STEP = 2.0
+"""Distance of the places along a line, of which a name covers as few as it can, points."""
+_BESIDE = 3
+"""Places from which on a thin line has left its own point."""
+_COVERS = 3.0
+"""Cost of a place that covers a line at all, in places covered on lines."""
 _AMBIGUOUS = 3.0
 """Cost of a place that is no nearer to its point than to another, in places covered on lines."""
 _OFFSETS = [
     (x * distance, y * distance)
-    for distance in (1.0, 1.8, 3.0, 4.5)
+    for distance in (1.0, 1.8, 3.0, 4.5, 6.0)
     for x, y in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0))
 ]
 """Tried places of a name around its point, nearest first; one is 8 points."""
@@ -138,7 +144,7 @@ def label_points(labels: Mapping["Axes", Sequence[Label]]) -> None:
 
 def _label_points(axes: "Axes", labels: Sequence[Label], dot: float) -> None:
     centers = axes.transData.transform([(label.x, label.y) for label in labels])
-    lines = _trace_lines(axes, 4 * dot)
+    lines = _trace_lines(axes, _STEP * dot)
     taken = [np.array([x - 4 * dot, y - 4 * dot, x + 4 * dot, y + 4 * dot]) for x, y in centers]
     frame = np.array(axes.bbox.extents)
     for number, (label, center) in enumerate(zip(labels, centers, strict=True)):
@@ -164,7 +170,7 @@ def _label_points(axes: "Axes", labels: Sequence[Label], dot: float) -> None:
         ).set_in_layout(False)
         taken.append(np.concatenate([place - half, place + half]))
         if is_led:
-            lines = np.concatenate([lines, _trace(center, place, 4 * dot)])
+            lines = np.concatenate([lines, _trace(center, place, _STEP * dot)])
 
 
 def _trace_lines(axes: "Axes", step: float) -> np.ndarray:
@@ -216,11 +222,12 @@ def _find_place(
             continue
         if ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).any():
             continue
-        covered = ((lines > low) & (lines < high)).all(axis=1).sum() + 0.3 * np.hypot(x, y)
+        covered = ((lines > low) & (lines < high)).all(axis=1).sum()
+        covered = covered + _COVERS * (covered > 0) + 0.3 * np.hypot(x, y)
         is_ambiguous = _is_ambiguous(place, half, center, others)
         covered += _AMBIGUOUS * is_ambiguous
         if np.abs(place - center).max() > _FAR * dot or is_ambiguous:
-            leader = _trace(center, place, 4 * dot)[:, None]
+            leader = _trace(center, place, _STEP * dot)[_BESIDE:, None]
             covered += ((leader > taken[:, :2]) & (leader < taken[:, 2:])).all(axis=2).sum()
         if covered < fewest:
             best, fewest = place, covered

@@ -32,20 +32,23 @@ class Fact(NamedTuple):
     is_mixed: bool
 
 
-def read_facts(folders: Iterable[Path], axes: Iterable[str] = ()) -> tuple[list[Fact], list[str]]:
-    """Returns the facts that the environment.json of run folders states, and warnings.
+def read_facts(
+    folders: Iterable[Path], axes: Iterable[str] = (), *, are_runs: bool = True
+) -> tuple[list[Fact], list[str]]:
+    """Returns the facts that the environment.json of folders states, and warnings.
 
     A folder that has no such file yet is left out, as is a damaged one, with a warning.
 
     Args:
-      folders: of the runs.
+      folders: of the runs, or of a study.
       axes: dotted keys of the settings that are meant to differ; facts of their groups may.
+      are_runs: whether they are folders of runs.
     """
     read: list[Mapping[str, Any]] = []
     warnings: list[str] = []
     for folder in folders:
         try:
-            found = environment.read(folder)
+            found = environment.read(folder, is_run=are_runs)
         except ValueError as error:
             warnings.append(str(error))
             continue

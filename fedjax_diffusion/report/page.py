@@ -66,7 +66,9 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
       every request. Texts of the folder are shown as text, never as HTML.
     """
     drawings, undrawn = _draw(source, figures, track)
-    facts, differences = read_facts(source.tables.folders.values(), source.tables.axes)
+    is_study = source.study is not None
+    folders = [source.workdir] if is_study else source.tables.folders.values()
+    facts, differences = read_facts(folders, source.tables.axes, are_runs=not is_study)
     style, script = (_read(name) for name in ("page.css", "page.js"))
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_read),
@@ -106,12 +108,12 @@ def render(source: Source, figures: Sequence[NamedFigure], *, track: Track = ite
 
 
 def _breakable(text: str) -> Markup:
-    """Returns a text as HTML whose names break at their joints, not within a word.
+    """Returns a text as HTML whose names break at their joints, not in a word or before a number.
 
     >>> _breakable("fixed_bits:8 < 9")
-    Markup('fixed_<wbr>bits:<wbr>8 &lt; 9')
+    Markup('fixed_<wbr>bits:8 &lt; 9')
     """
-    return Markup(re.sub(r"([_:+])(?=\w)", r"\1<wbr>", str(escape(text))))
+    return Markup(re.sub(r"([_:+])(?=[^\W\d])", r"\1<wbr>", str(escape(text))))
 
 
 def _draw(

@@ -97,8 +97,11 @@ def _read_default() -> dict[str, Any]:
 
 
 def _format(value: Any) -> str:
-    """Returns a value as an argument has it."""
-    return repr(tuple(value)) if isinstance(value, list) else str(value)
+    """Returns a value as an argument has it, with double quotes, as the shell needs single ones."""
+    if not isinstance(value, list):
+        return str(value)
+    text = repr(tuple(value))
+    return text if '"' in text else text.replace("'", '"')
 
 
 def _quote(text: str) -> str:

@@ -1,8 +1,10 @@
 """Tables of a page, by the kind of its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fedjax_diffusion.report.curves import COSTS
+from fedjax_diffusion.report.figures.targets import find_targets
 from fedjax_diffusion.report.sheet import Sheet, make_sheet
 from fedjax_diffusion.report.sources import Source
 from fedjax_diffusion.report.standings import tabulate_settings
@@ -44,8 +46,24 @@ def list_sheets(source: Source) -> list[tuple[str, Sheet]]:
     return [
         ("Variants, with the runs of other folders", variants),
         ("Settings, over their seeds", settings),
+        *_list_targets(source),
         ("Points", points),
     ]
+
+
+def _list_targets(source: Source) -> Iterator[tuple[str, Sheet]]:
+    """Yields a table of the resources that each setting needs to reach each target."""
+    for number, (target, rows) in enumerate(find_targets(source.tables)):
+        cells = [
+            {
+                "setting": row.setting,
+                "seeds that reach it": f"{row.num_reached} of {row.num_seeds}",
+                **{name: row.costs.get(cost) for cost, name in COSTS.items()},
+            }
+            for row in rows
+        ]
+        name = f"target_{number + 1}" if number else "target"
+        yield f"Resources until {target}, mean of the seeds that reach it", make_sheet(name, cells)
 
 
 def _list_variants(source: Source) -> list[dict[str, Any]]:

@@ -6,10 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fedjax_diffusion.report.settings import Setting
-from fedjax_diffusion.sweep.pairs import Interval, paired_percent
+from fedjax_diffusion.sweep.pairs import MIN_DECIDING_SEEDS, Interval, paired_percent
 
-MIN_SEEDS = 5
-"""Paired seeds from which on a difference can be decided; fewer only show it."""
 ERROR_RATE = 0.05
 SHOWN, UNDECIDED, LESS, MORE = "shown, not decided", "not decided", "less", "more"
 
@@ -88,7 +86,7 @@ def _p_value(percent: Interval, num_seeds: int) -> float:
 
 
 def _decide(percent: Interval, num_seeds: int, adjusted: float) -> str:
-    if num_seeds < MIN_SEEDS:
+    if num_seeds < MIN_DECIDING_SEEDS:
         return SHOWN
     if adjusted >= ERROR_RATE:
         return UNDECIDED

@@ -9,9 +9,11 @@ from fedjax_diffusion.host.tables import describe_saving, format_cell, format_pe
 from fedjax_diffusion.report.front import find_front
 from fedjax_diffusion.report.settings import Setting, list_settings, split_by_measure
 from fedjax_diffusion.report.sources import Source
-from fedjax_diffusion.report.statistics import MIN_SEEDS, compare_settings
+from fedjax_diffusion.report.statistics import LESS, MORE, compare_settings
 from fedjax_diffusion.report.tables import ReportTables
+from fedjax_diffusion.study import Study
 from fedjax_diffusion.study.report import describe_goals, describe_setting
+from fedjax_diffusion.sweep.pairs import MIN_DECIDING_SEEDS
 from fedjax_diffusion.sweep.states import PointState, format_counts
 
 _MANY = 8
@@ -22,6 +24,13 @@ _OPEN = {
     "stale": "its process gives no sign of life",
 }
 """Clauses about a run that is not finished, by its status."""
+_SAVED = {
+    "full_precision": "saved_percent_full_precision",
+    "full_precision:max_frequency": "saved_percent_full_precision_max_frequency",
+}
+"""Column of a study by the baseline against which it states the saving."""
+_OF_IMAGES = {LESS: "better", MORE: "worse"}
+"""Words for a distance from the real images that is smaller or larger."""
 
 
 def ask(source: Source) -> list[str]:
@@ -67,7 +76,7 @@ def judge(source: Source) -> list[str]:
     """Returns the verdict of a report: sentences, the most important one first."""
     tables = source.tables
     if source.study is not None:
-        return describe_goals(source.study.summary, source.study.points)
+        return [*_judge_study(source.study)]
     if tables.kind == "run":
         (row,) = tables.rows
         if PointState(row["status"]).is_done:
@@ -91,6 +100,23 @@ def _name_elsewhere(number: int) -> Iterator[str]:
             f"{number} of the compared runs are of other folders: runs.csv holds their results, "
             "which only the verdicts and the table and figure of the variants show."
         )
+
+
+def _judge_study(study: Study) -> Iterator[str]:
+    """Yields the saving of a study's own method at its own deadline, and the goals it reaches."""
+    own = study.points[0].rows[0]
+    savings = {name: getattr(own, column) for name, column in _SAVED.items()}
+    texts = [f"{_less_or_more(p)} than {name}" for name, p in savings.items() if p is not None]
+    yield (
+        f"At the deadline of {study.summary['time_budget_seconds']:g} s, {own.method} spends "
+        f"{format_cell(own.joules_per_round)} J a round"
+        + (f": {' and '.join(texts)}." if texts else ".")
+    )
+    yield (
+        f"The savings below, over all deadlines and distances, are against {next(iter(savings))} "
+        "with the optimal split of the time."
+    )
+    yield from describe_goals(study.summary, study.points)
 
 
 def _judge_run(row: Mapping[str, Any]) -> Iterator[str]:
@@ -180,19 +206,20 @@ def _judge_settings(tables: ReportTables) -> Iterator[str]:
             "comparable; the sentence above is about the first one."
         )
     seeds = min(len(setting.values("total_joules")) for setting in done)
-    if seeds < MIN_SEEDS:
+    if seeds < MIN_DECIDING_SEEDS:
         yield (
             f"With {seeds} seed{'s' * (seeds > 1)} of a setting, differences are shown, not "
-            f"decided: {MIN_SEEDS} are needed, 8 for a claim."
+            f"decided: {MIN_DECIDING_SEEDS} are needed, 8 for a claim."
         )
 
 
 def _judge_against_reference(tables: ReportTables) -> Iterator[str]:
     """Yields the settings that differ from the reference of a sweep, in energy and in quality."""
     measured = split_by_measure(tables)
-    parts = {"Energy": (tables, "total_joules")}
-    parts |= {name: (part, "quality") for name, part in [*measured.items()][:1]}
-    for what, (part, column) in parts.items():
+    parts = {"Energy": (tables, "total_joules", {})}
+    for name, part in [*measured.items()][:1]:
+        parts[f"Images ({name})"] = (part, "quality", _OF_IMAGES)
+    for what, (part, column, words) in parts.items():
         settings = list_settings(part)
         groups: dict[str, list[str]] = {}
         for difference in compare_settings(settings, column):
@@ -200,7 +227,8 @@ def _judge_against_reference(tables: ReportTables) -> Iterator[str]:
         if groups:
             reference = next(setting.name for setting in settings if setting.is_reference)
             texts = [
-                f"{verdict.capitalize()}: {_join(names)}." for verdict, names in groups.items()
+                f"{words.get(verdict, verdict).capitalize()}: {_join(names)}."
+                for verdict, names in groups.items()
             ]
             yield (
                 f"{what} against {reference}, paired by seed, adjusted by Holm for the number of "

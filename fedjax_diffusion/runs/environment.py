@@ -23,16 +23,23 @@ _IMAGE_SHAPE = "image_shape"
 _LANES = "lanes"
 
 
-def describe(experiment: Experiment) -> dict[str, Any]:
-    """Returns versions, machine, data, compute settings, plug-ins and start as plain values."""
+def describe_host() -> dict[str, Any]:
+    """Returns versions, machine and start as plain values, where nothing is trained."""
     from fedjax_diffusion.host.version import __version__
 
-    dataset, source = experiment.dataset, experiment.config.init_from
-    described = {
+    return {
         "fedjax_diffusion": __version__,
         "git_commit": _git_commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **describe_machine(),
+    }
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Returns versions, machine, data, compute settings, plug-ins and start as plain values."""
+    dataset, source = experiment.dataset, experiment.config.init_from
+    described = {
+        **describe_host(),
         "data": {**identify(dataset), _IMAGE_SHAPE: list(dataset.images.shape[1:])},
         "compute": dataclasses.asdict(experiment.compute),
         _HAS_CHECKPOINT: False,
@@ -65,8 +72,12 @@ def count_lanes(environment: dict[str, Any]) -> int:
     return environment.get(_LANES, {}).get("num_lanes", 1)
 
 
-def read(workdir: Path) -> dict[str, Any]:
-    """Returns the content of a run folder's environment.json; empty if there is none.
+def read(workdir: Path, *, is_run: bool = True) -> dict[str, Any]:
+    """Returns the content of a folder's environment.json; empty if there is none.
+
+    Args:
+      workdir: the folder.
+      is_run: whether it is a run folder, whose file has the compute settings, too.
 
     Raises:
       ValueError: it is damaged; names the file and the remedy.
@@ -76,11 +87,13 @@ def read(workdir: Path) -> dict[str, Any]:
         return {}
     try:
         content = dict(json.loads(path.read_bytes()))
-        ComputeConfig(**content["compute"])
+        if is_run:
+            ComputeConfig(**content["compute"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        again = "start the run again with --restart" if is_run else "repeat the command"
         raise ValueError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
-            "start the run again with --restart"
+            f"{again}"
         ) from error
     return content
 

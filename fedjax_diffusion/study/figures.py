@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fedjax_diffusion.allocation.method_spec import JOINT_BANDWIDTH, MAX_FREQUENCY
-from fedjax_diffusion.host.figure_labels import Label, label_ends
+from fedjax_diffusion.host.figure_labels import Label, draw_legend, label_ends
 from fedjax_diffusion.host.figure_style import (
     BLACK,
     BLUE,
@@ -101,16 +101,16 @@ def draw_region(
     """
     seconds = sorted({cell.time_budget_seconds for cell in cells})
     meters = sorted({cell.distance_meters for cell in cells})
-    size = (5 + 1.05 * len(seconds), 2.5 + 0.4 * len(meters))
+    size = (2.0 + 0.6 * len(seconds), 2.5 + 0.7 * len(meters))
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize="medium")
     headings = {
         "saved_percent": (
-            f"energy saved by {method}, %\nagainst {REFERENCE_BASELINES[0]}, optimal split"
+            f"energy saved by {method} against {REFERENCE_BASELINES[0]}, optimal split, %"
         ),
-        "floor_percent": f"energy saved by one bit\nfor every client ({FLOOR}), %",
+        "floor_percent": f"the same by one bit for every client ({FLOOR}), %",
     }
-    maps = figure.subplots(1, 2, sharex=True, sharey=True)
+    maps = figure.subplots(2, 1, sharex=True, sharey=True)
     for axes, (name, heading) in zip(maps, headings.items(), strict=True):
         saved = np.full((len(meters), len(seconds)), np.nan)
         for cell in cells:
@@ -125,18 +125,16 @@ def draw_region(
         axes.set_title(heading, fontsize="medium")
         axes.set_xticks(range(len(seconds)), [format_deadline(value) for value in seconds])
         axes.set_yticks(range(len(meters)), [f"{value:g}" for value in meters])
-        axes.set_xlabel("deadline T")
-    maps[0].set_ylabel("distance of every client, m")
+        axes.set_ylabel("distance of every client, m")
+    maps[-1].set_xlabel("deadline T")
     largest = max(max(c.saved_percent or 0, c.floor_percent or 0) for c in cells)
     frames = [
         Line2D([], [], color="black", linewidth=width, label=f"at least {percent:g} %")
         for percent, width in zip(goals_percent, _FRAMES, strict=False)
         if percent <= largest
     ]
-    late = Line2D(
-        [], [], linestyle="none", label=f"( ) {REFERENCE_BASELINES[0]} is late for some client"
-    )
-    figure.legend(handles=[*frames, late], loc="outside lower center", ncols=5, frameon=False)
+    text = f"in brackets: {REFERENCE_BASELINES[0]} is late for some client"
+    draw_legend(figure, [*frames, Line2D([], [], linestyle="none", label=text)])
     return figure
 
 
@@ -178,10 +176,10 @@ def _draw_late(
     for name, share in shares.items():
         if name == _LEFT_OUT:
             axes.fill_between(x, share, color="silver", label=f"{_LEFT_OUT} by {methods[0]}")
-            axes.legend()
         else:
             style: dict[str, Any] = {**_style(name, methods), "linewidth": 1.2}
-            axes.plot(x, share, **style)
+            axes.plot(x, share, **style, label=name)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.1), handlelength=2.5)
     axes.set(ylabel="late, %", ylim=(0, max(5.0, axes.get_ylim()[1])))
 
 

@@ -22,9 +22,10 @@ from fedjax_diffusion.host.outputs import check_place
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.host.plugins import copy_sources, describe_plugins
 from fedjax_diffusion.host.tables import parse_cell
+from fedjax_diffusion.runs import environment
 from fedjax_diffusion.runs.claims import claim_folder
 from fedjax_diffusion.runs.folder import is_unused
-from fedjax_diffusion.runs.records import CONFIG, PLUGINS, SUMMARY, write_json
+from fedjax_diffusion.runs.records import CONFIG, ENVIRONMENT, PLUGINS, SUMMARY, write_json
 from fedjax_diffusion.study.energy import StudyRow
 from fedjax_diffusion.study.figures import draw_region, draw_sweep
 from fedjax_diffusion.study.points import Point, Track, check_anyone, play_points
@@ -56,8 +57,8 @@ class Study(NamedTuple):
 def run_study(config: GivenConfig, workdir: str | Path, *, track: Track = iter) -> Study:
     """Compares the energy of methods over deadlines and distances, without training or images.
 
-    Writes ``study.csv`` (a line per setting and method), three figures, ``summary.json`` and
-    ``config.json``. An earlier study in the folder is replaced.
+    Writes ``study.csv`` (a line per setting and method), three figures, ``summary.json``,
+    ``config.json`` and ``environment.json``. An earlier study in the folder is replaced.
 
     Args:
       config: from ``load_config``, or a ``RunConfig``; its group ``study`` is the study's settings.
@@ -149,10 +150,11 @@ def _check_folder(workdir: Path) -> None:
 def _write(study: Study, config: RunConfig) -> None:
     workdir, points, summary = study
     for path, name in find_leftovers(workdir):
-        if name in (TABLE, CONFIG, SUMMARY, *FIGURES.values()):
+        if name in (TABLE, CONFIG, ENVIRONMENT, SUMMARY, *FIGURES.values()):
             remove_leftover(path)
     write_text(workdir / TABLE, to_csv(points))
     write_json(workdir / CONFIG, config.to_dict())
+    write_json(workdir / ENVIRONMENT, environment.describe_host())
     copy_sources(workdir, config.plugins)
     write_json(workdir / SUMMARY, summary)
     title = describe_setting(summary)

@@ -133,7 +133,7 @@ def _region_to_rows(cells: Sequence[Cell]) -> list[dict[str, str]]:
 
 def _goal_to_text(goal: Goal) -> str:
     number = len(goal.reached) + len(goal.missed)
-    text = f"{goal.percent:g} % is reached in {len(goal.reached)} of {number} settings"
+    text = f"A saving of {goal.percent:g} % is reached in {len(goal.reached)} of {number} settings"
     on_time = sum(not cell.is_late for cell in goal.reached)
     text += f", in {on_time} of them with full precision on time;"
     if not goal.out_of_reach:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+MIN_DECIDING_SEEDS = 5
+"""Pairs of runs from which on a difference is decided; of fewer it is only shown."""
+
 
 class Interval(NamedTuple):
     """A mean and its 95 % interval."""

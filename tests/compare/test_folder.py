@@ -281,3 +281,4 @@ def test_a_run_of_another_process_is_left_to_it(tmp_path, stubs, monkeypatch, ca
 def test_the_verdict_is_by_the_end_of_the_interval(interval, said):
     row = VariantRow("own", 5, Interval(1, 1, 1), interval, *(0.0,) * 14)
     assert said in verdict(row, "full", 2.0)
+    assert "not decided" in verdict(row._replace(num_seeds=4), "full", 2.0), "four only show"

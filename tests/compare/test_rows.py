@@ -27,7 +27,7 @@ def test_a_variant_in_which_nobody_takes_part_has_its_row():
     assert full.less_joules_than_reference_percent is None
     assert full.difference_percent is not None
     assert full.difference_percent.mean == pytest.approx(-96)
-    assert "within 2 % of late" in format_comparison([late, full], runs, 2.0)
+    assert "the interval is below 2 %, but 2 seeds only" in format_comparison([late, full], runs, 2)
 
 
 def test_the_reference_is_the_first_variant_or_the_one_that_is_asked_for():

@@ -5,13 +5,16 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import jax
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from fedjax_diffusion.host.images import append_to_strip
+from fedjax_diffusion.report.curves import COSTS
 from fedjax_diffusion.report.figures import NamedFigure
 from fedjax_diffusion.report.page import render
+from fedjax_diffusion.report.sheets import list_sheets
 from fedjax_diffusion.report.sources import read_source
 from fedjax_diffusion.report.study_figures import list_study_figures
 from fedjax_diffusion.report.svg import figure_to_html
@@ -20,7 +23,7 @@ from fedjax_diffusion.runs.pictures import STRIP
 from fedjax_diffusion.runs.records import FAILED
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.listing import find_folders
-from tests.report.folders import HOSTILE, make_played_sweep, rename_point, write_study
+from tests.report.folders import HOSTILE, METHODS, make_played_sweep, rename_point, write_study
 from tests.sweep.stubs import OLD
 
 VOID = {"meta", "input", "img", "br", "wbr"}
@@ -181,10 +184,18 @@ def test_study_has_its_own_figures_and_tables(tmp_path):
     page = Page(render(source, list_study_figures(study)))
     assert "50 % is reached in 4 of 4 settings" in page.texts["verdict"]
     assert "60" in page.texts["region"]
-    assert "among 36 settings and methods is 0.4 %: fixed_bits:1" in page.texts["certificates"]
+    own, others, _ = page.texts["certificates"].split(": ")[:3]
+    assert "gap of on_demand among 9 settings is 0.1 %" in own
+    assert others.endswith("the other methods is 0.4 %")
+    assert "on_demand spends 1 J a round: 60.0 % less than full_precision" in page.texts["verdict"]
+    assert "The folder does not record it." in page.texts["environment"]
     assert page.tags.count("figure") == 3
     assert "warnings" not in page.texts
     assert "fedjax-diffusion study --config=default" in page.texts["repeat"]
+    records.write_json(study.workdir / records.ENVIRONMENT, environment.describe_host())
+    page = Page(render(source, []))
+    assert jax.__version__ in page.texts["environment"]
+    assert "warnings" not in page.texts
 
 
 def test_strip_of_a_run_is_shown(tmp_path):
@@ -195,3 +206,11 @@ def test_strip_of_a_run_is_shown(tmp_path):
     assert "after so many rounds: 10." in page.texts["figure-strip"]
     (folder / STRIP).write_bytes(b"no picture")
     assert "strip.png cannot be shown" in Page(render(read_source(folder), [])).texts["warnings"]
+
+
+def test_resources_to_a_target_are_a_table(tmp_path):
+    sheets = dict(list_sheets(read_source(make_played_sweep(tmp_path))))
+    (heading,) = (name for name in sheets if name.startswith("Resources until training loss"))
+    rows = [[cell.text for cell in row] for row in sheets[heading].rows]
+    assert [row[:2] for row in rows] == [[name, "3 of 3"] for name in METHODS]
+    assert [column.name for column in sheets[heading].columns][2:] == [*COSTS.values()]

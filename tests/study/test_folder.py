@@ -44,7 +44,10 @@ def study(tmp_path_factory):
 
 def test_the_folder_holds_table_figures_summary_and_config(study):
     names = {path.name for path in study.workdir.iterdir()} - {"claims"}
-    assert names == {"study.csv", "summary.json", "config.json", *FIGURES.values()}
+    assert names == {
+        *("study.csv", "summary.json", "config.json", "environment.json"),
+        *FIGURES.values(),
+    }
     assert json.loads((study.workdir / "summary.json").read_text()) == study.summary
     config = json.loads((study.workdir / "config.json").read_text())
     assert config == json.loads(json.dumps(config_of().to_dict()))

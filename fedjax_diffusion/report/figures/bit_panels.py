@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CHOSEN = "bits chosen by the method"
-_UNQUANTIZED = Look(BLACK, "", (0, (4, 1.5)))
+_UNQUANTIZED = Look(BLACK, "", (0, (4, 2.5)))
 _COLUMNS = 3
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedjax_diffusion.host.figure_style import BLACK, FAINT, shorten_name
+from fedjax_diffusion.host.figure_labels import draw_legend
+from fedjax_diffusion.host.figure_style import BLACK, shorten_name
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.host.tables import format_span
 from fedjax_diffusion.report.figures.marks import MIN_INTERVAL_SEEDS
@@ -14,13 +15,15 @@ from fedjax_diffusion.report.figures.named import NamedFigure
 from fedjax_diffusion.report.settings import list_settings, split_by_measure
 from fedjax_diffusion.report.statistics import (
     ERROR_RATE,
-    MIN_SEEDS,
+    LESS,
+    MORE,
     SHOWN,
     UNDECIDED,
     Difference,
     compare_settings,
 )
 from fedjax_diffusion.report.tables import ReportTables
+from fedjax_diffusion.sweep.pairs import MIN_DECIDING_SEEDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = {"quality": "quality", "total_joules": "energy", "uplink_bytes": "uploads"}
 _MAX_ROWS = 32
+_GRAY = "0.55"
+"""Of a difference that is only shown."""
 
 
 def list_differences(tables: ReportTables) -> Iterator[NamedFigure]:
@@ -45,7 +50,7 @@ def list_differences(tables: ReportTables) -> Iterator[NamedFigure]:
         f"Mean differences in percent from {reference} with the same seeds "
         f"({format_span(min(numbers), max(numbers))} pairs), with 95 % intervals of Student's t. "
         f"Filled: decided, p below {ERROR_RATE:g} after Holm's adjustment over all settings; "
-        f"hollow: not decided; gray: fewer than {MIN_SEEDS} pairs, shown and never decided. "
+        f"hollow: not decided; gray: fewer than {MIN_DECIDING_SEEDS} pairs, shown only. "
         f"Negative is less: better images, fewer joules, fewer bytes.{more}",
         partial(draw_differences, part),
     )
@@ -59,6 +64,7 @@ def draw_differences(tables: ReportTables) -> "Figure":
       tables: with a reference, and points whose quality was measured in one way.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     settings = list_settings(tables)
     found = {column: compare_settings(settings, column) for column in _COLUMNS}
@@ -75,14 +81,36 @@ def draw_differences(tables: ReportTables) -> "Figure":
         axes.grid(visible=False, axis="y")
     panels[0].set_yticks(np.arange(len(names)), [shorten_name(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
+    reference = next(setting.name for setting in settings if setting.is_reference)
+    figure.suptitle(f"differences from {shorten_name(reference)}", fontsize="medium")
+    drawn = {_describe(row.verdict) for rows in found.values() for row in rows}
+    handles = [
+        Line2D([], [], **_make_dot(verdict), label=_describe(verdict))
+        for verdict in (LESS, UNDECIDED, SHOWN)
+        if _describe(verdict) in drawn
+    ]
+    draw_legend(figure, handles)
     return figure
 
 
 def _draw_difference(axes: "Axes", place: int, row: Difference) -> None:
     """Draws one mean with its interval; that of two seeds would hide everything else."""
-    color = FAINT if row.verdict == SHOWN else BLACK
+    style = _make_dot(row.verdict)
     if row.num_seeds >= MIN_INTERVAL_SEEDS:
-        axes.plot([row.percent.low, row.percent.high], [place] * 2, color=color, linewidth=1.2)
-    is_hollow = row.verdict in (SHOWN, UNDECIDED)
-    face = "white" if is_hollow else color
-    axes.plot(row.percent.mean, place, "o", color=color, markerfacecolor=face, markersize=5)
+        ends = [row.percent.low, row.percent.high]
+        axes.plot(ends, [place] * 2, color=style["color"], linewidth=1.2)
+    axes.plot(row.percent.mean, place, **style)
+
+
+def _make_dot(verdict: str) -> dict[str, Any]:
+    """Returns the arguments of ``Axes.plot`` for the dot of a verdict."""
+    color = _GRAY if verdict == SHOWN else BLACK
+    face = color if verdict in (LESS, MORE) else "white"
+    look = {"marker": "o", "linestyle": "none", "markersize": 5}
+    return {**look, "color": color, "markerfacecolor": face}
+
+
+def _describe(verdict: str) -> str:
+    if verdict == SHOWN:
+        return f"shown only: fewer than {MIN_DECIDING_SEEDS} pairs of seeds"
+    return verdict if verdict == UNDECIDED else f"decided, p < {ERROR_RATE:g} after Holm"

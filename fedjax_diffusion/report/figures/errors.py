@@ -24,6 +24,8 @@ from fedjax_diffusion.report.tables import ReportTables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MIN_RATIO = 1.2
+"""Of the most bits and the fewest; an axis of less says nothing."""
 ERROR, BOUND = "quantization_error", "quantization_error_bound"
 
 
@@ -44,8 +46,9 @@ class ErrorPoint(NamedTuple):
 
 
 def list_errors(tables: ReportTables) -> Iterator[NamedFigure]:
-    """Yields the figure if points of two different numbers of bits have an error."""
-    if len({round(point.bits, 3) for point in measure_errors(tables)}) > 1:
+    """Yields the figure if points have an error whose numbers of bits clearly differ."""
+    bits = [point.bits for point in measure_errors(tables)]
+    if bits and max(bits) > _MIN_RATIO * min(bits):
         yield NamedFigure(
             "error_bits",
             "Quantization error against bits",

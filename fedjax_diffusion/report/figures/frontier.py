@@ -36,6 +36,7 @@ from fedjax_diffusion.report.tables import ReportTables
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 QUALITY = "quality"
 PANELS = {
@@ -64,7 +65,7 @@ def list_frontiers(tables: ReportTables) -> Iterator[NamedFigure]:
             f"megabytes of a run. Dots: {seeds}; bars: 95 % intervals of Student's t, from three "
             "seeds on. Lines join the bit widths of one family. Staircase: front of the means; "
             "dotted with its band, from three paired seeds on: median, and 10 to 90 %, of their "
-            "own fronts.",
+            "own fronts; up to the top where some of them do not begin yet.",
             partial(draw_frontier, part),
         )
 
@@ -95,8 +96,7 @@ def draw_frontier(tables: ReportTables) -> "Figure":
         found = [_label(s, means[s.name], settings, looks) for s in named]
         labels[axes] = [label for label in found if len(label.text) <= _MAX_LABEL]
     panels[0].set_ylabel(f"{tables.index[QUALITY + '_name'][0]}, smaller is better")
-    _draw_floor(panels, settings)
-    _explain(figure, looks, settings)
+    _explain(figure, looks, settings, _draw_floor(panels, settings))
     label_points(labels)
     return figure
 
@@ -163,7 +163,9 @@ def _draw_fronts(
             for values in (attained.low, attained.median, attained.high)
         )
         band = {"step": "post", "color": "0.6", "alpha": 0.3, "linewidth": 0, "zorder": 0.5}
-        axes.fill_between(x, low, np.where(np.isfinite(high), high, np.nan), **band)
+        top = axes.get_ylim()[1]  # of the band, too, where some seeds have no front yet
+        axes.fill_between(x, low, np.minimum(high, top), np.isfinite(low), **band)
+        axes.set_ylim(top=top)
         axes.step(x, np.where(np.isfinite(median), median, np.nan), ":", where="post", color="0.3")
     axes.set_xlim(right=right)
 
@@ -187,26 +189,39 @@ def _label(
     return Label(*mean, text, looks[setting.family].color)
 
 
-def _draw_floor(panels: Sequence["Axes"], settings: Sequence[Setting]) -> None:
-    """Draws the distance of held-out real images, in words if it is far below."""
+def _name_family(family: str, settings: Sequence[Setting]) -> str:
+    """Returns the name of a family, of its only setting if it has one."""
+    names = [setting.name for setting in settings if setting.family == family]
+    return names[0] if len(names) == 1 else family
+
+
+def _draw_floor(panels: Sequence["Axes"], settings: Sequence[Setting]) -> list["Line2D"]:
+    """Draws the distance of held-out real images, and returns its line; in words if far below."""
     floors = [v for setting in settings for v in setting.values("quality_floor").values()]
-    low, high = panels[0].get_ylim()
     if not floors:
-        return
+        return []
+    low, high = panels[0].get_ylim()
     floor = float(np.mean(floors))
-    if floor > low - 0.3 * (high - low):
-        for axes in panels:
-            axes.axhline(floor, color="0.5", linestyle="--", linewidth=0.9)
     text = f"held-out real images: {floor:.3g}"
-    panels[0].set_title(text, fontsize="small", color="0.35", loc="left")
+    if floor < low - 0.3 * (high - low):
+        panels[0].set_title(text, fontsize="small", color="0.35", loc="left")
+        return []
+    style = {"color": "0.5", "linestyle": "--", "linewidth": 0.9, "label": text}
+    panels[0].set_ylim(bottom=min(low, floor - 0.05 * (high - low)))
+    return [axes.axhline(floor, **style) for axes in panels][:1]
 
 
-def _explain(figure: "Figure", looks: Mapping[str, Look], settings: Sequence[Setting]) -> None:
+def _explain(
+    figure: "Figure",
+    looks: Mapping[str, Look],
+    settings: Sequence[Setting],
+    floor: "Sequence[Line2D]",
+) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Line2D | Patch] = [
-        Line2D([], [], **look.dot, label=shorten_name(family))
+        Line2D([], [], **look.dot, label=shorten_name(_name_family(family, settings)))
         for family, look in looks.items()
         if look != _OTHER
     ]
@@ -218,4 +233,4 @@ def _explain(figure: "Figure", looks: Mapping[str, Look], settings: Sequence[Set
             Line2D([], [], color="0.3", linestyle=":", label="median of the seeds' fronts"),
             Patch(color="0.6", alpha=0.3, linewidth=0, label="10 to 90 % of them"),
         ]
-    draw_legend(figure, handles)
+    draw_legend(figure, [*handles, *floor])

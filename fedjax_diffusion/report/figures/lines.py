@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _MAX_SEEDS = 40
 """Lines of single seeds that are drawn in one axes."""
 _MAX_MARKERS = 8
+_REFERENCE = Look(BLACK, "", (0, (4, 2.5)))
+"""A line below it is seen in its gaps."""
 _ROUND_STEPS = (1, 2, 5, 10)
 """Between ticks of an axis of rounds, times a power of ten."""
 
@@ -51,7 +53,7 @@ def choose_lines(
 ) -> list[Drawn]:
     """Returns the settings with values in a column of the rounds, the best of them in color.
 
-    The reference is black.
+    The reference is black and dashed.
 
     Args:
       settings: of a report.
@@ -67,14 +69,14 @@ def choose_lines(
     }
     shown = choose_shown(settings, scores)
     colored = [setting.name for setting in shown if not setting.is_reference]
-    looks = make_looks(colored) | {s.name: Look(BLACK, "", "-") for s in shown if s.is_reference}
+    looks = make_looks(colored) | {s.name: _REFERENCE for s in shown if s.is_reference}
     return [Drawn(s, own[s.name], looks.get(s.name)) for s in settings if s.name in scores]
 
 
 def draw_lines(
     axes: "Axes", drawn: Sequence[Drawn], cost: str, column: str, course: Course = "best"
 ) -> list[tuple[Drawn, MeanCurve]]:
-    """Draws each setting, and returns each with its mean course.
+    """Draws each setting, the reference above the others, and returns each with its mean course.
 
     Args:
       axes: of the figure.
@@ -87,7 +89,7 @@ def draw_lines(
 
     num_seeds = sum(len(one.curves) for one in drawn if one.look)
     means = []
-    for one in drawn:
+    for one in sorted(drawn, key=lambda one: one.setting.is_reference):
         mean = average(one.curves, cost, column, course)
         if one.look is None:
             axes.plot(mean.x, mean.y, **GRAY_LINE)

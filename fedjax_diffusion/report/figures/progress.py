@@ -32,7 +32,7 @@ def list_progress(tables: ReportTables) -> Iterator[NamedFigure]:
             f"{name} against rounds, uploads, energy and simulated time",
             f"Best {name} so far (smaller is better) against what all rounds together have cost. "
             "Lines: means over the seeds; faint: single seeds. The last panel's seconds are "
-            "rounds times deadline. Black: the reference, if there is one.",
+            "rounds times deadline. Black, dashed: the reference, if there is one.",
             partial(draw_progress, part, column, name),
         )
 

@@ -85,7 +85,9 @@ def sum_devices(folder: Path) -> dict[str, tuple[float, float]]:
     for index, name in enumerate(devices.class_names):
         is_member = devices.class_index == index
         compute, transmit = joules[:, is_member].sum(axis=1)
-        sums[f"{name} ({is_member.sum()} clients)"] = float(compute), float(transmit)
+        members = int(is_member.sum())
+        key = f"{name} ({members} client{'s' * (members != 1)})"
+        sums[key] = float(compute), float(transmit)
     return sums
 
 

@@ -24,51 +24,58 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_ROWS = 24
-_SHORT = {"round": "rounds", "simulated_seconds": "time, s", "uplink_bytes": "MB"}
+_SHORT = {"round": "rounds", "simulated_seconds": "time, s", "uplink_bytes": "uploaded, MB"}
 _MAX_NAME = 34
 
 
-def list_targets(tables: ReportTables) -> Iterator[NamedFigure]:
-    """Yields the figure of each kind of quality measured along the runs, else of the loss."""
+def find_targets(tables: ReportTables) -> Iterator[tuple[str, list[TargetRow]]]:
+    """Yields each target and its rows: of quality measured along the runs, else of the loss."""
     measured = [(QUALITY, name, part) for name, part in split_by_quality(tables).items()]
-    for number, (column, name, part) in enumerate(measured or [(LOSS, "training loss", tables)]):
+    for column, name, part in measured or [(LOSS, "training loss", tables)]:
         settings, curves = list_settings(part), read_curves(part)
         target = choose_target(settings, curves, column)
         if len(settings) < 2 or target is None:
             continue
         rows = measure_target(settings, curves, column, target)
-        if len(rows) < 2:
-            continue
-        held = "the reference" if part.reference is not None else "the setting in the middle"
+        if len(rows) > 1:
+            yield f"{name} is at most {target:.4g}", rows
+
+
+def list_targets(tables: ReportTables) -> Iterator[NamedFigure]:
+    """Yields the figure of each target."""
+    held = "the reference" if tables.reference is not None else "the setting in the middle"
+    for number, (target, rows) in enumerate(find_targets(tables)):
         more = f" The {_MAX_ROWS} with the most of them." if len(rows) > _MAX_ROWS else ""
         yield NamedFigure(
             f"target_{number + 1}" if number else "target",
-            f"Resources until {name} is at most {target:.4g}",
-            f"Rounds, uploads, joules and simulated seconds until {name} is first at most "
-            f"{target:.4g} ({TOLERANCE_PERCENT:g} % above the best of {held}); mean over the seeds "
+            f"Resources until {target}",
+            f"Rounds, uploads, joules and simulated seconds until {target} for the first time "
+            f"({TOLERANCE_PERCENT:g} % above the best of {held}); mean over the seeds "
             f"that reach it. In brackets: seeds that reach it, of all.{more}",
-            partial(draw_target, rows),
+            partial(draw_target, rows, f"until {target}"),
         )
 
 
 @default_style()
-def draw_target(rows: Sequence[TargetRow]) -> "Figure":
+def draw_target(rows: Sequence[TargetRow], title: str) -> "Figure":
     """Draws the resources of each setting as bars with their values, one panel per resource.
 
     Args:
       rows: from ``measure_target``.
+      title: of the figure: the target.
     """
     from matplotlib.figure import Figure
 
     cheapest = sorted(rows, key=_rank)[:_MAX_ROWS]
     kept = [row for row in rows if row in cheapest]
-    figure = Figure(figsize=(7.4, 1.0 + 0.27 * len(kept)), layout="constrained")
+    figure = Figure(figsize=(7.4, 1.2 + 0.27 * len(kept)), layout="constrained")
     panels = figure.subplots(1, len(COSTS), sharey=True)
     for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
         _draw_bars(axes, [row.costs.get(cost) for row in kept])
         axes.set_xlabel(_SHORT.get(cost, name))
     panels[0].set_yticks(range(len(kept)), [_name(row) for row in kept])
     panels[0].invert_yaxis()
+    figure.suptitle(title, fontsize="medium")
     return figure
 
 

@@ -38,7 +38,7 @@ for (const table of document.querySelectorAll("table.sheet")) {
     box.addEventListener("change", () => show(table, column, box.checked));
     if (!isShown) show(table, column, false);
     names.append(make("label", {}, box, " " + name));
-    const button = make("button", { type: "button", title: "sort by " + name }, name);
+    const button = make("button", { type: "button", title: "sort by " + name }, ...head.childNodes);
     button.addEventListener("click", () => sort(table, column, head));
     head.replaceChildren(button);
   });
