@@ -1,7 +1,7 @@
 """Equal split, an allocator method of your own. A plug-in, used by its name.
 
 fedjax-diffusion run --workdir=runs/equal_split --config.allocator.method=equal_split
-    --config.plugins="('examples/own_method.py',)"
+    --config.plugins="('examples/own_method.py',)" --config.num_rounds=5
 
 Every client computes for half of the deadline and uploads for the other half, with the most bits
 that it can send at full power. In the first two rounds it sends 4 bits, or the more it demands.

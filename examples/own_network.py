@@ -1,7 +1,7 @@
 """A denoiser of your own, chosen by its name, with settings of its own. A plug-in.
 
 fedjax-diffusion run --workdir=runs/dense --config.model.name=dense --config.model.width=64
-    --config.plugins="('examples/own_network.py',)"
+    --config.plugins="('examples/own_network.py',)" --config.num_rounds=5
 
 ``sample``, ``evaluate``, ``sweep`` and all other commands know the name too. A network that is only
 to be trained needs no name: see own_network_linen.py.

@@ -1,7 +1,7 @@
 """Top-k, a quantizer of your own with a payload of its own. A plug-in, used by its name.
 
 fedjax-diffusion run --workdir=runs/top_k --config.quantization.name=top_k
-    --config.plugins="('examples/own_quantizer.py',)"
+    --config.plugins="('examples/own_quantizer.py',)" --config.num_rounds=5
 
 Of each tensor the tenth of the entries that is largest is sent with b bits each, and their places.
 """

@@ -1,7 +1,7 @@
 """Signs with one scale, a quantizer of your own with a payload of its own. A plug-in.
 
 fedjax-diffusion run --workdir=runs/signs --config.quantization.name=sign_l2
-    --config.plugins="('examples/own_signs.py',)"
+    --config.plugins="('examples/own_signs.py',)" --config.num_rounds=5
 
 Of each tensor x with D entries the signs are sent, and ||x|| / sqrt(D), with which they have the
 norm of x. More bits change nothing: a message has one bit per entry at every bit width, and so the

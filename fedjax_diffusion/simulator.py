@@ -91,7 +91,8 @@ def make_simulator(
         compiled round, not constants in it.
 
     Raises:
-      ValueError: unknown ``mode``, or error feedback in another mode than ``"update"``.
+      ValueError: unknown ``mode``, or error feedback in another mode than ``"update"``. ``init``
+        raises it for parameters that are no arrays of floats.
 
     Guarantees:
       32 bits, plain SGD and one local step are centralized SGD.

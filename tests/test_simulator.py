@@ -80,6 +80,13 @@ class Trajectory(NamedTuple):
     num_compilations: list
 
 
+def test_parameters_that_are_no_arrays_of_floats_are_refused():
+    for leaf, said in ((0.5, "is a float, no array"), (np.int32(3), "is int32; floating-point")):
+        simulator = make_simulator(lambda key, w=leaf: {"w": w}, TRAINING)
+        with pytest.raises(ValueError, match=rf"^tensor \['w'\] {said}"):
+            simulator.init(KEY, make_data())
+
+
 @functools.cache
 def trajectory(num_devices):
     simulator, data = simulator_of(num_devices), data_on(num_devices)

@@ -59,7 +59,7 @@ def explain(
     if late.size:
         whole = problem.replace(bandwidth_hz=problem.bandwidth_hz.sum())
         offered = whole if is_band_shared else problem
-        line, seconds = _explain_time(offered, requested_bits, late)
+        line, seconds = _explain_time(offered, requested_bits, late, is_band_shared)
         is_limited = respects_budget and not is_band_shared
         lines.append(line + _explain_budget(problem, seconds) if is_limited else line)
     if demanding.size:
@@ -76,7 +76,7 @@ def explain(
 
 
 def _explain_time(
-    problem: AllocationProblem, requested_bits: np.ndarray, late: np.ndarray
+    problem: AllocationProblem, requested_bits: np.ndarray, late: np.ndarray, is_alone: bool
 ) -> tuple[str, float]:
     """Returns the line, and the least deadline at which each of the late clients delivers."""
     seconds = float(np.asarray(_min_seconds(problem, requested_bits))[late].max())
@@ -84,7 +84,8 @@ def _explain_time(
         f"time: {_name(late)} cannot deliver {_span(requested_bits[late])} bits within "
         f"time_budget_seconds = {float(problem.time_budget_seconds):g} even at full power and full "
         "frequency; the smallest time_budget_seconds that lets "
-        f"{'it' if late.size == 1 else 'each of them'} deliver is {_round_up(seconds)}"
+        f"{'it' if late.size == 1 else 'each of them'} deliver"
+        f"{' alone over the whole band' if is_alone else ''} is {_round_up(seconds)}"
     )
     return line, seconds
 

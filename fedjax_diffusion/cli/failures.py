@@ -25,8 +25,11 @@ def fail(error: Exception, reason: str, exit_code: int) -> int:
 
 
 def _cut(word: str) -> str:
-    """Returns a word of a message, of which a user may have given thousands of characters."""
-    return word if len(word) <= _MAX_REASON else f"{word[:MAX_SHOWN]}..."
+    """Returns both ends of a word, of which a user may have given thousands of characters.
+
+    The end of a path has its name.
+    """
+    return word if len(word) <= _MAX_REASON else f"{word[:MAX_SHOWN]}...{word[-MAX_SHOWN:]}"
 
 
 def find_reason(error: Exception) -> str | None:

@@ -9,8 +9,8 @@ from fedjax_diffusion.cli.console import LoopDisplay
 from fedjax_diffusion.experiment.config import load_config, name_config, to_run_config
 from fedjax_diffusion.host.interruption import catch_signals
 from fedjax_diffusion.host.plugins import list_flags
+from fedjax_diffusion.sweep.doubts import list_doubts
 from fedjax_diffusion.sweep.dry_run import format_dry_run
-from fedjax_diffusion.sweep.features import list_conflicts
 from fedjax_diffusion.sweep.folder import Sweep, grow_sweep, open_sweep
 from fedjax_diffusion.sweep.hyper import add_axes, parse_axis
 from fedjax_diffusion.sweep.index import CSV, read_distance, write_index
@@ -101,7 +101,7 @@ def finish(sweep: Sweep, num_dead: int) -> int:
     print("\n".join([*failures, f"{sweep.workdir / CSV}"]))
     if failures:
         print("--retry plays failed points again; failed.json has the traceback", file=sys.stderr)
-    for line in list_conflicts(sweep.points, states):
+    for line in list_doubts(sweep.points, states):
         print(line, file=sys.stderr)
     return _EXIT_FAILED if failures or num_dead else 0
 

@@ -36,8 +36,10 @@ def read_fleet(path_or_text: str) -> str:
       CSV text: columns in the order of ``FLEET_COLUMNS``, numbers in their shortest form.
 
     Raises:
-      ValueError: as ``host.csv_table.read_table``.
+      ValueError: as ``host.csv_table.read_table``; or nothing is given.
     """
+    if not path_or_text.strip():
+        raise ValueError("devices.csv must be the path of a CSV file or None, got ''")
     try:
         read = parse_table if "\n" in path_or_text else read_table
         columns = read(path_or_text, _FORM)

@@ -5,6 +5,7 @@ import contextlib
 import importlib.resources
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ DEFAULT = "configs/default.py"
 LIST_ALL = "`fedjax-diffusion config` lists all keys"
 _BITS_OF_UPLOADS = ("bits", "num_bits")
 """Names under which one looks for the bits of uploads, which the allocator chooses."""
+_FIELDS = re.compile(r""" Other fields present: ".*?"(\\n|'?$)""", re.DOTALL)
+"""Part of an error of ConfigDict: all settings, thousands of characters."""
 _open_folders: list[Path] = []
 """Folders of the config files that are being read, the innermost last."""
 
@@ -98,6 +101,8 @@ def load_file(path: Path, argument: str) -> ConfigDict:
         if argument and not inspect.signature(get_config).parameters:
             raise ValueError(f"config: {path} has no variants, got {argument!r}")
         config = get_config(argument) if argument else get_config()
+        if inspect.iscoroutine(config):
+            config.close()  # else Python warns that nobody awaits it
     if not isinstance(config, ConfigDict):
         raise ValueError(
             f"config: {path}: get_config must return a ConfigDict, got {type(config).__name__}"
@@ -152,6 +157,7 @@ def _explain_errors(path: Path) -> Iterator[None]:
             ]
             if renamed:
                 raise ValueError(f"config: {path}: {' and '.join(renamed)}") from None
+            error = type(error)(_FIELDS.sub(" ", text)).with_traceback(error.__traceback__)
         raise ValueError(f"config: {describe_error(error, path)}") from error
 
 

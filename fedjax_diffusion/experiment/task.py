@@ -18,7 +18,8 @@ from fedjax_diffusion.diffusion import (
 from fedjax_diffusion.experiment.networks import NETWORKS, ModelConfig
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.workload import count_training_flops
-from fedjax_diffusion.types import LossFn, Params
+from fedjax_diffusion.quantization.blocks import check_tensors
+from fedjax_diffusion.types import Key, LossFn, Params
 
 
 class Task(NamedTuple):
@@ -84,6 +85,11 @@ def make_task(
 
     @functools.cache
     def find_shapes() -> Params:
-        return jax.eval_shape(denoiser.init, seed_to_key(0))
+        def init(key: Key) -> Params:
+            params = denoiser.init(key)
+            check_tensors(params)
+            return params
+
+        return jax.eval_shape(init, seed_to_key(0))
 
     return Task(denoiser, schedule, make_loss, count_flops, find_shapes)

@@ -38,6 +38,7 @@ from fedjax_diffusion.federated.upload_statistics import NOT_MEASURED
 from fedjax_diffusion.host.platforms import cpu_device
 from fedjax_diffusion.keys import Stream, place_key, stream_key
 from fedjax_diffusion.quantization import QuantizationConfig
+from fedjax_diffusion.quantization.blocks import check_tensors
 from fedjax_diffusion.types import Array, Key, Params
 
 PureStep = Callable[..., tuple[SimulationState, RoundInfo]]
@@ -99,6 +100,7 @@ def _make_init(
 ) -> Callable[[Key, int, Any], SimulationState]:
     def make_state(key: Key, num_clients: int, hyperparameters: Any) -> SimulationState:
         params = init_params(stream_key(key, Stream.INIT))
+        check_tensors(params)
         # A weak type, of ``jnp.full`` say, is gone after a round, which would be compiled again.
         params = jax.tree.map(lambda x: jnp.asarray(x, x.dtype), params)
         return SimulationState(

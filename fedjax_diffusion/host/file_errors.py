@@ -2,11 +2,15 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 """Errors of writing to an open file, which do not name it."""
+_MAX_NAME = 255
+"""Most bytes of a name in the usual file systems."""
+_SHOWN = 20
 
 
 @contextlib.contextmanager
@@ -25,7 +29,23 @@ def explain_file_errors(folder: str | Path) -> Iterator[None]:
             raise
         place = folder if error.filename is None else _to_text(error.filename)
         reason = error.strerror or type(error).__name__
-        raise ValueError(f"{place}: {reason}; {_find_remedy(error)}") from error
+        remedy = _find_remedy(error)
+        if error.errno == errno.ENAMETOOLONG:
+            remedy = _find_shorter(str(place))
+        raise ValueError(f"{place}: {reason}; {remedy}") from error
+
+
+def _find_shorter(place: str) -> str:
+    """Returns the remedy for a path that is too long, with the part of it that is."""
+    longest = max(place.split(os.sep), key=_count_bytes)
+    if _count_bytes(longest) <= _MAX_NAME:  # a temporary name beside it may be longer
+        return f"the path has {_count_bytes(place)} bytes: choose a shorter one"
+    size = _count_bytes(longest)
+    return f"{longest[:_SHOWN]}... has {size} bytes: choose a name of at most {_MAX_NAME}"
+
+
+def _count_bytes(name: str) -> int:
+    return len(os.fsencode(name))
 
 
 def _find_remedy(error: OSError) -> str:

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from fedjax_diffusion.host.file_errors import explain_file_errors
+
 SOFTWARE = "fedjax-diffusion"
 """Names the maker of a PNG, in its text ``Software``."""
 _MAX_JSON_BYTES = 1 << 26
@@ -23,10 +25,8 @@ def check_output(path: Path, is_own: Callable[[Path], bool]) -> None:
         if not path.is_file() or not is_own(path):
             raise ValueError(f"{path} exists and was not made by {SOFTWARE}; choose another name")
         return
-    try:
+    with explain_file_errors(path):
         check_place(path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; choose another path") from error
 
 
 def check_place(path: Path) -> None:

@@ -17,8 +17,8 @@ def describe_error(error: BaseException, path: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
     if isinstance(error, SyntaxError):
-        lines.append(error.lineno)
+        lines += [] if error.lineno is None else [error.lineno]
     place = f"{path}, line {lines[-1]}" if lines else str(path)
-    text = str(error)
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
     what = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
     return f"{place}: {' '.join(what.split())[:_MAX_REASON]}"

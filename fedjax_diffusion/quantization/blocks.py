@@ -14,23 +14,44 @@ from fedjax_diffusion.types import Array, PyTree
 
 ROW = 128
 """Entries in a row."""
+_ARRAYS = (jax.Array, np.ndarray, np.generic)
+ARRAYS_OR_SHAPES = (*_ARRAYS, jax.ShapeDtypeStruct)
+"""Kinds of leaves that have a shape and a dtype."""
+
+
+def check_tensors(tree: PyTree, kinds: tuple[type, ...] = _ARRAYS) -> None:
+    """Raises ValueError unless every leaf is an array of floats; names the first that is not.
+
+    Args:
+      tree: pytree.
+      kinds: of leaves that are taken.
+    """
+    for path, x in jax.tree.leaves_with_path(tree):
+        name = jax.tree_util.keystr(path) or "(root)"
+        if not isinstance(x, kinds):
+            raise ValueError(
+                f"tensor {name} is a {type(x).__name__}, no array; "
+                "jax.numpy.asarray(x, jax.numpy.float32) makes an array of a number"
+            )
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"tensor {name} is {x.dtype}; floating-point tensors are quantized")
+
+
+def to_jax_dtype(dtype: np.dtype) -> np.dtype:
+    """Returns the dtype that JAX keeps such numbers in: float32 for float64, in 32-bit mode."""
+    return jax.dtypes.canonicalize_dtype(dtype)
 
 
 def tree_to_blocks(tree: PyTree) -> Array:
     """Returns the entries of a pytree of float arrays as float32 [R, 128], tensor by tensor.
 
     Raises:
-      ValueError: a tensor is not of floats.
+      ValueError: a leaf is no array of floats; names it.
 
     >>> tree_to_blocks({"a": jnp.ones(3), "b": jnp.zeros((2, 128))}).shape
     (3, 128)
     """
-    for path, x in jax.tree.leaves_with_path(tree):
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(
-                f"tensor {jax.tree_util.keystr(path)} is {x.dtype}; floating-point tensors are "
-                "quantized"
-            )
+    check_tensors(tree)
     rows = [_tensor_to_rows(x) for x in jax.tree.leaves(tree) if x.size]
     return jnp.concatenate(rows) if rows else jnp.zeros((0, ROW), jnp.float32)
 
@@ -41,7 +62,7 @@ def blocks_to_tree(blocks: Array, like: PyTree) -> PyTree:
     flat = blocks.ravel()
     starts = ROW * np.concatenate([[0], np.cumsum(_num_rows(like))]).astype(int)
     parts = [
-        flat[start : start + x.size].reshape(x.shape).astype(x.dtype)
+        flat[start : start + x.size].reshape(x.shape).astype(to_jax_dtype(x.dtype))
         for start, x in zip(starts, leaves, strict=False)
     ]
     for j in np.flatnonzero(tensor_sizes(like))[:1]:

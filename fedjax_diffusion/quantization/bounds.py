@@ -42,6 +42,9 @@ def quantization_error_bound(tree: PyTree, num_bits: PyTree) -> Array:
       (2^b - 1)`` (it is rounded up, see ``grid``); a tensor whose range is too small for a float32
       step counts ``D (hi - lo)^2``.
 
+    Raises:
+      ValueError: as of ``stochastic_quantize``.
+
     Source: Suresh et al. 2017 (arXiv 1611.00429), per tensor; it stands for Theorem 1 of arXiv
     2403.04430, whose text was not at hand.
     """

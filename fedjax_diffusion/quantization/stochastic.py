@@ -28,7 +28,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.bits import FULL_PRECISION_BITS
-from fedjax_diffusion.quantization.blocks import blocks_to_tree, row_tensors, tree_to_blocks
+from fedjax_diffusion.quantization.blocks import (
+    blocks_to_tree,
+    row_tensors,
+    to_jax_dtype,
+    tree_to_blocks,
+)
 from fedjax_diffusion.quantization.counter_random import Uniform, counter_uniform
 from fedjax_diffusion.quantization.division import divide
 from fedjax_diffusion.quantization.grid import Grid, codes_to_blocks, make_grid, per_row
@@ -55,12 +60,13 @@ def stochastic_quantize(
         Static.
 
     Returns:
-      A pytree like ``tree``, same dtypes. A tensor with a NaN, an infinity or a range that
-      overflows float32 becomes all NaN (at 32 bits: unchanged), so that the sender's failure, see
-      ``is_quantizable``, never gives plausible numbers.
+      A pytree like ``tree``, same dtypes, as JAX keeps them (float64 becomes float32). A tensor
+      with a NaN, an infinity or a range that overflows float32 becomes all NaN (at 32 bits:
+      unchanged), so that the sender's failure, see ``is_quantizable``, never gives plausible
+      numbers.
 
     Raises:
-      ValueError: a concrete ``num_bits`` outside 1..16 or 32.
+      ValueError: a concrete ``num_bits`` outside 1..16 or 32; a leaf that is no array of floats.
 
     Guarantees:
       ``E[Q(x)] = x``, in the dtype of x; ``E||Q(x) - x||^2 <= quantization_error_bound``; constant
@@ -151,7 +157,7 @@ def _make_cast(tree: PyTree) -> _Cast:
 
     It saturates if a cast would overflow.
     """
-    dtypes = np.array([x.dtype for x in jax.tree.leaves(tree)])[row_tensors(tree)]
+    dtypes = np.array([to_jax_dtype(x.dtype) for x in jax.tree.leaves(tree)])[row_tensors(tree)]
 
     def cast(value: Array) -> Array:
         for dtype in set(dtypes) - {np.dtype(np.float32)}:

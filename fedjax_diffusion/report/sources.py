@@ -16,7 +16,7 @@ from fedjax_diffusion.report.tables import Kind, ReportTables
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.runs.folder import read_config, read_settings
 from fedjax_diffusion.study import Study, read_study
-from fedjax_diffusion.sweep.features import list_conflicts
+from fedjax_diffusion.sweep.doubts import list_doubts
 from fedjax_diffusion.sweep.folder import Sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS, hash_config
 from fedjax_diffusion.sweep.index import tabulate_points
@@ -137,7 +137,7 @@ def _tabulate(
         _find_axes(sweep.points, index),
         _find_reference(sweep),
     )
-    warnings = [*list_conflicts(sweep.points, states), *_find_damaged(states, tables)]
+    warnings = [*list_doubts(sweep.points, states), *_find_damaged(states, tables)]
     overrides = [point.overrides for point in sweep.points]
     config = sweep.points[0].config
     return Source(sweep.workdir, tables, config, sweep.base, overrides, warnings=warnings)

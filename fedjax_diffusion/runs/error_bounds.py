@@ -39,21 +39,21 @@ class ErrorBounds:
 
 
 def explain_errors(summary: Mapping[str, Any]) -> str | None:
-    """Returns a warning if measured errors were far above their bounds; else None.
+    """Returns a sentence if measured errors were far above their bounds; else None.
 
     >>> explain_errors({
     ...     "rounds_far_above_bound": 2,
     ...     "largest_error_over_bound": 8.04,
     ...     "round_of_largest_error": 3,
-    ... })[:73]
-    'warning: the measured quantization error was 8.04 times its bound in roun'
+    ... })[:72]
+    'the measured quantization error was 8.04 times its bound in round 3, and'
     """
     number = summary.get("rounds_far_above_bound")  # earlier versions did not compare
     if not number:
         return None
     rounds = "1 round" if number == 1 else f"{number} rounds"
     return (
-        f"warning: the measured quantization error was {summary['largest_error_over_bound']:.3g} "
+        f"the measured quantization error was {summary['largest_error_over_bound']:.3g} "
         f"times its bound in round {summary['round_of_largest_error']}, and more than {FAR:g} "
         f"times in {rounds}: the quantizer's error_bound is too small, and so may be the error "
         "that the allocator counts with"

@@ -36,6 +36,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         for is_own in [row["method"] == THIS_RUN]
     ]
     split = _split_alone(summary["methods"])
+    far = explain_errors(summary)
     left_out = ", ".join(f"{n} {status}" for status, n in summary["left_out"].items())
     return "\n".join(
         [
@@ -51,7 +52,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             f"{summary['mean_bits'] or 0:.2f} "
             f"bits on average; {summary['client_rounds']} client-rounds, left out: "
             f"{left_out or 'none'}; {summary['wall_seconds']:.0f} s",
-            *filter(None, [explain_errors(summary), explain_end(summary)]),
+            *([f"warning: {far}"] if far else []),
+            *filter(None, [explain_end(summary)]),
         ]
     )
 

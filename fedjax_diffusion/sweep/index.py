@@ -41,14 +41,16 @@ _QUALITY = (
     "extractor_fingerprint",
     "measure_version",
 )
+_BOUNDS = ("rounds_far_above_bound", "largest_error_over_bound")
 _RESULTS = (
     *("rounds", *_PLAYED, "loss", "mean_bits", *_SPENT, "downlink_bytes"),
     "full_precision_bytes",
+    *_BOUNDS,
     *(*_QUALITY, "simulated_seconds", "wall_seconds"),
 )
 _INTEGERS = (
     *("rounds", *_PLAYED, "uplink_bytes", "downlink_bytes", "full_precision_bytes"),
-    "num_samples",
+    *("num_samples", "rounds_far_above_bound"),
 )
 _TEXTS = (
     *("hash", "label", "status", "quality_name", "extractor", "extractor_fingerprint"),
@@ -73,7 +75,8 @@ def read_sweep(workdir: str | Path) -> "pyarrow.Table":
 
     Returns:
       A table with columns ``hash``, ``label``, ``status``, every swept setting, ``seed``,
-      ``rounds``, ``loss``, ``mean_bits``, joules, bytes of both directions, ``quality`` with its
+      ``rounds``, ``loss``, ``mean_bits``, joules, bytes of both directions, the largest
+      quantization error over its bound, ``quality`` with its
       name, number of images and extractor, each baseline's joules and late uploads, savings in
       percent against each baseline and against the reference, simulated and wall seconds, host,
       device, version and error. A value that is not known yet is null.
@@ -174,6 +177,7 @@ def _read_result(point: Point, state: PointState) -> dict[str, Any]:
         **{name: bills[THIS_RUN][name] for name in _SPENT},
         "downlink_bytes": summary["downlink_bytes"],
         "full_precision_bytes": summary["full_precision_bytes"],
+        **{name: summary.get(name) for name in _BOUNDS},  # earlier versions did not compare
         **_read_quality(state.evaluation),
         "simulated_seconds": float(seconds),
         "wall_seconds": summary["wall_seconds"],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedjax_diffusion.runs import claims, records
-from fedjax_diffusion.sweep.features import list_conflicts
+from fedjax_diffusion.sweep.doubts import list_doubts
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import Listing, PointName, find_folders, read_listing
 from fedjax_diffusion.sweep.states import PointState, format_counts, read_failure, read_states
@@ -31,7 +31,7 @@ def format_status(workdir: str | Path) -> str:
         f"disk    {format_gigabytes(count_bytes(sweep.workdir))}",
         *_list_running(sweep, states),
         *list_failures(sweep.points, states, find_folders(sweep)),
-        *list_conflicts(sweep.points, states),
+        *list_doubts(sweep.points, states),
     ]
     return "\n".join(lines)
 

@@ -1,8 +1,19 @@
 import re
 
 import numpy as np
+import pytest
 
 from fedjax_diffusion.allocation import Status, allocate
+from fedjax_diffusion.allocation.method_spec import parse_method
+
+JOINT = "on_demand:joint_bandwidth"
+NUMBER = r"([-+.\de]+)"
+KINDS = {
+    "time": Status.INFEASIBLE_TIME,
+    "error": Status.INFEASIBLE_ERROR,
+    "demand": Status.INFEASIBLE_DEMAND,
+    "bandwidth": Status.INFEASIBLE_BANDWIDTH,
+}
 
 
 def last_number(line):
@@ -102,3 +113,66 @@ def test_every_field_may_lie_at_an_end_of_its_range(make_problem):
                 assert len(allocation.explain(extreme)) == is_late, (name, end)
     huge = problem.replace(num_parameters=2**53)
     assert "time_budget_seconds" in allocate(huge).explain(huge)[0]
+
+
+def list_remedies(problem, line):
+    """Yields the problem with each remedy of a line, and whether all clients then deliver."""
+
+    def find(text):
+        found = re.search(text, line)
+        return None if found is None else [float(number) for number in found.groups()]
+
+    if found := find(f" deliver(?: alone over the whole band)? is {NUMBER}"):
+        yield problem.replace(time_budget_seconds=found[0]), False
+    if found := find(f"also meets error_budget = {NUMBER} is {NUMBER}"):
+        yield problem.replace(time_budget_seconds=found[1]), True
+    if found := find(f"at any deadline: it must be at least {NUMBER}"):
+        yield problem.replace(time_budget_seconds=1e5, error_budget=found[0]), True
+    if found := find(f"error_budget that works is {NUMBER}"):
+        yield problem.replace(error_budget=found[0]), False
+    if found := find(f"deliver is {NUMBER}, or the smallest time_budget_seconds {NUMBER}"):
+        yield problem.replace(bandwidth_hz=found[0] / problem.num_clients * (1 + 1e-12)), False
+        yield problem.replace(time_budget_seconds=found[1]), False
+    if "lower min_bits or raise max_bits" in line:
+        yield problem.replace(min_bits=np.minimum(problem.min_bits, problem.max_bits)), False
+        yield problem.replace(max_bits=np.maximum(problem.min_bits, problem.max_bits)), False
+
+
+@pytest.mark.parametrize(
+    ("method", "causes"),
+    [
+        ("on_demand", {"time", "error", "demand"}),
+        ("relaxed", {"time", "error", "demand"}),
+        ("fixed_bits:6", {"time"}),
+        (JOINT, {"time", "error", "demand", "bandwidth"}),
+    ],
+)
+def test_each_remedy_that_is_named_lets_the_named_clients_deliver(make_problem, method, causes):
+    respects_budget = parse_method(method).method.respects_budget
+    said = set()
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        min_bits = generator.choice([1, 4, 10], 5, p=[0.6, 0.3, 0.1])
+        usual = make_problem(5, seed)
+        problem = usual.replace(
+            time_budget_seconds=generator.uniform(1.0, 12.0),
+            min_bits=min_bits,
+            error_budget=usual.error_budget * 10 ** generator.uniform(-3, 3),
+            bandwidth_hz=usual.bandwidth_hz * 10 ** generator.uniform(-2, 0),
+        )
+        is_asked = problem.min_bits <= problem.max_bits
+        allocation = allocate(problem, method)
+        for line in allocation.explain(problem, respects_budget):
+            cause = line.partition(":")[0]
+            named = allocation.status == KINDS[cause]
+            remedies = list(list_remedies(problem, line))
+            assert named.any()
+            assert remedies
+            said.add(cause)
+            for remedied, is_for_all in remedies:
+                status = np.asarray(allocate(remedied, method).status)
+                delivers = status == Status.OPTIMAL if is_for_all else status != KINDS[cause]
+                assert delivers[is_asked if is_for_all else named].all(), (seed, line)
+            if method in ("on_demand", "relaxed") and cause == "time" and len(remedies) == 1:
+                assert (status[is_asked] == Status.OPTIMAL).all(), (seed, line)
+    assert said == causes

@@ -122,6 +122,8 @@ def test_what_is_wrong_is_said_in_one_line(text, message):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"devices\.csv: .*none\.csv: cannot be read: No such"):
         FleetConfig("mixed", 50.0, 500.0, 1e6, None, None, csv=str(tmp_path / "none.csv"))
+    with pytest.raises(ValueError, match=r"devices\.csv must be the path of a CSV file or None"):
+        FleetConfig("mixed", 50.0, 500.0, 1e6, None, None, csv="")
 
 
 def test_the_settings_hold_the_rows(write, tmp_path):

@@ -207,6 +207,16 @@ def test_a_seed_uses_all_its_bits_or_is_refused():
         ("def get_config():\n    raise RuntimeError('a\\nb')", "line 2: RuntimeError: a b$"),
         ("def get_config():\n    return {}", "get_config must return a ConfigDict, got dict"),
         ("def get_config(size): pass", "mine.py: TypeError: .*size"),
+        ("async def get_config(): pass", "must return a ConfigDict, got coroutine"),
+        ("\0", r"mine\.py: SyntaxError: source code string cannot contain null bytes$"),
+        (
+            "from fedjax_diffusion import load_config\nload_config('digits').lock().zzzz = 3",
+            r"line 2: AttributeError: 'Key \"zzzz\" does not exist [a-z ]*\.$",
+        ),
+        (
+            "from fedjax_diffusion import load_config\nload_config('digits').modle = 3",
+            r"line 2: AttributeError: .* is locked\. Did you mean \"model\" instead of \"modle\"",
+        ),
         ("raise SystemExit(7)", "mine.py, line 1: SystemExit: 7"),
         (
             "from fedjax_diffusion import load_config\ndef get_config():\n"

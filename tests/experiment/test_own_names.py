@@ -84,6 +84,11 @@ def make_double(config, image_shape, **compute):
     return denoiser._replace(apply=lambda params, x_t, *more: jnp.repeat(x_t, 2, 1))
 
 
+def make_float(config, image_shape, **compute):
+    """Returns a network with a number of Python in its parameters."""
+    return make_gain(config, image_shape)._replace(init=lambda key: {"gain": config.gain})
+
+
 def register_own(settings):
     """Returns ``register(name, make)`` of a network with these settings."""
     return lambda name, make: register_network(name, settings, make)
@@ -167,6 +172,7 @@ def test_a_loader_that_returns_no_data_set_is_named():
             "the name of the network is added",
         ),
         (register_own(GainConfig), lambda config, shape: None, "cannot be traced by JAX"),
+        (register_own(GainConfig), make_float, r"tensor \['gain'\] is a float, no array"),
         (register_own(GainConfig), make_double, r"must return float32 eps of the shape of x_t"),
     ],
 )

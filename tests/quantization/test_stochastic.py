@@ -7,6 +7,8 @@ import pytest
 
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.quantization import (
+    decode_update,
+    encode_update,
     is_quantizable,
     make_grid,
     payload_bytes,
@@ -171,6 +173,31 @@ def test_tensors_of_whole_numbers_are_named():
         stochastic_quantize(jax.random.key(0), tree, 4)
     with pytest.raises(ValueError, match=r"^tensor \['step'\] is int32; floating-point tensors"):
         quantization_error_bound(tree, 4)
+
+
+@pytest.mark.parametrize("leaf", [0.5, 3, True, "w", [0.5], {1.0}, len], ids=repr)
+def test_leaves_that_are_no_arrays_are_named(leaf):
+    tree, key = {"a": jnp.ones(3), "w": leaf}, jax.random.key(0)
+    message = encode_update(key, {"a": jnp.ones(3)}, 4)
+    for attempt in (
+        lambda: stochastic_quantize(key, tree, 4),
+        lambda: quantization_error_bound(tree, 4),
+        lambda: encode_update(key, tree, 4),
+        lambda: decode_update(message, tree),
+        lambda: payload_bytes(tree, 4),
+    ):
+        with pytest.raises(ValueError, match=r"^tensor \['w'\].* is a \w+, no array; jax.numpy.as"):
+            attempt()
+
+
+def test_numpy_numbers_are_tensors_and_none_is_an_empty_tree():
+    tree = {"a": np.float32(0.5), "b": np.float64(0.25), "c": np.ones(3), "d": None}
+    quantized = stochastic_quantize(jax.random.key(0), tree, 4)
+    assert jax.tree.map(lambda x: x.dtype.name, quantized) == dict.fromkeys("abc", "float32") | {
+        "d": None
+    }
+    jax.tree.map(np.testing.assert_array_equal, quantized, tree)  # constants are exact
+    assert quantization_error_bound(tree, 4) == 0
 
 
 def test_a_tree_without_tensors_has_no_error():

@@ -20,6 +20,7 @@ from fedjax_diffusion.sweep.index import read_sweep, write_index
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.reference import find_reference
 from fedjax_diffusion.sweep.runner import play_sweep
+from fedjax_diffusion.sweep.status import format_status
 from tests.report.folders import METHODS, make_played_sweep
 from tests.sweep.stubs import CONFIG, OLD, make_sweep, play_stub
 
@@ -140,3 +141,21 @@ def test_reading_writes_nothing(tmp_path):
     read_source(tmp_path)
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_errors_far_above_their_bound_are_said_of_a_sweep_and_of_a_run(tmp_path):
+    make_played_sweep(tmp_path / "sweep")
+    sweep = open_sweep(tmp_path / "sweep")
+    folders = find_folders(sweep)
+    far = {"quantization_error": 0.8, "quantization_error_bound": 0.1}
+    lines = [line | (far if line["round"] == 1 else {}) for line in LINES]
+    records.write_json(folders[2] / records.SUMMARY, records.summarize(lines, 100))
+    run = shutil.copytree(folders[2], tmp_path / "one")
+    said = "the measured quantization error was 8 times its bound in round 1, and more than 4 times"
+    for workdir, label in ((sweep.workdir, sweep.points[2].label), (run, "one")):
+        (line,) = read_source(workdir).warnings
+        assert line.startswith(f"{label}: {said} in 1 round:")
+    assert f"{sweep.points[2].label}: {said}" in format_status(sweep.workdir)
+    index = read_sweep(sweep.workdir).select(["rounds_far_above_bound", "largest_error_over_bound"])
+    assert index.to_pylist()[2] == dict(zip(index.column_names, (1, 8.0), strict=True))
+    assert index["rounds_far_above_bound"].to_pylist().count(0) == len(folders) - 1

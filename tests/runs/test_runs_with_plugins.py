@@ -154,6 +154,42 @@ def test_sweeps_and_comparisons_know_own_names():
     assert [play.point.config.model.width for play in plays] == [4, 9, 4, 9]
 
 
+def test_a_comparison_with_own_names_is_played_and_opened_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "make_extractor", lambda *_: pixels_as_features())
+    bits, rule = "quantization.name=top_k", "allocator.method=equal_split"
+    variants = (f"own_bits: {bits}", f"own_both: {bits}, {rule}")  # one compiled round
+    own = {"compare.variants": variants, "compare.num_seeds": 2, "num_rounds": 1}
+    own |= {"evaluation.num_samples": 20, "evaluation.held_out_split": None}
+    own["allocator.baselines"] = ("full_precision", "full_precision:max_frequency")
+    kept = ("plugins", "model.name", "model.width")
+    given = {key: value for key, value in (SMALL | USED).items() if key in (*SMALL, *kept)} | own
+    flags = [f"--config.{key}={value}" for key, value in given.items()]
+    folder = tmp_path / "both"
+    assert main(["compare", "--config=digits", f"--workdir={folder}", *flags]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("4 evaluated", "own_bits", "own_both"))
+    points = {path.name.partition("+")[0]: path for path in (folder / "points").iterdir()}
+    for name, key, value in (
+        ("own_bits", "quantization", {"name": "top_k"}),
+        ("own_both", "allocator", {"method": "equal_split"}),
+    ):
+        settings = json.loads((points[name] / "config.json").read_text())[key]
+        assert settings.items() >= value.items()
+    forget()
+    for command, path in (("report", folder), ("sample", points["own_bits"])):
+        assert main([command, f"--workdir={path}"]) == 2
+        assert "was made with plug-in own_quantizer" in capsys.readouterr().err
+    page, grid = tmp_path / "page.html", tmp_path / "grid.png"
+    for command in (
+        ["report", f"--workdir={folder}", f"--output={page}"],
+        ["sample", f"--workdir={points['own_both']}", "--num_samples=4", f"--output={grid}"],
+        ["evaluate", f"--workdir={points['own_bits']}", "--num_samples=20"],
+    ):
+        forget()
+        assert main([*command, *GIVEN]) == 0, command
+    assert all(name in page.read_text() for name in ("own_bits", "own_both"))
+
+
 def test_a_study_with_an_own_method_is_recorded(tmp_path, monkeypatch):
     for name in ("draw_sweep", "draw_region"):
         monkeypatch.setattr(study_folder, name, lambda *_, **__: None)

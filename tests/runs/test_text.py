@@ -65,6 +65,7 @@ def test_an_error_far_above_its_bound_is_said_in_one_line():
         return [line for line in format_summary(summary).splitlines() if "its bound" in line]
 
     (line,) = tell(0.5, 4.5, 8.0, 3.9)
+    assert line.startswith("warning: the measured quantization error")
     assert "was 8 times its bound in round 2, and more than 4 times in 2 rounds" in line
     assert tell(0.5, 3.9) == []
 

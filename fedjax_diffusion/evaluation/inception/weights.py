@@ -88,12 +88,11 @@ def tensors_to_variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
       ValueError: a tensor is missing, unexpected, of another shape, or not of finite real numbers;
         the message names the first one.
     """
-    leaves = _named_leaves()
+    leaves = list_tensors()
     tensors = {name: x for name, x in tensors.items() if not name.endswith(_IGNORED)}
     _check_names(tensors, leaves)
     variables = {}
-    for name, (path, shape) in leaves.items():
-        expected = tuple(shape[axis] for axis in _to_torch_axes(len(shape)))
+    for name, (path, expected) in leaves.items():
         tensor = tensors[name]
         if tensor.shape != expected:
             raise ValueError(
@@ -101,27 +100,23 @@ def tensors_to_variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
             )
         if not jnp.issubdtype(tensor.dtype, jnp.floating):
             raise ValueError(f"tensor {name} has type {tensor.dtype}, expected a float")
-        array = np.ascontiguousarray(tensor.transpose(_to_linen_axes(len(shape))), np.float32)
+        array = np.ascontiguousarray(tensor.transpose(_to_linen_axes(tensor.ndim)), np.float32)
         if not np.isfinite(array).all():
             raise ValueError(f"tensor {name} has entries that are not finite")
         variables[path] = jnp.asarray(array)
     return flax.traverse_util.unflatten_dict(variables)
 
 
-def variables_to_tensors(variables: PyTree) -> dict[str, np.ndarray]:
-    """Returns the tensors with PyTorch's names and shapes, as for an ``.npz`` file."""
-    leaves: dict = flax.traverse_util.flatten_dict(variables)
-    arrays = {_to_name(path): np.asarray(leaf) for path, leaf in leaves.items()}
-    return {name: x.transpose(_to_torch_axes(x.ndim)) for name, x in arrays.items()}
-
-
 @functools.cache
-def _named_leaves() -> Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-    """Returns path and shape of each leaf by PyTorch's name, in the order of the names."""
+def list_tensors() -> Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Returns path and PyTorch's shape of each leaf by PyTorch's name, in the order of the names.
+
+    The path is that of the leaf in ``Inception().init``.
+    """
     image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
     shapes: Any = jax.eval_shape(Inception().init, jax.random.key(0), image)
     leaves: dict = flax.traverse_util.flatten_dict(shapes)
-    return dict(sorted((_to_name(path), (path, leaf.shape)) for path, leaf in leaves.items()))
+    return dict(sorted((_to_name(p), (p, _to_torch_shape(x.shape))) for p, x in leaves.items()))
 
 
 def _to_name(path: tuple[str, ...]) -> str:
@@ -129,9 +124,9 @@ def _to_name(path: tuple[str, ...]) -> str:
     return ".".join([*modules, _LEAVES[leaf]])
 
 
-def _to_torch_axes(rank: int) -> tuple[int, ...]:
-    """Returns the axes for HWIO -> OIHW, [in, out] -> [out, in]."""
-    return (3, 2, 0, 1) if rank == 4 else tuple(reversed(range(rank)))
+def _to_torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape OIHW of HWIO, [out, in] of [in, out]."""
+    return (*shape[:1:-1], *shape[:2]) if len(shape) == 4 else shape[::-1]
 
 
 def _to_linen_axes(rank: int) -> tuple[int, ...]:

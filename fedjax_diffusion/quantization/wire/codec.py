@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.bits import BIT_WIDTHS, FULL_PRECISION_BITS, MAX_BITS
-from fedjax_diffusion.quantization.blocks import ROW, row_tensors
+from fedjax_diffusion.quantization.blocks import ROW, check_tensors, row_tensors
 from fedjax_diffusion.quantization.grid import Grid, check_num_bits, codes_to_blocks, list_num_bits
 from fedjax_diffusion.quantization.quantizer import Quantizer, Transform
 from fedjax_diffusion.quantization.quantizers import check_options, find_quantizer, quantize
@@ -102,6 +102,7 @@ def encode_update(
     31
     """
     layout, asked = _make_float32_layout(tree), _host_bit_widths(num_bits, tree, quantizer)
+    check_tensors(tree)  # not their shapes
     check_options(quantizer, per_tensor=per_tensor, entropy_coding=entropy_coding)
     if per_tensor and jax.tree.structure(num_bits).num_nodes > 1:
         raise ValueError(

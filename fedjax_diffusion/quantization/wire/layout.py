@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedjax_diffusion.quantization.blocks import ROW
+from fedjax_diffusion.quantization.blocks import ARRAYS_OR_SHAPES, ROW, check_tensors
 from fedjax_diffusion.quantization.wire.aligned import aligned_zeros
 from fedjax_diffusion.types import PyTree
 
@@ -83,8 +83,14 @@ def _size_array(sizes: tuple[int, ...]) -> np.ndarray:
 
 
 def make_layout(tree: PyTree) -> Layout:
-    """Returns the layout of a tree of arrays or shapes; it is computed once per model."""
+    """Returns the layout of a tree of arrays or shapes; it is computed once per model.
+
+    Raises:
+      ValueError: a leaf is neither; names it.
+    """
     leaves, treedef = jax.tree.flatten(tree)
+    if not all(isinstance(x, ARRAYS_OR_SHAPES) for x in leaves):
+        check_tensors(tree, ARRAYS_OR_SHAPES)
     return _make_layout(treedef, tuple((x.shape, x.dtype) for x in leaves))
 
 

@@ -24,9 +24,9 @@ from fedjax_diffusion.evaluation.inception.network import (
     resize_bilinear_tf1,
 )
 from fedjax_diffusion.evaluation.inception.weights import (
+    list_tensors,
     read_inception_weights,
     tensors_to_variables,
-    variables_to_tensors,
 )
 from tests.evaluation.inception import plain_inception
 from tests.evaluation.inception.pth_files import weights_bytes
@@ -42,16 +42,14 @@ ONE_IMAGE = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
 def random_tensors(seed):
     """Returns weights that keep activations near 1, and statistics that are far from neutral."""
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(Inception().init, jax.random.key(0), ONE_IMAGE)
     tensors = {}
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape), shapes)
-    for name, like in variables_to_tensors(zeros).items():
-        if like.ndim > 1:
-            x = rng.standard_normal(like.shape, np.float32) * np.sqrt(2 / like[0].size)
+    for name, (_, shape) in list_tensors().items():
+        if len(shape) > 1:
+            x = rng.standard_normal(shape, np.float32) * np.sqrt(2 / np.prod(shape[1:]))
         elif name.endswith(("running_var", "bn.weight")):
-            x = rng.uniform(0.5, 1.5, like.shape)
+            x = rng.uniform(0.5, 1.5, shape)
         else:
-            x = rng.normal(0, 0.2, like.shape)
+            x = rng.normal(0, 0.2, shape)
         tensors[name] = x.astype(np.float32)
     return tensors
 
@@ -197,7 +195,7 @@ def test_pools_do_not_count_their_padding(block, expected):
 def test_weights_come_back_from_a_file(kind, tensors, variables, tmp_path, monkeypatch):
     path = tmp_path / f"weights.{'npz' if kind == 'npz' else 'pth'}"
     if kind == "npz":
-        np.savez(path, **variables_to_tensors(variables))
+        np.savez(path, **tensors)
     else:
         counter = {"Conv2d_1a_3x3.bn.num_batches_tracked": np.zeros(1, np.int64)}
         path.write_bytes(weights_bytes(kind, tensors | counter))
