@@ -38,6 +38,7 @@ import jax
 import pytest
 
 from fedjax_diffusion.data.image_cache import VARIABLE
+from fedjax_diffusion.runs import figure
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -52,6 +53,7 @@ ALL_PLATFORMS = ""
 UNOPTIMIZED = "jax_disable_most_optimizations"
 FIRST = ("test_notebooks.py",)
 """Files that take long: begun last, one worker would play them while the others have no more."""
+MAKE_FIGURE = figure.make_figure
 MAX_WORKERS = 4
 MAX_MAPPINGS = 45_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
@@ -120,6 +122,24 @@ def _own_data_cache(tmp_path_factory):
     """Keeps decoded images in one folder for all tests: entries differ by their source's path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("decoded")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_figures():
+    """Leaves the figure of a run empty: to draw it takes longer than most of the runs here."""
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure, "make_figure", lambda _: Figure((1, 1)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_figures(_empty_figures):
+    """Draws the figure of each run of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure, "make_figure", MAKE_FIGURE)
         yield
 
 

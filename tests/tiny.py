@@ -51,7 +51,10 @@ def make_pixels(config, image_shape, *, conv="stock", dtype=jnp.float32, remat=F
     """Predicts eps as a multiple of x_t and a constant, of each pixel its own."""
 
     def init(key):
-        return {"bias": jnp.zeros(image_shape), "gain": jnp.full(image_shape, config.gain)}
+        return {
+            "bias": jnp.zeros(image_shape),
+            "gain": jnp.full(image_shape, config.gain, jnp.float32),
+        }
 
     def apply(params, x_t, t, dropout_key=None, labels=None):
         return params["gain"][None] * x_t + params["bias"][None]

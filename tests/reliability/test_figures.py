@@ -5,6 +5,8 @@ import pytest
 from fedjax_diffusion.runs.figure import draw_figure
 from tests.runs.test_figure import RUNS, write_run
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 SETTINGS = {"text.usetex": True, "font.size": 40, "figure.dpi": 10, "savefig.dpi": 7}
 
 

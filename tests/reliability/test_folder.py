@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from fedjax_diffusion import run
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.host.file_errors import explain_file_errors
 from fedjax_diffusion.host.outputs import check_place
+from fedjax_diffusion.runs.claims import read_owners, take
 from fedjax_diffusion.runs.folder import check_same_config
 from tests.reliability.broken import change_lines, config_of
 from tests.tiny import PIXELS
@@ -64,6 +66,20 @@ def test_leftovers_of_a_killed_start_do_not_count(tmp_path):
     (tmp_path / ".config.json.mine.tmp").write_text("")
     with pytest.raises(ValueError, match="not empty and no run folder"):
         check_same_config(None, tmp_path)
+
+
+def test_a_claim_for_which_there_is_no_room_is_released(tmp_path):
+    """As on a full disk: a file may be created, and takes no bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            take(tmp_path, "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "run.1").read_bytes() == b""
+    assert read_owners(tmp_path)["run"].state == "released"
+    take(tmp_path, "run").release()
 
 
 def test_lost_results_are_made_again(finished, tmp_path, caplog):

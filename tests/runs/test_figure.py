@@ -10,6 +10,8 @@ from fedjax_diffusion.host.tables import format_cell
 from fedjax_diffusion.runs.figure import draw_figure, make_figure
 from fedjax_diffusion.runs.records import METRICS
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 
 def make_record(round, baselines=("full_precision", "fixed_bits:8:max_frequency"), **changes):
     """A round of two clients, made up; ``changes`` in it."""

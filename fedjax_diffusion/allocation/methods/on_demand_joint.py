@@ -203,24 +203,19 @@ def _choose_bit_widths(market: _Market, found: _Found, start: Array, split: Spli
     tables = jax.tree.map(lambda *rows: jnp.stack(rows), separate, found.table)
     rounded = jax.lax.map(lambda each: round_bit_widths(each, market.budget), tables)
     offers = jnp.concatenate([start[None], rounded.bit_width_index])
-
-    def add(answer, index):
-        return _take_better(market, answer, index), None
-
-    return jax.lax.scan(add, _no_answer(start), offers)[0]
+    take = lambda answer, index: (_take_better(market, answer, index), None)  # noqa: E731
+    return jax.lax.scan(take, _no_answer(start), offers)[0]
 
 
 def _no_answer(index: Array) -> _Answer:
-    nothing = jnp.zeros((), jnp.float64)
-    band = SharedBand(jnp.zeros(index.shape, jnp.float64), nothing, nothing + jnp.nan, nothing)
-    return _Answer(index, band)
+    zero = jnp.zeros((), jnp.float64)
+    return _Answer(index, SharedBand(zero * index, zero, energy=zero + jnp.nan, dual_bound=zero))
 
 
 def _take_better(market: _Market, answer: _Answer, index: Array) -> _Answer:
     """Returns the better of an answer and the one of given bit widths; those where it has none."""
-    offer = _share(market, index)
-    is_better = (offer.band.energy < answer.band.energy) | jnp.isnan(answer.band.energy)
-    return select(is_better, offer, answer)
+    offer, known = _share(market, index), answer.band.energy
+    return select(jnp.isnan(known) | (offer.band.energy < known), offer, answer)
 
 
 def _share(market: _Market, index: Array) -> _Answer:
