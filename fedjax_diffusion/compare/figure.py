@@ -10,7 +10,7 @@ from fedjax_diffusion.host.figure_style import (
     GREEN,
     Look,
     make_looks,
-    shorten_name,
+    to_label,
     use_log_scale,
 )
 from fedjax_diffusion.host.figures import default_style
@@ -58,7 +58,7 @@ def draw_comparison(
     intervals = "bars: 95 % intervals; " if variants[0].num_seeds >= _MIN_SEEDS else ""
     figure.suptitle(
         f"{variants[0].num_seeds} seeds; {intervals}shaded: at most {tolerance_percent:g} % above "
-        f"{reference}; dashed: held-out real images",
+        f"{to_label(reference)}; dashed: held-out real images",
         fontsize="medium",
     )
     label_points(labels)
@@ -80,7 +80,7 @@ def _draw_variant(
     if variant.num_seeds >= _MIN_SEEDS:
         axes.plot([cost(variant)] * 2, [max(low, 0.0), high], color=look.color, linewidth=1.0)
     axes.plot([cost(variant)], [mean], **look.dot, markersize=6)
-    return Label(cost(variant), mean, shorten_name(variant.variant), look.color)
+    return Label(cost(variant), mean, to_label(variant.variant), look.color)
 
 
 def _draw_marks(

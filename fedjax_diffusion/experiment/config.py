@@ -25,7 +25,7 @@ from fedjax_diffusion.experiment.run_config import RunConfig, flatten
 from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.plugins import check_imported, import_plugins
-from fedjax_diffusion.values import Kind, find_kinds, to_plain
+from fedjax_diffusion.values import Kind, find_kinds, shorten, to_plain
 
 _PLUGINS = "plugins"
 _MODEL = "model"
@@ -59,9 +59,12 @@ def load_config(
       ValueError: no such file, an unknown key, a value of the wrong type or out of range, or a
         plug-in that is not there or fails.
     """
+    if not isinstance(path_or_name, str | os.PathLike):
+        raise ValueError(f"config: must be a name or a path, got {shorten(path_or_name)}")
     name, argument = split_name(os.fspath(path_or_name))
     path = find_config(name)
-    config, overrides = load_file(path, argument), dict(overrides or {})
+    config = load_file(path, argument)
+    overrides = {str(key): value for key, value in (overrides or {}).items()}
     if _PLUGINS in config:  # the names that they register are values of other settings
         if _PLUGINS in overrides:
             _set(config, _PLUGINS, read_value(_PLUGINS, overrides.pop(_PLUGINS), _KIND_OF_PLUGINS))

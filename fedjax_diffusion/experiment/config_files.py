@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from fedjax_diffusion.host.old_names import OLD_NAMES
 from fedjax_diffusion.host.source_errors import describe_error
 from fedjax_diffusion.host.suggestions import ask, find_similar_keys
+from fedjax_diffusion.values import shorten
 
 DEFAULT = "configs/default.py"
 LIST_ALL = "`fedjax-diffusion config` lists all keys"
@@ -50,12 +51,14 @@ def find_config(name: str) -> Path:
     being read, then as ``load_config`` says.
     """
     own = () if name == DEFAULT else reversed(_open_folders)
-    name = name if name.endswith(".py") else f"configs/{name}.py"
+    is_path = name.endswith(".py")
+    file = name if is_path else f"configs/{name}.py"
     for folder in (*own, Path(), *_find_roots()):
-        if (folder / name).is_file():
-            return folder / name
+        if (folder / file).is_file():
+            return folder / file
+    what = f"no file {name}" if is_path else f"no config {shorten(name)}"
     known = ", ".join(list_configs())
-    raise ValueError(f"config: no file {name}; give a path to a .py file, or one of {known}")
+    raise ValueError(f"config: {what}; give a path to a .py file, or one of {known}")
 
 
 def list_configs() -> list[str]:
@@ -98,9 +101,9 @@ def load_file(path: Path, argument: str) -> ConfigDict:
         get_config = getattr(module, "get_config", None)
         if not callable(get_config):
             raise ValueError(f"config: {path} has no function get_config")
-        if argument and not inspect.signature(get_config).parameters:
-            raise ValueError(f"config: {path} has no variants, got {argument!r}")
-        config = get_config(argument) if argument else get_config()
+        arguments = (argument,) if argument else ()
+        _check_arguments(path, inspect.signature(get_config), arguments)
+        config = get_config(*arguments)
         if inspect.iscoroutine(config):
             config.close()  # else Python warns that nobody awaits it
     if not isinstance(config, ConfigDict):
@@ -108,6 +111,20 @@ def load_file(path: Path, argument: str) -> ConfigDict:
             f"config: {path}: get_config must return a ConfigDict, got {type(config).__name__}"
         )
     return config
+
+
+def _check_arguments(path: Path, signature: inspect.Signature, arguments: tuple[str, ...]) -> None:
+    """Raises ValueError if the ``get_config`` of a file does not take what was given."""
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        if arguments and not signature.parameters:
+            reason = f" has no variants, got {arguments[0]!r}"
+        elif arguments:
+            reason = ": get_config must take one argument or none"
+        else:
+            reason = f": get_config needs an argument; write {path.name}:ARGUMENT"
+        raise ValueError(f"config: {path}{reason}") from None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fedjax_diffusion.host.figures import to_drawable
+
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
@@ -78,6 +80,19 @@ def shorten_name(name: str, longest: int = _MAX_NAME) -> str:
     """
     half = (longest - 3) // 2
     return name if len(name) <= longest else f"{name[: longest - 3 - half]}...{name[-half:]}"
+
+
+def to_label(name: str, longest: int = _MAX_NAME) -> str:
+    r"""Returns a name as Matplotlib draws it: it fits beside a figure, and is no formula.
+
+    Args:
+      name: of anything.
+      longest: letters of the name, >= 5.
+
+    >>> print(to_label("a$b$"))
+    a\$b\$
+    """
+    return to_drawable(shorten_name(name, longest))
 
 
 def use_log_scale(axis: "Axis") -> None:

@@ -18,6 +18,7 @@ from fedjax_diffusion.host.figure_style import (
     PURPLE,
     SKY,
     VERMILION,
+    to_label,
     use_log_scale,
 )
 from fedjax_diffusion.host.figures import default_style
@@ -70,7 +71,9 @@ def draw_sweep(points: Sequence[Point], sweep: str, title: str) -> Figure:
     energy, bottom = panels[0], panels[-1]
     for method in methods:
         _draw_energy(energy, x, points, method, methods)
-    energy.set_title(_NOTE.format(" and ".join(_list_shaded(methods))), fontsize="small")
+    energy.set_title(
+        _NOTE.format(" and ".join(map(to_label, _list_shaded(methods)))), fontsize="small"
+    )
     energy.set(xscale="log", ylabel="energy per client and round, J")
     use_log_scale(energy.yaxis)
     if shares:
@@ -106,7 +109,7 @@ def draw_region(
     figure.suptitle(title, fontsize="medium")
     headings = {
         "saved_percent": (
-            f"energy saved by {method} against {REFERENCE_BASELINES[0]}, optimal split, %"
+            f"energy saved by {to_label(method)} against {REFERENCE_BASELINES[0]}, optimal split, %"
         ),
         "floor_percent": f"the same by one bit for every client ({FLOOR}), %",
     }
@@ -175,10 +178,12 @@ def _draw_late(
 ) -> None:
     for name, share in shares.items():
         if name == _LEFT_OUT:
-            axes.fill_between(x, share, color="silver", label=f"{_LEFT_OUT} by {methods[0]}")
+            axes.fill_between(
+                x, share, color="silver", label=f"{_LEFT_OUT} by {to_label(methods[0])}"
+            )
         else:
             style: dict[str, Any] = {**_style(name, methods), "linewidth": 1.2}
-            axes.plot(x, share, **style, label=name)
+            axes.plot(x, share, **style, label=to_label(name))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.1), handlelength=2.5)
     axes.set(ylabel="late, %", ylim=(0, max(5.0, axes.get_ylim()[1])))
 
@@ -218,7 +223,7 @@ def _label_lines(axes: Axes, points: Sequence[Point], methods: Sequence[str]) ->
             continue
         covers = next((m for m, c in curves.items() if np.allclose(c, joules, rtol=_SAME)), None)
         curves[method] = joules
-        text = method if covers is None else f"{method} = {covers}"
+        text = to_label(method) if covers is None else f"{to_label(method)} = {to_label(covers)}"
         labels.append(Label(0.0, float(known[-1]), text, _style(method, methods)["color"]))
     label_ends(axes, labels)
 

@@ -206,7 +206,7 @@ def test_a_seed_uses_all_its_bits_or_is_refused():
         ("def get_config():\n    return 1 / 0", "mine.py, line 2: ZeroDivisionError: "),
         ("def get_config():\n    raise RuntimeError('a\\nb')", "line 2: RuntimeError: a b$"),
         ("def get_config():\n    return {}", "get_config must return a ConfigDict, got dict"),
-        ("def get_config(size): pass", "mine.py: TypeError: .*size"),
+        ("def get_config(size): pass", "mine.py: get_config needs an argument; write mine.py:ARG"),
         ("async def get_config(): pass", "must return a ConfigDict, got coroutine"),
         ("\0", r"mine\.py: SyntaxError: source code string cannot contain null bytes$"),
         (
@@ -233,6 +233,25 @@ def test_an_error_in_a_config_file_is_one_line_with_file_and_line(
     with pytest.raises(ValueError, match=message) as caught:
         load_config("mine.py")
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_config_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "two.py").write_text("def get_config(a, b): pass")
+    monkeypatch.chdir(tmp_path)
+    for name, message in {
+        "/dev/null": "no config '/dev/null'; give a path to a .py file",
+        "": "no config ''; ",
+        b"digits": "must be a name or a path, got b'digits'",
+        None: "must be a name or a path, got None",
+        "two.py": "two.py: get_config needs an argument; write two.py:ARGUMENT",
+        "two.py:a": "two.py: get_config must take one argument or none",
+    }.items():
+        with pytest.raises(ValueError, match="config: ") as caught:
+            load_config(name)  # pyright: ignore[reportArgumentType]
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"config.3: unknown key"):
+        load_config("digits", {3: 1})  # pyright: ignore[reportArgumentType]
 
 
 def test_a_config_file_may_use_dataclasses_and_import_its_neighbours(monkeypatch, tmp_path):

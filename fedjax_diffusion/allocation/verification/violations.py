@@ -25,9 +25,13 @@ class Findings:
         self.lines: list[str] = []
 
     def is_equal(self, values: ArrayLike, expected: ArrayLike) -> np.ndarray:
-        """Returns whether values equal the expected ones, within the tolerance; False for NaN."""
+        """Returns whether values equal the expected ones, within the tolerance; False for NaN.
+
+        Numbers below the least normal float64, which compiled programs take for 0, equal 0.
+        """
         scale = np.maximum(np.abs(values), np.abs(expected))
-        return np.abs(np.subtract(values, expected)) <= self.tolerance * scale
+        slack = self.tolerance * scale + np.finfo(float).tiny
+        return np.abs(np.subtract(values, expected)) <= slack
 
     def is_at_most(self, values: ArrayLike, limit: ArrayLike) -> np.ndarray:
         """Returns whether values are at most their limit, within the tolerance; False for NaN."""

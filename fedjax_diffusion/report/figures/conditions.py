@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedjax_diffusion.host.figure_labels import Label, label_ends
-from fedjax_diffusion.host.figure_style import Look, make_looks, shorten_name, use_log_scale
+from fedjax_diffusion.host.figure_style import Look, make_looks, to_label, use_log_scale
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.figures.marks import (
     GRAY_LINE,
@@ -75,7 +75,7 @@ def draw_conditions(tables: ReportTables, key: str) -> "Figure":
         means = _draw_line(axes, settings, key, looks.get(name), tables.index.num_rows)
         look = looks.get(name)
         if look and name:
-            labels.append(Label(*means[-1], shorten_name(name), look.color))
+            labels.append(Label(*means[-1], to_label(name), look.color))
     axes.set(xlabel=CONDITIONS[key][1], ylabel="energy of a run, J")
     use_log_scale(axes.xaxis)
     use_log_scale(axes.yaxis)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedjax_diffusion.host.figure_labels import draw_legend
-from fedjax_diffusion.host.figure_style import BLACK, shorten_name
+from fedjax_diffusion.host.figure_style import BLACK, shorten_name, to_label
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.host.tables import format_span
 from fedjax_diffusion.report.figures.marks import MIN_INTERVAL_SEEDS
@@ -79,10 +79,10 @@ def draw_differences(tables: ReportTables) -> "Figure":
         axes.axvline(0, color=BLACK, linewidth=0.8)
         axes.set(title=title, xlabel="difference, %")
         axes.grid(visible=False, axis="y")
-    panels[0].set_yticks(np.arange(len(names)), [shorten_name(name) for name in names])
+    panels[0].set_yticks(np.arange(len(names)), [to_label(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     reference = next(setting.name for setting in settings if setting.is_reference)
-    figure.suptitle(f"differences from {shorten_name(reference)}", fontsize="medium")
+    figure.suptitle(f"differences from {to_label(reference)}", fontsize="medium")
     drawn = {_describe(row.verdict) for rows in found.values() for row in rows}
     handles = [
         Line2D([], [], **_make_dot(verdict), label=_describe(verdict))

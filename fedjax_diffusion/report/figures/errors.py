@@ -10,7 +10,7 @@ from fedjax_diffusion.host.figure_labels import draw_legend
 from fedjax_diffusion.host.figure_style import (
     FAINT,
     make_looks,
-    shorten_name,
+    to_label,
     use_bits_scale,
     use_log_scale,
 )
@@ -98,11 +98,11 @@ def draw_errors(tables: ReportTables) -> "Figure":
         color = looks[family].color if family in looks else FAINT
         marker = looks[family].marker if family in looks else "o"
         axes.plot(bits, bound, "_", color=color, markersize=11, markeredgewidth=1.6)
-        axes.plot(bits, error, marker, color=color, markersize=4, label=shorten_name(family))
+        axes.plot(bits, error, marker, color=color, markersize=4, label=to_label(family))
     axes.set(xlabel="bits per parameter", ylabel="squared error of the mean update")
     use_bits_scale(axes.xaxis)
     use_log_scale(axes.yaxis)
-    handles = [Line2D([], [], **look.dot, label=shorten_name(f)) for f, look in looks.items()]
+    handles = [Line2D([], [], **look.dot, label=to_label(f)) for f, look in looks.items()]
     bar = {"color": "0.3", "marker": "_", "markersize": 11, "markeredgewidth": 1.6}
     draw_legend(figure, [*handles, Line2D([], [], linestyle="none", **bar, label="bound")])
     return figure

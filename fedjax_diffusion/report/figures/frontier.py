@@ -12,7 +12,7 @@ from fedjax_diffusion.host.figure_style import (
     FAINT,
     Look,
     make_looks,
-    shorten_name,
+    to_label,
     use_log_scale,
 )
 from fedjax_diffusion.host.figures import default_style
@@ -183,7 +183,7 @@ def _label(
 ) -> Label:
     """Returns the label of a setting: its bits if a line joins it to others, else its name."""
     is_joined = sum(other.family == setting.family for other in settings) > 1
-    text = shorten_name(setting.name)
+    text = to_label(setting.name)
     if is_joined and setting.num_bits is not None:
         text = format_bits(setting.num_bits)
     return Label(*mean, text, looks[setting.family].color)
@@ -221,7 +221,7 @@ def _explain(
     from matplotlib.patches import Patch
 
     handles: list[Line2D | Patch] = [
-        Line2D([], [], **look.dot, label=shorten_name(_name_family(family, settings)))
+        Line2D([], [], **look.dot, label=to_label(_name_family(family, settings)))
         for family, look in looks.items()
         if look != _OTHER
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fedjax_diffusion.host.figure_labels import Label, label_ends
-from fedjax_diffusion.host.figure_style import BLACK, Look, make_looks, shorten_name
+from fedjax_diffusion.host.figure_style import BLACK, Look, make_looks, to_label
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.curves import (
     COSTS,
@@ -138,7 +138,7 @@ def draw_over_rounds(
     figure = Figure(figsize=(7.4, 4.2), layout="constrained")
     axes = figure.subplots()
     labels = [
-        Label(mean.x[-1], mean.y[-1], shorten_name(one.setting.name), one.look.color)
+        Label(mean.x[-1], mean.y[-1], to_label(one.setting.name), one.look.color)
         for one, mean in draw_lines(axes, drawn, "round", column, course)
         if one.look and len(mean.x)
     ]
@@ -159,7 +159,7 @@ def make_handles(drawn: Sequence[Drawn]) -> "list[Line2D]":
             **one.look.line,
             marker=one.look.marker,
             markersize=4,
-            label=shorten_name(one.setting.name),
+            label=to_label(one.setting.name),
         )
         for one in drawn
         if one.look

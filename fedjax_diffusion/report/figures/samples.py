@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fedjax_diffusion.host.figure_style import shorten_name
+from fedjax_diffusion.host.figure_style import to_label
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.host.tables import format_cell
 from fedjax_diffusion.report.curves import Curve, read_curves
@@ -134,5 +134,5 @@ def draw_samples(samples: Sequence[Sample]) -> "Figure":
             axes.imshow(np.asarray(image.convert("RGB")), interpolation="nearest")
         spent = f"round {sample.rounds}, {format_cell(sample.joules)} J"
         width = 108 // columns
-        axes.set_title(f"{shorten_name(sample.setting, width)}\n{spent}", fontsize="small")
+        axes.set_title(f"{to_label(sample.setting, width)}\n{spent}", fontsize="small")
     return figure

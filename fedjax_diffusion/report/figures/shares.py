@@ -10,7 +10,7 @@ import numpy as np
 
 from fedjax_diffusion.host.figure_bars import draw_stack
 from fedjax_diffusion.host.figure_labels import draw_legend
-from fedjax_diffusion.host.figure_style import shorten_name
+from fedjax_diffusion.host.figure_style import to_label
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.report.figures.marks import describe_seeds
 from fedjax_diffusion.report.figures.named import NamedFigure
@@ -115,7 +115,7 @@ def _draw_bars(bars: Mapping[str, tuple[float, float]], name: str) -> "Figure":
     axes = figure.subplots()
     compute, transmit = (list(part) for part in zip(*bars.values(), strict=True))
     parts = {"computing": compute, "transmitting": transmit}
-    drawn = draw_stack(axes, [shorten_name(label) for label in bars], parts)
+    drawn = draw_stack(axes, [to_label(label) for label in bars], parts)
     axes.set(xlabel=name)
     draw_legend(figure, drawn)
     return figure

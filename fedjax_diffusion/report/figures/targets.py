@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fedjax_diffusion.host.figure_style import BLUE, shorten_name
+from fedjax_diffusion.host.figure_style import BLUE, to_label
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.host.tables import format_cell
 from fedjax_diffusion.report.curves import COSTS, read_curves
@@ -85,7 +85,7 @@ def _rank(row: TargetRow) -> tuple[float, float]:
 
 
 def _name(row: TargetRow) -> str:
-    name = shorten_name(row.setting, _MAX_NAME)
+    name = to_label(row.setting, _MAX_NAME)
     is_full = row.num_reached == row.num_seeds
     return name if is_full else f"{name} ({row.num_reached} of {row.num_seeds})"
 

@@ -10,11 +10,11 @@ def findings():
 
 
 def test_equal_is_relative_and_never_nan(findings):
-    values = np.array([1.0, 1 + 9e-7, 1 + 2e-6, 0.0, 1e-9, np.nan, np.inf])
-    expected = np.array([1.0, 1.0, 1.0, 0.0, 0.0, np.nan, np.inf])
+    values = np.array([1.0, 1 + 9e-7, 1 + 2e-6, 0.0, 1e-9, np.nan, np.inf, 1e-309, 1e-300])
+    expected = np.array([1.0, 1.0, 1.0, 0.0, 0.0, np.nan, np.inf, 0.0, 0.0])
     with np.errstate(invalid="ignore"):
         is_equal = findings.is_equal(values, expected)
-    assert is_equal.tolist() == [True, True, False, True, False, False, False]
+    assert is_equal.tolist() == [True, True, False, True, False, False, False, True, False]
 
 
 def test_at_most_is_relative_and_never_nan(findings):
