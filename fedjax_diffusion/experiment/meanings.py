@@ -54,7 +54,7 @@ def list_settings(part: Any, prefix: str = "") -> Iterator[Setting]:
             yield from list_settings(value, f"{prefix}{field.name}.")
         else:
             meaning = meanings.get(field.name, UNKNOWN)
-            yield Setting(prefix + field.name, value, find_unit(field.name), meaning)
+            yield Setting(prefix + field.name, value, split_unit(field.name)[1], meaning)
 
 
 @functools.cache
@@ -77,10 +77,11 @@ def read_meanings(kind: type) -> dict[str, str]:
     }
 
 
-def find_unit(name: str) -> str:
-    """Returns the unit in the name of a setting; empty if there is none.
+def split_unit(name: str) -> tuple[str, str]:
+    """Returns the name of a setting without the unit at its end, and the unit; empty for none.
 
-    >>> find_unit("bandwidth_hz"), find_unit("time_budgets_seconds"), find_unit("seed")
-    ('Hz', 's', '')
+    >>> split_unit("bandwidth_hz"), split_unit("time_budgets_seconds"), split_unit("seed")
+    (('bandwidth', 'Hz'), ('time_budgets', 's'), ('seed', ''))
     """
-    return next((unit for end, unit in _UNITS.items() if name.endswith(f"_{end}")), "")
+    end = next((end for end in _UNITS if name.endswith(f"_{end}")), "")
+    return name.removesuffix(f"_{end}"), _UNITS.get(end, "")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedjax_diffusion.experiment.meanings import split_unit
 from fedjax_diffusion.report.tables import ReportTables
 from fedjax_diffusion.sweep.identity import shorten, shorten_rows
 
@@ -15,6 +16,8 @@ METHOD = "allocator.method"
 UNQUANTIZED_BITS = 32
 _FIXED = re.compile(r"fixed_bits:(\d+)(.*)")
 _UNQUANTIZED = re.compile(r"full_precision(.*)")
+_NUMBER = "num_"
+"""Beginning of the names of numbers of things."""
 _MEASURE = ("quality_name", "num_samples", "extractor", "measure_version")
 
 
@@ -119,10 +122,15 @@ def format_values(row: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 def _format(key: str, value: Any, keys: Sequence[str]) -> str:
     """Returns one value of a setting; texts stand for themselves, rows of a file for their hash."""
-    if (digits := shorten_rows(value)) != value:
-        return f"{shorten(key, keys).replace('_', ' ')} {digits}"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if isinstance(value, str) else f"{shorten(key, keys).replace('_', ' ')} {text}"
+    digits = shorten_rows(value)
+    if isinstance(value, str) and digits == value:
+        return value
+    name, unit = split_unit(shorten(key, keys))
+    text = f"{value:g}" if isinstance(value, float) else str(digits)
+    if name.startswith(_NUMBER):
+        return f"{text} {name.removeprefix(_NUMBER).replace('_', ' ')}"
+    unit = "" if value is None else unit
+    return f"{name.replace('_', ' ')} {text} {unit}".rstrip()
 
 
 def _divide(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, int | None]:

@@ -50,10 +50,16 @@ def test_points_are_grouped_over_seeds_and_bits_make_a_family(settings):
 def test_values_of_several_axes_make_a_name_and_one_can_be_left_out():
     tables = make_tables(["fixed_bits:2", "full_precision"], 1, (20.0, 40.0))
     names = [setting.name for setting in list_settings(tables)]
-    assert names[0] == "fixed_bits:2, time budget seconds 20"
+    assert names[0] == "fixed_bits:2, time budget 20 s"
     assert len(set(names)) == 4
     without = list_settings(tables, without="allocator.time_budget_seconds")
     assert [setting.name for setting in without] == ["fixed_bits:2"] * 2 + ["full_precision"] * 2
+
+
+def test_a_value_is_written_with_its_unit():
+    row = {"max_bits": 8, "shadowing_db": 2.5, "num_clients": 10, "a.alpha": 0.1, "b.alpha": 3}
+    text = "max 8 bits, shadowing 2.5 dB, 10 clients, a.alpha 0.1, b.alpha 3"
+    assert format_values(row, list(row)) == text
 
 
 def test_a_variant_names_its_points():
