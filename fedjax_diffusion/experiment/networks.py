@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol
 
 from fedjax_diffusion.diffusion import Denoiser, UNetConfig, make_denoiser
-from fedjax_diffusion.values import OneOf, check_value, to_plain
+from fedjax_diffusion.values import OneOf, check_value, find_kinds, to_plain
 
 UNET = "unet"
 
@@ -61,7 +61,8 @@ def complete_settings(given: Mapping[str, Any], name: Any) -> dict[str, Any]:
     """Returns the group ``model`` of a config with all settings of a network.
 
     A config file that only changes ``model.name`` has the U-Net's settings beside it: they are
-    replaced. Settings that the group lacks have their defaults.
+    replaced. Settings that the group lacks have their defaults. A whole number for a field of
+    type float becomes one.
 
     Args:
       given: the group.
@@ -75,4 +76,9 @@ def complete_settings(given: Mapping[str, Any], name: Any) -> dict[str, Any]:
     if chosen == UNET == own:  # whose settings a config has in full
         return dict(given)
     is_left_over = given.keys() == {field.name for field in dataclasses.fields(UNetConfig)}
-    return defaults if chosen != own or is_left_over else {**defaults, **given}
+    if chosen != own or is_left_over:
+        return defaults
+    kinds = find_kinds(find_settings(chosen))
+    floats = {key for key, kind in kinds.items() if kind.type is float}
+    whole = {k: float(v) for k, v in given.items() if k in floats and type(v) is int}
+    return {**defaults, **given, **whole}
