@@ -14,7 +14,6 @@ from fedjax_diffusion.quantization import (
     QUANTIZERS,
     QuantizationConfig,
     predict_bit_width_error,
-    range_variance,
 )
 from tests.planning.plans import (
     FADING,
@@ -69,7 +68,7 @@ def test_a_plan_speaks_of_its_cohort():
         (MEASURED, "update", MEASURED),
         ((-1, 2.0, 1.0, -1, 3.0, -1), "update", (2.0, 2.0, 1.0, 2.0, 3.0, 2.0)),
         ((-1, 2.0, 1.0, -1, 3.0, -1), "model", (2.0, 2.0, 1.0, 2.0, 3.0, 2.0)),
-        (None, "model", [float(range_variance(PARAMS))] * K),
+        (None, "model", [12 * 3**2 / 4 + 2 * 0.5**2 / 4] * K),
     ],
 )
 def test_ranges_are_the_last_measured_else_their_mean_else_the_models(measured, mode, expected):
