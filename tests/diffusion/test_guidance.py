@@ -75,12 +75,14 @@ def apply():
 
 
 def test_a_network_with_classes_is_the_one_without_plus_a_table():
-    # In one program, which makes what they have in common once.
     inits = [make_denoiser(config, SHAPE).init for config in (CONFIG, PLAIN)]
-    with_classes, without = jax.jit(lambda key: [init(key) for init in inits])(jax.random.key(0))
-    table = with_classes.pop("label_embedding")
+    shapes, shapes_without = (jax.eval_shape(init, jax.random.key(0)) for init in inits)
+    table = shapes.pop("label_embedding")
     assert jax.tree.map(jnp.shape, table) == {"kernel": (4, 32)}
-    jax.tree.map(np.testing.assert_array_equal, with_classes, without)
+    assert shapes == shapes_without
+    some = ("conv_in", "embedding_1", "middle_block_0_attention")  # all would compile for long
+    draw = jax.jit(lambda key: [{name: init(key)[name] for name in some} for init in inits])
+    jax.tree.map(np.testing.assert_array_equal, *draw(jax.random.key(0)))
     assert make_denoiser(CONFIG, SHAPE).num_classes == 3
     assert make_denoiser(PLAIN, SHAPE).num_classes is None
 
