@@ -102,9 +102,7 @@ def test_the_table_is_added_to_the_time_embedding(apply, params, inputs):
 
 def test_no_label_is_what_a_pass_without_labels_takes(apply, params, inputs):
     unconditional = apply(params, *inputs)
-    np.testing.assert_array_equal(
-        apply(params, *inputs, None, np.full(4, NO_LABEL)), unconditional
-    )
+    np.testing.assert_array_equal(apply(params, *inputs, None, np.full(4, NO_LABEL)), unconditional)
     for label in range(3):
         eps = apply(params, *inputs, None, np.full(4, label))
         assert abs(np.subtract(eps, unconditional)).max() > 1e-2

@@ -1,5 +1,6 @@
 """The U-Net: its published size, its first output, its dropout, its configuration."""
 
+import functools
 import math
 
 import jax
@@ -91,13 +92,6 @@ def test_the_output_is_zero_at_init_and_kernels_are_glorot_uniform(apply, inputs
     assert abs((kernel**2).mean() - bound**2 / 3) < 5 * bound**2 * math.sqrt(4 / 45 / kernel.size)
 
 
-def test_dropout_needs_a_key(apply, inputs, eps):
-    first, again, other = (np.asarray(apply(*inputs, jax.random.key(n))) for n in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-    assert (first != np.asarray(eps)).any()
-
-
 @pytest.mark.parametrize("name", [name for name in CONV_LOWERINGS if name != "stock"])
 def test_every_convolution_takes_the_chosen_lowering(name, inputs):
     """Its gradients are those of its operations: ``test_conv.py``."""
@@ -187,7 +181,7 @@ def test_images_that_do_not_fit_are_one_line_errors():
         make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")
 
 
-ONE_LEVEL = UNetConfig(4, (1,), dropout=0.5)
+ONE_LEVEL, KEY = UNetConfig(4, (1,), dropout=0.5), jax.random.key(2)
 
 
 @pytest.fixture(scope="module")
@@ -196,20 +190,22 @@ def one_level():
 
 
 def differentiate(inputs, **options):
-    """Returns loss and gradient of the mean square of what is predicted, with dropout.
+    """Returns a function of the dropout's key, and the number of its convolutions.
 
-    The gradient of the last three blocks, which are built like the others. And the number of
-    convolutions that they take.
+    Its results are the mean square of what is predicted, and the gradient of a block before the
+    last, which is built like the others.
     """
     params, x_t, t = inputs
     denoiser = make_denoiser(ONE_LEVEL, SHAPE, **options)
 
-    def loss(last, params):
-        return jnp.mean(jnp.square(denoiser.apply(params | last, x_t, t, jax.random.key(2))))
+    def loss(block, params, key):
+        params = params | {"up_0_block_0": block}
+        return jnp.mean(jnp.square(denoiser.apply(params, x_t, t, key)))
 
-    last = {name: params[name] for name in ("middle_block_1", "up_0_block_1", "up_0_block_0")}
-    lowered = jax.jit(jax.value_and_grad(loss)).lower(last, params)
-    return lowered.compile()(last, params), lowered.as_text().count("stablehlo.convolution")
+    given = params["up_0_block_0"], params
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(*given, KEY)
+    count = lowered.as_text().count("stablehlo.convolution")
+    return functools.partial(lowered.compile(), *given), count
 
 
 @pytest.fixture(scope="module")
@@ -217,20 +213,29 @@ def in_float32(one_level):
     return differentiate(one_level)
 
 
+def test_dropout_is_drawn_by_its_key(in_float32):
+    run, _ = in_float32
+    (first, grads), (again, grads_again), (other, _) = run(KEY), run(KEY), run(jax.random.key(3))
+    assert first == again != other
+    jax.tree.map(np.testing.assert_array_equal, grads, grads_again)
+
+
 def test_computing_activations_again_changes_nothing_but_rounding(one_level, in_float32):
     """Not the dropout, either; and there is more to compute."""
     expected, count = in_float32
     found, count_again = differentiate(one_level, remat=True)
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), found, expected
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5),
+        found(KEY),
+        expected(KEY),
     )
     assert count_again > count
 
 
 def test_bfloat16_computes_with_float32_parameters(one_level, in_float32):
     """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
-    loss, grads = in_float32[0]
-    loss_16, grads_16 = differentiate(one_level, dtype=jnp.bfloat16)[0]
+    loss, grads = in_float32[0](KEY)
+    loss_16, grads_16 = differentiate(one_level, dtype=jnp.bfloat16)[0](KEY)
     assert {x.dtype for x in jax.tree.leaves((loss_16, grads_16))} == {jnp.dtype("float32")}
     np.testing.assert_allclose(loss_16, loss, rtol=0.05)
     distance, norm = (

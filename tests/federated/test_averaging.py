@@ -35,7 +35,9 @@ def round_fn_of(name, average, mode="update"):
     """A round whose numbers are hyperparameters: ``(num_trimmed, max_update_norm)``."""
     averaging = lambda numbers: Averaging(average, *numbers)  # noqa: E731
     client_map, server_update = make_client_map(MAPS[name]), make_server_update(SERVER)
-    return jax.jit(make_round(train_halfway, client_map, server_update, mode=mode, averaging=averaging))
+    return jax.jit(
+        make_round(train_halfway, client_map, server_update, mode=mode, averaging=averaging)
+    )
 
 
 def play(
@@ -89,9 +91,7 @@ def test_the_averages_are_those_of_sorting_by_hand():
     assert (combine["median"](largest, np.arange(7) < 2) == largest[0]).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [("map", "update"), ("chunked:2 on 2 devices", "model")]
-)
+@pytest.mark.parametrize(("name", "mode"), [("map", "update"), ("chunked:2 on 2 devices", "model")])
 def test_a_mapping_gives_the_trimmed_mean_of_the_models(name, mode):
     outcome = play("trimmed_mean", num_bits=[32, 32, 0, 32, 32], name=name, mode=mode)
     models = [trained(client) for client in (0, 1, 3, 4)]

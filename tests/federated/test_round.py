@@ -42,7 +42,7 @@ PARAMS = init_params(jax.random.key(1))
 SERVER = ServerUpdate()
 TRAIN = make_train(TRAINING)
 NUM_DRAWS = 60
-"""Errors twice as large exceed the bound by 1.2 of it or more; 5 errors of the mean are half that."""
+"""Errors twice as large exceed the bound by its 1.2 or more; 5 errors of the mean are half that."""
 jit_bound = jax.jit(quantization_error_bound)
 
 

@@ -52,7 +52,9 @@ jit_tree = jax.jit(blocks_to_tree)
 def round_fn_of(config, mode="update", name="map"):
     client_map = make_client_map(ClientMapping(name))
     server_update = make_server_update(SERVER)
-    return jax.jit(make_round(train_halfway, client_map, server_update, mode=mode, quantization=config))
+    return jax.jit(
+        make_round(train_halfway, client_map, server_update, mode=mode, quantization=config)
+    )
 
 
 def play(config, num_bits, mode="update", num_steps=3, client_memory=None, name="map"):
@@ -176,7 +178,9 @@ def test_clients_start_from_the_quantized_broadcast(mode):
     outcome = play(QuantizationConfig(downlink_bits=3), [32] * NUM_CLIENTS, mode, num_steps=0)
     received = jit_quantize(stream_key(KEY, Stream.DOWNLINK, ROUND), PARAMS, 3)
     assert_close(outcome.params, PARAMS if mode == "update" else received)
-    assert max(float(abs(np.subtract(received[name], PARAMS[name])).max()) for name in PARAMS) > 1e-2
+    assert (
+        max(float(abs(np.subtract(received[name], PARAMS[name])).max()) for name in PARAMS) > 1e-2
+    )
     if mode == "update":  # the clients know nothing of the mode
         trained = play(QuantizationConfig(downlink_bits=3), [32] * NUM_CLIENTS)
         plain = play(PLAIN, [32] * NUM_CLIENTS)

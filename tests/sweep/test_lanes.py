@@ -39,6 +39,7 @@ WORLD = {
     "faults__dropped_before_upload": 0.2,
     "faults__diverging": 0.3,
     "faults__diverging_factor": 4.0,
+    "allocator__baselines": ("full_precision",),
 }
 """What a lane has of its own besides its model: cohort, faults, numbers of its average."""
 
@@ -136,8 +137,10 @@ def test_lanes_play_the_same_runs_and_take_others_when_they_end(
     assert_same_runs(read_records(tmp_path), alone)
     assert sum(drawn) == 3 * 6  # a grid, and 40 images in two batches
     assert max(drawn) >= 2
-    for folder in find_folders(open_sweep(tmp_path)):
+    for n, folder in enumerate(find_folders(open_sweep(tmp_path))):
         assert environment.count_lanes(environment.read(folder)) == LANES
+        if n % 2:
+            continue
         experiment, state = load_run(folder, {"num_samples": 40})
         theirs = experiment.draw_samples(experiment.run_key, state.ema_params, EVALUATION_COUNTER)
         ours = measured[records.read_evaluation(folder)["quality"]["place"]]
@@ -185,12 +188,12 @@ def test_a_point_that_fails_in_its_lane_stops_no_other(tmp_path, alone):
     prepare(tmp_path, LANES)
 
     def play(task):
-        if task.config.num_rounds == 2:
+        if task.config.allocator.method == "fixed_bits:4":
             raise ValueError("no such thing")
         play_point(task)
 
     result = play_sweep(tmp_path, TRAINING, play=play)
-    assert [state.error for _, state in result.failures] == ["ValueError: no such thing"] * 2
+    assert [state.error for _, state in result.failures] == ["ValueError: no such thing"] * LANES
     assert not play_sweep(tmp_path, TRAINING._replace(is_retrying=True)).failures
     assert_same_runs(read_records(tmp_path), alone)
 
@@ -228,7 +231,8 @@ def test_a_point_that_was_begun_with_other_settings_plays_by_itself(tmp_path, al
     sweep, joined = open_sweep(tmp_path), []
     stopped = Interruption()
     stopped.exit_code = 143
-    compute = dataclasses.replace(sweep.base.compute, client_map="vmap")
+    # Another setting, of which this network takes no notice: the program is compiled already.
+    compute = dataclasses.replace(sweep.base.compute, conv="matmul")
     config = dataclasses.replace(sweep.points[0].config, compute=compute)
     with pytest.raises(StoppedBySignal):
         run(config, find_folders(sweep)[0], interruption=stopped)
