@@ -37,6 +37,7 @@ def data(dataset, parts):
     return make_client_data(dataset, parts)
 
 
+to_uint8 = jax.jit(images_to_uint8)
 jit_batch = jax.jit(draw_batch, static_argnames=("batch_size", "random_flip"))
 
 
@@ -51,7 +52,7 @@ def draw_labels(key, data, client, *, num_steps, batch_size):
 
 
 @pytest.mark.parametrize("client", range(4))
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 8, 25])
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 25])
 def test_every_pass_uses_every_example_once(data, parts, client, batch_size):
     """The oracle counts: after p positions each example was used floor or ceil of p / n times."""
     num_steps = 60 // batch_size + 2
@@ -130,7 +131,7 @@ def test_flip_mirrors_half_of_the_pictures_left_to_right(data):
     for step in (1, 2):
         plain, flipped = (draw(key, data, 3, step, random_flip=flip) for flip in (False, True))
         np.testing.assert_array_equal(plain.labels, flipped.labels)
-        before, after = np.asarray(plain.images), np.asarray(flipped.images)
+        before, after = (np.asarray(to_uint8(batch.images)) for batch in (plain, flipped))
         is_same = (before == after).all(axis=(1, 2, 3))
         is_mirrored = (before[:, :, ::-1] == after).all(axis=(1, 2, 3))
         assert (is_same ^ is_mirrored).all()
@@ -168,7 +169,6 @@ def test_bad_parts(dataset, parts, message):
 def test_pixels_and_images_are_inverse():
     pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
     images = np.array(jax.jit(uint8_to_images)(pixels))
-    to_uint8 = jax.jit(images_to_uint8)
     assert (images.min(), images.max()) == (-1.0, 1.0)
     np.testing.assert_array_equal(to_uint8(images), pixels)
     images[0, :4] = [-2.0, -0.999, 0.999, 7.0]

@@ -29,7 +29,7 @@ from fedjax_diffusion.experiment.networks import complete_settings
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.types import Batch
-from tests.tiny import PixelConfig, tiny_config
+from tests.tiny import PixelConfig, pixel_config, tiny_config
 
 SHAPE = (8, 8, 1)
 UNET, DIFFUSION = UNetConfig(4, (1,)), DiffusionConfig("linear", 10)
@@ -59,7 +59,8 @@ def test_the_cost_of_an_example_depends_on_the_model_alone():
     plain = make_task(UNET, DIFFUSION, SHAPE)
     other = make_task(UNET, DIFFUSION, SHAPE, conv="matmul", dtype=jnp.bfloat16, remat=True)
     assert plain.count_flops() == other.count_flops() > 1e5
-    assert 0 < make_task(PixelConfig(), DIFFUSION, SHAPE).count_flops() < plain.count_flops() / 100
+    pixels = to_run_config(pixel_config()).model
+    assert 0 < make_task(pixels, DIFFUSION, SHAPE).count_flops() < plain.count_flops() / 100
 
 
 def test_a_registered_network_is_described_by_a_config_and_built():
