@@ -80,7 +80,7 @@ def test_a_donated_state_is_written_over(num_devices):
     keeping, donating = (simulator_of(num_devices, is_donated) for is_donated in (False, True))
     state = keeping.init(KEY, data)
     expected = keeping.step(KEY, state, ALLOCATION, COHORT, data)
-    again = donating.init(KEY, data)
+    again = keeping.init(KEY, data)
     got = donating.step(KEY, again, ALLOCATION, COHORT, data)
     jax.tree.map(np.testing.assert_array_equal, *jax.device_get((got, expected)))
     assert not any(x.is_deleted() for x in jax.tree.leaves(state))

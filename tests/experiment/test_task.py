@@ -29,7 +29,7 @@ from fedjax_diffusion.experiment.networks import complete_settings
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.types import Batch
-from tests.tiny import PixelConfig, pixel_config, tiny_config
+from tests.tiny import PixelConfig, make_pixels, pixel_config, tiny_config
 
 SHAPE = (8, 8, 1)
 UNET, DIFFUSION = UNetConfig(4, (1,)), DiffusionConfig("linear", 10)
@@ -37,9 +37,12 @@ UNET, DIFFUSION = UNetConfig(4, (1,)), DiffusionConfig("linear", 10)
 
 @pytest.mark.parametrize("num_classes", [None, 3])
 def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes):
-    model = dataclasses.replace(UNET, num_classes=num_classes)
+    if num_classes is None:
+        model, make = to_run_config(pixel_config()).model, make_pixels
+    else:
+        model, make = dataclasses.replace(UNET, num_classes=num_classes), make_denoiser
     task = make_task(model, DIFFUSION, SHAPE)
-    denoiser, key = make_denoiser(model, SHAPE), seed_to_key(0)
+    denoiser, key = make(model, SHAPE), seed_to_key(0)
     shapes = jax.eval_shape(denoiser.init, key)
     params = jax.tree.map(lambda x: np.full(x.shape, 0.1, x.dtype), shapes)
     batch = Batch(np.zeros((2, *SHAPE), np.float32), np.array([0, 2]))
