@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from fedjax_diffusion.federated import (
     ClientInputs,
@@ -125,9 +126,12 @@ def bind(program: Program, work: LocalWork, hyperparameters: Any) -> Simulator:
     def place(key: Key) -> Key:
         """Returns the run's key on the devices, where it is put once."""
         nonlocal last_key
-        if last_key is None or last_key[0] is not key:
-            last_key = key, place_key(key, placement)
-        return last_key[1]
+        if last_key is not None and last_key[0] is key:
+            return last_key[1]
+        placed = place_key(key, placement)
+        if not isinstance(placed, Tracer):  # of a caller's program, which no later step may see
+            last_key = key, placed
+        return placed
 
     def init(key: Key, data: Any) -> SimulationState:
         return program.init(key, len(data.num_examples), hyperparameters)

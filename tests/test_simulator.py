@@ -150,6 +150,14 @@ def test_a_step_leaves_its_state_alone_and_repeats_itself():
     assert int(first[0].round) == int(before.round) + 1
 
 
+def test_a_step_in_a_program_of_the_callers_leaves_nothing_in_the_simulator():
+    """The placed key, which a simulator keeps, is a tracer there."""
+    state, key = trajectory(1).states[0], seed_to_key(5)
+    traced, _ = jax.eval_shape(lambda s: play(simulator_of(1), s, ROUNDS[0], key), state)
+    played, _ = play(simulator_of(1), state, ROUNDS[0], key)
+    assert jax.tree.map(jnp.shape, played) == jax.tree.map(jnp.shape, traced)
+
+
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_all_rounds_share_one_program(num_devices):
     """One trace of the step; after the first round nothing at all is compiled."""

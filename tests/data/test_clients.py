@@ -37,6 +37,10 @@ def data(dataset, parts):
     return make_client_data(dataset, parts)
 
 
+to_uint8 = jax.jit(images_to_uint8)
+jit_batch = jax.jit(draw_batch, static_argnames=("batch_size", "random_flip"))
+
+
 @functools.partial(jax.jit, static_argnames=("num_steps", "batch_size"))
 def draw_labels(key, data, client, *, num_steps, batch_size):
     """Returns the labels of consecutive local steps [num_steps * B], by a scan."""
@@ -48,7 +52,7 @@ def draw_labels(key, data, client, *, num_steps, batch_size):
 
 
 @pytest.mark.parametrize("client", range(4))
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 8, 25])
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 25])
 def test_every_pass_uses_every_example_once(data, parts, client, batch_size):
     """The oracle counts: after p positions each example was used floor or ceil of p / n times."""
     num_steps = 60 // batch_size + 2
@@ -68,16 +72,14 @@ def test_passes_differ_and_clients_with_other_keys_differ(data):
     draw = functools.partial(draw_labels, data=data, num_steps=4, batch_size=10)
     passes = np.asarray(draw(jax.random.key(0), client=3)).reshape(4, 10)
     assert len({tuple(row) for row in passes.tolist()}) == 4
-    assert (draw(jax.random.key(1), client=3) != passes.reshape(-1)).any()
+    assert (np.asarray(draw(jax.random.key(1), client=3)) != passes.reshape(-1)).any()
 
 
 def test_every_place_of_a_pass_is_uniform(data, parts):
     """Example e stands at place i with probability 1/7: 49 counts, each within 5 sigma."""
     num_draws = 4_000
     draw = functools.partial(draw_labels, data=data, client=2, num_steps=7, batch_size=2)
-    labels = jax.jit(jax.vmap(lambda key: draw(key)))(
-        jax.random.split(jax.random.key(5), num_draws)
-    )
+    labels = jax.jit(jax.vmap(lambda key: draw(key)))(make_keys(range(num_draws)))
     for places in np.split(np.asarray(labels), 2, axis=1):  # the first pass and the second
         counts = np.stack([(places == label).sum(axis=0) for label in parts[2]])
         sigma = np.sqrt(num_draws * (1 / 7) * (6 / 7))
@@ -88,33 +90,35 @@ def test_order_of_a_pass_is_a_uniform_permutation(data, parts):
     """All 3! orders of client 1, chi-square with 5 degrees of freedom below its mean + 5 sigma."""
     num_draws = 3_000
     draw = functools.partial(draw_labels, data=data, client=1, num_steps=1, batch_size=3)
-    labels = jax.jit(jax.vmap(lambda key: draw(key)))(
-        jax.random.split(jax.random.key(6), num_draws)
-    )
+    labels = jax.jit(jax.vmap(lambda key: draw(key)))(make_keys(range(num_draws)))
     _, counts = np.unique(np.asarray(labels), axis=0, return_counts=True)
     assert counts.shape == (6,)
     expected = num_draws / 6
     assert ((counts - expected) ** 2 / expected).sum() < 5 + 5 * np.sqrt(10)
 
 
+def make_keys(seeds):
+    return jax.random.wrap_key_data(np.array([(0, seed) for seed in seeds], np.uint32))
+
+
 @pytest.mark.parametrize("random_flip", [False, True])
 def test_vmap_over_clients_and_steps_is_the_loop(data, random_flip):
     draw = functools.partial(draw_batch, batch_size=5, random_flip=random_flip)
-    keys, steps = jax.random.split(jax.random.key(7), 4), jnp.arange(3)
     over_steps = jax.vmap(draw, in_axes=(None, None, None, 0))
-    mapped = jax.jit(jax.vmap(over_steps, in_axes=(0, None, 0, None)))(
-        keys, data, jnp.arange(4), steps
-    )
-    one = jax.jit(draw)
+    over_clients = jax.vmap(over_steps, in_axes=(0, None, 0, None))
+    mapped = jax.jit(over_clients)(make_keys(range(4)), data, np.arange(4), np.arange(3))
+    images, labels = np.asarray(mapped.images), np.asarray(mapped.labels)
     for client in range(4):
         for step in range(3):
-            batch = one(keys[client], data, client, step)
-            np.testing.assert_array_equal(mapped.images[client, step], batch.images)
-            np.testing.assert_array_equal(mapped.labels[client, step], batch.labels)
+            batch = jit_batch(
+                jax.random.key(client), data, client, step, batch_size=5, random_flip=random_flip
+            )
+            np.testing.assert_array_equal(images[client, step], batch.images)
+            np.testing.assert_array_equal(labels[client, step], batch.labels)
 
 
 def test_batch_holds_the_pictures_of_its_labels(dataset, data):
-    batch = draw_batch(jax.random.key(8), data, 3, 0, batch_size=10)
+    batch = jit_batch(jax.random.key(8), data, 3, 0, batch_size=10)
     assert batch.images.shape == (10, 3, 4, 2)
     assert batch.images.dtype == jnp.float32
     expected = dataset.images[np.asarray(batch.labels)] / 127.5 - 1
@@ -122,12 +126,12 @@ def test_batch_holds_the_pictures_of_its_labels(dataset, data):
 
 
 def test_flip_mirrors_half_of_the_pictures_left_to_right(data):
-    key, draw = jax.random.key(9), functools.partial(draw_batch, batch_size=2_000)
+    key, draw = jax.random.key(9), functools.partial(jit_batch, batch_size=2_000)
     mirrored_in_step = []
     for step in (1, 2):
         plain, flipped = (draw(key, data, 3, step, random_flip=flip) for flip in (False, True))
         np.testing.assert_array_equal(plain.labels, flipped.labels)
-        before, after = np.asarray(plain.images), np.asarray(flipped.images)
+        before, after = (np.asarray(to_uint8(batch.images)) for batch in (plain, flipped))
         is_same = (before == after).all(axis=(1, 2, 3))
         is_mirrored = (before[:, :, ::-1] == after).all(axis=(1, 2, 3))
         assert (is_same ^ is_mirrored).all()
@@ -163,11 +167,12 @@ def test_bad_parts(dataset, parts, message):
 
 
 def test_pixels_and_images_are_inverse():
-    pixels = jnp.arange(256, dtype=jnp.uint8).reshape(2, 128)
-    images = uint8_to_images(pixels)
-    assert (float(images.min()), float(images.max())) == (-1.0, 1.0)
-    np.testing.assert_array_equal(images_to_uint8(images), pixels)
-    assert images_to_uint8(jnp.array([-2.0, -0.999, 0.999, 7.0])).tolist() == [0, 0, 255, 255]
+    pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    images = np.array(jax.jit(uint8_to_images)(pixels))
+    assert (images.min(), images.max()) == (-1.0, 1.0)
+    np.testing.assert_array_equal(to_uint8(images), pixels)
+    images[0, :4] = [-2.0, -0.999, 0.999, 7.0]
+    assert to_uint8(images)[0, :4].tolist() == [0, 0, 255, 255]
 
 
 def test_longer_rows_change_no_draw(dataset, parts, data):

@@ -16,7 +16,12 @@ from fedjax_diffusion.diffusion import (
 )
 from fedjax_diffusion.diffusion.conv import CONVS, KERNEL_BARS
 from fedjax_diffusion.experiment.compute import make_mesh
-from tests.diffusion.test_conv import assert_trees_close, normal, value_and_gradients
+from tests.diffusion.test_conv import (
+    assert_trees_close,
+    normal,
+    run_value_and_gradients,
+    value_and_gradients,
+)
 
 SHAPE = (4, 4, 2)
 CONFIG = UNetConfig(4, (1, 2))
@@ -29,8 +34,8 @@ KERNEL_BAR = "kernel_bar 2x6x5 3x3 3->4"
 @pytest.mark.parametrize("kernel_bar", KERNEL_BARS)
 def test_any_table_computes_the_convolution(conv, kernel_bar):
     table = {FORWARD: conv, BACKWARD: conv, KERNEL_BAR: kernel_bar}
-    expected = value_and_gradients(lax.conv_general_dilated, X, KERNEL, Y_BAR)
-    assert_trees_close(value_and_gradients(make_conv(table), X, KERNEL, Y_BAR), expected)
+    expected = run_value_and_gradients(lax.conv_general_dilated, X, KERNEL, Y_BAR)
+    assert_trees_close(run_value_and_gradients(make_conv(table), X, KERNEL, Y_BAR), expected)
 
 
 @pytest.mark.parametrize(

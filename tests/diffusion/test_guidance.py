@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +20,7 @@ from fedjax_diffusion.diffusion import (
     make_schedule,
     sample_ddim,
 )
+from fedjax_diffusion.diffusion.layers import dense, label_embedding, time_embedding
 from fedjax_diffusion.types import Batch
 
 CONFIG = UNetConfig(8, (1,), num_classes=3)
@@ -28,18 +30,43 @@ T, S, MEANS = 50, 0.5, np.array([-0.6, 0.6])
 SCHEDULE = make_schedule("cosine", T)
 
 
+class Small(nn.Module):
+    """Two layers for all pixels of an image, with the U-Net's embeddings of step and label."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x_t, t, labels):
+        embedded = time_embedding(t, 16)
+        embedded += label_embedding(labels, self.num_classes, 16, jnp.float32)
+        h = jnp.concatenate([x_t.reshape(len(x_t), -1), embedded], axis=1)
+        h = nn.silu(dense(64, "first", jnp.float32)(h))
+        return dense(16, "last", jnp.float32)(h).reshape(x_t.shape)
+
+
+def make_small(num_classes):
+    """Returns initial parameters and a denoiser's ``apply``."""
+    network = Small(num_classes)
+
+    def apply(params, x_t, t, dropout_key=None, labels=None):
+        return network.apply({"params": params}, x_t, t, labels)
+
+    inputs = np.zeros((1, *SHAPE), np.float32), np.zeros(1, int), np.zeros(1, int)
+    return jax.jit(network.init)(jax.random.key(0), *inputs)["params"], apply
+
+
 @pytest.fixture(scope="module")
 def params():
     """Of a network with classes, none zero."""
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(make_denoiser(CONFIG, SHAPE).init, jax.random.key(0))
-    return jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape) / 4, s.dtype), shapes)
+    return jax.tree.map(lambda s: np.asarray(rng.normal(size=s.shape) / 4, s.dtype), shapes)
 
 
 @pytest.fixture(scope="module")
 def inputs():
-    x_t = jax.random.normal(jax.random.key(0), (4, *SHAPE))
-    return x_t, jnp.array([0, 5, 20, 49])
+    x_t = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
+    return x_t, np.array([0, 5, 20, 49])
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +75,21 @@ def apply():
 
 
 def test_a_network_with_classes_is_the_one_without_plus_a_table():
-    with_classes, without = (
-        jax.jit(make_denoiser(config, SHAPE).init)(jax.random.key(0)) for config in (CONFIG, PLAIN)
-    )
-    table = with_classes.pop("label_embedding")
+    inits = [make_denoiser(config, SHAPE).init for config in (CONFIG, PLAIN)]
+    shapes, shapes_without = (jax.eval_shape(init, jax.random.key(0)) for init in inits)
+    table = shapes.pop("label_embedding")
     assert jax.tree.map(jnp.shape, table) == {"kernel": (4, 32)}
-    jax.tree.map(np.testing.assert_array_equal, with_classes, without)
+    assert shapes == shapes_without
+    some = ("conv_in", "embedding_1", "middle_block_0_attention")  # all would compile for long
+    draw = jax.jit(lambda key: [{name: init(key)[name] for name in some} for init in inits])
+    jax.tree.map(np.testing.assert_array_equal, *draw(jax.random.key(0)))
     assert make_denoiser(CONFIG, SHAPE).num_classes == 3
     assert make_denoiser(PLAIN, SHAPE).num_classes is None
 
 
 def test_the_table_is_added_to_the_time_embedding(apply, params, inputs):
     """A row is a shift of the bias before the last activation: the network without can have it."""
-    labels = jnp.array([2, 0, NO_LABEL, 1])
+    labels = np.array([2, 0, NO_LABEL, 1])
     eps = apply(params, *inputs, None, labels)
     plain = {name: value for name, value in params.items() if name != "label_embedding"}
     apply_plain = jax.jit(make_denoiser(PLAIN, SHAPE).apply)
@@ -73,11 +102,10 @@ def test_the_table_is_added_to_the_time_embedding(apply, params, inputs):
 
 def test_no_label_is_what_a_pass_without_labels_takes(apply, params, inputs):
     unconditional = apply(params, *inputs)
-    np.testing.assert_array_equal(
-        apply(params, *inputs, None, jnp.full(4, NO_LABEL)), unconditional
-    )
+    np.testing.assert_array_equal(apply(params, *inputs, None, np.full(4, NO_LABEL)), unconditional)
     for label in range(3):
-        assert abs(apply(params, *inputs, None, jnp.full(4, label)) - unconditional).max() > 1e-2
+        eps = apply(params, *inputs, None, np.full(4, label))
+        assert abs(np.subtract(eps, unconditional)).max() > 1e-2
 
 
 def test_labels_for_a_network_without_classes_are_refused(inputs):
@@ -87,10 +115,11 @@ def test_labels_for_a_network_without_classes_are_refused(inputs):
         jax.eval_shape(denoiser.apply, params, *inputs, None, jnp.zeros(4, jnp.int32))
 
 
-def test_only_the_rows_of_a_batchs_labels_have_a_gradient(params):
-    images = jax.random.uniform(jax.random.key(1), (4, *SHAPE), minval=-1, maxval=1)
-    batch = Batch(images, jnp.array([0, 2, 0, 2]))
-    loss_fn = functools.partial(ddpm_loss, make_denoiser(CONFIG, SHAPE).apply, SCHEDULE)
+def test_only_the_rows_of_a_batchs_labels_have_a_gradient():
+    images = np.random.default_rng(1).uniform(-1, 1, (4, *SHAPE)).astype(np.float32)
+    batch = Batch(images, np.array([0, 2, 0, 2]))
+    params, apply = make_small(3)
+    loss_fn = functools.partial(ddpm_loss, apply, SCHEDULE)
 
     @jax.jit
     @jax.grad
@@ -99,7 +128,7 @@ def test_only_the_rows_of_a_batchs_labels_have_a_gradient(params):
 
     for rate, rows in ((0.0, [True, False, True, False]), (1.0, [False, False, False, True])):
         grads = gradient(params, rate)
-        is_moved = abs(grads["label_embedding"]["kernel"]).max(axis=1) > 1e-6
+        is_moved = abs(np.asarray(grads["label_embedding"]["kernel"])).max(axis=1) > 1e-6
         np.testing.assert_array_equal(is_moved, rows)
 
 
@@ -113,19 +142,23 @@ def gaussian_apply(params, x_t, t, dropout_key=None, labels=None):
 @pytest.mark.parametrize("scale", [0.0, 1.0, 0.5, 3.0])
 def test_guided_gaussians_move_their_means(scale):
     """eps is affine in the mean: w times as far from that of no label, at the same variance."""
-    labels = jnp.tile(jnp.array([0, 1]), 4)
-    means = jnp.asarray(MEANS, jnp.float32)
-    x_t, t = jax.random.normal(jax.random.key(0), (8, *SHAPE)), jnp.arange(8) * 6
-    guided = guide(gaussian_apply, means, labels, scale)
-    np.testing.assert_allclose(
-        guided(x_t, t), gaussian_apply(scale * means, x_t, t, None, labels), atol=1e-5
-    )
-    draw = functools.partial(sample_ddim, schedule=SCHEDULE, shape=(8, *SHAPE), is_clipped=False)
-    np.testing.assert_allclose(
-        draw(jax.random.key(1), guided),
-        draw(jax.random.key(1), guide(gaussian_apply, scale * means, labels, 1.0)),
-        atol=1e-4,
-    )
+    labels, means = np.tile([0, 1], 4), np.float32(MEANS)
+    x_t = np.random.default_rng(0).normal(size=(8, *SHAPE)).astype(np.float32)
+
+    @jax.jit
+    def both(key):
+        guided = guide(gaussian_apply, means, labels, scale)
+        moved = guide(gaussian_apply, scale * means, labels, 1.0)
+        t = jnp.arange(8) * 6
+        draw = functools.partial(
+            sample_ddim, key, schedule=SCHEDULE, shape=(8, *SHAPE), is_clipped=False
+        )
+        eps = gaussian_apply(scale * means, x_t, t, None, labels)
+        return (guided(x_t, t), draw(guided)), (eps, draw(moved))
+
+    (eps, images), (expected_eps, expected_images) = both(jax.random.key(1))
+    np.testing.assert_allclose(eps, expected_eps, atol=1e-5)
+    np.testing.assert_allclose(images, expected_images, atol=1e-4)
 
 
 @pytest.mark.parametrize(("scale", "num_images"), [(0.0, 6), (1.0, 6), (0.5, 12), (2.0, 12)])
@@ -155,8 +188,8 @@ def test_a_label_dropout_out_of_range_is_a_one_line_error(rate):
 
 def test_a_trained_network_draws_the_class_that_is_asked_for():
     """Dark and bright images: without a label both, with one that one."""
-    denoiser = make_denoiser(UNetConfig(8, (1,), num_classes=2), SHAPE, conv="plain")
-    loss_fn = functools.partial(ddpm_loss, denoiser.apply, SCHEDULE, label_dropout=0.2)
+    params, apply = make_small(2)
+    loss_fn = functools.partial(ddpm_loss, apply, SCHEDULE, label_dropout=0.2)
     optimizer = optax.adam(5e-3)
     labels = jnp.arange(64, dtype=jnp.int32) % 2
 
@@ -174,11 +207,11 @@ def test_a_trained_network_draws_the_class_that_is_asked_for():
         carry = params, optimizer.init(params)
         return jax.lax.scan(train_step, carry, jax.random.split(jax.random.key(1), 250))[0][0]
 
-    params = train(jax.jit(denoiser.init)(jax.random.key(0)))
+    params = train(params)
 
     @functools.partial(jax.jit, static_argnums=0)
     def draw(scale):
-        denoise_fn = guide(denoiser.apply, params, labels, scale)
+        denoise_fn = guide(apply, params, labels, scale)
         images = sample_ddim(jax.random.key(2), denoise_fn, SCHEDULE, (64, *SHAPE), num_steps=10)
         return images.mean(axis=(1, 2, 3))
 

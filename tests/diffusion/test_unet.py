@@ -1,5 +1,6 @@
 """The U-Net: its published size, its first output, its dropout, its configuration."""
 
+import functools
 import math
 
 import jax
@@ -29,9 +30,9 @@ def draw_inputs(config):
     """Returns random parameters (none zero), images and steps."""
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(make_denoiser(config, SHAPE).init, jax.random.key(0))
-    params = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape) / 4, s.dtype), shapes)
-    x_t = jnp.asarray(rng.normal(size=(3, *SHAPE)), jnp.float32)
-    return params, x_t, jnp.array([0, 5, 900])
+    params = jax.tree.map(lambda s: np.asarray(rng.normal(size=s.shape) / 4, s.dtype), shapes)
+    x_t = rng.normal(size=(3, *SHAPE)).astype(np.float32)
+    return params, x_t, np.array([0, 5, 900])
 
 
 @pytest.fixture(scope="module")
@@ -61,36 +62,34 @@ def test_eps_has_the_shape_of_x_t_and_depends_on_t(apply, inputs, eps):
     params, x_t, t = inputs
     assert eps.shape == x_t.shape
     assert eps.dtype == jnp.float32
-    later = apply(params, x_t, t + jnp.array([0, 50, 0]))
-    is_changed = jnp.abs(later - eps).max(axis=(1, 2, 3)) > 1e-3
+    later = apply(params, x_t, t + np.array([0, 50, 0]))
+    is_changed = np.abs(np.subtract(later, eps)).max(axis=(1, 2, 3)) > 1e-3
     np.testing.assert_array_equal(is_changed, [False, True, False])
 
 
 def test_images_of_a_batch_do_not_mix(apply, inputs, eps):
     params, x_t, t = inputs
-    order = jnp.array([2, 0, 1])
-    np.testing.assert_allclose(apply(params, x_t[order], t[order]), eps[order], atol=1e-5)
+    order = np.array([2, 0, 1])
+    expected = np.asarray(eps)[order]
+    np.testing.assert_allclose(apply(params, x_t[order], t[order]), expected, atol=1e-5)
 
 
 def test_the_output_is_zero_at_init_and_kernels_are_glorot_uniform(apply, inputs):
-    params = jax.jit(make_denoiser(TINY, SHAPE).init)(jax.random.key(0))
-    assert type(params) is dict
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    np.testing.assert_array_equal(apply(params, *inputs[1:]), 0.0)
-    kernel = np.asarray(params["middle_block_0"]["conv_0"]["kernel"])
+    """With the last convolution's parameters the output is zero, whatever the others are."""
+    init = make_denoiser(TINY, SHAPE).init
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    assert type(shapes) is dict
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
+    pick = lambda params: (params["conv_out"], params["middle_block_0"]["conv_0"]["kernel"])  # noqa: E731
+    last, kernel = jax.jit(lambda key: pick(init(key)))(jax.random.key(0))  # all compile for long
+    np.testing.assert_array_equal(apply(inputs[0] | {"conv_out": last}, *inputs[1:]), 0.0)
+    kernel = np.asarray(kernel)
     bound = math.sqrt(6 / (9 * 8 + 9 * 8))
     assert kernel.shape == (3, 3, 8, 8)
     assert abs(kernel).max() < bound
     # A uniform variable's mean has variance bound^2 / 3 over n, its square bound^4 4 / 45 over n.
     assert abs(kernel.mean()) < 5 * bound / math.sqrt(3 * kernel.size)
     assert abs((kernel**2).mean() - bound**2 / 3) < 5 * bound**2 * math.sqrt(4 / 45 / kernel.size)
-
-
-def test_dropout_needs_a_key(apply, inputs, eps):
-    first, again, other = (apply(*inputs, jax.random.key(seed)) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-    assert (first != eps).any()
 
 
 @pytest.mark.parametrize("name", [name for name in CONV_LOWERINGS if name != "stock"])
@@ -185,7 +184,7 @@ def test_images_that_do_not_fit_are_one_line_errors():
         make_denoiser(UNetConfig(), (8, 8, 1), conv="fft")
 
 
-ONE_LEVEL = UNetConfig(4, (1,), dropout=0.5)
+ONE_LEVEL, KEY = UNetConfig(4, (1,), dropout=0.5), jax.random.key(2)
 
 
 @pytest.fixture(scope="module")
@@ -194,18 +193,22 @@ def one_level():
 
 
 def differentiate(inputs, **options):
-    """Returns loss and gradient of the mean square of what is predicted, with dropout.
+    """Returns a function of the dropout's key, and the number of its convolutions.
 
-    And the number of convolutions that they take.
+    Its results are the mean square of what is predicted, and the gradient of a block before the
+    last, which is built like the others.
     """
     params, x_t, t = inputs
     denoiser = make_denoiser(ONE_LEVEL, SHAPE, **options)
 
-    def loss(params):
-        return jnp.mean(jnp.square(denoiser.apply(params, x_t, t, jax.random.key(2))))
+    def loss(block, params, key):
+        params = params | {"up_0_block_0": block}
+        return jnp.mean(jnp.square(denoiser.apply(params, x_t, t, key)))
 
-    lowered = jax.jit(jax.value_and_grad(loss)).lower(params)
-    return lowered.compile()(params), lowered.as_text().count("stablehlo.convolution")
+    given = params["up_0_block_0"], params
+    lowered = jax.jit(jax.value_and_grad(loss)).lower(*given, KEY)
+    count = lowered.as_text().count("stablehlo.convolution")
+    return functools.partial(lowered.compile(), *given), count
 
 
 @pytest.fixture(scope="module")
@@ -213,20 +216,29 @@ def in_float32(one_level):
     return differentiate(one_level)
 
 
+def test_dropout_is_drawn_by_its_key(in_float32):
+    run, _ = in_float32
+    (first, grads), (again, grads_again), (other, _) = run(KEY), run(KEY), run(jax.random.key(3))
+    assert first == again != other
+    jax.tree.map(np.testing.assert_array_equal, grads, grads_again)
+
+
 def test_computing_activations_again_changes_nothing_but_rounding(one_level, in_float32):
     """Not the dropout, either; and there is more to compute."""
     expected, count = in_float32
     found, count_again = differentiate(one_level, remat=True)
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), found, expected
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5),
+        found(KEY),
+        expected(KEY),
     )
     assert count_again > count
 
 
 def test_bfloat16_computes_with_float32_parameters(one_level, in_float32):
     """Gradients are float32, near float32's, and bfloat16's 8 bits show in them."""
-    loss, grads = in_float32[0]
-    loss_16, grads_16 = differentiate(one_level, dtype=jnp.bfloat16)[0]
+    loss, grads = in_float32[0](KEY)
+    loss_16, grads_16 = differentiate(one_level, dtype=jnp.bfloat16)[0](KEY)
     assert {x.dtype for x in jax.tree.leaves((loss_16, grads_16))} == {jnp.dtype("float32")}
     np.testing.assert_allclose(loss_16, loss, rtol=0.05)
     distance, norm = (

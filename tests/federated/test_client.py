@@ -1,6 +1,7 @@
 """Local training of one client against a loop written out by hand."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -20,21 +21,21 @@ from tests.federated.problems import TRAINING, batch_fn, init_params, loss_fn, m
 
 KEY = seed_to_key(0)
 PARAMS = init_params(jax.random.key(1))
+SGD, ADAM = optax.sgd(0.1), optax.adam(0.01)
 
 
 def inputs_of(client, num_steps):
     values = (client, client, 1.0, 8, num_steps)
     dtypes = (np.int32, np.int32, np.float32, np.int32, np.int32)
-    return ClientInputs(*(jnp.asarray(v, d) for v, d in zip(values, dtypes, strict=True)))
+    return ClientInputs(*(np.asarray(v, d) for v, d in zip(values, dtypes, strict=True)))
 
 
-def train_by_hand(client, num_steps, optimizer, proximal_weight, round=2):
-    params, opt_state, losses = PARAMS, optimizer.init(PARAMS), []
-
+@functools.cache
+def make_step_by_hand(optimizer):
     @jax.jit
-    def advance(params, opt_state, step):
-        batch = batch_fn(stream_key(KEY, Stream.BATCH, round, client), make_data(), client, step)
-        key = step_key(stream_key(KEY, Stream.LOSS, round, client), step)
+    def step_by_hand(params, opt_state, client, step, proximal_weight):
+        batch = batch_fn(stream_key(KEY, Stream.BATCH, 2, client), make_data(), client, step)
+        key = step_key(stream_key(KEY, Stream.LOSS, 2, client), step)
 
         def total_loss(p):
             apart = jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), p, PARAMS)
@@ -44,18 +45,20 @@ def train_by_hand(client, num_steps, optimizer, proximal_weight, round=2):
         updates, opt_state = optimizer.update(jax.grad(total_loss)(params), opt_state, params)
         return optax.apply_updates(params, updates), opt_state, loss_fn(params, batch, key)
 
+    return step_by_hand
+
+
+def train_by_hand(client, num_steps, optimizer, proximal_weight):
+    params, opt_state, losses = PARAMS, optimizer.init(PARAMS), []
     for step in range(num_steps):
-        params, opt_state, loss = advance(params, opt_state, jnp.int32(step))
+        inputs = np.int32(client), np.int32(step), np.float32(proximal_weight)
+        params, opt_state, loss = make_step_by_hand(optimizer)(params, opt_state, *inputs)
         losses.append(float(loss))
     return params, np.mean(losses)
 
 
-@pytest.mark.parametrize("proximal_weight", [0.0, 0.7])
-@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adam(0.01)], ids=["sgd", "adam"])
-def test_matches_a_loop_by_hand(optimizer, proximal_weight):
-    training = dataclasses.replace(TRAINING, optimizer=optimizer, proximal_weight=proximal_weight)
-    train = jax.jit(make_train(training))
-    shared = SharedInputs(KEY, jnp.int32(2), PARAMS, make_data())
+def assert_trains_as_by_hand(train, optimizer, proximal_weight):
+    shared = SharedInputs(KEY, np.int32(2), PARAMS, make_data(), np.float32(proximal_weight))
     for client, num_steps in [(0, 1), (3, 4)]:
         params, loss = train(shared, inputs_of(client, num_steps))
         expected, expected_loss = train_by_hand(client, num_steps, optimizer, proximal_weight)
@@ -65,11 +68,24 @@ def test_matches_a_loop_by_hand(optimizer, proximal_weight):
         np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
 
 
-def test_no_steps_leave_the_model_as_it_is():
-    train = jax.jit(make_train(TRAINING))
-    params, loss = train(SharedInputs(KEY, jnp.int32(0), PARAMS, make_data()), inputs_of(0, 0))
+@pytest.mark.parametrize("proximal_weight", [0.0, 0.7])
+def test_fedprox_matches_a_loop_by_hand(proximal_weight):
+    """With a weight that is a number of the program; ``test_round.py`` has plain averaging."""
+    training = dataclasses.replace(TRAINING, optimizer=SGD, proximal_weight=proximal_weight)
+    assert_trains_as_by_hand(jax.jit(make_train(training)), SGD, proximal_weight)
+
+
+def test_a_weight_that_is_traced_and_a_state_of_the_optimizer_match_a_loop_by_hand():
+    make_training = lambda weight: dataclasses.replace(  # noqa: E731
+        TRAINING, optimizer=ADAM, proximal_weight=weight
+    )
+    train = jax.jit(make_train(make_training))
+    for proximal_weight in (0.0, 0.7):
+        assert_trains_as_by_hand(train, ADAM, proximal_weight)
+    shared = SharedInputs(KEY, np.int32(0), PARAMS, make_data(), np.float32(0.7))
+    params, loss = train(shared, inputs_of(0, 0))
     jax.tree.map(np.testing.assert_array_equal, params, PARAMS)
-    assert loss == 0
+    assert loss == 0, "no steps leave the model as it is"
 
 
 def test_local_epochs_are_rounded_up_to_whole_batches():
