@@ -86,7 +86,7 @@ def test_a_registered_network_is_described_by_a_config_and_built():
 
 def test_a_name_brings_the_settings_of_its_network():
     assert complete_settings({}, "pixels") == {"name": "pixels", "gain": 0.5, "num_classes": None}
-    assert complete_settings({"name": "pixels", "gain": 2}, "pixels")["gain"] == 2
+    assert repr(complete_settings({"name": "pixels", "gain": 2}, "pixels")["gain"]) == "2.0"
     unet = load_config("digits").model.to_dict()
     assert complete_settings(unet, "unet") == unet
     left_over = complete_settings(unet | {"name": "pixels"}, "pixels")
