@@ -13,11 +13,13 @@ from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.diffusion import make_denoiser
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.runs import figure
 from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import EVENTS, read_metrics
 from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
+from tests.empty_figures import make_empty
 from tests.runs.events import list_points, read_events
 from tests.tiny import pixel_config, to_pixels
 
@@ -70,7 +72,9 @@ def resumed(tmp_path_factory):
         run(config, workdir, on_record=stop_after_three)
     assert len(read_metrics(workdir)) == 3
     started_at = []
-    result = run(config, workdir, on_start=lambda _, first: started_at.append(first))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure, "make_figure", make_empty)
+        result = run(config, workdir, on_start=lambda _, first: started_at.append(first))
     assert started_at == [2]
     return result
 
