@@ -97,10 +97,16 @@ def home(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder.with_name("user")))
         patch.setattr(evaluate, "make_extractor", lambda *_: pixels_as_features())  # trains none
-        leave_figures_empty(patch)
         assert main(["run", "--config=mine.py", "--workdir=run"]) == 0
         assert main(["allocate", "--problem=problem.json", "--output=answer.json"]) == 0
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def figures(request, monkeypatch):
+    """Leaves figures empty; the long form draws them."""
+    if request.node.get_closest_marker("slow") is None:
+        leave_figures_empty(monkeypatch)
 
 
 @pytest.fixture

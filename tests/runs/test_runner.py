@@ -21,7 +21,7 @@ from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.empty_figures import make_empty
 from tests.runs.events import list_points, read_events
-from tests.tiny import pixel_config, to_pixels
+from tests.tiny import pixel_config, tiny_config, to_pixels
 
 CONTRACT = {
     "round",
@@ -57,12 +57,12 @@ def finished(drawn_figures, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
-    """A run that is killed after its third round (checkpoint at two) and started again.
+    """Other than ``finished``, it writes events for TensorBoard, too."""
+    return resume(pixel_config(tensorboard=True), tmp_path_factory.mktemp("runs") / "resumed")
 
-    Others than ``finished``, it writes events for TensorBoard, too.
-    """
-    workdir = tmp_path_factory.mktemp("runs") / "resumed"
-    config = pixel_config(tensorboard=True)
+
+def resume(config, workdir):
+    """Plays a run that is killed after its third round (checkpoint at two) and started again."""
 
     def stop_after_three(record):
         if record["round"] == 2:
@@ -106,6 +106,17 @@ def test_every_line_of_the_metrics_keeps_the_contract(finished):
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(finished, resumed):
+    assert_same(finished, resumed)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_of_a_unet_equals_the_uninterrupted_one(tmp_path):
+    config = tiny_config(model__num_classes=10, model__dropout=0.1)
+    assert_same(run(config, tmp_path / "whole"), resume(config, tmp_path / "resumed"))
+
+
+def assert_same(finished, resumed):
+    """Checks records, states and pictures bit by bit."""
     assert without_time(resumed.records) == without_time(finished.records)
     _, state_a = load_run(finished.workdir)
     _, state_b = load_run(resumed.workdir)
