@@ -246,7 +246,9 @@ def find_sampler_program(
 
 def _keep_static(config: SamplingConfig) -> SamplingConfig:
     """Returns a sampler's settings without those that are not compiled into it."""
-    return dataclasses.replace(config, every_rounds=1, num_samples=config.batch_size)
+    return dataclasses.replace(
+        config, every_rounds=1, num_samples=config.batch_size, fixed_noise=False
+    )
 
 
 def _freeze(conv: str | ConvTable) -> _Conv:

@@ -58,7 +58,10 @@ def test_a_run_is_drawn_from_with_noise_on_the_way(tmp_path, monkeypatch, capfd,
         (["run", "x" * 5000], f"unknown argument {'x' * 60}...{'x' * 59}; see --help"),
         (["run", "--config=missing.py"], "no file missing.py"),
         (["run", "--config.data.name=cifar10", "--config.data.data_dir=nowhere"], "nowhere"),
-        (["run", "--config.allocator.time_budget_seconds=0.1"], "no client can participate"),
+        (
+            ["run", *PIXELS, "--config.allocator.time_budget_seconds=0.1"],
+            "no client can participate",
+        ),
         (
             ["data", "--name=cifar10", "--data_dir=nowhere"],
             "`tfds build cifar10 --data_dir=nowhere",

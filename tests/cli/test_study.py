@@ -9,16 +9,22 @@ import pytest
 
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.study import FIGURES
+from tests.empty_figures import leave_figures_empty
 from tests.study.test_folder import OVERRIDES
 
 FLAGS = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
+
+
+@pytest.fixture(autouse=True)
+def empty_figures(monkeypatch):
+    leave_figures_empty(monkeypatch)
 
 
 def test_a_study_prints_its_table_and_where_everything_lies(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["study", *FLAGS]) == 0
     out, err = capsys.readouterr()
-    for text in ("6 clients, ", "Deadline 20 s", "on_demand", "full_precision:max_frequency"):
+    for text in ("3 clients, ", "Deadline 20 s", "on_demand", "full_precision:max_frequency"):
         assert text in out
     for text in ("saved A: against full_precision with the optimal split", "83.6 % is reached in"):
         assert text in out

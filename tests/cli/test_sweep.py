@@ -218,7 +218,7 @@ SEED = "--sweep.seed=0..1"
         (["--workdir=nowhere"], "nowhere is not the folder of a sweep"),
         (["--workdir=nowhere", "--status"], "nowhere is not the folder of a sweep"),
         (
-            ["--config=digits", "--sweep.allocator.time_budget_seconds=0.1", "--no_evaluation"],
+            [*PIXELS, "--sweep.allocator.time_budget_seconds=0.1", "--no_evaluation"],
             "no client can participate",
         ),
     ],

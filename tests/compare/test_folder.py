@@ -27,6 +27,7 @@ from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.pairs import Interval
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
+from tests.empty_figures import leave_figures_empty
 from tests.runs.test_evaluate import pixels_as_features
 from tests.sweep.stubs import play_stub
 from tests.tiny import PIXELS, pixel_config
@@ -77,6 +78,12 @@ def workdir(tmp_path_factory):
         assert told.lines[-1] == "two_bits+seed-1: image 24"
         assert done.missing == []
         return done.workdir
+
+
+@pytest.fixture(autouse=True)
+def others(workdir, monkeypatch):
+    """Draws the figure of that comparison alone."""
+    leave_figures_empty(monkeypatch)
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ INPUTS = {
     "federated.num_trimmed": 2,
     "partition.alpha": 0.1,
     "sampling.every_rounds": 7,
+    "sampling.fixed_noise": True,
     "checkpoint.keep": 5,
 }
 """Settings that are inputs of the programs, or of the host alone, and other values of them."""

@@ -12,7 +12,7 @@ from tests.reliability.drawn_values import KINDS, METHODS, TEXTS, draw_text, is_
 PARSERS = make_parser().commands
 GOOD = {
     "run": ("--config=mine.py", "--workdir=out"),
-    "sample": ("--workdir=run", "--num_samples=2"),
+    "sample": ("--workdir=run", "--num_samples=4"),
     "evaluate": ("--workdir=run", "--num_samples=20"),
     "sweep": ("--config=mine.py", "--workdir=out", "--dry_run", "--sweep.seed=1,2"),
     "compare": (

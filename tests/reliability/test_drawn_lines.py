@@ -13,6 +13,7 @@ import pytest
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.data.image_cache import VARIABLE
 from fedjax_diffusion.runs import evaluate
+from tests.empty_figures import leave_figures_empty
 from tests.reliability.drawn_lines import GOOD, PARSERS, Writes, draw_line
 from tests.reliability.drawn_problems import PROBLEM
 from tests.reliability.drawn_values import MAX_LINE, play
@@ -23,7 +24,7 @@ CONFIG = """
 from tests.tiny import pixel_config
 def get_config():
     return pixel_config(
-        num_rounds=1, sampling__num_samples=2, compute__tune="guess", study__rounds=2,
+        num_rounds=1, compute__tune="guess", study__rounds=2,
         study__time_budgets_seconds=(20,), study__distances_meters=(100,),
         study__methods=("full_precision", "full_precision:max_frequency", "fixed_bits:8"),
         allocator__baselines=("full_precision", "full_precision:max_frequency"),
@@ -99,6 +100,13 @@ def home(tmp_path_factory):
         assert main(["run", "--config=mine.py", "--workdir=run"]) == 0
         assert main(["allocate", "--problem=problem.json", "--output=answer.json"]) == 0
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def figures(request, monkeypatch):
+    """Leaves figures empty; the long form draws them."""
+    if request.node.get_closest_marker("slow") is None:
+        leave_figures_empty(monkeypatch)
 
 
 @pytest.fixture

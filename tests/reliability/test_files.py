@@ -129,7 +129,7 @@ def test_images_of_another_size_than_described_are_refused():
 
 def make_npz(array_file, compression=zipfile.ZIP_STORED, name="x.npy"):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
+    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
         archive.writestr(name, array_file)
     return file.getvalue()
 

@@ -13,11 +13,9 @@ from fedjax_diffusion.host.progress import SILENT
 from fedjax_diffusion.runs import hook, progress_bar
 from tests.tiny import pixel_config
 
-CONFIG = functools.partial(pixel_config, partition__num_clients=3, cohort_size=2)
-
 
 def freeze(experiment):
-    """Returns an experiment whose rounds all have the cohort and the channel of the first."""
+    """Returns an experiment whose rounds all have the conditions of the first, as its channel."""
 
     def draw(run_key, round):
         return experiment.draw_conditions(run_key, 0)
@@ -27,11 +25,12 @@ def freeze(experiment):
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory):
-    return run(CONFIG(num_rounds=3), tmp_path_factory.mktemp("hook") / "run", change=freeze)
+    return run(pixel_config(num_rounds=3), tmp_path_factory.mktemp("hook") / "run", change=freeze)
 
 
 def test_a_change_is_played_and_recorded(frozen):
-    assert len({tuple(record["cohort"]) for record in frozen.records}) == 1
+    costs = [record["baseline_joules"]["full_precision"] for record in frozen.records]
+    assert costs == [costs[0]] * 3, "of equal uploads over an equal channel"
     noted = json.loads((frozen.workdir / "environment.json").read_text())["change"]
     assert noted["name"] == "freeze"
     assert "return experiment.draw_conditions(run_key, 0)" in noted["source"]
@@ -39,9 +38,11 @@ def test_a_change_is_played_and_recorded(frozen):
 
 def test_a_run_with_a_change_goes_on_with_one_only(frozen, tmp_path, caplog):
     with pytest.raises(ValueError, match=r"holds a run with change=freeze, which only run\("):
-        run(CONFIG(num_rounds=3), frozen.workdir)
+        run(pixel_config(num_rounds=3), frozen.workdir)
     assert caplog.text == ""
-    same = run(CONFIG(num_rounds=3), frozen.workdir, change=lambda experiment: freeze(experiment))
+    same = run(
+        pixel_config(num_rounds=3), frozen.workdir, change=lambda experiment: freeze(experiment)
+    )
     assert not same.is_new
     assert "change= is not the function with which the run began" in caplog.text
     with pytest.raises(ValueError, match="began without change="):
@@ -51,11 +52,11 @@ def test_a_run_with_a_change_goes_on_with_one_only(frozen, tmp_path, caplog):
 
 
 def test_a_change_stays_with_other_compute_settings_and_keeps_the_config():
-    experiment = build(CONFIG()).apply(freeze)
+    experiment = build(pixel_config()).apply(freeze)
     lighter = experiment.use(experiment.compute)
     assert lighter.draw_conditions.__qualname__ == "freeze.<locals>.draw"
     assert isinstance(lighter.compute, ComputeConfig)
-    for wrong in (lambda e: None, lambda e: e._replace(config=build(CONFIG(seed=1)).config)):
+    for wrong in (lambda e: None, lambda e: e._replace(config=build(pixel_config(seed=1)).config)):
         with pytest.raises(ValueError, match="change must return the experiment with other parts"):
             experiment.apply(wrong)
 

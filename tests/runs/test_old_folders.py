@@ -16,8 +16,14 @@ from fedjax_diffusion.runs.records import read_metrics, read_summary
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.states import read_states
+from tests.empty_figures import leave_figures_empty
 
 OLD = pathlib.Path(__file__).parents[1] / "old_folders"
+
+
+@pytest.fixture(autouse=True)
+def empty_figures(monkeypatch):
+    leave_figures_empty(monkeypatch)
 
 
 def copy(name, tmp_path):

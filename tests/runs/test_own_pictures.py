@@ -30,19 +30,19 @@ def test_a_run_on_a_folder_is_trained_and_sampled_without_the_folder(photos, tmp
     own = {"data__name": "folder", "data__data_dir": str(photos), "data__size": 6}
     result = run(pixel_config(num_rounds=1, **own), tmp_path / "run")
     assert len(result.records) == 1
-    with_data, state = load_run(tmp_path / "run", {"num_samples": 2})
+    with_data, state = load_run(tmp_path / "run", {"num_samples": 4})
     expected = with_data.draw_samples(seed_to_key(0), state.ema_params, int(state.round))
     shutil.rmtree(photos)
-    images = sample(tmp_path / "run", num_samples=2, output=tmp_path / "images")
+    images = sample(tmp_path / "run", num_samples=4, output=tmp_path / "images")
     drawn = [np.asarray(Image.open(path)) for path in sorted(images.iterdir())]
     np.testing.assert_array_equal(drawn, expected)
-    assert expected.shape == (2, 6, 6, 3)
+    assert expected.shape == (4, 6, 6, 3)
     path = tmp_path / "run" / "environment.json"
     facts = json.loads(path.read_text())
     del facts["data"]["image_shape"]  # of an earlier version
     path.write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"data.data_dir must be a folder of pictures"):
-        sample(tmp_path / "run", num_samples=2, output=tmp_path / "more")
+        sample(tmp_path / "run", num_samples=4, output=tmp_path / "more")
 
 
 def test_the_data_command_describes_a_folder(photos, tmp_path, capsys):

@@ -13,13 +13,15 @@ from fedjax_diffusion import load_config, load_run, run
 from fedjax_diffusion.diffusion import make_denoiser
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.keys import seed_to_key
+from fedjax_diffusion.runs import figure
 from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import EVENTS, read_metrics
 from fedjax_diffusion.runs.sample import sample
 from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
+from tests.empty_figures import make_empty
 from tests.runs.events import list_points, read_events
-from tests.tiny import tiny_config, to_pixels
+from tests.tiny import pixel_config, tiny_config, to_pixels
 
 CONTRACT = {
     "round",
@@ -50,17 +52,17 @@ class StopError(Exception):
 @pytest.fixture(scope="module")
 def finished(drawn_figures, tmp_path_factory):
     del drawn_figures
-    return run(tiny_config(), tmp_path_factory.mktemp("runs") / "whole")
+    return run(pixel_config(), tmp_path_factory.mktemp("runs") / "whole")
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
-    """A run that is killed after its third round (checkpoint at two) and started again.
+    """Other than ``finished``, it writes events for TensorBoard, too."""
+    return resume(pixel_config(tensorboard=True), tmp_path_factory.mktemp("runs") / "resumed")
 
-    Others than ``finished``, it writes events for TensorBoard, too.
-    """
-    workdir = tmp_path_factory.mktemp("runs") / "resumed"
-    config = tiny_config(tensorboard=True)
+
+def resume(config, workdir):
+    """Plays a run that is killed after its third round (checkpoint at two) and started again."""
 
     def stop_after_three(record):
         if record["round"] == 2:
@@ -70,7 +72,9 @@ def resumed(tmp_path_factory):
         run(config, workdir, on_record=stop_after_three)
     assert len(read_metrics(workdir)) == 3
     started_at = []
-    result = run(config, workdir, on_start=lambda _, first: started_at.append(first))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure, "make_figure", make_empty)
+        result = run(config, workdir, on_start=lambda _, first: started_at.append(first))
     assert started_at == [2]
     return result
 
@@ -102,6 +106,17 @@ def test_every_line_of_the_metrics_keeps_the_contract(finished):
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(finished, resumed):
+    assert_same(finished, resumed)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_of_a_unet_equals_the_uninterrupted_one(tmp_path):
+    config = tiny_config(model__num_classes=10, model__dropout=0.1)
+    assert_same(run(config, tmp_path / "whole"), resume(config, tmp_path / "resumed"))
+
+
+def assert_same(finished, resumed):
+    """Checks records, states and pictures bit by bit."""
     assert without_time(resumed.records) == without_time(finished.records)
     _, state_a = load_run(finished.workdir)
     _, state_b = load_run(resumed.workdir)
@@ -127,13 +142,13 @@ def test_missing_package_is_named_before_anything_is_written(tmp_path, monkeypat
     with pytest.raises(
         ValueError, match=r"pip install -e '.\[tensorboard\]' in the project's folder"
     ):
-        run(tiny_config(tensorboard=True), tmp_path / "run")
+        run(pixel_config(tensorboard=True), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_a_no_op(finished):
     before = {p: p.stat().st_mtime_ns for p in finished.workdir.rglob("*")}
-    again = run(tiny_config(), finished.workdir)
+    again = run(pixel_config(), finished.workdir)
     assert not again.is_new
     assert again.records == finished.records
     assert again.summary == finished.summary
@@ -143,14 +158,14 @@ def test_a_finished_run_is_a_no_op(finished):
 def test_a_folder_of_another_config_is_left_alone(finished):
     before = (finished.workdir / "config.json").read_bytes()
     with pytest.raises(ValueError, match=r"another config \(seed: 0 there, 1 here\)"):
-        run(tiny_config(seed=1), finished.workdir)
+        run(pixel_config(seed=1), finished.workdir)
     assert (finished.workdir / "config.json").read_bytes() == before
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(ValueError, match="not empty"):
-        run(tiny_config(), tmp_path)
+        run(pixel_config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -180,7 +195,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
 )
 def test_bad_settings_are_refused_before_anything_is_written(overrides, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        run(tiny_config(**overrides), tmp_path / "run")
+        run(pixel_config(**overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -192,7 +207,7 @@ def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
     assert environment["data"]["num_examples"] == 1497
     environment["data"]["images_sha256"] = "0" * 64
     path.write_text(json.dumps(environment))
-    for go_on in (lambda: run(tiny_config(), workdir), lambda: load_run(workdir)):
+    for go_on in (lambda: run(pixel_config(), workdir), lambda: load_run(workdir)):
         with pytest.raises(ValueError, match=r"trained on other data \(images_sha256: 000"):
             go_on()
     del environment["data"]  # of an earlier version

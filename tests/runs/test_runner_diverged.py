@@ -7,7 +7,14 @@ from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.runs.records import SUMMARY, read_metrics
 from tests.tiny import pixel_config
 
-RUINED = {"client_optimizer.learning_rate": 1e38, "client_optimizer.name": "sgd"}
+PLAIN = {
+    "client_optimizer__name": "sgd",
+    "client_optimizer__clip_norm": None,
+    "server_optimizer__learning_rate": 0.5,
+}
+"""Of all runs here, which differ in rates alone and so share their programs."""
+RUINED = PLAIN | {"client_optimizer__learning_rate": 1e38}
+REFUSED = PLAIN | {"server_optimizer__learning_rate": 1e38}
 CONFIG_FILE = """
 from tests.tiny import pixel_config
 
@@ -18,8 +25,7 @@ def get_config():
 
 
 def ruined_config(**overrides):
-    keys = {key.replace(".", "__"): value for key, value in RUINED.items()}
-    return pixel_config(client_optimizer__clip_norm=None, **keys, **overrides)
+    return pixel_config(**RUINED, **overrides)
 
 
 def without_times(summary):
@@ -54,8 +60,7 @@ def test_a_run_that_ended_early_is_finished_until_it_may_go_on(stopped):
 
 
 def test_a_step_of_the_server_that_is_not_finite_is_recorded_and_the_run_goes_on(tmp_path):
-    config = pixel_config(server_optimizer__learning_rate=1e38, num_rounds=2)
-    result = run(config, tmp_path / "refused")
+    result = run(pixel_config(**REFUSED, num_rounds=2), tmp_path / "refused")
     assert [record["step_refused"] for record in result.records] == [True, True]
     assert all(record["loss"] < 10 for record in result.records)
     assert result.summary["refused_steps"] == 2
@@ -64,15 +69,8 @@ def test_a_step_of_the_server_that_is_not_finite_is_recorded_and_the_run_goes_on
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"server_optimizer__learning_rate": 1e38}, "the server's step was not finite"),
-        (
-            {
-                "client_optimizer__learning_rate": 1e38,
-                "client_optimizer__name": "sgd",
-                "client_optimizer__clip_norm": None,
-            },
-            "every client diverged",
-        ),
+        (REFUSED, "the server's step was not finite"),
+        (RUINED, "every client diverged"),
     ],
 )
 def test_the_command_ends_with_1_and_one_line_and_so_does_the_next(

@@ -15,7 +15,7 @@ from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.quantization import payload_bytes
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.runner import run
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config, tiny_config
 
 pytest.importorskip("constriction")
 
@@ -113,11 +113,11 @@ def test_shorter_messages_and_the_broadcast_are_counted(finished):
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(overrides, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        run(tiny_config(**overrides), tmp_path / "run")
+        run(pixel_config(**overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_memories_that_do_not_fit_are_refused_with_their_size(monkeypatch):
     monkeypatch.setattr("fedjax_diffusion.experiment.kept_memory.count_memory_bytes", lambda: 2**10)
     with pytest.raises(ValueError, match=r"keeps a model per client, .* GiB for 3 clients"):
-        build(tiny_config(quantization__error_feedback=True))
+        build(pixel_config(quantization__error_feedback=True))

@@ -4,8 +4,7 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
+import threading
 
 import pytest
 
@@ -14,7 +13,7 @@ from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.runs import claims
 from fedjax_diffusion.runs.claims import LostClaimError, claim_folder
-from fedjax_diffusion.runs.records import read_metrics
+from fedjax_diffusion.runs.records import METRICS, read_metrics
 from tests.runs.claimants import Claimant
 from tests.tiny import PIXELS, pixel_config
 
@@ -49,19 +48,27 @@ def test_a_request_before_the_first_round_leaves_a_run_without_rounds(tmp_path):
     assert owner.state == "released"
 
 
-def test_a_signal_ends_the_command_with_a_checkpoint_and_the_run_goes_on(tmp_path):
-    workdir = tmp_path / "run"
-    flags = [*PIXELS, "--config.num_rounds=500", "--config.checkpoint.every_rounds=400"]
-    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}", *flags]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-    while not re.match(r"round +1/500", process.stdout.readline()):
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 143
+def test_a_signal_ends_the_command_with_a_checkpoint_and_the_run_goes_on(tmp_path, capsys):
+    workdir, is_over = tmp_path / "run", threading.Event()
+
+    def send():
+        while not (metrics := workdir / METRICS).exists() or not metrics.stat().st_size:
+            if is_over.wait(0.05):
+                return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    flags = ["--config.num_rounds=5000", "--config.checkpoint.every_rounds=4000"]
+    try:
+        assert main(["run", *PIXELS, f"--workdir={workdir}", *flags]) == 143
+    finally:
+        is_over.set()
+        sender.join()
+    out, error = capsys.readouterr()
+    assert re.search(r"^round +1/5000", out, re.MULTILINE)
     rounds = int(re.search(r"run: (\d+) rounds are saved; repeat the command to", error)[1])
-    assert 1 <= rounds < 400
+    assert 1 <= rounds < 4000
     assert len(read_metrics(workdir)) == rounds
 
     with Claimant(workdir / claims.FOLDER, 'take()\nprint("owner", flush=True)\nask()') as dead:

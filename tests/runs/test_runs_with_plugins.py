@@ -11,48 +11,79 @@ from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.compare import list_plays
 from fedjax_diffusion.experiment.config import load_config, to_run_config
 from fedjax_diffusion.experiment.networks import NETWORKS
-from fedjax_diffusion.host import own_names
+from fedjax_diffusion.host import own_names, plugins
 from fedjax_diffusion.host.plugins import IMPORTED
 from fedjax_diffusion.quantization import QUANTIZERS
 from fedjax_diffusion.runs import evaluate
 from fedjax_diffusion.runs.runner import run
-from fedjax_diffusion.study import folder as study_folder
 from fedjax_diffusion.sweep.identity import hash_config
 from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.runner import run_sweep
+from tests.empty_figures import leave_figures_empty
 from tests.runs.test_evaluate import pixels_as_features
 from tests.study.test_folder import OVERRIDES as OF_STUDY
 from tests.sweep.stubs import play_stub
 from tests.tiny import OVERRIDES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = ("own_quantizer", "own_method", "own_network")
+OWN = {
+    "own_quantizer": ("quantizer", QUANTIZERS, "top_k"),
+    "own_method": ("method", METHODS, "equal_split"),
+    "own_network": ("network", NETWORKS, "dense"),
+}
+"""Of each plug-in: the kind, the table and the name of what it registers."""
+NAMES = tuple(OWN)
 USED = {
     "plugins": tuple(str(EXAMPLES / f"{name}.py") for name in NAMES),
     "quantization.name": "top_k",
     "allocator.method": "equal_split",
     "model.name": "dense",
     "model.width": 4,
+    "partition.name": "iid",
+    "allocator.baselines": ("full_precision", "full_precision:max_frequency"),
 }
+"""What the runs share with those of a comparison, of any seed: so they share their programs."""
 SMALL = {key: value for key, value in OVERRIDES.items() if not key.startswith("model.")}
 GIVEN = [f"--plugins={EXAMPLES / f'{name}.py'}" for name in NAMES]
+
+
+EXECUTE = plugins._execute
+REGISTERED = {}
+"""By source: what a plug-in registered when it was executed, and its digest."""
+
+
+def execute_once(plugin):
+    """Executes a source the first time; later its names are added again, with their programs."""
+    kind, table, name = OWN[plugin.name]
+    sources = own_names._SOURCES
+    if plugin.source not in REGISTERED:
+        EXECUTE(plugin)
+        REGISTERED[plugin.source] = table[name], sources[kind, name]
+    table[name], sources[kind, name] = REGISTERED[plugin.source]
 
 
 def forget():
     """Leaves the process as it was before it imported a plug-in."""
     IMPORTED.clear()
-    for kind, table, name in (
-        ("quantizer", QUANTIZERS, "top_k"),
-        ("method", METHODS, "equal_split"),
-        ("network", NETWORKS, "dense"),
-    ):
+    for kind, table, name in OWN.values():
         table.pop(name, None)
         own_names._SOURCES.pop((kind, name), None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cheap():
+    """Compiles for each plug-in once, and draws no figure that no test looks at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "_execute", execute_once)
+        leave_figures_empty(patch)
+        yield
+    forget()
+
+
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def workdir(cheap, tmp_path_factory):
+    del cheap
     folder = tmp_path_factory.mktemp("plugins")
     run(make_config({"num_rounds": 2, "checkpoint.every_rounds": 1}), folder / "run")
     return folder / "run"
@@ -160,9 +191,8 @@ def test_a_comparison_with_own_names_is_played_and_opened_again(tmp_path, monkey
     variants = (f"own_bits: {bits}", f"own_both: {bits}, {rule}")  # one compiled round
     own = {"compare.variants": variants, "compare.num_seeds": 2, "num_rounds": 1}
     own |= {"evaluation.num_samples": 20, "evaluation.held_out_split": None}
-    own["allocator.baselines"] = ("full_precision", "full_precision:max_frequency")
-    kept = ("plugins", "model.name", "model.width")
-    given = {key: value for key, value in (SMALL | USED).items() if key in (*SMALL, *kept)} | own
+    swept = ("quantization.name", "allocator.method")
+    given = {key: value for key, value in (SMALL | USED).items() if key not in swept} | own
     flags = [f"--config.{key}={value}" for key, value in given.items()]
     folder = tmp_path / "both"
     assert main(["compare", "--config=digits", f"--workdir={folder}", *flags]) == 0
@@ -190,12 +220,10 @@ def test_a_comparison_with_own_names_is_played_and_opened_again(tmp_path, monkey
     assert all(name in page.read_text() for name in ("own_bits", "own_both"))
 
 
-def test_a_study_with_an_own_method_is_recorded(tmp_path, monkeypatch):
-    for name in ("draw_sweep", "draw_region"):
-        monkeypatch.setattr(study_folder, name, lambda *_, **__: None)
-    monkeypatch.setattr(study_folder, "save_figure", lambda *_, **__: None)
+def test_a_study_with_an_own_method_is_recorded(tmp_path):
     methods = ("full_precision", "full_precision:max_frequency", "equal_split")
     only = {"study.methods": methods, "study.distances_meters": (100,)}
+    only["partition.num_clients"] = SMALL["partition.num_clients"]
     given = {k: v for k, v in (OF_STUDY | only).items() if not k.startswith("model.")}
     flags = [f"--config.{key}={value}" for key, value in (given | USED).items()]
     assert main(["study", "--config=digits", f"--workdir={tmp_path / 'study'}", *flags]) == 0
@@ -205,13 +233,16 @@ def test_a_study_with_an_own_method_is_recorded(tmp_path, monkeypatch):
     assert summary["plugins"].keys() == {*NAMES}
 
 
+def change_first(folder):
+    """Returns the paths of the plug-ins, of which the first is a changed copy."""
+    changed = folder / f"{NAMES[0]}.py"
+    changed.write_bytes((EXAMPLES / changed.name).read_bytes() + b"# changed\n")
+    return (str(changed), *USED["plugins"][1:])
+
+
 def test_changed_plugin_is_named_and_only_taken_if_trusted(workdir, tmp_path, capsys):
     forget()
-    given = []
-    for name in NAMES:
-        path = tmp_path / f"{name}.py"
-        path.write_bytes((EXAMPLES / f"{name}.py").read_bytes() + b"# changed\n")
-        given.append(f"--plugins={path}")
+    given = [f"--plugins={path}" for path in change_first(tmp_path)]
     sample = ["sample", f"--workdir={workdir}", "--num_samples=4", f"--output={tmp_path / 'a.png'}"]
     assert main([*sample, *given]) == 2
     assert "plug-in own_quantizer has changed since" in capsys.readouterr().err
@@ -226,12 +257,7 @@ def test_changed_plugin_is_named_and_only_taken_if_trusted(workdir, tmp_path, ca
 
 def test_run_does_not_go_on_with_a_changed_plugin(workdir, tmp_path):
     forget()
-    used = {}
-    for name in NAMES:
-        path = tmp_path / f"{name}.py"
-        path.write_bytes((EXAMPLES / f"{name}.py").read_bytes() + b"# changed\n")
-        used[name] = str(path)
-    overrides = {"plugins": tuple(used.values())}
+    overrides = {"plugins": change_first(tmp_path)}
     config = make_config(overrides | {"num_rounds": 3, "checkpoint.every_rounds": 1})
     with pytest.raises(ValueError, match="own_quantizer has changed since"):
         run(config, workdir)

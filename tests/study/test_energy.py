@@ -11,7 +11,7 @@ from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
 from fedjax_diffusion.study import compare
 from tests.planning.plans import FADING, FLEET, KEY, SIZES, STEADY, WORKLOAD, K, far_away
-from tests.study.scenarios import METHODS, scenario_of
+from tests.study.scenarios import METHODS, REFERENCE_BASELINES, scenario_of
 
 ROUNDS, SECONDS, FAR = 4, 3.4, 1
 THETA = {32: 0.0} | {b: (2.0**b - 1) ** -2 for b in range(1, 17)}
@@ -140,19 +140,22 @@ def test_the_same_seed_gives_the_same_numbers():
 
 
 def test_the_methods_stand_in_their_order_with_the_scenarios_own_first():
-    assert [row.method for row in compare(scenario_of(), 1)] == ["on_demand", *METHODS]
-    others = tuple(m for m in METHODS if m != "full_precision")
+    assert [*rows_of()] == ["on_demand", *METHODS]
+    others = ("full_precision:max_frequency", "fixed_bits:8")
     rows = compare(scenario_of("full_precision", baselines=others), 1)
     assert [row.method for row in rows] == ["full_precision", *others]
     assert rows[0].saved_percent_full_precision == 0.0
 
 
 def test_a_cohort_is_that_of_the_run():
-    rows = compare(scenario_of(cohort_size=5, draw_channel=STEADY), 2)
+    rows = compare(
+        scenario_of("demand", baselines=REFERENCE_BASELINES, cohort_size=5, draw_channel=STEADY),
+        2,
+    )
     demanded = [FLEET.min_bits[draw_cohort(KEY, round, K, 5)] for round in range(2)]
     assert sorted(demanded[0]) != sorted(demanded[1])
     assert (rows[0].client_rounds, rows[0].infeasible) == (10, 0)
-    assert rows[-1].mean_bits == pytest.approx(np.mean(demanded))
+    assert rows[0].mean_bits == pytest.approx(np.mean(demanded))
 
 
 def test_where_nobody_can_ever_take_part_the_rows_are_empty():
@@ -165,7 +168,8 @@ def test_where_nobody_can_ever_take_part_the_rows_are_empty():
 
 
 def test_without_a_budget_there_is_no_share_of_it():
-    assert compare(scenario_of(budget=ErrorBudget()), 1)[0].error_over_budget is None
+    rows = compare(scenario_of(budget=ErrorBudget()), ROUNDS)
+    assert {row.error_over_budget for row in rows} == {None}
 
 
 def test_stop_stops():

@@ -19,9 +19,10 @@ from fedjax_diffusion.study import (
     to_cells,
 )
 from fedjax_diffusion.study.folder import format_paths, to_csv
+from tests.empty_figures import leave_figures_empty
 
 OVERRIDES = {
-    "partition.num_clients": 6,
+    "partition.num_clients": 3,
     "model.channels": 4,
     "model.channel_multipliers": (1,),
     "workload.cycles_per_example": 1e6,
@@ -40,6 +41,12 @@ def config_of(**overrides):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return run_study(config_of(), tmp_path_factory.mktemp("study") / "small")
+
+
+@pytest.fixture(autouse=True)
+def others(study, monkeypatch):
+    """Draws the figures of that study alone."""
+    leave_figures_empty(monkeypatch)
 
 
 def test_the_folder_holds_table_figures_summary_and_config(study):

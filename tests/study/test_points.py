@@ -17,9 +17,14 @@ FIXED = tuple(m for m in METHODS if m != "demand")
 
 
 @functools.cache
+def play_all():
+    return play_points(
+        scenario_of(), study_of(time_budgets_seconds=SECONDS, distances_meters=METERS)
+    )
+
+
 def points_of(sweep):
-    study = study_of(time_budgets_seconds=SECONDS, distances_meters=METERS)
-    return [p for p in play_points(scenario_of(), study) if p.sweep == sweep]
+    return [point for point in play_all() if point.sweep == sweep]
 
 
 def joules_of(sweep, method):

@@ -1,5 +1,7 @@
 """Two workers on one sweep, killed again and again; run as a program, which prints the kills.
 
+Its arguments are the folder, the number of points and that of kills.
+
 One process imports JAX and does not start it, and the workers are its forks.
 """
 
@@ -17,8 +19,6 @@ from fedjax_diffusion.sweep.play import PlayOptions
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.sweep.stubs import make_sweep, play_stub
 
-NUM_POINTS = 40
-NUM_KILLS = 12
 OPTIONS = PlayOptions(is_evaluating=False)
 
 
@@ -40,12 +40,12 @@ def start(workdir):
     return pid
 
 
-def main(workdir):
+def main(workdir, num_points, num_kills):
     draws = random.Random(0)
-    make_sweep(workdir, hyper.sweep("seed", range(NUM_POINTS)))
+    make_sweep(workdir, hyper.sweep("seed", range(num_points)))
     workers = [start(workdir), start(workdir)]
     kills = 0
-    for _ in range(NUM_KILLS):
+    for _ in range(num_kills):
         time.sleep(draws.uniform(0.05, 0.2))
         victim = workers.pop(0)
         os.kill(victim, signal.SIGKILL)
@@ -59,4 +59,4 @@ def main(workdir):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -83,7 +83,7 @@ def check_definition(definition):
 
 
 @given(definitions())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 def test_identities_differ_exactly_when_settings_do(definition):
     check_definition(definition)
 

@@ -5,17 +5,20 @@ from pathlib import Path
 import pytest
 
 from fedjax_diffusion import expand, load_config, read_sweep
-from fedjax_diffusion.experiment.config import with_overrides
+from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.points import load_get_hyper
 from fedjax_diffusion.sweep.reference import find_reference, hash_family, list_savings
 from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
 from tests.sweep.stubs import CONFIG, make_points, play_stub
+from tests.tiny import pixel_config
 
-POINTS = make_points(
-    hyper.sweep("allocator.method", ["demand", "full_precision"]), hyper.sweep("seed", range(3))
+AXES = (
+    hyper.sweep("allocator.method", ["demand", "full_precision"]),
+    hyper.sweep("seed", range(3)),
 )
+POINTS = make_points(*AXES)
 COLUMNS = ("saved_joules_percent.reference", "saved_bytes_percent.reference")
 
 
@@ -52,12 +55,13 @@ def test_savings_are_those_against_the_same_seed():
 
 
 def test_the_config_may_name_the_reference_and_the_command_another(tmp_path):
-    config = with_overrides(CONFIG, {"sweep.reference": "*full*"})
-    prepared = prepare_sweep(config, POINTS, tmp_path)
-    assert prepared.reference == hash_family(POINTS[3])
+    config = to_run_config(pixel_config(sweep__reference="*full*"))
+    points = expand(config, lambda h: h.product(AXES))
+    prepared = prepare_sweep(config, points, tmp_path)
+    assert prepared.reference == hash_family(points[3])
     assert open_sweep(tmp_path).reference == prepared.reference
-    named = prepare_sweep(config, POINTS, tmp_path, reference="*demand*")
-    assert named.reference == hash_family(POINTS[0])
+    named = prepare_sweep(config, points, tmp_path, reference="*demand*")
+    assert named.reference == hash_family(points[0])
 
 
 def test_the_index_follows_the_reference_that_was_named_last(tmp_path):

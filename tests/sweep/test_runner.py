@@ -238,11 +238,14 @@ def test_a_begun_point_uses_the_machine_as_it_began(tmp_path):
     assert seen[0].checkpoint == sweep.base.checkpoint, "all else is as the sweep has it now"
 
 
-def test_killed_workers_finish_every_point_exactly_once(tmp_path):
-    command = [sys.executable, str(WORKERS), str(tmp_path)]
+@pytest.mark.parametrize(
+    ("num_points", "num_kills"), [(16, 6), pytest.param(40, 12, marks=pytest.mark.slow)]
+)
+def test_killed_workers_finish_every_point_exactly_once(num_points, num_kills, tmp_path):
+    command = [sys.executable, str(WORKERS), str(tmp_path), str(num_points), str(num_kills)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 0, answer.stderr
     sweep = open_sweep(tmp_path)
     assert statuses(tmp_path) == ["finished"] * len(sweep.points)
-    assert len(list_folders(tmp_path)) == len(sweep.points)
-    assert int(answer.stdout) >= 8
+    assert len(list_folders(tmp_path)) == len(sweep.points) == num_points
+    assert int(answer.stdout) >= 2 * num_kills / 3
