@@ -69,7 +69,7 @@ def check_line(line, capsys, folder, before, exit_codes):
     assert "Traceback" not in printed.out + printed.err
     caches = ("XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR", VARIABLE)
     own = (str(folder), "/dev/", *(os.environ[name] for name in caches))
-    others = [p for p in written if not p.startswith(own) and "/__pycache__/" not in p]
+    others = [p for p in written if not p.startswith(own) and "/__pycache__" not in p]
     assert others == []
     changed = {name for name in before if after.get(name, b"") != before[name]}
     assert {name.split("/")[0] for name in changed} <= {"run"}
