@@ -94,7 +94,7 @@ def _check(name: str, quantizer: Quantizer) -> bool:
     sizes = np.array([x.size for x in jax.tree.leaves(probe)])
     _check_error_curve(quantizer, sizes, require)
     _check_payload(quantizer, sizes, require)
-    blocks = tree_to_blocks(probe)
+    blocks = jax.jit(tree_to_blocks)(probe)
     draw = _make_draw(name, quantizer, blocks, probe)
     bit_widths = sorted({max(least, bits) for bits in (least, 4, MAX_BITS)})
     spreads = []

@@ -15,7 +15,7 @@ from fedjax_diffusion.allocation import (
 )
 from tests.allocation.tampering import fields_found
 
-NUM_CLIENTS, ABSENT = 12, [2, 5]  # the present ones are too many to be enumerated
+NUM_CLIENTS, ABSENT = 7, [2, 5]  # the present ones are too many for every combination
 IS_PRESENT = ~np.isin(np.arange(NUM_CLIENTS), ABSENT)
 SPECS = [
     parse_method(name)
@@ -76,9 +76,10 @@ def demand_the_impossible(problem):
     )
 
 
-def assert_fields_equal(actual, expected, rtol, clients=slice(None)):
-    """Holds if two allocations agree; of ``actual``, these clients."""
-    for name, value in vars(expected).items():
+def assert_fields_equal(actual, expected, rtol, clients=slice(None), besides=()):
+    """Holds if two allocations agree, besides some fields; of ``actual``, these clients."""
+    for name in set(vars(expected)) - {*besides}:
+        value = getattr(expected, name)
         found = getattr(actual, name)
         found = found[clients] if value.ndim else found
         atol = 1e-9 if name in ("relative_gap", "kkt_residual") and rtol else 0.0
@@ -90,7 +91,13 @@ def test_allocation_is_that_of_the_problem_without_absent_clients(whole, problem
     found = allocate(problem, str(spec))
     alone, with_whole_band = without_absent(problem)
     expected = allocate(with_whole_band if spec.is_joint else alone, str(spec))
-    assert_fields_equal(found, expected, 1e-7, IS_PRESENT)
+    # Of fewer clients more combinations are searched, so the bound is no lower.
+    is_searched = str(spec) == "on_demand"
+    searched = ("dual_bound_joules", "relative_gap") if is_searched else ()
+    assert_fields_equal(found, expected, 1e-7, IS_PRESENT, searched)
+    if is_searched:
+        least = verify(alone, expected).lagrangian_bound_joules
+        assert least * (1 - 1e-7) <= found.dual_bound_joules <= expected.dual_bound_joules
     assert (found.status[ABSENT] == status_if_absent(spec)).all()
     for name in set(vars(found)) - {"status", "requested_bits"}:
         value = getattr(found, name)
@@ -138,7 +145,7 @@ def test_absent_clients_need_no_explanation(problem, spec):
     assert allocate(problem, str(spec)).explain(problem) == []
     late = problem.replace(time_budget_seconds=1e-3)
     for line in allocate(late, str(spec)).explain(late):
-        assert "clients 0, 1, 3, 4, 6, 7, 8, 9 and 2 more cannot" in line
+        assert "clients 0, 1, 3, 4, 6 cannot" in line
 
 
 def test_refinement_passes_absent_clients_by(problem):

@@ -1,12 +1,14 @@
 """Properties over a box of inputs ten orders of magnitude wide, found by hypothesis.
 
 Every input is drawn by its decimal logarithm, a hundred thousand times below and above a usual
-value. One number of clients, so that each method compiles once.
+value. One number of clients, so that each method compiles once. The long form, run by name, draws
+twenty times as many.
 """
 
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +26,6 @@ USUAL = {
     "error_weight": 1.0,
 }
 BOX = settings(
-    max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -32,6 +33,19 @@ BOX = settings(
 DECADES = st.floats(-5, 5, width=32)
 BIT_WIDTH = st.sampled_from(BIT_WIDTHS)
 SHARE = st.floats(0.0, 1.0)
+LONG = {}
+"""The long form of each test."""
+
+
+def in_the_box(*strategies, num_examples=24):
+    def decorate(test):
+        short, LONG[test.__name__] = (
+            settings(BOX, max_examples=number)(given(*strategies)(test))
+            for number in (num_examples, 20 * num_examples)
+        )
+        return short
+
+    return decorate
 
 
 @st.composite
@@ -112,8 +126,7 @@ def is_complete(allocation):
     return bool((allocation.status == Status.OPTIMAL).all())
 
 
-@BOX
-@given(problems())
+@in_the_box(problems())
 def test_whole_bits_are_finite_and_hold_every_limit(problem):
     allocation = allocate(problem, "on_demand")
     for name, values in numbers_of(allocation).items():
@@ -123,8 +136,8 @@ def test_whole_bits_are_finite_and_hold_every_limit(problem):
     check(problem, allocation)
 
 
-@settings(BOX, max_examples=20)  # the verifier searches the bits of every client in NumPy
-@given(problems(has_tables=False))
+# The verifier searches the bits of every client in NumPy.
+@in_the_box(problems(has_tables=False), num_examples=10)
 def test_real_bits_are_finite_hold_every_limit_and_cost_no_more(problem):
     relaxed, whole = allocate(problem, "relaxed"), allocate(problem, "on_demand")
     for name, values in numbers_of(relaxed).items():
@@ -134,8 +147,7 @@ def test_real_bits_are_finite_hold_every_limit_and_cost_no_more(problem):
         assert relaxed.dual_bound_joules <= whole.total_joules * (1 + 1e-9)
 
 
-@BOX
-@given(problems(), st.permutations(range(K)))
+@in_the_box(problems(), st.permutations(range(K)))
 def test_clients_may_stand_in_any_order(problem, order):
     """The energy is the same; with ties other clients may get the bits, at the same energy."""
     order = np.array(order)
@@ -150,8 +162,7 @@ def test_clients_may_stand_in_any_order(problem, order):
     np.testing.assert_allclose(ours.dual_bound_joules, theirs.dual_bound_joules, rtol=1e-6)
 
 
-@BOX
-@given(problems(has_tables=False), st.integers(-8, 8))
+@in_the_box(problems(has_tables=False), st.integers(-8, 8))
 def test_the_unit_of_energy_changes_nothing_but_the_joules(problem, exponent):
     """A power of two scales every energy exactly: joules, watts, and the noise that they beat."""
     unit = 2.0**exponent
@@ -165,8 +176,7 @@ def test_the_unit_of_energy_changes_nothing_but_the_joules(problem, exponent):
     np.testing.assert_allclose(ours.total_joules * unit, theirs.total_joules, rtol=1e-9)
 
 
-@BOX
-@given(problems(has_tables=False, is_anchored=True), st.floats(1.0, 100.0))
+@in_the_box(problems(has_tables=False, is_anchored=True), st.floats(1.0, 100.0))
 def test_more_time_never_costs_more(problem, factor):
     later = problem.replace(time_budget_seconds=problem.time_budget_seconds * factor)
     ours, theirs = allocate(problem, "relaxed"), allocate(later, "relaxed")
@@ -175,8 +185,7 @@ def test_more_time_never_costs_more(problem, factor):
     assert theirs.total_joules <= ours.total_joules * (1 + 1e-7)
 
 
-@BOX
-@given(problems(has_tables=False, is_anchored=True), st.floats(1.0, 100.0))
+@in_the_box(problems(has_tables=False, is_anchored=True), st.floats(1.0, 100.0))
 def test_a_larger_error_budget_never_raises_the_energy_of_real_bits(problem, factor):
     larger = problem.replace(error_budget=problem.error_budget * factor)
     ours, theirs = allocate(problem, "relaxed"), allocate(larger, "relaxed")
@@ -187,11 +196,16 @@ def test_a_larger_error_budget_never_raises_the_energy_of_real_bits(problem, fac
     assert theirs.dual_bound_joules <= ours.dual_bound_joules * (1 + 1e-6)
 
 
-@BOX
-@given(problems())
+@in_the_box(problems())
 def test_without_a_budget_everybody_sends_what_it_demands(problem):
     allocation = allocate(problem.replace(error_budget=np.inf))
     is_participating = allocation.status == Status.OPTIMAL
     np.testing.assert_array_equal(
         allocation.num_bits, np.where(is_participating, problem.min_bits, 0).astype(int)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_many_inputs(name):
+    LONG[name]()

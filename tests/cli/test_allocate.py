@@ -229,7 +229,7 @@ def check_drawn(drawn, capsys):
 
 def test_a_few_drawn_inputs_are_solved_or_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    play(30, draw_problem(), lambda drawn: check_drawn(drawn, capsys))
+    play(15, draw_problem(), lambda drawn: check_drawn(drawn, capsys))
 
 
 @pytest.mark.slow

@@ -61,9 +61,7 @@ def test_on_a_band_too_small_for_all_the_hungriest_client_is_left_out():
     narrow = FLEET.replace(bandwidth_hz=np.full(K, bandwidth_hz))
     plan = planner_of(method, devices=narrow)(KEY, statistics_of(MEASURED))
     everybody = problem_by_hand(np.arange(K), MEASURED, np.inf).replace(bandwidth_hz=bandwidth_hz)
-    crowded = allocate(everybody, method)
-    assert (crowded.status == Status.INFEASIBLE_BANDWIDTH).all()
-    needed_hz = least_bandwidth_hz(everybody, crowded.requested_bits)
+    needed_hz = least_bandwidth_hz(everybody, np.full(K, 32))
     left_out = np.flatnonzero(plan.allocation.status == Status.INFEASIBLE_BANDWIDTH)
     assert left_out.tolist() == [np.argmax(needed_hz)]
     assert needed_hz.sum() > K * bandwidth_hz >= needed_hz.sum() - needed_hz.max()

@@ -22,7 +22,7 @@ from fedjax_diffusion.quantization import (
 from fedjax_diffusion.quantization.counter_random import counter_uniform
 from tests.each import check_each
 
-NUM_DRAWS, NUM_ENTRIES = 2048, 64
+NUM_DRAWS, NUM_ENTRIES = 512, 64
 ALL_BITS = range(1, MAX_BITS + 1)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 TAIL = 5.8e-7  # what lies beyond 5 sigma of a normal number

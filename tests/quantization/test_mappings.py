@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType
@@ -17,21 +16,28 @@ from fedjax_diffusion.quantization import (
     tree_to_blocks,
 )
 from fedjax_diffusion.quantization.stochastic import draw_codes
-from tests.quantization.uploads import LIKE, jit_quantize, make_tree
+from tests.quantization.uploads import LIKE, jit_quantize, like_to_blocks, make_tree
 
 pytestmark = pytest.mark.optimized  # codes are promised to the bit
 
 NUM_CLIENTS = 8
 BITS = np.array([1, 2, 3, 5, 8, 12, 16, 32], np.int32)
 
-jit_stochastic = jax.jit(stochastic_quantize)
+make_keys = jax.jit(jax.vmap(jax.random.key))
+
+
+@jax.jit
+def draw(key, x, num_bits):
+    """Returns codes, grid and values of one tensor."""
+    blocks = tree_to_blocks(x)
+    grid = make_grid(blocks, x, num_bits)
+    return draw_codes(key, blocks, grid, x), grid, stochastic_quantize(key, x, num_bits)
 
 
 def client(one):
     key, tree, num_bits = one
-    blocks = tree_to_blocks(tree)
-    codes = draw_codes(key, blocks, make_grid(blocks, tree, num_bits), tree)
-    return codes, stochastic_quantize(key, tree, num_bits)
+    sent = quantize(QUANTIZERS["stochastic"], key, tree_to_blocks(tree), tree, num_bits)
+    return sent.codes, sent.decoded, sent.grid
 
 
 def in_chunks(cohort):
@@ -40,22 +46,18 @@ def in_chunks(cohort):
     return jax.tree.map(lambda x: x.reshape(NUM_CLIENTS, *x.shape[2:]), results)
 
 
-def one_by_one(cohort):
-    return jax.lax.map(client, cohort)
-
-
-def over_devices(mapping):
-    mesh = jax.make_mesh((NUM_CLIENTS,), ("clients",), axis_types=(AxisType.Auto,))
-    return jax.shard_map(mapping, mesh=mesh, in_specs=P("clients"), out_specs=P("clients"))
+def on_devices(mapping, num_devices):
+    mesh = jax.make_mesh((num_devices,), ("clients",), axis_types=(AxisType.Auto,))
+    options = {"in_specs": P("clients"), "out_specs": P("clients"), "check_vma": False}
+    return jax.shard_map(mapping, mesh=mesh, **options)
 
 
 MAPPINGS = {
     "vmap": jax.vmap(client),
-    "lax.map": one_by_one,
     "chunks": in_chunks,
-    "devices, lax.map": over_devices(one_by_one),
-    "devices, vmap": over_devices(jax.vmap(client)),
+    "devices, lax.map": on_devices(lambda cohort: jax.lax.map(client, cohort), 4),
 }
+"""Devices with ``vmap`` are in the test of the other quantizers."""
 
 
 @functools.cache
@@ -65,19 +67,22 @@ def cohort():
     scales = {"kernel": 1.0, "bias": 1e-30, "offset": 0.01, "empty": 1.0, "scalar": 1.0}
     rng = np.random.default_rng(0)
     trees = {
-        name: jnp.asarray(
-            scales[name] * rng.normal(size=(NUM_CLIENTS, *shape)) + (name == "offset"), jnp.float32
-        )
+        name: np.float32(scales[name] * rng.normal(size=(NUM_CLIENTS, *shape)) + (name == "offset"))
         for name, shape in shapes.items()
     }
-    return jax.random.split(jax.random.key(0), NUM_CLIENTS), trees, jnp.asarray(BITS)
+    return make_keys(np.arange(NUM_CLIENTS)), trees, BITS
 
 
 @functools.cache
 def in_a_loop():
     """Returns the oracle: one client after the other, each in a call of its own."""
-    clients = [jax.tree.map(lambda x, m=m: x[m], cohort()) for m in range(NUM_CLIENTS)]
-    return jax.tree.map(lambda *xs: np.stack(xs), *map(jax.jit(client), clients))
+    _, trees, bits = cohort()
+    jit_client = jax.jit(client)
+    sent = [
+        jit_client((jax.random.key(m), jax.tree.map(lambda x, m=m: x[m], trees), bits[m]))
+        for m in range(NUM_CLIENTS)
+    ]
+    return jax.tree.map(lambda *xs: np.stack(xs), *sent)
 
 
 @pytest.mark.parametrize("mapping", MAPPINGS)
@@ -92,18 +97,14 @@ def test_codes_and_values_do_not_depend_on_the_mapping(mapping):
 def test_is_the_same_in_a_loop_a_batch_and_on_many_devices(name, bits_per_tensor):
     """To the bit, but for the order of the sum in QSGD's norm: its step may round up once more."""
     one = jit_quantize(name, bits_per_tensor)
-    keys, num_bits = jax.random.split(jax.random.key(0), 8), jnp.array([1, 2, 3, 5, 8, 12, 16, 32])
-    blocks = jnp.stack([tree_to_blocks(make_tree("normal", seed)) for seed in range(8)])
-    looped = [one(*inputs) for inputs in zip(keys, blocks, num_bits, strict=True)]
+    blocks = np.stack([like_to_blocks(make_tree("normal", seed)) for seed in range(NUM_CLIENTS)])
+    looped = [one(jax.random.key(m), blocks[m], BITS[m]) for m in range(NUM_CLIENTS)]
     looped = jax.tree.map(lambda *leaves: np.stack(leaves), *looped)
     quantizer = functools.partial(
         quantize, QUANTIZERS[name], like=LIKE, bits_per_tensor=bits_per_tensor
     )
     batched = jax.vmap(lambda key, x, b: quantizer(key=key, blocks=x, num_bits=b))
-    mesh = jax.make_mesh((2,), ("clients",), axis_types=(jax.sharding.AxisType.Auto,))
-    shards = P("clients")
-    spread = jax.shard_map(batched, mesh=mesh, in_specs=shards, out_specs=shards, check_vma=False)
-    result = jax.jit(spread)(keys, blocks, num_bits)
+    result = jax.jit(on_devices(batched, 2))(make_keys(np.arange(NUM_CLIENTS)), blocks, BITS)
     np.testing.assert_array_equal(result.grid.num_bits, looped.grid.num_bits)
     np.testing.assert_array_equal(result.seed, looped.seed)
     np.testing.assert_allclose(result.bit_width_error, looped.bit_width_error, rtol=1e-5)
@@ -119,9 +120,13 @@ def test_is_the_same_in_a_loop_a_batch_and_on_many_devices(name, bits_per_tensor
 
 @pytest.mark.parametrize("num_bits", BITS[:-1])
 def test_sixteen_bits_and_less_hit_a_grid_that_both_ends_compute(num_bits):
-    """Delta x code is exact, so ``lo + Delta * code`` cannot depend on fused multiply-adds."""
+    """Delta x code is exact, so ``lo + Delta * code`` cannot depend on fused multiply-adds.
+
+    NumPy rounds the product and the sum, each by itself.
+    """
     x = np.float32(np.random.default_rng(0).normal(size=1000))
-    eager = np.asarray(stochastic_quantize(jax.random.key(0), x, num_bits))
-    jitted = np.asarray(jit_stochastic(jax.random.key(0), x, num_bits))
-    np.testing.assert_array_equal(eager, jitted)
-    assert len(np.unique(jitted)) <= 2**num_bits
+    codes, grid, values = draw(jax.random.key(0), x, num_bits)
+    expected = np.asarray(grid.lo) + np.asarray(grid.step) * np.float32(codes)
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(values, expected.ravel()[: x.size])
+    assert len(np.unique(values)) <= 2**num_bits

@@ -37,6 +37,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "own_quantizer.py"
 r = np.random.default_rng(5)
 TREE = {"a": r.normal(size=(20, 15)).astype(np.float32), "b": np.float32([3.0, -1.0, 0.0])}
 PLAIN = Quantizer(make_grid, draw_codes)
+to_blocks = jax.jit(tree_to_blocks)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_signs_are_sent_with_the_norm_of_their_tensor():
     assert len(message) == 20 + (1 + 7 + 8) + 2 + 16 + 38
     assert len(message) == payload_bytes(TREE, 16, "sign_l2")
     decoded = decode_update(message, TREE)
-    signs, blocks, key = find_quantizer("sign_l2"), tree_to_blocks(TREE), jax.random.key(0)
+    signs, blocks, key = find_quantizer("sign_l2"), to_blocks(TREE), jax.random.key(0)
     bound = float(jax.jit(lambda b: quantize(signs, key, blocks, TREE, b).error_bound)(1))
     measured = expected = 0.0
     for name, x in TREE.items():
@@ -101,7 +102,7 @@ def test_loss_of_the_transform_counts_in_error_and_bounds(top_k):
         np.square(x.ravel() - keep_loudest(x.ravel(), -(-x.size // 10))).sum()
         for x in TREE.values()
     )
-    blocks = tree_to_blocks(TREE)
+    blocks = to_blocks(TREE)
     bound = jax.jit(lambda b: quantize(top_k, jax.random.key(1), blocks, TREE, b).error_bound)
     error = sum(
         np.square(x - y).sum()

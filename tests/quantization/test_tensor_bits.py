@@ -16,6 +16,10 @@ from fedjax_diffusion.quantization.tensor_bits import bits_to_tree, split_bit_wi
 
 MIXED = (1, 32, 9216, 64, 18432, 128, 9216, 32, 4096, 288)
 FEW = (32, 9216, 40, 4096)
+ORDER = np.random.default_rng(1).permutation(len(MIXED) + 1)
+WITH_EMPTY = tuple(np.array((*MIXED, 0))[ORDER].tolist())
+"""The same tensors in another order, with an empty one among them."""
+to_blocks = jax.jit(tree_to_blocks)
 MOST = 100
 """Instances of one call of ``solve``."""
 
@@ -137,13 +141,13 @@ def test_equal_ranges_give_uniform_bits():
 
 
 def test_tensors_without_a_range_get_one_bit():
-    sizes = (*MIXED, 0)
-    energies = draw_energies(sizes, 1)[0]
-    energies[[2, 5, 10]] = 0
-    bits = np.asarray(solve(sizes)(energies[None]))[0]
-    assert (bits[:16, [2, 5, 10]] == 1).all()
+    energies = draw_energies(WITH_EMPTY, 1)[0]
+    is_flat = np.isin(ORDER, [2, 5, 10])  # the tenth is empty
+    energies[is_flat] = 0
+    bits = np.asarray(solve(WITH_EMPTY)(energies[None]))[0]
+    assert (bits[:16, is_flat] == 1).all()
     assert (bits[16] == 32).all()
-    assert (np.asarray(solve(sizes)(0 * energies[None]))[0, :16] == 1).all()
+    assert (np.asarray(solve(WITH_EMPTY)(0 * energies[None]))[0, :16] == 1).all()
 
 
 @pytest.mark.parametrize("unit", [2.0**-100, 2.0**100])
@@ -152,10 +156,12 @@ def test_only_ratios_of_the_ranges_count(unit):
     np.testing.assert_array_equal(solve(MIXED)(energies * np.float32(unit)), solve(MIXED)(energies))
 
 
-def test_permutes_with_the_tensors():
-    energies, order = draw_energies(MIXED, 20), np.random.default_rng(1).permutation(len(MIXED))
-    permuted = solve(tuple(np.array(MIXED)[order]))(energies[:, order])
-    np.testing.assert_array_equal(permuted, np.asarray(solve(MIXED)(energies))[..., order])
+def test_permutes_with_the_tensors_and_ignores_an_empty_one():
+    energies = draw_energies(MIXED, 20)
+    bits = np.pad(solve(MIXED)(energies), ((0, 0), (0, 0), (0, 1)))
+    permuted = solve(WITH_EMPTY)(np.pad(energies, ((0, 0), (0, 1)))[:, ORDER])
+    is_full = np.array((*MIXED, 0))[ORDER] > 0
+    np.testing.assert_array_equal(permuted[..., is_full], bits[..., ORDER[is_full]])
 
 
 def test_the_payload_of_a_billion_parameters_does_not_overflow():
@@ -216,8 +222,8 @@ def test_a_split_upload_costs_no_more_and_errs_less(name):
 
     sizes = np.array([x.size for x in TREE])
     for scale, num_bits in itertools.product((1.0, 1e-25), (3, 5)):
-        blocks = tree_to_blocks([np.float32(scale) * x for x in TREE])
-        uniform, split = (run(blocks, jnp.int32(num_bits), flag) for flag in (False, True))
+        blocks = to_blocks([np.float32(scale) * x for x in TREE])
+        uniform, split = (run(blocks, np.int32(num_bits), flag) for flag in (False, True))
         bits = np.asarray(split.grid.num_bits)
         assert (bits * sizes).sum() <= sizes.sum() * num_bits
         assert len(set(bits.tolist())) > 1

@@ -16,7 +16,7 @@ from fedjax_diffusion.quantization import (
 )
 from fedjax_diffusion.quantization.padding import row_entries
 
-NUM_DRAWS = 500
+NUM_DRAWS = 64
 LIKE = {
     "w": jax.ShapeDtypeStruct((300,), jnp.float32),
     "b": jax.ShapeDtypeStruct((5,), jnp.float32),
@@ -36,6 +36,7 @@ KINDS = {
 
 
 blocks_to_like = jax.jit(lambda blocks: blocks_to_tree(blocks, LIKE))
+like_to_blocks = jax.jit(tree_to_blocks)
 
 
 def make_tree(kind, seed=3):
@@ -90,8 +91,9 @@ def squared_errors(decoded, blocks):
 
 def aggregate_error(name):
     """Squared errors of a mean over 16 clients who send the same x, and the bound of one."""
-    blocks = tree_to_blocks(make_tree("normal"))
-    drawn = draw_many(name)(jax.random.key(0), blocks, jnp.int32(4))
-    error = np.asarray(drawn.decoded, np.float64) - np.asarray(blocks)
-    means = error[: NUM_DRAWS // 16 * 16].reshape(-1, 16, *error.shape[1:]).mean(1)
-    return squared_errors(means, np.zeros(error.shape[1:])), np.asarray(drawn.error_bound).mean()
+    blocks = like_to_blocks(make_tree("normal"))
+    drawn = [draw_many(name)(jax.random.key(i), blocks, np.int32(4)) for i in range(8)]
+    decoded = np.stack([np.asarray(one.decoded, np.float64) for one in drawn])
+    means = decoded.reshape(-1, 16, *blocks.shape).mean(1)
+    bound = np.mean([one.error_bound for one in drawn])
+    return squared_errors(means, blocks), bound

@@ -182,8 +182,16 @@ def _least(fn: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.nda
     place give all digits of the value.
     """
     at_ends = np.minimum(fn(low), fn(high))
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = fn(left), fn(right)
     for _ in range(_NUM_CUTS):
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        is_left = fn(left) <= fn(right)
+        is_left = at_left <= at_right
         low, high = np.where(is_left, low, left), np.where(is_left, right, high)
-    return np.minimum(at_ends, fn(0.5 * (low + high)))
+        # One of the two places is a golden section of what is left of the interval, too.
+        kept, at_kept = np.where(is_left, left, right), np.where(is_left, at_left, at_right)
+        cut = _GOLDEN * (high - low)
+        new = np.where(is_left, high - cut, low + cut)
+        at_new = fn(new)
+        left, right = np.where(is_left, new, kept), np.where(is_left, kept, new)
+        at_left, at_right = np.where(is_left, at_new, at_kept), np.where(is_left, at_kept, at_new)
+    return np.minimum(at_ends, np.minimum(at_left, at_right))

@@ -10,6 +10,7 @@ from tests.allocation.shared_band_oracle import (
     bit_widths_of,
     brute_force,
     error_at,
+    fill_up,
     payload_at,
     priced_energy,
 )
@@ -29,12 +30,6 @@ def check_against_brute_force(problem):
     assert allocation.dual_bound_joules <= best[0] * (1 + 1e-9)
     assert allocation.kkt_residual < 1e-9
     return True
-
-
-def fill_up(problem):
-    """Returns the problem of one client among three, two of them absent, over the same band."""
-    tripled = jax.tree.map(lambda leaf: np.repeat(leaf, 3) if leaf.ndim else leaf, problem)
-    return tripled.replace(is_present=[True, False, False], bandwidth_hz=problem.bandwidth_hz / 3)
 
 
 @pytest.mark.parametrize("num_clients", [pytest.param(1, marks=pytest.mark.slow), 3])
@@ -61,7 +56,7 @@ def test_equals_brute_force_where_the_band_is_scarce(make_problem):
 
 def test_sharing_never_costs_more_than_equal_shares(make_problem):
     for large in (False, True):
-        for seed in range(15):
+        for seed in range(8):
             problem = make_problem(3, seed, large=large)
             check_saving(problem, "on_demand")
             for method in ("demand", "fixed_bits:8", "full_precision"):
@@ -69,8 +64,8 @@ def test_sharing_never_costs_more_than_equal_shares(make_problem):
 
 
 def test_sharing_never_costs_more_than_equal_shares_where_no_combination_is_tried(make_problem):
-    for seed in range(20):
-        check_saving(make_problem(6, seed, large=True), "on_demand")
+    for seed in range(10):
+        check_saving(make_problem(5, seed, large=True), "on_demand")
 
 
 def check_saving(problem, method):
@@ -144,7 +139,7 @@ def lagrangian_rows(problem, k, allocation):
 
 
 def test_identical_clients_share_evenly_however_many_there_are(make_problem):
-    # Three are enumerated, six are not.
+    # Three are enumerated, five are not.
     alike = {
         "compute_cycles": 4e9,
         "max_frequency_hz": 2e9,
@@ -155,7 +150,7 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
         "error_weight": 1.0,
         "time_budget_seconds": 10.0,
     }
-    assert 3 <= MAX_EXACT_CLIENTS < 6
+    assert 3 <= MAX_EXACT_CLIENTS < 5
 
     def energy_per_client(num_clients):
         fields = alike | {"compute_cycles": np.full(num_clients, 4e9)}
@@ -165,7 +160,7 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
         assert a.num_bits.tolist() == [5] * num_clients
         return a.total_joules / num_clients
 
-    np.testing.assert_allclose(energy_per_client(3), energy_per_client(6), rtol=1e-12)
+    np.testing.assert_allclose(energy_per_client(3), energy_per_client(5), rtol=1e-12)
 
 
 def methods_of(num_clients):
@@ -173,7 +168,7 @@ def methods_of(num_clients):
     return ("on_demand", "largest", *(("demand", "fixed_bits:4") if num_clients == 3 else ()))
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_the_answer_permutes_with_the_clients(make_problem, num_clients):
     problem = make_problem(num_clients, 5, large=True)
     order = np.random.default_rng(0).permutation(num_clients)
@@ -185,7 +180,7 @@ def test_the_answer_permutes_with_the_clients(make_problem, num_clients):
         np.testing.assert_allclose(a.bandwidth_hz[order], b.bandwidth_hz, rtol=1e-9)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_only_the_sum_of_the_bands_matters(make_problem, num_clients):
     problem = make_problem(num_clients, 6)
     even = np.full(num_clients, problem.bandwidth_hz.mean())
@@ -195,7 +190,7 @@ def test_only_the_sum_of_the_bands_matters(make_problem, num_clients):
     np.testing.assert_allclose(a.bandwidth_hz, b.bandwidth_hz, rtol=1e-10)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clients):
     problem = make_problem(num_clients, 1, min_bits=4, max_bits=16, error_budget=np.inf)
     problem.channel_gain[0] = 1e-25
@@ -208,7 +203,7 @@ def test_a_client_left_out_leaves_its_band_to_the_others(make_problem, num_clien
         np.testing.assert_allclose(a.bandwidth_hz.sum(), problem.bandwidth_hz.sum(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_who_does_not_fit_together_says_so(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=4, max_bits=16, error_budget=np.inf)
     needed = [min(bit_widths_of(problem, k).values()) for k in range(num_clients)]
@@ -224,7 +219,7 @@ def test_who_does_not_fit_together_says_so(make_problem, num_clients):
                 assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize("num_clients", [3, 6])
+@pytest.mark.parametrize("num_clients", [3, 5])
 def test_an_error_that_only_the_band_forbids_is_the_bands(make_problem, num_clients):
     problem = make_problem(num_clients, 0, large=True, min_bits=1, max_bits=16)
     needed = [bit_widths_of(problem, k) for k in range(num_clients)]

@@ -3,6 +3,8 @@
 ``tables[j]`` are the 256 frequencies of tensor j.
 """
 
+import bisect
+import itertools
 import struct
 
 PLAIN = 0
@@ -48,10 +50,11 @@ def write_words(codes, tables):
 
 def make_model(table):
     """Returns probabilities and their sums before each, in units of 2^-24; None if one is 1."""
-    p = [f * 2**24 // sum(table) for f in table]
+    total = sum(table)
+    p = [f * 2**24 // total for f in table]
     if max(p) == 2**24:
         return None, None
-    return p, [sum(p[:s]) for s in range(256)]
+    return p, [0, *itertools.accumulate(p[:-1])]
 
 
 def read_tables(rest, sizes, bit_widths):
@@ -109,7 +112,7 @@ def read_words(data, sizes, tables):
         codes[j] = []
         for _ in range(sizes[j]):
             q = x % 2**24
-            s = next(s for s in range(256) if c[s] <= q < c[s] + p[s])
+            s = bisect.bisect_right(c, q) - 1  # c[s] <= q < c[s] + p[s]
             codes[j].append(s)
             x = p[s] * (x >> 24) + q - c[s]
             if x < 2**32 and words:

@@ -8,6 +8,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from fedjax_diffusion.quantization import tree_to_blocks
@@ -20,6 +21,8 @@ LEAST = {0: 1, 1: 1, 2: 2, 3: 1, 4: 32}
 ROTATED = 3
 OVERFLOW = 2.0**128 - 2.0**103
 """From here on a sum rounds to infinity in float32."""
+
+jit_rotate_back = jax.jit(lambda seed, x: rotate_back(seed, tree_to_blocks(x), x))
 
 
 class Fields(NamedTuple):
@@ -170,7 +173,7 @@ def values(tree, fields):
             tensors.append(lo + step * codes_j.astype(np.float32))  # the product is exact
     if fields.quantizer == ROTATED and any(len(x) >= 64 for x in tensors):
         seed = np.array(fields.seed, np.uint32)
-        flat = np.asarray(rotate_back(seed, tree_to_blocks(tensors), tensors)).ravel()
+        flat = np.asarray(jit_rotate_back(seed, tensors)).ravel()
         starts = np.cumsum([0, *(-(-len(x) // 128) * 128 for x in tensors)])
         for j, x in enumerate(tensors):
             if fields.bit_widths[j] < 32:

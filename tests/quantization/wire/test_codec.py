@@ -66,7 +66,7 @@ def check_message(num_bits, seed):
     per_tensor = jax.tree.broadcast(num_bits, TREE)
     message = encode_update(key, TREE, num_bits)
     assert len(message) == payload_bytes(TREE, num_bits)
-    quantized = quantize(key, TREE, jax.tree.map(jnp.int32, per_tensor))
+    quantized = quantize(key, TREE, jax.tree.map(np.int32, per_tensor))
     decoded = decode_update(message, TREE)
     assert_trees_equal(decoded, quantized)
     fields = plain_wire.read(message, TREE)
@@ -81,7 +81,7 @@ def test_decoding_gives_the_quantized_tree_bit_for_bit(num_bits):
     check_message(num_bits, seed=num_bits)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_mixture_of_bit_widths_per_tensor(seed):
     rng = np.random.default_rng(seed)
     choice = (
@@ -123,8 +123,8 @@ def test_new_bit_widths_do_not_trace_the_quantizer_again(monkeypatch):
 
     quantize_blocks = codec.quantize
     monkeypatch.setattr(codec, "quantize", count)
-    for num_bits in (2, 7, 8, 10, 16, 32, 3, 11):
-        encode_update(jax.random.key(0), {"only here": jnp.arange(3.0)}, num_bits)
+    for num_bits in (2, 8, 10, 16, 32, 3):
+        encode_update(jax.random.key(0), {"only here": np.float32([0, 1, 2])}, num_bits)
     assert len(traces) == 3
 
 
@@ -259,14 +259,14 @@ def test_a_message_for_another_model_is_refused(other):
 @pytest.mark.parametrize("entries", [[1, np.nan], [1, np.inf], [1, -np.inf], [-3e38, 3e38]])
 @pytest.mark.parametrize("num_bits", [8, 32])
 def test_the_sender_refuses_what_is_not_a_number(entries, num_bits):
-    tree = {"up": {"bias": jnp.ones(2), "kernel": jnp.array(entries, jnp.float32)}}
-    with pytest.raises(ValueError, match=r"^tensor \['up'\]\['kernel'\] cannot be sent: it has a"):
+    tree = SMALL | {"b": SMALL["b"] | {"d": np.float32([0, *entries, 0, 0])}}
+    with pytest.raises(ValueError, match=r"^tensor \['b'\]\['d'\] cannot be sent: it has a"):
         encode_update(jax.random.key(0), tree, num_bits)
 
 
 def test_a_grid_that_leaves_float32_is_not_sent():
-    tree = {"w": jnp.array([0.0, np.finfo(np.float32).max], jnp.float32)}
-    with pytest.raises(ValueError, match=r"^tensor \['w'\] cannot be sent"):
+    tree = SMALL | {"a": np.linspace(0, np.finfo(np.float32).max, 19, dtype=np.float32)}
+    with pytest.raises(ValueError, match=r"^tensor \['a'\] cannot be sent"):
         encode_update(jax.random.key(0), tree, 8)
     assert_trees_equal(decode_update(encode_update(jax.random.key(0), tree, 32), tree), tree)
 
@@ -277,15 +277,13 @@ def test_a_tree_without_tensors_comes_back():
 
 
 def test_both_ends_refuse_other_dtypes():
-    tree = {"w": jnp.arange(3)}
-    for attempt in (lambda: encode_update(jax.random.key(0), tree, 8), decode_int(tree)):
-        with pytest.raises(ValueError, match=r"tensor \['w'\] is int32; an upload carries float32"):
+    tree, message = SMALL | {"a": np.arange(19, dtype=np.int32)}, small_message()
+    for attempt in (
+        lambda: encode_update(jax.random.key(0), tree, 8),
+        lambda: decode_update(message, tree),
+    ):
+        with pytest.raises(ValueError, match=r"tensor \['a'\] is int32; an upload carries float32"):
             attempt()
-
-
-def decode_int(tree):
-    message = encode_update(jax.random.key(0), {"w": jnp.arange(3.0)}, 8)
-    return lambda: decode_update(message, tree)
 
 
 @pytest.mark.parametrize("num_bits", [0, 17, 31, True, 2.5, {"a": 8, "b": 33}, np.array([8, 8])])
