@@ -16,6 +16,7 @@ from fedjax_diffusion.host.platforms import (
     is_out_of_memory,
     prepare_platforms,
 )
+from tests.tiny import PIXELS
 
 SCRIPT = """
 import jax
@@ -148,7 +149,7 @@ def test_a_run_with_64_bits_is_refused_in_one_line(tmp_path, capsys):
     workdir = tmp_path / "run"
     jax.config.update("jax_enable_x64", True)
     try:
-        assert main(["run", f"--workdir={workdir}"]) == 2
+        assert main(["run", *PIXELS, f"--workdir={workdir}"]) == 2
     finally:
         jax.config.update("jax_enable_x64", False)
     error = capsys.readouterr().err
