@@ -43,6 +43,7 @@ print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}, {jax.device_cou
 
 # %% tags=["parameters"]
 NUM_ROUNDS, CHANNELS, NUM_RESOLUTIONS = 12, 16, 2
+NUM_CLIENTS, BATCH_SIZE, LOCAL_STEPS, SAMPLER_STEPS = 8, 32, 20, 50
 
 # %% [markdown]
 # ## Who participates
@@ -60,13 +61,17 @@ config = load_config(
     "configs/digits.py",
     {
         "num_rounds": NUM_ROUNDS,
+        "partition.num_clients": NUM_CLIENTS,
         "model.channels": CHANNELS,
         "model.channel_multipliers": (1,) * NUM_RESOLUTIONS,
         "allocator.time_budget_seconds": 6.0,
         "client_optimizer.learning_rate": 4e-3,
         "federated.ema_decay": 0.5,
+        "local_work.batch_size": BATCH_SIZE,
+        "local_work.local_steps": LOCAL_STEPS,
         "allocator.baselines": BASELINES,
         "sampling.num_samples": 32,
+        "sampling.num_steps": SAMPLER_STEPS,
         "compute.tune": "guess",  # no trials: they take longer than they save in a short run
     },
 )

@@ -45,7 +45,7 @@ print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}, {jax.device_cou
 
 # %% tags=["parameters"]
 NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 12, 5, 300, (1, 2, 4, 8)
-NUM_RESOLUTIONS = 2
+NUM_CLIENTS, NUM_RESOLUTIONS, BATCH_SIZE, LOCAL_STEPS = 4, 2, 32, 10
 
 # %% [markdown]
 # ## The points
@@ -62,13 +62,14 @@ config = load_config(
         "num_rounds": NUM_ROUNDS,
         "model.channels": 8,
         "model.channel_multipliers": (1,) * NUM_RESOLUTIONS,
-        "partition.num_clients": 4,
+        "partition.num_clients": NUM_CLIENTS,
         "devices.min_bits": 1,
         "allocator.time_budget_seconds": 600.0,
         "allocator.baselines": (),  # the points are compared with each other
         "client_optimizer.learning_rate": 4e-3,
         "federated.ema_decay": 0.5,
-        "local_work.local_steps": 10,
+        "local_work.batch_size": BATCH_SIZE,
+        "local_work.local_steps": LOCAL_STEPS,
         "sampling.num_samples": 20,
         "sampling.num_steps": 10,
         "compute.tune": "guess",  # no trials: they take longer than these short runs

@@ -12,7 +12,8 @@ from tests.tiny import OVERRIDES, to_pixels
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "examples"
 MAX_LINES = 60
-SMALL = {"num_rounds": 2, "allocator.baselines": ("full_precision",)}
+SMALL = {"num_rounds": 2, "allocator.baselines": ("full_precision",), "partition.num_clients": 5}
+"""Equal numbers of clients share programs; the fleet of an example has five."""
 
 
 def load_small(name, overrides):
@@ -53,8 +54,9 @@ def test_own_networks_learn():
 
 
 def test_own_pictures_are_the_data_of_a_run(tmp_path):
-    records = play("own_pictures", str(tmp_path / "run"), num_rounds=2)
-    assert [record["participants"] for record in records] == [[0, 1, 2, 3]] * 2
+    settings = {"num_rounds": 2, "partition.num_clients": 5}
+    records = play("own_pictures", str(tmp_path / "run"), **settings)
+    assert [record["participants"] for record in records] == [[*range(5)]] * 2
 
 
 def test_own_schedule_gives_more_bits_later(tmp_path):

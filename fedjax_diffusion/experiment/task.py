@@ -80,8 +80,7 @@ def make_task(
     def count_flops() -> float:
         counted = make(conv="stock", dtype=jnp.float32, remat=False)
         loss_fn: LossFn = functools.partial(loss, counted.apply, schedule)
-        params = jax.eval_shape(counted.init, seed_to_key(0))
-        return count_training_flops(loss_fn, params, image_shape)
+        return count_training_flops(loss_fn, find_shapes(), image_shape)
 
     @functools.cache
     def find_shapes() -> Params:

@@ -20,14 +20,9 @@ def fail(capsys, *arguments):
     return captured.err
 
 
-def test_page_is_in_the_folder_and_is_replaced(workdir, capsys):
-    for _ in range(2):
-        assert main(["report", f"--workdir={workdir}"]) == 0
-        assert capsys.readouterr().out == f"{workdir / 'report.html'}\n"
-    assert (workdir / "report.html").read_text().startswith("<!DOCTYPE html>")
-
-
-def test_page_and_figures_go_where_they_are_asked_for(workdir, tmp_path, capsys):
+def test_page_and_figures_go_where_they_are_asked_for_and_else_replace_the_folders_page(
+    workdir, tmp_path, capsys
+):
     page, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
     arguments = [f"--workdir={workdir}", f"--output={page}", f"--figures={figures}"]
     assert main(["report", *arguments, "--format=png"]) == 0
@@ -37,7 +32,15 @@ def test_page_and_figures_go_where_they_are_asked_for(workdir, tmp_path, capsys)
     names = {path.name for path in figures.iterdir()}
     assert names
     assert all(name.endswith(".png") for name in names)
-    assert all(f'id="figure-{name[:-4]}"' in page.read_text() for name in names)
+    content = page.read_text()
+    assert all(f'id="figure-{name[:-4]}"' in content for name in names)
+    own = workdir / "report.html"
+    assert not own.exists()
+    own.write_text(content.replace("<body>", "<body>an earlier report"))
+    assert main(["report", f"--workdir={workdir}"]) == 0
+    assert capsys.readouterr().out == f"{own}\n"
+    assert own.read_text().startswith("<!DOCTYPE html>")
+    assert "an earlier report" not in own.read_text()
 
 
 def test_bad_arguments_are_one_line(workdir, tmp_path, capsys):

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
+from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.host import platforms
 from fedjax_diffusion.host.platforms import (
     GPU_FLAGS,
@@ -14,6 +16,7 @@ from fedjax_diffusion.host.platforms import (
     is_out_of_memory,
     prepare_platforms,
 )
+from tests.tiny import PIXELS
 
 SCRIPT = """
 import jax
@@ -49,17 +52,29 @@ def test_the_allocator_has_its_cpu_where_an_accelerator_alone_was_asked_for():
     assert answer.stdout.split() == ["fake", "2", "fake,cpu"], answer.stderr
 
 
-@pytest.mark.parametrize(
-    ("platform", "command"), [("cuda", "run"), ("nonsense", "evaluate"), ("tpu", "study")]
-)
-def test_a_platform_that_is_not_there_is_one_line(platform, command, tmp_path):
-    workdir = tmp_path / "run"
-    place = f"--images={tmp_path}" if command == "evaluate" else f"--workdir={workdir}"
-    answer = start("-m", "fedjax_diffusion", command, place, JAX_PLATFORMS=platform)
-    assert answer.returncode == 2
-    assert answer.stderr.startswith(f"fedjax-diffusion: JAX_PLATFORMS={platform}: JAX finds no")
-    assert answer.stderr.count("\n") == 1
-    assert not workdir.exists()
+COMMANDS = """
+import os
+import sys
+import jax
+from fedjax_diffusion.cli.main import main
+for platform, command, place in (line.split() for line in sys.argv[1:]):
+    os.environ["JAX_PLATFORMS"] = platform
+    jax.config.update("jax_platforms", platform)
+    print(main([command, place]))
+"""
+
+
+def test_a_platform_that_is_not_there_is_one_line(tmp_path):
+    """One process for all commands, in which JAX has not started after a refusal."""
+    workdir = f"--workdir={tmp_path / 'run'}"
+    cases = [("cuda", "run", workdir), ("nonsense", "evaluate", f"--images={tmp_path}")]
+    cases += [("tpu", "study", workdir)]
+    answer = start("-c", COMMANDS, *map(" ".join, cases), JAX_PLATFORMS="cuda")
+    assert answer.stdout.split() == ["2"] * 3, answer.stderr
+    lines = answer.stderr.splitlines()
+    for (platform, *_), line in zip(cases, lines, strict=True):
+        assert line.startswith(f"fedjax-diffusion: JAX_PLATFORMS={platform}: JAX finds no")
+    assert not (tmp_path / "run").exists()
 
 
 TRITON = "--xla_gpu_enable_triton_gemm"
@@ -98,13 +113,6 @@ def test_nothing_is_changed_once_jax_has_started(monkeypatch):
     assert "XLA_FLAGS" not in os.environ
 
 
-def test_this_jax_knows_the_flags():
-    """An unknown flag would end the process."""
-    flags = add_flags("", GPU_FLAGS)
-    answer = start("-c", "import jax; print(jax.devices())", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
-    assert answer.returncode == 0, answer.stderr
-
-
 BAD_FLAGS = {
     "--nonsense": "Unknown flag in XLA_FLAGS: --nonsense",
     "--xla_cpu_enable_fast_math=maybe": "Couldn't interpret value maybe for flag xla_cpu_enable",
@@ -121,23 +129,32 @@ def test_flags_that_xla_cannot_read_are_one_line(flags):
 
 
 def test_flags_that_xla_knows_are_taken():
-    check_flags("--xla_force_host_platform_device_count=2")
+    """The package's own for a GPU among them: an unknown flag would end the process."""
+    check_flags(add_flags("--xla_force_host_platform_device_count=2", GPU_FLAGS))
     check_flags("")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "message"),
-    [
-        ("XLA_FLAGS", "--nonsense", "XLA_FLAGS=--nonsense: Unknown flag"),
-        ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64: runs compute with 32 bits"),
-    ],
-)
-def test_a_run_that_jax_would_end_is_refused_in_one_line(variable, value, message, tmp_path):
+def test_flags_that_would_end_a_run_are_refused_in_one_line(tmp_path):
     workdir = tmp_path / "run"
-    answer = start("-m", "fedjax_diffusion", "run", f"--workdir={workdir}", **{variable: value})
+    command = ("-m", "fedjax_diffusion", "run", f"--workdir={workdir}")
+    answer = start(*command, XLA_FLAGS="--nonsense")
     assert answer.returncode == 2
-    assert answer.stderr.startswith(f"fedjax-diffusion: {message}")
+    assert answer.stderr.startswith("fedjax-diffusion: XLA_FLAGS=--nonsense: Unknown flag")
     assert answer.stderr.count("\n") == 1
+    assert not workdir.exists()
+
+
+def test_a_run_with_64_bits_is_refused_in_one_line(tmp_path, capsys):
+    """As ``JAX_ENABLE_X64=1`` sets them: for the process."""
+    workdir = tmp_path / "run"
+    jax.config.update("jax_enable_x64", True)
+    try:
+        assert main(["run", *PIXELS, f"--workdir={workdir}"]) == 2
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    error = capsys.readouterr().err
+    assert error.startswith("fedjax-diffusion: JAX_ENABLE_X64: runs compute with 32 bits")
+    assert error.count("\n") == 1
     assert not workdir.exists()
 
 

@@ -101,12 +101,17 @@ def test_all_figures_are_written_and_one_that_fails_is_named(tmp_path):
     picture.write_bytes(b"no picture")
     folders = {hash_of(method, 0): tmp_path / "run" for method in METHODS}
     tables = make_tables(list(METHODS)[2:], 1, folders=folders)
+    named = {figure.name: figure for figure in list_figures(tables)}
+    samples = named.pop("samples")
+    first, *_, last = named.values()
+    figures = [first, samples, last]
     kept = Kept()
-    paths = save_figures(list_figures(tables), tmp_path / "figures", ("pdf", "svg"), kept)
-    assert {path.suffix for path in paths} == {".pdf", ".svg"}
+    paths = save_figures(figures, tmp_path / "figures", ("pdf", "svg"), kept)
+    names = [f"{figure.name}{suffix}" for figure in (first, last) for suffix in (".pdf", ".svg")]
+    assert sorted(path.name for path in paths) == sorted(names)
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
         path.name for path in paths
     )
     assert [line.split(":")[0] for line in kept.lines] == ["samples is left out"]
     with pytest.raises(ValueError, match="formats: must be some of png, pdf, svg; got 'jpg'"):
-        save_figures(list_figures(tables), tmp_path, ("jpg",))
+        save_figures(figures, tmp_path, ("jpg",))

@@ -15,6 +15,7 @@ from fedjax_diffusion.diffusion import DiffusionConfig, UNetConfig
 from fedjax_diffusion.experiment.programs import find_task
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.runs import evaluate as module
+from fedjax_diffusion.study import folder
 from fedjax_diffusion.sweep.runner import play_sweep
 from tests.runs.test_evaluate import pixels_as_features
 from tests.study.test_folder import OVERRIDES
@@ -34,29 +35,34 @@ def refuse(self):
     raise RuntimeError("UNIMPLEMENTED: no cost analysis here")
 
 
-@pytest.fixture(params=[lambda self: None, refuse])
-def counts_nothing(request, monkeypatch):
-    find_task.cache_clear()  # a count is kept with its task
+def count_nothing(monkeypatch, answer):
+    """Gives XLA's analyses another answer; a count is kept with its task."""
+    find_task.cache_clear()
     for stage in (jax.stages.Lowered, jax.stages.Compiled):
-        monkeypatch.setattr(stage, "cost_analysis", request.param)
-        monkeypatch.setattr(stage, "memory_analysis", request.param, raising=False)
+        monkeypatch.setattr(stage, "cost_analysis", answer)
+        monkeypatch.setattr(stage, "memory_analysis", answer, raising=False)
 
 
-def test_flops_are_counted_from_shapes_within_a_percent(counts_nothing, monkeypatch, caplog):
+def test_flops_are_counted_from_shapes_within_a_percent(monkeypatch, caplog):
     """Elementwise functions are what the two counts see differently."""
-    settings = UNetConfig(), DiffusionConfig("linear", 200), (8, 8, 1)
-    from_shapes = make_task(*settings).count_flops()
-    assert [record.getMessage() for record in caplog.records] == [
-        "XLA counts no FLOPs on this machine; they are counted from the model's shapes"
-    ]
-    monkeypatch.undo()
-    assert from_shapes == pytest.approx(make_task(*settings).count_flops(), rel=0.01)
+    settings = UNetConfig(channel_multipliers=(1,)), DiffusionConfig("linear", 200), (8, 8, 1)
+    flops = make_task(*settings).count_flops()
+    for answer in (lambda self: None, refuse):
+        assert caplog.records == []
+        with monkeypatch.context() as patch:
+            count_nothing(patch, answer)
+            assert make_task(*settings).count_flops() == pytest.approx(flops, rel=0.01)
+        assert [record.getMessage() for record in caplog.records] == [
+            "XLA counts no FLOPs on this machine; they are counted from the model's shapes"
+        ]
+        caplog.clear()
 
 
-@pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
-def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, capsys):
+def test_every_command_goes_on(tmp_path, monkeypatch, caplog, capsys):
+    count_nothing(monkeypatch, refuse)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "make_extractor", lambda *_: pixels_as_features())
+    monkeypatch.setattr(folder, "save_figure", lambda *_: None)  # of the study
     caplog.set_level(logging.WARNING)
     variants = ("full: allocator.method=full_precision", "two: allocator.method=fixed_bits:2")
     compared = ["--config.compare.num_seeds=2", f"--config.compare.variants={variants}"]
@@ -71,10 +77,8 @@ def test_every_command_goes_on(counts_nothing, tmp_path, monkeypatch, caplog, ca
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("counts_nothing", [refuse], indirect=True)
-def test_where_not_even_shapes_count_it_is_one_line_if_it_is_needed(
-    counts_nothing, tmp_path, monkeypatch, capsys
-):
+def test_where_not_even_shapes_count_it_is_one_line_if_it_is_needed(tmp_path, monkeypatch, capsys):
+    count_nothing(monkeypatch, refuse)
     monkeypatch.setattr("jax.experimental.roofline.roofline", refuse)
     workdir = f"--workdir={tmp_path / 'run'}"
     assert main(["run", *COUNTED, workdir]) == 2

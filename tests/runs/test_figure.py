@@ -74,9 +74,8 @@ def write_run(workdir, records):
     (workdir / METRICS).write_text("".join(lines))
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_the_figure_of_any_run_can_be_drawn(tmp_path, name):
-    write_run(tmp_path, RUNS[name])
+def test_the_figure_of_a_run_is_a_picture_in_its_folder(tmp_path):
+    write_run(tmp_path, RUNS["nobody ever"])
     path = draw_figure(tmp_path)
     assert path == tmp_path / "figures" / "training.png"
     pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -91,9 +90,11 @@ def test_a_run_without_rounds_is_refused_in_words(tmp_path):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_lines_and_bars_of_a_figure_are_the_records(tmp_path, name):
+def test_any_run_has_a_figure_whose_lines_and_bars_are_its_records(tmp_path, name):
     write_run(tmp_path, RUNS[name])
     figure = make_figure(tmp_path)
+    figure.set_layout_engine("none")  # the layout, most of the time, does not read the records
+    figure.draw_without_rendering()  # ticks, formats and limits fail here if at all
     loss, bits, error, joules, uplink, bars = figure.axes
     spent = np.cumsum([record["total_joules"] for record in RUNS[name]])
     np.testing.assert_allclose(joules.lines[0].get_ydata(), spent)

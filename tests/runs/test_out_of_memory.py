@@ -14,7 +14,7 @@ from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.experiment.sampling import _draw_in_turn
 from fedjax_diffusion.experiment.training import Learner
 from tests.experiment.test_autotune import Shown
-from tests.tiny import FLAGS, pixel_config
+from tests.tiny import PIXELS, pixel_config
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 5 bytes."
 
@@ -61,7 +61,7 @@ def test_a_run_goes_on_in_a_lighter_way_says_so_and_keeps_to_it(tmp_path, small_
 def test_a_way_that_was_asked_for_is_not_changed_but_the_next_one_named(
     tmp_path, small_device, capsys
 ):
-    flags = [*FLAGS, "--config.compute.client_map=vmap"]
+    flags = [*PIXELS, "--config.compute.client_map=vmap"]
     assert main(["run", f"--workdir={tmp_path / 'run'}", *flags]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -81,7 +81,7 @@ def test_other_failures_of_a_device_are_one_line_and_exit_code_1(tmp_path, monke
         raise jax.errors.JaxRuntimeError("INTERNAL: the driver\nis gone " + "x" * 9999)
 
     monkeypatch.setattr(Learner, "make_simulator", fail)
-    assert main(["run", f"--workdir={tmp_path / 'run'}", *FLAGS]) == 1
+    assert main(["run", f"--workdir={tmp_path / 'run'}", *PIXELS]) == 1
     error = capsys.readouterr().err
     assert error.startswith("fedjax-diffusion: the device failed: INTERNAL: the driver is gone xx")
     assert error.count("\n") == 1

@@ -103,7 +103,7 @@ def tensors_to_variables(tensors: Mapping[str, np.ndarray]) -> PyTree:
         array = np.ascontiguousarray(tensor.transpose(_to_linen_axes(tensor.ndim)), np.float32)
         if not np.isfinite(array).all():
             raise ValueError(f"tensor {name} has entries that are not finite")
-        variables[path] = jnp.asarray(array)
+        variables[path] = jax.device_put(array)  # jnp.asarray would compile a copy per shape
     return flax.traverse_util.unflatten_dict(variables)
 
 

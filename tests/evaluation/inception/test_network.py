@@ -1,6 +1,5 @@
 """FID's Inception against NumPy and, if installed, torch-fidelity; its files of weights."""
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_diffusion.evaluation.inception import features as features_module
 from fedjax_diffusion.evaluation.inception import network as network_module
 from fedjax_diffusion.evaluation.inception import weights as weights_module
 from fedjax_diffusion.evaluation.inception.features import make_inception_extractor
@@ -34,8 +34,8 @@ from tests.evaluation.inception.pth_files import weights_bytes
 pytestmark = pytest.mark.optimized  # tolerances are those of a run's rounding
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 20, 33, 3), dtype=np.uint8)
-SIZE, SMALLEST = 139, 75
-"""Inside, of tests: 3x3 pixels and one are left before the mean, not 8x8."""
+SIZE = 139
+"""Inside, of tests: 3x3 pixels are left before the mean, not 8x8."""
 ONE_IMAGE = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
 
 
@@ -64,23 +64,15 @@ def variables(tensors):
     return tensors_to_variables(tensors)
 
 
-@contextlib.contextmanager
-def small_inside(size):
-    """Resizes the images of networks that are traced inside to ``size``."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            network_module, "resize_bilinear_tf1", partial(resize_bilinear_tf1, size=size)
-        )
-        yield
-
-
 @pytest.fixture(scope="module")
 def apply():
     """Of the network whose images are resized to ``SIZE`` inside; its own sizes are held below."""
     compiled = jax.jit(Inception().apply)
 
     def apply_small(variables, images):
-        with small_inside(SIZE):
+        with pytest.MonkeyPatch.context() as patch:
+            resize = partial(resize_bilinear_tf1, size=SIZE)
+            patch.setattr(network_module, "resize_bilinear_tf1", resize)
             return compiled(variables, images)
 
     return apply_small
@@ -140,27 +132,28 @@ def test_resize_is_linear_interpolation_from_the_first_pixel(shape):
     images = np.random.default_rng(0).integers(0, 256, (1, *shape, 2), dtype=np.uint8)
     # Places are rounded twice, to 2^-24 of at most n each; pixels differ by at most 255.
     tolerance = max(shape) * 2 * 2**-24 * 255 + 255 * 2**-21
-    resized = resize_bilinear_tf1(jnp.asarray(images))
+    resized = jax.jit(resize_bilinear_tf1)(images)
     expected = plain_inception.resize(images[0].astype(np.float64))
     np.testing.assert_allclose(resized[0], expected, atol=tolerance, rtol=0)
 
 
 def test_resize_by_hand():
     """The first pixel stays where it is and the last one is repeated: no half-pixel centres."""
-    image = jnp.array([0, 80, 40], jnp.uint8).reshape(1, 1, 3, 1)
-    resized = resize_bilinear_tf1(image, 6)[0, :, :, 0]
+    image = np.array([0, 80, 40], np.uint8).reshape(1, 1, 3, 1)
+    resized = np.asarray(jax.jit(partial(resize_bilinear_tf1, size=6))(image))[0, :, :, 0]
     np.testing.assert_array_equal(resized, [[0, 40, 80, 60, 40, 40]] * 6)
 
 
 def test_normalization_by_hand():
     layer = ConvNorm(1)
-    variables = layer.init(jax.random.key(0), jnp.zeros((1, 1, 4, 1)))
-    variables["params"]["conv"]["kernel"] = jnp.full((1, 1, 1, 1), 2.0)
-    variables["params"]["bn"] = {"scale": jnp.array([3.0]), "bias": jnp.array([-1.0])}
-    variables["batch_stats"]["bn"] = {"mean": jnp.array([4.0]), "var": jnp.array([0.003])}
-    x = jnp.array([0, 2, 2.1, 3]).reshape(1, 1, 4, 1)
+    x = np.array([0, 2, 2.1, 3], np.float32).reshape(1, 1, 4, 1)
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x)
+    values = {"kernel": 2.0, "scale": 3.0, "bias": -1.0, "mean": 4.0, "var": 0.003}
+    variables = jax.tree.map_with_path(
+        lambda path, like: np.full(like.shape, values[path[-1].key], like.dtype), shapes
+    )
     expected = np.maximum((2 * np.array([0, 2, 2.1, 3]) - 4) / np.sqrt(0.004) * 3 - 1, 0)
-    np.testing.assert_allclose(layer.apply(variables, x).ravel(), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(layer.apply)(variables, x).ravel(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +170,10 @@ def test_pools_do_not_count_their_padding(block, expected):
     """With the other branches shut and the identity behind the pool, a block is its pool."""
     x = np.random.default_rng(0).uniform(1, 2, (1, 3, 4, 3)).astype(np.float32)
     shapes = jax.eval_shape(block.init, jax.random.key(0), x)
-    variables = jax.tree.map(lambda like: jnp.zeros(like.shape), shapes)
+    variables = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), shapes)
     layer = variables["params"]["branch_pool"]
     num_features = layer["conv"]["kernel"].shape[-1]
-    layer["conv"]["kernel"] = jnp.eye(3, num_features)[None, None]
+    layer["conv"]["kernel"] = np.eye(3, num_features, dtype=np.float32)[None, None]
     layer["bn"]["scale"] += 1
     variables["batch_stats"]["branch_pool"]["bn"]["var"] += 1 - 1e-3
     pooled = jax.jit(lambda *arguments: block.apply(*arguments)[0, ..., -num_features:])(
@@ -199,29 +192,58 @@ def test_weights_come_back_from_a_file(kind, tensors, variables, tmp_path, monke
     else:
         counter = {"Conv2d_1a_3x3.bn.num_batches_tracked": np.zeros(1, np.int64)}
         path.write_bytes(weights_bytes(kind, tensors | counter))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if kind != "npz":
+        monkeypatch.setattr(weights_module, "FID_SHA256", sha256)
     weights = read_inception_weights(path)
     jax.tree.map(np.testing.assert_array_equal, weights.variables, variables)
-    assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert not weights.is_fid
-    monkeypatch.setattr(weights_module, "FID_SHA256", weights.sha256)
-    assert read_inception_weights(path).is_fid
+    assert weights.sha256 == sha256
+    assert weights.is_fid == (kind != "npz")
 
 
-def test_the_extractor_sees_grey_images_as_rgb(tensors, tmp_path):
+class FirstLayerReached(Exception):  # noqa: N818  # it ends a trace, and is no error
+    """Of a network that is applied no further."""
+
+
+def test_grey_images_are_seen_as_rgb(monkeypatch):
+    def first_layer(*_, **__):
+        def stop(x):
+            raise FirstLayerReached(x)
+
+        return stop
+
+    @jax.jit
+    def find_first_input(images):
+        try:
+            Inception().apply({}, images)
+        except FirstLayerReached as reached:
+            return reached.args[0]
+
+    monkeypatch.setattr(network_module, "ConvNorm", first_layer)
+    grey = IMAGES[..., :1]
+    as_rgb = find_first_input(np.repeat(grey, 3, axis=-1))
+    np.testing.assert_array_equal(find_first_input(grey), as_rgb)
+    assert as_rgb.std() > 0.1
+
+
+def test_the_extractor_gives_the_features_of_the_network(
+    tensors, variables, apply, activations, tmp_path, monkeypatch
+):
     path = tmp_path / "weights.npz"
     np.savez(path, **tensors)
     extractor = make_inception_extractor(path)
     assert (extractor.name, extractor.num_features) == ("other_inception", 2048)
     assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(extractor.fingerprint)
-    grey = IMAGES[..., :1]
-    as_rgb = np.repeat(grey, 3, axis=-1)
-    expected = [plain_inception.inception(tensors, x, SMALLEST)[0] for x in as_rgb]
+    # Its own program is the network's, compiled once more, of which these are the features.
+    features = jax.eval_shape(features_module._compute_features, variables, ONE_IMAGE)
+    assert features.shape == (1, extractor.num_features)
+    monkeypatch.setattr(
+        features_module, "_compute_features", lambda *arguments: apply(*arguments).features
+    )
     extractor = dataclasses.replace(extractor, batch_size=2)
-    with small_inside(SMALLEST):
-        features = extractor.extract(np.concatenate([grey, grey[:1]]))  # a batch and a part of one
-    # Sums in another order, a few units in the last place of features up to 39.
-    rtol = 16 * np.finfo(np.float32).eps
-    np.testing.assert_allclose(features, [*expected, expected[0]], atol=1e-5, rtol=rtol)
+    found = extractor.extract(np.concatenate([IMAGES, IMAGES[:1]]))  # a batch and a part of one
+    expected = activations.features[[0, 1, 0]]
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
 NAME = "Conv2d_1a_3x3.conv.weight"
