@@ -107,6 +107,19 @@ def test_no_text_lies_on_another_or_leaves_the_figure(figures, request):
         check_texts(name, figure)
 
 
+def test_any_name_is_drawn_as_it_is():
+    """As a formula it would be an error, and characters without a glyph a warning."""
+    name = r"a$\frac{$" + chr(0x65E5)
+    tables = make_tables(["fixed_bits:2", "full_precision"], variant=name)
+    named = {"frontier", "differences", "target", "energy_rounds"}
+    figures = {f.name: f.draw() for f in list_figures(tables) if f.name in named}
+    assert figures.keys() == named
+    for figure in figures.values():
+        figure.draw_without_rendering()
+        texts = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert r"a\$\frac{\$\u65e5" in texts
+
+
 def test_ticks_of_many_rounds_are_apart_in_narrow_panels(monkeypatch):
     monkeypatch.setattr(made_up, "NUM_ROUNDS", 121)
     figures = {figure.name: figure for figure in list_figures(make_tables(num_seeds=1))}
