@@ -127,23 +127,6 @@ def test_other_images_are_refused(images):
         jax.eval_shape(Inception().init, jax.random.key(0), images)
 
 
-@pytest.mark.parametrize("shape", [(7, 13), (299, 299), (400, 311), (1, 2)])
-def test_resize_is_linear_interpolation_from_the_first_pixel(shape):
-    images = np.random.default_rng(0).integers(0, 256, (1, *shape, 2), dtype=np.uint8)
-    # Places are rounded twice, to 2^-24 of at most n each; pixels differ by at most 255.
-    tolerance = max(shape) * 2 * 2**-24 * 255 + 255 * 2**-21
-    resized = jax.jit(resize_bilinear_tf1)(images)
-    expected = plain_inception.resize(images[0].astype(np.float64))
-    np.testing.assert_allclose(resized[0], expected, atol=tolerance, rtol=0)
-
-
-def test_resize_by_hand():
-    """The first pixel stays where it is and the last one is repeated: no half-pixel centres."""
-    image = np.array([0, 80, 40], np.uint8).reshape(1, 1, 3, 1)
-    resized = np.asarray(jax.jit(partial(resize_bilinear_tf1, size=6))(image))[0, :, :, 0]
-    np.testing.assert_array_equal(resized, [[0, 40, 80, 60, 40, 40]] * 6)
-
-
 def test_normalization_by_hand():
     layer = ConvNorm(1)
     x = np.array([0, 2, 2.1, 3], np.float32).reshape(1, 1, 4, 1)
@@ -201,14 +184,10 @@ def test_weights_come_back_from_a_file(kind, tensors, variables, tmp_path, monke
     assert weights.is_fid == (kind != "npz")
 
 
-class FirstLayerReached(Exception):  # noqa: N818  # it ends a trace, and is no error
-    """Of a network that is applied no further."""
-
-
 def test_grey_images_are_seen_as_rgb(monkeypatch):
     def first_layer(*_, **__):
         def stop(x):
-            raise FirstLayerReached(x)
+            raise LookupError(x)  # the network is traced no further
 
         return stop
 
@@ -216,7 +195,7 @@ def test_grey_images_are_seen_as_rgb(monkeypatch):
     def find_first_input(images):
         try:
             Inception().apply({}, images)
-        except FirstLayerReached as reached:
+        except LookupError as reached:
             return reached.args[0]
 
     monkeypatch.setattr(network_module, "ConvNorm", first_layer)
@@ -234,7 +213,6 @@ def test_the_extractor_gives_the_features_of_the_network(
     extractor = make_inception_extractor(path)
     assert (extractor.name, extractor.num_features) == ("other_inception", 2048)
     assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(extractor.fingerprint)
-    # Its own program is the network's, compiled once more, of which these are the features.
     features = jax.eval_shape(features_module._compute_features, variables, ONE_IMAGE)
     assert features.shape == (1, extractor.num_features)
     monkeypatch.setattr(
