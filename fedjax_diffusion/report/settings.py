@@ -127,9 +127,10 @@ def _format(key: str, value: Any, keys: Sequence[str]) -> str:
         return value
     name, unit = split_unit(shorten(key, keys))
     text = f"{value:g}" if isinstance(value, float) else str(digits)
+    if value is None:
+        return f"{name.replace('_', ' ')} {text}"
     if name.startswith(_NUMBER):
         return f"{text} {name.removeprefix(_NUMBER).replace('_', ' ')}"
-    unit = "" if value is None else unit
     return f"{name.replace('_', ' ')} {text} {unit}".rstrip()
 
 

@@ -58,7 +58,9 @@ def test_values_of_several_axes_make_a_name_and_one_can_be_left_out():
 
 def test_a_value_is_written_with_its_unit():
     row = {"max_bits": 8, "shadowing_db": 2.5, "num_clients": 10, "a.alpha": 0.1, "b.alpha": 3}
+    row |= {"num_classes": None, "is_on": False}
     text = "max 8 bits, shadowing 2.5 dB, 10 clients, a.alpha 0.1, b.alpha 3"
+    text += ", num classes None, is on False"
     assert format_values(row, list(row)) == text
 
 
