@@ -40,7 +40,7 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
     from fedjax_diffusion.sweep.play import PlayOptions
 
     ends: list[float] = []
-    parts: dict[str, list[float]] = {"allocations": [], "handing over": []}
+    parts: dict[str, list[float]] = {"allocations": [], "rounds of packs": []}
 
     def mark(log: Any, record: dict) -> None:
         append(log, record)
@@ -48,7 +48,7 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
 
     append = metrics_log.MetricsLog.append
     setattr(metrics_log.MetricsLog, "append", mark)  # noqa: B010
-    names = {"_allocate": "allocations", "_step": "handing over"}
+    names = {"_allocate": "allocations", "_play_round": "rounds of packs"}
     for name, part in names.items():
         setattr(lanes.Lanes, name, time_calls(getattr(lanes.Lanes, name), parts[part]))
     config = load_config(
@@ -73,7 +73,7 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
     assert not result.failures, result.failures
     first = min(num_lanes, len(points))
     seconds = ends[-1] - ends[first - 1]
-    num_pack_rounds = len(parts["handing over"]) or len(ends)  # one lane hands nothing over
+    num_pack_rounds = len(parts["rounds of packs"]) or len(ends)  # one lane hands nothing over
     return {
         "lanes": num_lanes,
         "points": len(points),

@@ -19,11 +19,15 @@ nothing.
 from fedjax_diffusion import load_config
 
 
+VARIANTS = ("", "smoke", "cifar10")
+
+
 def get_config(variant: str = ""):
-    """Returns the settings that are not swept, with a tiny model for the variant "smoke"."""
-    if variant not in ("", "smoke"):
-        raise ValueError(f"configs/ablation_bits.py has the one variant 'smoke', got {variant!r}")
-    config = load_config("configs/default.py")
+    """Returns the settings that are not swept: of digits, of a tiny model, or of CIFAR-10."""
+    if variant not in VARIANTS:
+        known = ", ".join(map(repr, VARIANTS[1:]))
+        raise ValueError(f"configs/ablation_bits.py has the variants {known}; got {variant!r}")
+    config = load_config("configs/cifar10.py" if variant == "cifar10" else "configs/default.py")
     config.devices.min_bits = 1  # or no client could send so few
     config.allocator.time_budget_seconds = 600.0  # enough for 32 bits: only the bits differ
     config.checkpoint.update(every_rounds=20, keep=1)
@@ -34,21 +38,27 @@ def get_config(variant: str = ""):
         config.local_work.update(batch_size=8, local_steps=4)
         config.sampling.update(num_samples=16, num_steps=5)
         config.evaluation.num_samples = 200
-    else:
-        config.num_rounds, config.model.num_classes = 120, 10
-        config.sampling.every_rounds = 120
+        return config
+    config.num_rounds, config.model.num_classes = 120, 10
+    config.sampling.every_rounds = 120
+    if variant == "cifar10":  # 4.24 M parameters, and few rounds
+        config.num_rounds, config.cohort_size, config.partition.num_clients = 40, None, 5
+        config.sampling.every_rounds = 40
+        config.allocator.time_budget_seconds = 86_400.0
+        config.model.update(channel_multipliers=(1, 1), num_res_blocks=1, attention_resolutions=())
+        config.model.dropout = 0.0
+        config.local_work.update(batch_size=32, local_steps=20)
+        config.client_optimizer.learning_rate = 1e-3
     return config
 
 
 def get_hyper(h, variant: str):
     """Returns the points: every bit width with every seed, of updates and of models."""
-    widths = (2, 8) if variant == "smoke" else (1, 2, 3, 4, 8)
+    widths = {"": (1, 2, 3, 4, 8), "smoke": (2, 8), "cifar10": (1, 2, 8)}[variant]
     methods = [*(f"fixed_bits:{bits}" for bits in widths), "full_precision"]
 
     def sweep(mode: str, num_seeds: int) -> list[dict]:
         axes = {"federated.mode": [mode], "allocator.method": methods, "seed": range(num_seeds)}
         return h.product([h.sweep(key, values) for key, values in axes.items()])
 
-    if variant == "smoke":
-        return sweep("update", 2)
-    return h.chainit([sweep("update", 8), sweep("model", 3)])
+    return sweep("update", 2) if variant else h.chainit([sweep("update", 8), sweep("model", 3)])

@@ -160,9 +160,10 @@ def _read_png(path: Path, height: int, width: int, channels: int) -> np.ndarray:
 
 
 def check_evaluation(config: RunConfig) -> None:
-    """Raises in advance the ValueError of ``evaluate`` for a run of this config."""
+    """Raises in advance the ValueError of ``evaluate`` for a run of this config; trains nothing."""
     load_held_out(config)
-    make_extractor(config.evaluation, load_images(**vars(config.data)))
+    load_images(**vars(config.data))
+    _check_weights(config)
 
 
 def check_own_files(config: RunConfig) -> None:
@@ -170,11 +171,14 @@ def check_own_files(config: RunConfig) -> None:
 
     That are weights, and another held-out split than the default one, which data may lack.
     """
-    weights, split = config.evaluation.inception_weights, config.evaluation.held_out_split
-    if weights is not None:
-        make_inception_extractor(weights)
-    if split != EvaluationConfig.held_out_split:
+    _check_weights(config)
+    if config.evaluation.held_out_split != EvaluationConfig.held_out_split:
         load_held_out(config)
+
+
+def _check_weights(config: RunConfig) -> None:
+    if config.evaluation.inception_weights is not None:
+        make_inception_extractor(config.evaluation.inception_weights)
 
 
 def load_held_out(config: RunConfig) -> ImageDataset | None:
