@@ -18,7 +18,6 @@ nothing.
 
 from fedjax_diffusion import load_config
 
-
 VARIANTS = ("", "smoke", "cifar10")
 
 

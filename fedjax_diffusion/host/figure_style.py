@@ -115,6 +115,24 @@ def use_log_scale(axis: "Axis") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def use_percent_scale(axis: "Axis") -> None:
+    """Gives an axis with its data drawn a scale that is logarithmic beyond 100 %, if much is there.
+
+    So a difference of thousands of percent does not hide those of a few.
+    """
+    axes = axis.axes
+    low, high = axis.get_data_interval()
+    if max(abs(low), abs(high)) < 1000:
+        return
+    set_scale = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
+    set_scale("symlog", linthresh=100)
+    ends = [10.0**n for n in range(2, 13, 2)]
+    ticks = [-end for end in reversed(ends) if end <= -low] + [0.0]
+    ticks += [end for end in ends if end <= high]
+    axis.set_ticks(ticks, labels=[f"{tick:,.0f}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
 def use_bits_scale(axis: "Axis") -> None:
     """Gives an axis with its data drawn the scale of bit widths: 1, 2, 4, 8, 16, 32.
 

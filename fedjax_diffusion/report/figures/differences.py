@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedjax_diffusion.host.figure_labels import draw_legend
-from fedjax_diffusion.host.figure_style import BLACK, shorten_name, to_label
+from fedjax_diffusion.host.figure_style import BLACK, shorten_name, to_label, use_percent_scale
 from fedjax_diffusion.host.figures import default_style
 from fedjax_diffusion.host.tables import format_span
 from fedjax_diffusion.report.figures.marks import MIN_INTERVAL_SEEDS
@@ -78,6 +78,7 @@ def draw_differences(tables: ReportTables) -> "Figure":
                 _draw_difference(axes, names.index(row.setting), row)
         axes.axvline(0, color=BLACK, linewidth=0.8)
         axes.set(title=title, xlabel="difference, %")
+        use_percent_scale(axes.xaxis)
         axes.grid(visible=False, axis="y")
     panels[0].set_yticks(np.arange(len(names)), [to_label(name) for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)

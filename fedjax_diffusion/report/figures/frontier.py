@@ -44,6 +44,8 @@ PANELS = {
     "uplink_bytes": ("uploaded in a run, MB", 1e-6),
 }
 """Costs by column of the index: name of the axis, and its unit per unit of the column."""
+_MOST_LINEAR = 10
+"""Largest ratio of mean qualities on a linear axis."""
 _MAX_LABELED = 16
 """Settings from which on only those of a front are named."""
 _MAX_LABEL = 24
@@ -91,6 +93,8 @@ def draw_frontier(tables: ReportTables) -> "Figure":
         front = find_front(*np.transpose(list(means.values())))
         axes.set_xlabel(name)
         use_log_scale(axes.xaxis)
+        if _spans_decades(settings):
+            use_log_scale(axes.yaxis)
         _draw_fronts(axes, settings, [list(means.values())[i] for i in front], column, unit)
         named = settings if len(settings) <= _MAX_LABELED else [settings[i] for i in front]
         found = [_label(s, means[s.name], settings, looks) for s in named]
@@ -108,6 +112,13 @@ def _list_drawn(tables: ReportTables) -> list[Setting]:
         for setting in list_settings(tables)
         if setting.values(QUALITY) and all(setting.mean(column) > 0 for column in PANELS)
     ]
+
+
+def _spans_decades(settings: Sequence[Setting]) -> bool:
+    """Returns whether the best settings would lie on each other beside the worst."""
+    least = min(value for setting in settings for value in setting.values(QUALITY).values())
+    means = [setting.mean(QUALITY) for setting in settings]
+    return least > 0 and max(means) > _MOST_LINEAR * min(means)
 
 
 def _make_looks(settings: Sequence[Setting]) -> dict[str, Look]:
@@ -201,13 +212,14 @@ def _draw_floor(panels: Sequence["Axes"], settings: Sequence[Setting]) -> list["
     if not floors:
         return []
     low, high = panels[0].get_ylim()
-    floor = float(np.mean(floors))
+    floor, is_log = float(np.mean(floors)), panels[0].get_yscale() == "log"
     text = f"held-out real images: {floor:.3g}"
-    if floor < low - 0.3 * (high - low):
+    if floor < (low / 3 if is_log else low - 0.3 * (high - low)):
         panels[0].set_title(text, fontsize="small", color="0.35", loc="left")
         return []
     style = {"color": "0.5", "linestyle": "--", "linewidth": 0.9, "label": text}
-    panels[0].set_ylim(bottom=min(low, floor - 0.05 * (high - low)))
+    below = floor / 1.2 if is_log else floor - 0.05 * (high - low)
+    panels[0].set_ylim(bottom=min(low, below))
     return [axes.axhline(floor, **style) for axes in panels][:1]
 
 
