@@ -8,7 +8,6 @@ equal bits (outside of lanes), and the group compiles one round.
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import jax
