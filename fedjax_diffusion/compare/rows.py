@@ -150,7 +150,8 @@ def check_same_features(rows: Sequence[RunRow]) -> None:
                 raise ValueError(
                     f"{other.variant} with seed {other.seed} was measured by {theirs}, "
                     f"{row.variant} with seed {row.seed} by {ours}, which are not comparable; "
-                    "remove evaluation.json of one of them, and repeat the command on one machine"
+                    "remove evaluation.json of both, and repeat the command: the classifier of "
+                    "the comparison's folder measures them again"
                 )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -50,15 +51,19 @@ class Classifier(nn.Module):
         return nn.Dense(self.num_classes)(features), features
 
 
-def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = None) -> Extractor:
+def make_classifier_extractor(
+    dataset: ImageDataset, num_steps: int | None = None, shared: Path | None = None
+) -> Extractor:
     """Returns the features of a classifier of this data, which is trained on first use.
 
     Fréchet distances in them are ``fcd``, Fréchet classifier distance: comparable for the same
-    fingerprint, never with an FID. The weights are stored in the user's cache folder.
+    fingerprint, never with an FID. The weights are stored in the user's cache folder. Another
+    machine, or another device, may train other weights from the same data.
 
     Args:
       dataset: images and labels of two classes or more.
       num_steps: training steps; None: 1,500 for small data, up to 3,000.
+      shared: folder of weights that come first, as in ``keep_arrays``.
 
     Raises:
       ValueError: the data have no labels.
@@ -69,7 +74,7 @@ def make_classifier_extractor(dataset: ImageDataset, num_steps: int | None = Non
         num_steps = min(3000, max(1500, len(dataset.images) // 8))
     data = fingerprint_arrays(dataset.images, dataset.labels)
     name = f"classifier_{_RECIPE}_{num_steps}_{dataset.num_classes}_{data}"
-    arrays = keep_arrays(name, functools.partial(_train, dataset, num_steps))
+    arrays = keep_arrays(name, functools.partial(_train, dataset, num_steps), shared)
     params = flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
     forward = functools.partial(compute_features, Classifier(dataset.num_classes), params)
 
@@ -92,7 +97,7 @@ def compute_features(classifier: Classifier, params: Params, images: Array) -> A
 
 
 def _train(dataset: ImageDataset, num_steps: int) -> Mapping[str, np.ndarray]:
-    """Returns parameters by path, after Adam with a cosine schedule; the same for the same data."""
+    """Returns parameters by path, after Adam with a cosine schedule."""
     classifier = Classifier(dataset.num_classes)
     optimizer = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
     params: Any = classifier.init(seed_to_key(0), dataset.images[:1])["params"]

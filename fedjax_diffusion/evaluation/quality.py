@@ -1,6 +1,7 @@
 """Quality of images: distances from real images in the features of an extractor."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -69,11 +70,19 @@ class EvaluationConfig:
         return {name: value for name, value in asdict(self).items() if name not in apart}
 
 
-def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor:
+def make_extractor(
+    config: EvaluationConfig, dataset: ImageDataset, shared: Path | None = None
+) -> Extractor:
     """Returns the extractor of a run's features.
 
     That is the Inception network if there are weights, else a classifier trained on the labels,
     else, for images without labels, a network with random weights.
+
+    Args:
+      config: settings of the measurement.
+      dataset: the real images.
+      shared: folder of the weights of all runs that are compared, as in ``keep_arrays``; the
+        Inception network's are not stored there.
 
     Raises:
       ValueError: the weights cannot be read.
@@ -81,8 +90,8 @@ def make_extractor(config: EvaluationConfig, dataset: ImageDataset) -> Extractor
     if config.inception_weights is not None:
         return make_inception_extractor(config.inception_weights)
     if dataset.num_classes < 2:
-        return make_random_extractor(dataset.images.shape[1:])
-    return make_classifier_extractor(dataset)
+        return make_random_extractor(dataset.images.shape[1:], shared)
+    return make_classifier_extractor(dataset, shared=shared)
 
 
 def measure_quality(

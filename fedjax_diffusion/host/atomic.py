@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,16 +19,40 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
       OSError: the folder cannot be written to; the temporary file is removed.
     """
-    temporary = _name_temporary(path)
+    temporary = _name_temporary(path, os.getpid())
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_and_sync(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Writes a file unless it is there: of several threads, processes or machines the first one.
+
+    The caller reads the file afterwards, to know whose it is. On a file system without hard links,
+    one of two that write at the same moment may replace the other's file.
+
+    Raises:
+      OSError: the folder cannot be written to; the temporary file is removed.
+
+    Guarantees:
+      The file is complete or not there, and the first one stays as it is.
+    """
+    temporary = _name_temporary(path, secrets.randbits(64))  # two machines may have equal ids
+    try:
+        _write_and_sync(temporary, content)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:
+            if not path.exists():
+                temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -46,7 +71,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
     Raises:
       OSError: it cannot be written; the temporary folder is removed.
     """
-    temporary = _name_temporary(path)
+    temporary = _name_temporary(path, os.getpid())
     shutil.rmtree(temporary, ignore_errors=True)  # of a dead process with the same number
     try:
         temporary.mkdir()
@@ -63,7 +88,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
 
 def remove_folder(path: Path) -> None:
     """Removes a folder that ``write_folder`` made; it disappears at once, and then its files."""
-    temporary = _name_temporary(path)
+    temporary = _name_temporary(path, os.getpid())
     path.rename(temporary)
     shutil.rmtree(temporary, ignore_errors=True)
 
@@ -87,8 +112,15 @@ def find_leftovers(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path, match["name"]
 
 
-def _name_temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _name_temporary(path: Path, number: int) -> Path:
+    return path.with_name(f".{path.name}.{number}.tmp")
+
+
+def _write_and_sync(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync(path: Path) -> None:

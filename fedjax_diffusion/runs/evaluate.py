@@ -27,7 +27,12 @@ from fedjax_diffusion.runs.among_many import ALONE
 from fedjax_diffusion.runs.folder import read_config
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER, spread_labels
-from fedjax_diffusion.runs.records import EVALUATION, read_evaluation, write_json
+from fedjax_diffusion.runs.records import (
+    EVALUATION,
+    read_evaluation,
+    shared_folder,
+    write_json,
+)
 
 
 def evaluate(
@@ -43,7 +48,8 @@ def evaluate(
     The images come from the averaged model (EMA), by the sampler of the run's config. A model with
     classes draws them in the proportions of the training images. Runs of one seed use the same
     noise for any number of rounds. The result is kept in ``evaluation.json``; a call with the same
-    checkpoint and settings reads it from there.
+    checkpoint and settings reads it from there. A point of a sweep or comparison is measured with
+    the classifier that lies in the sweep's folder, or with this machine's, which is stored there.
 
     Args:
       workdir: a run folder.
@@ -79,7 +85,7 @@ def _evaluate(
     held_out = load_held_out(config)
     experiment, state = load_run(workdir, {"num_samples": settings.num_samples}, data_dir)
     asked = {"round": int(state.round), **_describe_sampling(experiment.config)}
-    extractor = make_extractor(settings, experiment.dataset)
+    extractor = make_extractor(settings, experiment.dataset, shared_folder(workdir))
     asked |= {
         "extractor_fingerprint": extractor.fingerprint,
         "measure_version": MEASURE_VERSION,

@@ -25,6 +25,7 @@ from fedjax_diffusion.host.atomic import write_text
 from fedjax_diffusion.host.processes import is_primary
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.runs.claims import FolderClaim
+from fedjax_diffusion.runs.records import shared_folder
 from fedjax_diffusion.simulator import SimulationState
 
 QUALITY = "quality.jsonl"
@@ -42,6 +43,8 @@ class QualityLog:
     def __init__(self, workdir: Path, experiment: Experiment):
         """Prepares the features, which may take seconds; reads and writes nothing in the folder.
 
+        Of a point the weights are in the sweep's folder, or are stored there.
+
         Args:
           workdir: the run folder.
           experiment: of the run.
@@ -53,7 +56,8 @@ class QualityLog:
         self._settings = experiment.config.evaluation
         self._draw: DrawSamples | None = None
         if self._settings.every_rounds is not None:
-            self._extractor = make_extractor(self._settings, experiment.dataset)
+            shared = shared_folder(workdir)
+            self._extractor = make_extractor(self._settings, experiment.dataset, shared)
 
     @functools.cached_property
     def _lines(self) -> list[dict[str, Any]]:

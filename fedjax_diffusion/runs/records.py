@@ -1,6 +1,7 @@
 """Run folder: config.json, environment.json, metrics.jsonl, summary.json, evaluation.json."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ PLUGINS = "plugins"
 _OLD_NAMES = [name.encode() for name in OLD_NAMES["metrics"]]
 SWEEP = "sweep.json"
 """Of a sweep, two folders above a run that is one of its points."""
+SHARED = "evaluation"
+"""In a sweep: folder of the weights with which all of its points are measured."""
 _SUMMARY_FIELDS = {"num_rounds", "loss", "mean_bits", "client_rounds", "left_out", "methods"}
 
 
@@ -102,6 +105,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def sample_path(workdir: Path, round: int) -> Path:
     """Returns the path of the images drawn after ``round`` rounds."""
     return Path(workdir) / "samples" / f"round_{round:05d}.png"
+
+
+def shared_folder(workdir: Path) -> Path | None:
+    """Returns the folder of the weights with which a run is measured as all others of its sweep.
+
+    It is in the sweep's folder, and moves with it. None: the run is no point of a sweep.
+    """
+    sweep = Path(os.path.abspath(workdir)).parent.parent
+    return sweep / SHARED if (sweep / SWEEP).is_file() else None
 
 
 def list_sent_bits(record: Mapping[str, Any]) -> list[int]:

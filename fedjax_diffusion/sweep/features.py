@@ -9,8 +9,9 @@ from fedjax_diffusion.sweep.states import PointState
 def list_conflicts(points: Sequence[PointName], states: Sequence[PointState]) -> list[str]:
     """Returns a line for each point whose quality is not comparable with the others'.
 
-    Points of the same data must have been measured by the same features: a classifier that was
-    trained on another machine may be another one. The first point of each data set is the norm.
+    Points of the same data must have been measured by the same features. Earlier versions kept no
+    classifier in the sweep's folder, and one that was trained on another machine may be another.
+    The first point of each data set is the norm.
     """
     norms: dict[str, tuple[str, str]] = {}
     lines = []
@@ -25,7 +26,7 @@ def list_conflicts(points: Sequence[PointName], states: Sequence[PointState]) ->
         if features != expected:
             lines.append(
                 f"not comparable: {point.label} was measured by {features}, {norm} by {expected}; "
-                "remove evaluation.json of one of them, and repeat the command on the other's "
-                "machine"
+                "remove evaluation.json of both, and repeat the command: the sweep's classifier "
+                "measures them again"
             )
     return lines

@@ -8,8 +8,6 @@ equal bits (outside of lanes), and the group compiles one round.
 import dataclasses
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +16,7 @@ from fedjax_diffusion.experiment.build import ProgramChoice, build, count_exampl
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.programs import list_static
 from fedjax_diffusion.experiment.run_config import RunConfig
+from fedjax_diffusion.host.atomic import write_new
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.sweep.folder import Sweep
 
@@ -44,7 +43,8 @@ class GroupChoices:
         path = self._sweep.workdir / PROGRAMS / f"{_fingerprint(static)}.json"
         if not path.exists():
             experiment = build(config, ProgramChoice(min_slots=min_slots), progress)
-            _publish(path, dataclasses.asdict(experiment.compute))
+            path.parent.mkdir(exist_ok=True)
+            write_new(path, json.dumps(dataclasses.asdict(experiment.compute), indent=2).encode())
         compute = ComputeConfig(**json.loads(path.read_text()))
         if self._is_on_one_device:
             compute = dataclasses.replace(compute, cpu_devices=1)
@@ -68,16 +68,3 @@ def _fingerprint(static: tuple[Any, ...]) -> str:
     device = jax.devices()[0]
     asked = [static, device.platform, device.device_kind, jax.device_count(), jax.__version__]
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
-
-
-def _publish(path: Path, choice: dict[str, Any]) -> None:
-    """Writes a choice, unless another process was faster."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(choice, indent=2))
-    try:
-        os.link(temporary, path)  # complete or not there at all, and never replaced
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()

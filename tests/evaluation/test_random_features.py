@@ -3,12 +3,15 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from fedjax_diffusion.data import load_images
 from fedjax_diffusion.evaluation import (
+    cache,
     frechet_distance,
     make_random_extractor,
     measure_statistics,
+    random_features,
 )
 from fedjax_diffusion.evaluation.quality import EvaluationConfig, make_extractor, measure_quality
 
@@ -16,11 +19,13 @@ DIGITS = load_images("digits", "train")
 PLAIN = dataclasses.replace(DIGITS, labels=0 * DIGITS.labels, num_classes=1, class_names=())
 
 
-def test_images_without_labels_are_measured_in_features_of_one_network():
+def test_images_without_labels_are_measured_in_features_of_one_network(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
     extractor = make_extractor(EvaluationConfig(20), PLAIN)
-    make_random_extractor.cache_clear()
-    again = make_random_extractor((8, 8, 1))
-    assert extractor is not again
+    random_features._draw.cache_clear()
+    again = make_random_extractor((8, 8, 1), tmp_path)
+    monkeypatch.setattr(random_features, "_draw", lambda _: pytest.fail("drawn again"))
+    assert make_random_extractor((8, 8, 1), tmp_path).fingerprint == again.fingerprint
     assert (extractor.name, extractor.fingerprint) == ("random", again.fingerprint)
     features = extractor.extract(DIGITS.images[:300])
     np.testing.assert_array_equal(features, again.extract(DIGITS.images[:300]))
