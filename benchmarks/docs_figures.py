@@ -194,14 +194,36 @@ def make_study(config: str, prefix: str) -> Iterator[tuple[str, Figure]]:
 
 
 def make_ablation() -> Iterator[tuple[str, Figure]]:
-    """Yields figures of the ablation of bit widths, from its committed points."""
-    names = {"frontier": "frontier", "differences": "differences", "bit_widths": "loss"}
+    """Yields figures of the ablations of bit widths and quantizers, from their committed points."""
+    bits = {"frontier": "frontier", "differences": "differences", "bit_widths": "loss"}
+    names = {"ablation_bits": bits, "ablation_quantizers": {"frontier": "quantizers"}}
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(HERE / "ablation_bits.tar.xz") as archive:
+        with tarfile.open(HERE / "ablations.tar.xz") as archive:
             archive.extractall(folder, filter="data")
-        for figure in read_figures(folder):
-            if figure.name in names:
-                yield f"ablation_{names[figure.name]}.png", figure.draw()
+        for sweep, chosen in names.items():
+            for figure in read_figures(Path(folder) / sweep):
+                if figure.name in chosen:
+                    yield f"ablation_{chosen[figure.name]}.png", figure.draw()
+        yield "ablation_samples.png", draw_samples(Path(folder) / "ablation_bits/points")
+
+
+@default_style()
+def draw_samples(points: Path) -> Figure:
+    """Draws the images of seed 0 at each bit width, of updates and of models."""
+    methods = {f"fixed-bits-{bits}": f"{bits} bits" for bits in (2, 3, 4, 8)}
+    methods = {"fixed-bits-1": "1 bit", **methods, "full-precision": "float32"}
+    figure = Figure(figsize=(7.4, 2.7), layout="constrained")
+    panels = figure.subplots(2, len(methods))
+    for row, mode in zip(panels, ("update", "model"), strict=True):
+        for axes, (method, title) in zip(row, methods.items(), strict=True):
+            (path,) = points.glob(f"mode-{mode}+method-{method}+seed-0--*/samples/*.png")
+            with open_image(path, ("PNG",)) as image:
+                axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            if mode == "update":
+                axes.set_title(title)
+        row[0].set_ylabel(f"{mode}s")
+    return figure
 
 
 def make_digits() -> Iterator[tuple[str, Figure]]:

@@ -4,11 +4,14 @@ Sweep:    fedjax-diffusion sweep --config=configs/ablation_bits.py
 Run:      fedjax-diffusion run --config=configs/ablation_bits.py
           (one point only: on demand with seed 0)
 Takes:    48 points of updates: 4 minutes in 48 lanes of one NVIDIA H200, 2026-11-27, evaluation
-          included; 18 points of models: not measured
+          included; 18 points of models: 5.5 minutes beside five other sweeps, 2026-11-28
+CIFAR-10: --config=configs/ablation_bits.py:cifar10 --config.data.data_dir=TFDS_FOLDER
+          (4.24 M parameters, 8 points of 40 rounds: 0.31 s a round on one NVIDIA H200 with
+          --config.compute.dtype=bfloat16, 2026-11-28)
 Try out:  fedjax-diffusion sweep --config=configs/ablation_bits.py:smoke
           (a tiny U-Net, 2 rounds, 6 points: under 4 minutes on 2 busy CPU cores, AMD EPYC,
           2026-11-27, nearly all of it compilation; 3.3 MB on disk)
-Results:  benchmarks/ablation_bits.tar.xz; docs/ablation.md
+Results:  benchmarks/ablations.tar.xz; docs/ablation.md
 Expect:   of the variant "smoke", in index.csv: every point evaluated, the loss between 0.82 and
           0.88; 0.043 MB uploaded at 2 bits, 0.149 MB at 8 bits, 0.565 MB at full precision
 

@@ -3,7 +3,9 @@
 Sweep:    fedjax-diffusion sweep --config=configs/ablation_quantizers.py
 Run:      fedjax-diffusion run --config=configs/ablation_quantizers.py
           (one point only: on demand with seed 0)
-Takes:    64 runs of 120 rounds; each quantizer is a program; not measured as a whole yet
+Takes:    64 runs of 120 rounds; each quantizer is a program. 40 of them: 5.4 minutes in three
+          processes beside three others on one NVIDIA H200, 2026-11-28; 24 are of ablation_bits
+Results:  benchmarks/ablations.tar.xz; docs/ablation.md
 Try out:  fedjax-diffusion sweep --config=configs/ablation_quantizers.py:smoke
           (a tiny U-Net, 2 rounds, 5 points, 2 programs: 4 minutes on 2 cores beside a test suite
           for 4 of them, AMD EPYC, 2026-11-27, nearly all of it compilation; 1.1 MB on disk)
