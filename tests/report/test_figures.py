@@ -164,6 +164,26 @@ def test_the_frontier_has_a_dot_per_seed_the_means_and_their_front(plain):
     assert f"{FLOOR:g}" in joules.get_title(loc="left")
 
 
+def test_a_diverged_setting_does_not_hide_the_others(plain):
+    scales = [axes.get_yscale() for axes in plain["frontier"].axes]
+    assert scales == ["linear", "linear"]
+    assert plain["differences"].axes[0].get_xscale() == "linear"
+    tables = make_tables()
+    place = tables.index.schema.get_field_index("quality")
+    method = np.array(tables.index["allocator.method"].to_pylist())
+    quality = np.where(method == "fixed_bits:2", 5000.0, tables.index["quality"].to_numpy())
+    tables = dataclasses.replace(
+        tables, index=tables.index.set_column(place, "quality", pa.array(quality))
+    )
+    figures = {figure.name: figure for figure in list_figures(tables)}
+    for axes in figures["frontier"].draw().axes:
+        assert axes.get_yscale() == "log"
+        assert axes.get_ylim()[0] <= FLOOR <= axes.get_ylim()[1]
+    axes = figures["differences"].draw().axes[0]
+    assert axes.get_xscale() == "symlog"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "100", "10,000"]
+
+
 def test_qualities_of_other_numbers_of_images_never_share_an_axis():
     tables = make_tables()
     rows = tables.index.to_pylist()
