@@ -1,12 +1,16 @@
 """Features of images, in which distances between sets of images are measured."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedjax_diffusion.types import Array
+
+_ONE_BATCH = threading.Lock()
+"""Held while a batch is on the device, whose memory is not to hold those of several threads."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class Extractor:
         for start in range(0, len(images), self.batch_size):
             batch = np.asarray(images[start : start + self.batch_size])
             missing = [(0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]
-            yield np.asarray(self.forward(np.pad(batch, missing)))[: len(batch)]
+            with _ONE_BATCH:
+                features = np.asarray(self.forward(np.pad(batch, missing)))
+            yield features[: len(batch)]
 
     def extract(self, images: np.ndarray) -> np.ndarray:
         """Returns the features of uint8 [N, H, W, C] images, float32 [N, D]."""

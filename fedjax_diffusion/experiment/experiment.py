@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -21,6 +21,10 @@ from fedjax_diffusion.planning.planner import Planner
 from fedjax_diffusion.planning.workload import Workload
 from fedjax_diffusion.simulator import SimulationState, Simulator
 from fedjax_diffusion.types import Key, Params
+
+
+def _call(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 class Experiment(NamedTuple):
@@ -46,6 +50,8 @@ class Experiment(NamedTuple):
       changed: the experiment before a change, and the change; None: as it was built.
       lanes: runs side by side: ``num_lanes`` of them whose rounds are played together, in
         ``num_packs`` programs in turn; None: the run plays by itself.
+      call_host: ``call_host(work) -> work()``, for a function that takes the host long and needs
+        nothing of the run's turn: runs side by side go on meanwhile.
     """
 
     config: RunConfig
@@ -66,6 +72,7 @@ class Experiment(NamedTuple):
     count_traffic: CountTraffic
     changed: "tuple[Experiment, Change] | None" = None
     lanes: dict[str, int] | None = None
+    call_host: Callable[[Callable[[], Any]], Any] = _call
 
     def start(self) -> SimulationState:
         """Returns the state before the first round: a new model, or that of ``config.init_from``.

@@ -1,6 +1,7 @@
 """Quality of a run's images, or of a folder of PNGs, against a data set."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ def _evaluate(
     images = experiment.draw_samples(
         experiment.run_key, params, EVALUATION_COUNTER, on_progress, labels
     )
-    quality = measure_quality(images, experiment.dataset, held_out, extractor, labels)
+    measure = functools.partial(
+        measure_quality, images, experiment.dataset, held_out, extractor, labels
+    )
+    quality = experiment.call_host(measure)
     quality |= {"round": asked["round"], **_describe_sampling(experiment.config)}
     write_json(workdir / EVALUATION, {"asked": asked, "quality": quality})
     return quality

@@ -102,8 +102,12 @@ class QualityLog:
             self._draw = learner.make_draw_samples(experiment.compute)
         labels = spread_labels(experiment, number)
         images = self._draw(experiment.run_key, state.ema_params, EVALUATION_COUNTER, labels=labels)
-        features = self._extractor.extract(images)
-        distances = measure_distances(features, experiment.dataset, self._extractor)
+
+        def measure() -> dict[str, float]:
+            features = self._extractor.extract(images)
+            return measure_distances(features, experiment.dataset, self._extractor)
+
+        distances = experiment.call_host(measure)
         return {
             **{f"{name}_{number}": value for name, value in distances.items()},
             "num_samples": number,

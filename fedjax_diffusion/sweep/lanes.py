@@ -2,12 +2,13 @@
 
 Each lane plays ordinary runs, one after the other, with all that belongs to them: claim,
 checkpoints, record, images. They take turns (``host/turns.py``), and what all of them ask for is
-answered in one call: the allocations of their plans, their rounds, and their images.
+answered in one call: the allocations of their plans, their rounds, and their images. What takes the
+host long and no lane else, as measuring images, is done beside all that, by all cores.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ from fedjax_diffusion.experiment.programs import list_rates
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.federated import ClientInputs, RunMapping, gather_inputs
 from fedjax_diffusion.federated.simulation_state import RoundInfo, SimulationState
+from fedjax_diffusion.host.machine import count_cores
 from fedjax_diffusion.host.platforms import is_out_of_memory
 from fedjax_diffusion.host.turns import Ask
 from fedjax_diffusion.planning.dropping import LARGEST
@@ -73,6 +75,12 @@ class _Step(NamedTuple):
     lane_inputs: LaneInputs
 
 
+class _HostWork(NamedTuple):
+    """A request to call a function of the host, whose answer is the ended ``Future``."""
+
+    work: Callable[[], Any]
+
+
 @dataclass(frozen=True)
 class LanesConfig:
     """Settings of lanes.
@@ -101,15 +109,18 @@ class Lanes:
     def __init__(self, config: LanesConfig):
         self._config = config
         self._packs: list[Pack] = []
-        self._playing: dict[int, Future] = {}
+        self._playing: dict[int, Future] = {}  # by pack
+        self._working: dict[int, Future] = {}  # by lane
         # A GPU's loops wait for the host, so the call of a program lasts as long as the round.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="round")
+        self._cores = ThreadPoolExecutor(count_cores(), thread_name_prefix="host-work")
 
     def __enter__(self) -> "Lanes":
         return self
 
     def __exit__(self, *_) -> None:
         self._thread.shutdown()
+        self._cores.shutdown(cancel_futures=True)
 
     def join(self, experiment: Experiment, ask: Ask) -> Experiment:
         """Returns the experiment of a run that plays in a lane.
@@ -160,13 +171,15 @@ class Lanes:
             simulator=experiment.simulator._replace(init=init, step=step),
             plan=functools.partial(experiment.plan, solver=_make_solver(ask)),
             draw_samples=make_draw_through(experiment.learner, experiment.compute, ask),
+            call_host=make_call_host(ask),
             lanes={"num_lanes": self._config.num_lanes, "num_packs": self._config.num_packs},
         )
 
     def answer(self, requests: Mapping[int, Any]) -> Mapping[int, Any]:
         """Answers requests of the lanes: all allocations first, then all images, then rounds.
 
-        The devices draw, then play rounds: their memory has to hold the values of one of both.
+        The devices draw, then play rounds: their memory has to hold the values of one of both. The
+        host's work is begun before, and answered when it has ended.
 
         Raises:
           LanesError: the call failed; nobody can go on in these lanes.
@@ -174,14 +187,26 @@ class Lanes:
         try:
             if asked := _choose(requests, _Allocate):
                 return self._allocate(asked)
+            for lane, request in _choose(requests, _HostWork).items():
+                if lane not in self._working:
+                    self._working[lane] = self._cores.submit(request.work)
             asked = _choose(requests, Drawing)
             drawn = self._thread.submit(self._draw, asked) if asked else None
             self._begin_rounds(_choose(requests, _Step))
             if drawn is not None:
                 return drawn.result()
-            return self._playing.pop(next(iter(self._playing))).result()
+            return self._wait()
         except Exception as error:
             raise explain(error, self._config.num_lanes) from error
+
+    def _wait(self) -> Mapping[int, Any]:
+        """Waits for a pack's round or a lane's work, and returns what has ended."""
+        wait([*self._playing.values(), *self._working.values()], return_when=FIRST_COMPLETED)
+        for number, future in self._playing.items():
+            if future.done():
+                return self._playing.pop(number).result()
+        ended = [lane for lane, future in self._working.items() if future.done()]
+        return {lane: self._working.pop(lane) for lane in ended}
 
     def _allocate(self, requests: Mapping[int, _Allocate]) -> dict[int, Allocation]:
         asked = [(r.problem, method, r.facts) for r in requests.values() for method in r.methods]
@@ -236,6 +261,11 @@ def list_methods(configs: Sequence[RunConfig]) -> tuple[str, ...]:
         spec = allocator.method_spec
         methods |= dict.fromkeys((str(spec), str(spec.fallback), *allocator.baselines))
     return tuple(methods)
+
+
+def make_call_host(ask: Ask) -> Callable[[Callable[[], Any]], Any]:
+    """Returns the ``call_host`` of an experiment in a lane; what the work raises, the lane sees."""
+    return lambda work: ask(_HostWork(work)).result()
 
 
 def _make_solver(ask: Ask) -> Solver:
