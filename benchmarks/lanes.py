@@ -5,9 +5,9 @@ python -m benchmarks.lanes [--output=benchmarks/lanes.json] [--lanes=1,64] [--se
 
 Digits by 8 methods with ``--seeds`` seeds, without evaluation. Each number of lanes is a process of
 its own with a compile cache of its own; of one lane one point is enough. The
-rate is that of the rounds after every lane's first one, so it is without compilation. The parts of
-a pack's round are seconds on the host: the allocations of plans and baselines, handing over the
-round, and waiting for the devices with all that is done for each run.
+rate is that of the rounds after every lane's first one and before any run's last one, so it is
+without compilation, and without the ends of runs where each lane plays one. The parts are seconds
+of a call: the allocations of a pack's plans or baselines, and a pack's round on the devices.
 """
 
 import argparse
@@ -20,11 +20,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 METHODS = (
     "on_demand",
     "full_precision",
     *(f"fixed_bits:{bits}" for bits in (1, 2, 3, 4, 6, 8)),
 )
+
+PARTS = {"_allocate": "allocations", "_play_round": "rounds of packs"}
+"""Methods of ``Lanes`` that are timed."""
 
 
 def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str]) -> dict:
@@ -39,17 +44,16 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
     from fedjax_diffusion.sweep import lanes
     from fedjax_diffusion.sweep.play import PlayOptions
 
-    ends: list[float] = []
-    parts: dict[str, list[float]] = {"allocations": [], "rounds of packs": []}
+    ends: list[tuple[float, int]] = []  # of rounds, with their number
+    parts: dict[str, list[float]] = {part: [] for part in PARTS.values()}
 
     def mark(log: Any, record: dict) -> None:
         append(log, record)
-        ends.append(time.perf_counter())
+        ends.append((time.perf_counter(), record["round"]))
 
     append = metrics_log.MetricsLog.append
     setattr(metrics_log.MetricsLog, "append", mark)  # noqa: B010
-    names = {"_allocate": "allocations", "_play_round": "rounds of packs"}
-    for name, part in names.items():
+    for name, part in PARTS.items():
         setattr(lanes.Lanes, name, time_calls(getattr(lanes.Lanes, name), parts[part]))
     config = load_config(
         "digits",
@@ -71,20 +75,20 @@ def play(num_lanes: int, num_seeds: int, num_rounds: int, changed: dict[str, str
         result = run_sweep(config, points, Path(folder), PlayOptions(is_evaluating=False))
         whole = time.perf_counter() - start
     assert not result.failures, result.failures
-    first = min(num_lanes, len(points))
-    seconds = ends[-1] - ends[first - 1]
-    num_pack_rounds = len(parts["rounds of packs"]) or len(ends)  # one lane hands nothing over
+    times = np.array([end for end, _ in ends])
+    begun = times[min(num_lanes, len(points)) - 1]
+    over = max(end for end, round in ends if round == num_rounds - 2)
+    num_counted = int(((times > begun) & (times <= over)).sum())
     return {
         "lanes": num_lanes,
         "points": len(points),
         "rounds": num_rounds,
-        "runs_times_rounds_per_second": (len(ends) - first) / seconds,
+        "runs_times_rounds_per_second": num_counted / (over - begun),
         "whole_seconds": whole,
         "compile_seconds": count_compile_seconds(),
-        "seconds_per_pack_round": seconds / max(1, num_pack_rounds - 1),
-        "part_seconds_per_pack_round": {
-            name: (sum(values) - max(values, default=0.0)) / max(1, num_pack_rounds - 1)
-            for name, values in parts.items()
+        "seconds_after_the_last_round": start + whole - times[-1],
+        "median_part_seconds": {
+            name: float(np.median(values)) for name, values in parts.items() if values
         },
         "peak_memory_bytes": count_peak_bytes(),
         "machine": describe_machine(),
@@ -98,7 +102,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--lanes", default="1,64")
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20, help=">= 3")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--local_steps", type=int, default=20)
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
