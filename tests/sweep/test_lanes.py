@@ -128,6 +128,8 @@ def test_lanes_play_the_same_runs_and_take_others_when_they_end(
         return draw_together(drawings, *arguments)
 
     monkeypatch.setattr(lanes_module, "draw_together", draw)
+    # In a lane's turn: beside the others it would take a varying number of their rounds.
+    monkeypatch.setattr(lanes_module, "make_call_host", lambda ask: lambda work: work())
     result = play_sweep(tmp_path, progress=progress, on_point=lambda p, s: ended.append(s.status))
     assert result.num_played == 6
     assert ended == ["evaluated"] * 6
