@@ -50,6 +50,7 @@ class Trials:
       data: data of all clients.
       load_cohort_data: returns the data of a first cohort.
       progress: shows the trials.
+      check: called after each trial, by every process; it raises if the run is to stop.
     """
 
     learner: Learner
@@ -57,6 +58,7 @@ class Trials:
     data: ClientData | StreamedClients
     load_cohort_data: Callable[[], CohortData]
     progress: Progress = SILENT
+    check: Callable[[], object] = lambda: None
 
     @property
     def cohort_size(self) -> int:
@@ -204,6 +206,7 @@ class _Race:
         with self._trials.progress.watch(f"trying {way.describe()}"):
             self._entered.append((choice, self._time(choice.simulator)))
         self._longest = max(self._longest, time.perf_counter() - start)
+        self._trials.check()
 
     def finish(self) -> Choice:
         """Returns the fastest choice, the same one in every process."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -63,6 +64,7 @@ def build(
     config: GivenConfig,
     choice: ProgramChoice = ProgramChoice(),  # noqa: B008  # it is immutable
     progress: Progress = SILENT,
+    check: Callable[[], object] = lambda: None,
 ) -> Experiment:
     """Builds an experiment from a config.
 
@@ -70,6 +72,7 @@ def build(
       config: from ``load_config``, or a ``RunConfig``.
       choice: of the compute settings and the shapes.
       progress: shows trials, if they resolve ``auto``.
+      check: called after each of them; it raises if the run is to stop.
 
     Raises:
       ValueError: an unknown key, a wrong type, a value out of range, more clients than examples, a
@@ -91,7 +94,8 @@ def build(
     _check_options(config, params, len(parts), cohort_size, int(compute.cpu_devices))
     plan = scenario.make_planner()
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
-    compute, simulator = tune(asked, compute, Trials(learner, scenario, data, load_first, progress))
+    trials = Trials(learner, scenario, data, load_first, progress, check)
+    compute, simulator = tune(asked, compute, trials)
     return Experiment(
         config=config,
         compute=compute,

@@ -68,6 +68,11 @@ class _Around(NamedTuple):
     interruption: Interruption
     among: AmongMany
 
+    def check_begin(self, workdir: Path) -> None:
+        """Raises StoppedBySignal in all processes if one of them is to stop before any round."""
+        if exit_code := find_largest(self.interruption.exit_code):
+            raise StoppedBySignal(f"{workdir}: no round is played yet", exit_code)
+
 
 def run(
     config: GivenConfig,
@@ -166,7 +171,7 @@ def _build(
     environment.check_plugins(workdir, earlier)
     if begun := environment.read_compute(earlier, config.compute):
         choice = choice._replace(compute=begun)
-    experiment = build(config, choice, around.progress)
+    experiment = build(config, choice, around.progress, lambda: around.check_begin(workdir))
     if around.change is not None:
         experiment = experiment.apply(around.change)
     environment.check_data(workdir, earlier, experiment.dataset)

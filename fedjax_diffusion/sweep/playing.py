@@ -1,5 +1,6 @@
 """Play of groups of points: one point after the other, or side by side in lanes."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -65,7 +66,8 @@ class Playing:
             return
         self.num_lanes = group.lanes.num_lanes
         choices = GroupChoices(self._sweep, is_on_one_device=True)
-        chosen = choices.find(group.points[0].config, self._progress)
+        check = functools.partial(self._interruption.check, "no round is played yet")
+        chosen = choices.find(group.points[0].config, self._progress, check)
         what = f"{self.num_lanes} lanes: rounds of as many points in one program"
         self._progress.tell(what)
 

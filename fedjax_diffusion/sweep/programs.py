@@ -8,6 +8,7 @@ equal bits (outside of lanes), and the group compiles one round.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,13 +37,21 @@ class GroupChoices:
         self._sweep, self._is_on_one_device = sweep, is_on_one_device
         self._min_slots: dict[tuple[Any, ...], int] = {}
 
-    def find(self, config: RunConfig, progress: Progress) -> ProgramChoice:
-        """Returns the choice of a point's group; the first point makes it."""
+    def find(
+        self, config: RunConfig, progress: Progress, check: Callable[[], object] = lambda: None
+    ) -> ProgramChoice:
+        """Returns the choice of a point's group; the first point makes it.
+
+        Args:
+          config: of the point.
+          progress: shows trials.
+          check: called after each of them; it raises if the sweep is to stop.
+        """
         static = list_static(config)
         min_slots = self._find_min_slots(static)
         path = self._sweep.workdir / PROGRAMS / f"{_fingerprint(static)}.json"
         if not path.exists():
-            experiment = build(config, ProgramChoice(min_slots=min_slots), progress)
+            experiment = build(config, ProgramChoice(min_slots=min_slots), progress, check)
             path.parent.mkdir(exist_ok=True)
             write_new(path, json.dumps(dataclasses.asdict(experiment.compute), indent=2).encode())
         compute = ComputeConfig(**json.loads(path.read_text()))

@@ -19,6 +19,7 @@ from fedjax_diffusion.experiment.autotune import Trials, tune
 from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.guesses import HEAVY
 from fedjax_diffusion.federated import LocalWork
+from fedjax_diffusion.host.interruption import Interruption, StoppedBySignal
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.planning.faults import FaultsConfig
 from fedjax_diffusion.simulator import Simulator
@@ -125,6 +126,24 @@ def test_the_guess_stays_unless_another_way_is_clearly_faster(known_times):
     assert tried_with({"vmap rows": 0.96})[0] == "map plain"
     assert tried_with({"vmap rows": 0.94})[0] == "vmap rows"
     assert tried_with({"map plain": math.inf, "map table": 1e9}, client_map="map")[0] != "map plain"
+
+
+def test_a_signal_ends_the_trials_after_the_one_that_is_made(known_times):
+    learner, interruption = FakeLearner({}), Interruption()
+    scenario = SimpleNamespace(
+        run_key=None, cohort_size=None, num_examples=np.full(5, 8), count_flops=lambda: 1e9
+    )
+
+    def check():
+        if len(learner.made) == 3:
+            interruption.exit_code = 143
+        interruption.check("nothing is played")
+
+    load = lambda: CohortData(None, np.arange(5))  # noqa: E731
+    made = Trials(learner, scenario, None, load, check=check)
+    with pytest.raises(StoppedBySignal, match="nothing is played"):
+        tune(ASKED, GUESS, made)
+    assert len(learner.made) == 3
 
 
 def race_of(step, seconds=math.inf, has_table=False):
