@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 import jax
+import numpy as np
 from jax.core import Tracer
 from jax.sharding import Sharding
 
@@ -46,12 +47,13 @@ def seed_to_key(seed: int) -> Key:
     Raises:
       ValueError: the seed is out of range: its key would be that of another.
     """
-    if not isinstance(seed, Tracer):
-        check_value("seed", seed, Seed)
-    return jax.random.key(seed, impl="threefry2x32")
+    if isinstance(seed, Tracer):
+        return jax.random.key(seed, impl="threefry2x32")
+    check_value("seed", seed, Seed)
+    return words_to_key(np.array([0, seed], np.uint32))  # the same, without a program to compile
 
 
-def words_to_key(words: Array) -> Key:
+def words_to_key(words: Array | np.ndarray) -> Key:
     """Returns the key of ``jax.random.key_data(key)``, uint32 [2], a run's key."""
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
