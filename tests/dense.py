@@ -37,11 +37,9 @@ def make_dense(config, image_shape, **options):
     return Denoiser(init, apply, None)
 
 
-register_network("three_tensors", DenseConfig, make_dense)
-
-
 def to_dense(config):
-    """Returns a config with that network."""
+    """Returns a config with that network, which is tried when it is wanted first."""
+    register_network("three_tensors", DenseConfig, make_dense)
     config.model = ConfigDict({"name": "three_tensors", "num_hidden": 64})
     return config
 
