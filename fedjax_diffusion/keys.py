@@ -50,10 +50,11 @@ def seed_to_key(seed: int) -> Key:
     if isinstance(seed, Tracer):
         return jax.random.key(seed, impl="threefry2x32")
     check_value("seed", seed, Seed)
-    return words_to_key(np.array([0, seed], np.uint32))  # the same, without a program to compile
+    # The same as ``jax.random.key``, without programs to compile.
+    return words_to_key(jax.device_put(np.array([0, seed], np.uint32)))
 
 
-def words_to_key(words: Array | np.ndarray) -> Key:
+def words_to_key(words: Array) -> Key:
     """Returns the key of ``jax.random.key_data(key)``, uint32 [2], a run's key."""
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
