@@ -5,8 +5,8 @@
 
 import functools
 from types import SimpleNamespace
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -36,7 +36,7 @@ def apply(params, x_t, t, dropout_key=None, labels=None):
     return Network().apply({"params": params}, x_t, t)
 
 
-def main(num_rounds: int = 30, num_samples: int = 16) -> tuple[list[float], Any]:
+def main(num_rounds: int = 30, num_samples: int = 16) -> tuple[list[float], jax.Array]:
     """Returns the loss of every round and some samples [N, 8, 8, 1]."""
     dataset = fd.load_images("digits", "train")
     data = fd.make_client_data(dataset, fd.partition_iid(dataset.labels, NUM_CLIENTS, seed=0))
@@ -52,8 +52,8 @@ def main(num_rounds: int = 30, num_samples: int = 16) -> tuple[list[float], Any]
         state, info = simulator.step(key, state, given, np.arange(NUM_CLIENTS), data)
         losses.append(float(info.loss))
     print(f"loss {losses[0]:.3f} in the first round, {losses[-1]:.3f} in the last")
-    denoise = functools.partial(apply, state.params)
-    return losses, fd.sample_ddim(key, denoise, SCHEDULE, (num_samples, 8, 8, 1))
+    draw = functools.partial(fd.sample_ddim, key, schedule=SCHEDULE, shape=(num_samples, 8, 8, 1))
+    return losses, jax.jit(lambda params: draw(functools.partial(apply, params)))(state.params)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Network(nnx.Module):
         return self.output(nnx.tanh(self.hidden(x)))
 
 
-STRUCTURE = nnx.split(Network(nnx.Rngs(0)))[0]
+STRUCTURE = nnx.split(nnx.eval_shape(lambda: Network(nnx.Rngs(0))))[0]
 
 
 Data = namedtuple("Data", "x y num_examples")  # the first axis is the clients

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 import jax
+import numpy as np
 from jax.core import Tracer
 from jax.sharding import Sharding
 
@@ -46,9 +47,11 @@ def seed_to_key(seed: int) -> Key:
     Raises:
       ValueError: the seed is out of range: its key would be that of another.
     """
-    if not isinstance(seed, Tracer):
-        check_value("seed", seed, Seed)
-    return jax.random.key(seed, impl="threefry2x32")
+    if isinstance(seed, Tracer):
+        return jax.random.key(seed, impl="threefry2x32")
+    check_value("seed", seed, Seed)
+    # The same as ``jax.random.key``, without programs to compile.
+    return words_to_key(jax.device_put(np.array([0, seed], np.uint32)))
 
 
 def words_to_key(words: Array) -> Key:

@@ -75,7 +75,8 @@ def make_client_data(
     indices = np.zeros((len(parts), num_slots or num_examples.max()), np.int32)
     for row, part in zip(indices, parts, strict=True):
         row[: len(part)] = part
-    return ClientData(*map(jnp.asarray, (dataset.images, dataset.labels, indices, num_examples)))
+    # ``jnp.asarray`` would compile a program for each shape.
+    return ClientData(*jax.device_put((dataset.images, dataset.labels, indices, num_examples)))
 
 
 def check_parts(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Annotated, TypeAlias
 
 import flax.struct
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from fedjax_diffusion.types import Array
@@ -97,8 +97,5 @@ def make_schedule(name: str, num_steps: int) -> NoiseSchedule:
 def _betas_to_schedule(betas: np.ndarray) -> NoiseSchedule:
     betas = np.minimum(betas, 0.999)
     alpha_bars = np.cumprod(1 - betas)
-    return NoiseSchedule(
-        betas=jnp.asarray(betas, jnp.float32),
-        alpha_bars=jnp.asarray(alpha_bars, jnp.float32),
-        noise_powers=jnp.asarray(1 - alpha_bars, jnp.float32),
-    )
+    parts = map(np.float32, (betas, alpha_bars, 1 - alpha_bars))
+    return NoiseSchedule(*jax.device_put(tuple(parts)))  # ``jnp.asarray`` would compile programs

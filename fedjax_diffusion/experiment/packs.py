@@ -49,12 +49,14 @@ class PackProgram(NamedTuple):
       step: ``step(state, lanes, inputs, is_asked, images, labels) -> (state, info)``: one round
         of the lanes that are asked for, bool [S]; the others stay as they are. ``inputs`` are the
         cohorts' ``ClientInputs`` [S, M]. It overwrites the given state.
+      make_empty: ``make_empty(one, num_lanes) -> pack``: zeros, in as many lanes of such a run.
       put: ``put(pack, lane, one) -> pack``; overwrites the given pack.
       take: ``take(pack, lane) -> one``.
       mesh: of the runs; None: they are on the default device.
     """
 
     step: Callable[..., tuple[SimulationState, RoundInfo]]
+    make_empty: Callable[[Any, int], Any]
     put: Callable[[Any, int, Any], Any]
     take: Callable[[Any, int], Any]
     mesh: Mesh | None
@@ -102,15 +104,20 @@ def find_pack_program(settings: RoundSettings, mapping: RunMapping) -> PackProgr
     ) -> tuple[SimulationState, RoundInfo]:
         return run_map(play_run, (images, labels), is_asked, state, (lanes, inputs))
 
+    def make_empty(one: Any, num_lanes: int) -> Any:
+        return jax.tree.map(lambda x: jnp.zeros((num_lanes, *x.shape), x.dtype), one)
+
     def put(pack: Any, lane: int, one: Any) -> Any:
         return jax.tree.map(lambda x, new: x.at[lane].set(new), pack, one)
 
     def take(pack: Any, lane: int) -> Any:
         return jax.tree.map(lambda x: x[lane], pack)
 
-    plain = PackProgram(step, put, take, mapping.mesh)
+    plain = PackProgram(step, make_empty, put, take, mapping.mesh)
     return plain._replace(
         step=jax.jit(step, donate_argnums=0, out_shardings=plain.placement),
+        # One program, and no device holds more than its own lanes of them.
+        make_empty=jax.jit(make_empty, static_argnums=1, out_shardings=plain.placement),
         put=jax.jit(put, donate_argnums=0, out_shardings=plain.placement),
         take=jax.jit(take, out_shardings=plain.shared),
     )
@@ -140,8 +147,7 @@ class Pack:
         """Puts a run into a lane; what was there is gone."""
         one = jax.device_put((state, inputs), self._program.shared)
         if self._state is None:
-            zeros = jax.tree.map(lambda x: jnp.zeros((self._num_lanes, *x.shape), x.dtype), one)
-            self._state, self._lanes = jax.device_put(zeros, self._program.placement)
+            self._state, self._lanes = self._program.make_empty(one, self._num_lanes)
         pack = (self._state, self._lanes)
         self._state, self._lanes = self._program.put(pack, lane, one)
 

@@ -1,7 +1,7 @@
 """Memory of averages that keep all updates: counted for `auto`, refused where it does not fit."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from fedjax_diffusion.experiment import kept_memory
@@ -10,7 +10,7 @@ from fedjax_diffusion.experiment.guesses import ClientLoad, find_guess, guess_ma
 from fedjax_diffusion.experiment.kept_memory import count_average_bytes
 from tests.tiny import pixel_config
 
-PARAMS = {"w": jnp.zeros((5, 50)), "b": jnp.zeros(3)}
+PARAMS = {"w": np.zeros((5, 50), np.float32), "b": np.zeros(3, np.float32)}
 UPDATE_BYTES = 3 * 128 * 4
 
 

@@ -28,8 +28,19 @@ from tests.tiny import tiny_config
 
 NUM_RUNS, NUM_LANES, NUM_FEATURES = 16, 4, 4
 COHORT = np.arange(3, dtype=np.int32)
-CHUNKED = pytest.param(("chunked", 2), marks=pytest.mark.slow)
-"""``vmap`` in a loop, as ``tests/federated/test_run_map.py`` has it in the suite."""
+MAP, VMAP, CHUNKED = (
+    pytest.param(mapping, marks=marks)
+    for mapping, marks in (
+        (("map", None), pytest.mark.slow),
+        (("vmap", None), ()),
+        (("chunked", 2), pytest.mark.slow),
+    )
+)
+"""A loop, and ``vmap`` in a loop: each compiles for long.
+
+In the suite ``tests/federated/test_run_map.py`` has both, and ``tests/sweep/test_lanes.py`` whole
+runs in the former.
+"""
 
 
 class Bits:
@@ -41,7 +52,7 @@ class Bits:
 class OneBlockConfig:
     """The U-Net's layers once each: it compiles in a fraction of the smallest U-Net's time."""
 
-    num_classes: int | None = None
+    num_classes = None
 
 
 class OneBlock(nn.Module):
@@ -66,15 +77,13 @@ def make_one_block(config, image_shape, *, conv="stock", dtype=jnp.float32, rema
     def apply(params, x_t, t, dropout_key=None, labels=None):
         return block.apply({"params": params}, x_t, t)
 
-    return Denoiser(init, apply, config.num_classes)
-
-
-register_network("one_block", OneBlockConfig, make_one_block)
+    return Denoiser(init, apply, None)
 
 
 @pytest.fixture(scope="module")
 def experiments():
     """Runs that differ in seed and learning rate, all of one program."""
+    register_network("one_block", OneBlockConfig, make_one_block)
     built = []
     for seed in range(NUM_RUNS):
         rate = 1e-3 * (1 + seed / NUM_RUNS)
@@ -85,7 +94,7 @@ def experiments():
             compute__client_map="map",
             compute__conv="plain",
         )
-        config.model = ConfigDict({"name": "one_block", "num_classes": None})
+        config.model = ConfigDict({"name": "one_block"})
         built.append(build(to_run_config(config), ProgramChoice(min_slots=1024)))
     return built
 
@@ -139,7 +148,7 @@ def list_differences(state, expected):
     return np.concatenate([np.abs(np.asarray(a) - b).ravel() for a, b in pairs])
 
 
-@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), CHUNKED])
+@pytest.mark.parametrize("mapping", [MAP, VMAP, CHUNKED])
 def test_a_round_is_that_of_the_run_alone(experiments, mapping):
     some = experiments[:NUM_LANES]
     for num_bits in (32, 4):
@@ -159,7 +168,7 @@ def test_a_round_is_that_of_the_run_alone(experiments, mapping):
             np.testing.assert_allclose(statistics.update_squared_norm, norm, rtol=1e-3)
 
 
-@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), CHUNKED])
+@pytest.mark.parametrize("mapping", [MAP, VMAP, CHUNKED])
 def test_a_diverged_run_does_not_touch_its_neighbours(experiments, mapping):
     """To the bit: the same program, with nothing finite in one lane's model."""
     some, states = experiments[:NUM_LANES], start(experiments[:NUM_LANES])
@@ -175,7 +184,7 @@ def test_a_diverged_run_does_not_touch_its_neighbours(experiments, mapping):
             np.testing.assert_array_equal(ours, other)
 
 
-@pytest.mark.parametrize("mapping", [("vmap", None), CHUNKED])
+@pytest.mark.parametrize("mapping", [VMAP, CHUNKED])
 def test_the_losses_of_paired_runs_have_no_bias(experiments, mapping):
     """The mean of 16 differences is within three of its standard errors, or is rounding alone."""
     _, infos = play_alone(experiments, 3, 3)
@@ -193,7 +202,7 @@ def test_the_losses_of_paired_runs_have_no_bias(experiments, mapping):
     assert abs(differences.mean()) <= max(3 * error, 1e-6), differences
 
 
-@pytest.mark.parametrize("mapping", [("map", None), ("vmap", None), CHUNKED])
+@pytest.mark.parametrize("mapping", [MAP, VMAP, CHUNKED])
 def test_lanes_without_inputs_stay_as_they_are(experiments, mapping):
     """All of their state, the number of the round and the averaged model too."""
     some, states = experiments[:NUM_LANES], start(experiments[:NUM_LANES])

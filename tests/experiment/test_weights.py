@@ -3,7 +3,6 @@
 import importlib.util
 
 import chex
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import serialization
@@ -14,8 +13,11 @@ from fedjax_diffusion.experiment.weights import hash_weights, list_weights, to_p
 
 PARAMS = {
     "params": {
-        "conv": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.float32([-0.0, 1e-45])},
-        "scale": jnp.float32(3.4e38),
+        "conv": {
+            "kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3),
+            "bias": np.float32([-0.0, 1e-45]),
+        },
+        "scale": np.array(3.4e38, np.float32),
     }
 }
 NAMES = ["params/conv/bias", "params/conv/kernel", "params/scale"]

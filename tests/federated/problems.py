@@ -24,6 +24,9 @@ def init_params(key):
     return {"w": jax.random.normal(key, (4, 3)), "b": jnp.full((3,), 0.0)}  # of a weak type
 
 
+jit_init_params = jax.jit(init_params)
+
+
 def key_word(key):
     """Returns a number in 0..2^24 - 1, exact in float32."""
     return (jax.random.key_data(key)[-1] >> 8).astype(jnp.int32)

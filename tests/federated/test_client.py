@@ -17,10 +17,10 @@ from fedjax_diffusion.federated import (
     make_train,
 )
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
-from tests.federated.problems import TRAINING, batch_fn, init_params, loss_fn, make_data
+from tests.federated.problems import TRAINING, batch_fn, jit_init_params, loss_fn, make_data
 
 KEY = seed_to_key(0)
-PARAMS = init_params(jax.random.key(1))
+PARAMS = jit_init_params(seed_to_key(1))
 SGD, ADAM = optax.sgd(0.1), optax.adam(0.01)
 
 

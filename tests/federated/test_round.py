@@ -32,13 +32,13 @@ from tests.federated.problems import (
     NUM_CLIENTS,
     TRAINING,
     batch_fn,
-    init_params,
+    jit_init_params,
     loss_fn,
     make_data,
 )
 
 KEY = seed_to_key(0)
-PARAMS = init_params(jax.random.key(1))
+PARAMS = jit_init_params(seed_to_key(1))
 SERVER = ServerUpdate()
 TRAIN = make_train(TRAINING)
 NUM_DRAWS = 60
@@ -66,11 +66,11 @@ MAPS = {
 
 def cohort_of(num_bits, num_steps=3):
     return ClientInputs(
-        client=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
-        row=jnp.arange(NUM_CLIENTS, dtype=jnp.int32),
-        weight=make_data().num_examples.astype(jnp.float32),
-        num_bits=jnp.asarray(num_bits, jnp.int32),
-        num_steps=jnp.where(jnp.asarray(num_bits) > 0, num_steps, 0).astype(jnp.int32),
+        client=np.arange(NUM_CLIENTS, dtype=np.int32),
+        row=np.arange(NUM_CLIENTS, dtype=np.int32),
+        weight=np.float32(make_data().num_examples),
+        num_bits=np.int32(num_bits),
+        num_steps=np.where(np.asarray(num_bits) > 0, np.int32(num_steps), np.int32(0)),
     )
 
 

@@ -8,9 +8,9 @@ from jax.sharding import Mesh
 
 from fedjax_diffusion.federated import RUN_AXIS, RunMapping, make_run_map
 
-RUNS, STATES = jnp.arange(12.0).reshape(4, 3), jnp.arange(4.0)
+RUNS, STATES = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(4, dtype=np.float32)
 IS_ASKED = np.array([True, False, True, True])
-SHARED = jnp.array([2.0, 3.0, 5.0])
+SHARED = np.float32([2.0, 3.0, 5.0])
 
 
 def play(shared, state, one):

@@ -9,6 +9,7 @@ import pytest
 
 from fedjax_diffusion.federated import ClientReport, Upload
 from fedjax_diffusion.federated.traffic import make_count_traffic
+from fedjax_diffusion.keys import words_to_key
 from fedjax_diffusion.quantization import (
     QuantizationConfig,
     encode_update,
@@ -19,12 +20,12 @@ from fedjax_diffusion.quantization import (
 )
 
 TREE = {
-    "w": jnp.asarray(np.random.default_rng(0).standard_normal((40, 50)), jnp.float32),
-    "b": jnp.linspace(0.0, 1.0, 7),
+    "w": np.float32(np.random.default_rng(0).standard_normal((40, 50))),
+    "b": np.linspace(0.0, 1.0, 7, dtype=np.float32),
 }
 NUM_BITS = [2, 0, 5, 32, 3]
 IS_INCLUDED = [True, False, True, True, False]  # the last one diverged
-KEYS = jax.random.split(jax.random.key(0), len(NUM_BITS))
+KEYS = words_to_key(np.random.default_rng(1).integers(2**32, size=(5, 2), dtype=np.uint32))
 
 
 @functools.cache

@@ -32,13 +32,13 @@ from fedjax_diffusion.quantization import (
 from tests.federated.problems import (
     NUM_CLIENTS,
     go_halfway,
-    init_params,
+    jit_init_params,
     make_data,
     train_halfway,
 )
 
 KEY, ROUND = seed_to_key(0), 4
-PARAMS = init_params(jax.random.key(1))
+PARAMS = jit_init_params(seed_to_key(1))
 SERVER = ServerUpdate()
 SIZES = np.asarray(make_data().num_examples, np.float32)
 PLAIN = QuantizationConfig()

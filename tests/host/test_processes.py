@@ -11,10 +11,19 @@ import pytest
 from fedjax_diffusion import run
 from fedjax_diffusion.host.processes import agree, is_primary, join_processes
 from fedjax_diffusion.runs.records import read_metrics
-from tests.tiny import PIXELS, pixel_config
+from tests.tiny import pixel_config
 
 CHANGED = {"num_rounds": 2, "partition.num_clients": 5, "allocator.baselines": ()}
 CHANGED["sampling.every_rounds"] = 2
+CONFIG = """
+from matplotlib.figure import Figure
+
+from fedjax_diffusion.runs import figure
+from tests.pixels import get_config
+
+figure.make_figure = lambda _: Figure((1, 1))
+"""
+"""Config file of the two: with the empty figure that the one has, see ``tests/conftest.py``."""
 
 
 def free_port():
@@ -23,11 +32,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(workdir, process_id, port):
+def start(workdir, config, process_id, port):
     """Starts one of two processes with the command that the docs give."""
     settings = CHANGED | {"compute.cpu_devices": 1}
     environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
-    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}", *PIXELS]
+    command = [sys.executable, "-m", "fedjax_diffusion", "run", f"--workdir={workdir}"]
+    command += [f"--config={config}"]
     command += [f"--config.{key}={value}" for key, value in settings.items()]
     command += [f"--coordinator=localhost:{port}", "--num_processes=2"]
     return subprocess.Popen(
@@ -43,8 +53,9 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     changed = {key.replace(".", "__"): value for key, value in CHANGED.items()}
     # First, as the two read what this one compiles.
     run(pixel_config(**changed, compute__cpu_devices="2"), tmp_path / "one")
-    port = free_port()
-    processes = [start(tmp_path / "two", i, port) for i in range(2)]
+    port, config = free_port(), tmp_path / "pixels.py"
+    config.write_text(CONFIG)
+    processes = [start(tmp_path / "two", config, i, port) for i in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "loss" in outputs[0]

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax.numpy as jnp
 import numpy as np
 
 from fedjax_diffusion.allocation import AllocationProblem
@@ -20,7 +19,7 @@ from fedjax_diffusion.planning.workload import Workload
 KEY = seed_to_key(0)
 K = 6
 SIZES = np.array([10, 20, 30, 40, 50, 60])
-PARAMS = {"w": jnp.linspace(-1.0, 2.0, 12).reshape(4, 3), "b": jnp.array([0.0, 0.5])}
+PARAMS = {"w": np.linspace(-1, 2, 12, dtype=np.float32).reshape(4, 3), "b": np.float32([0.0, 0.5])}
 MEASURED = (0.5, 2.0, 1.0, 4.0, 3.0, 0.25)
 FLEET = make_fleet(
     K,
@@ -49,9 +48,9 @@ def bit_width_error_of(measured):
 
 def statistics_of(measured=None, update_squared_norm=NOT_MEASURED, round=3):
     return UploadStatistics(
-        round=jnp.int32(round),
-        bit_width_error=jnp.asarray(bit_width_error_of(measured), jnp.float32),
-        update_squared_norm=jnp.float32(update_squared_norm),
+        round=np.int32(round),
+        bit_width_error=np.float32(bit_width_error_of(measured)),
+        update_squared_norm=np.float32(update_squared_norm),
     )
 
 

@@ -11,7 +11,7 @@ from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.workload import count_training_flops, make_workload
 from fedjax_diffusion.quantization import encode_update
 
-PARAMS = {"w": jnp.ones((5, 7)), "b": jnp.zeros(7)}
+PARAMS = {"w": np.ones((5, 7), np.float32), "b": np.zeros(7, np.float32)}
 SIZES = np.array([10, 20, 30, 41])
 FLEET = make_fleet(
     4,

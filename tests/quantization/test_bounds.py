@@ -1,7 +1,6 @@
 """The error bound as numbers: against float64 formulas, per tensor and with bits per tensor."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,10 +9,10 @@ from fedjax_diffusion.quantization import quantization_error_bound, range_varian
 
 RNG = np.random.default_rng(0)
 TREE = {
-    "w": jnp.asarray(RNG.normal(size=(20, 30)), jnp.float32),
-    "b": jnp.asarray(RNG.uniform(5, 6, size=70), jnp.float32),
-    "constant": jnp.full(9, 0.3),
-    "empty": jnp.zeros((0, 3)),
+    "w": np.float32(RNG.normal(size=(20, 30))),
+    "b": np.float32(RNG.uniform(5, 6, size=70)),
+    "constant": np.full(9, 0.3, np.float32),
+    "empty": np.zeros((0, 3), np.float32),
 }
 
 jit_bound = jax.jit(quantization_error_bound)

@@ -1,20 +1,14 @@
 """Runs with every option of quantization: what they charge, and that they resume exactly."""
 
-import dataclasses
-import math
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
-from fedjax_diffusion import register_network
-from fedjax_diffusion.diffusion import Denoiser
 from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.quantization import payload_bytes
 from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.runner import run
+from tests.dense import to_dense
 from tests.tiny import pixel_config, tiny_config
 
 pytest.importorskip("constriction")
@@ -35,36 +29,8 @@ class StopError(Exception):
     pass
 
 
-@dataclasses.dataclass(frozen=True)
-class DenseConfig:
-    """A network of three tensors: two are long enough for shorter messages, one is short."""
-
-    num_hidden: int = 64
-    num_classes = None
-
-
-def make_dense(config, image_shape, **options):
-    size = math.prod(image_shape)
-
-    def init(key):
-        inner = jax.random.normal(key, (size, config.num_hidden)) / math.sqrt(size)
-        outer = jnp.zeros((config.num_hidden, size))
-        return {"inner": inner, "bias": jnp.zeros(config.num_hidden), "outer": outer}
-
-    def apply(params, x_t, t, dropout_key=None, labels=None):
-        hidden = jnp.tanh(x_t.reshape(-1, size) @ params["inner"] + params["bias"][None])
-        return (hidden @ params["outer"]).reshape(x_t.shape)
-
-    return Denoiser(init, apply, None)
-
-
-register_network("three_tensors", DenseConfig, make_dense)
-
-
 def dense_config():
-    config = tiny_config(**EVERYTHING)
-    config.model = ConfigDict({"name": "three_tensors", "num_hidden": 64})
-    return config
+    return to_dense(tiny_config(**EVERYTHING))
 
 
 @pytest.fixture(scope="module")
