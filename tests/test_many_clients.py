@@ -58,7 +58,10 @@ def test_the_device_holds_the_cohort_and_a_few_numbers_per_client():
     cohort = experiment.draw_conditions(experiment.run_key, 0).cohort
     loaded = experiment.load_cohort(cohort)
     assert loaded.data.images.shape[0] <= count_slots(COHORT_SIZE * 3) < num_images / 50
-    assert loaded.data.indices.shape == (COHORT_SIZE, count_slots(experiment.data.num_examples.max()))
+    assert loaded.data.indices.shape == (
+        COHORT_SIZE,
+        count_slots(experiment.data.num_examples.max()),
+    )
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     largest = max(jax.tree.leaves(state), key=lambda x: x.size)
     assert largest.shape == (NUM_CLIENTS, 17), "of the clients only their bounds are kept"
