@@ -1,4 +1,4 @@
-"""The allocator against brute force, on hundreds of instances of every kind.
+"""The allocator against brute force, on 168 instances of seven families.
 
 All combinations of bit widths, each client's time split by golden sections over the energy
 (``Recomputation``, which shares no code with the allocator). Exact is: the same clients
