@@ -217,7 +217,6 @@ def test_the_extractor_gives_the_features_of_the_network(
     extractor = make_inception_extractor(path)
     assert (extractor.name, extractor.num_features) == ("other_inception", 2048)
     assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(extractor.fingerprint)
-    # Of images of this shape the network is traced already.
     monkeypatch.setattr(features_module, "Inception", lambda: SimpleNamespace(apply=apply))
     features = jax.eval_shape(features_module._compute_features, variables, IMAGES)
     assert features.shape == (2, extractor.num_features)
