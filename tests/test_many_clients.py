@@ -1,4 +1,4 @@
-"""Ten thousand clients, a hundred a round, their images brought from the host."""
+"""Two thousand clients, twenty a round, their images brought from the host."""
 
 import jax
 import numpy as np
@@ -10,26 +10,27 @@ from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.runs.records import read_metrics
 from tests.tiny import pixel_config
 
-NUM_CLIENTS = 10_000
+NUM_CLIENTS, COHORT_SIZE = 2_000, 20
 OPTIONS = {
     "data__name": "many",
     "partition__name": "iid",
     "partition__num_clients": NUM_CLIENTS,
-    "cohort_size": 100,
+    "cohort_size": COHORT_SIZE,
     "num_rounds": 2,
     "local_work__local_steps": 1,
+    "allocator__method": "fixed_bits:8",
     "allocator__baselines": ("full_precision",),
 }
 
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
-    """The digits, 14 times over: two images for each client."""
+    """The digits, three times over: two images for each client."""
 
     def load(name, split, data_dir):
         digits = load_images("digits", "train")
         images, labels = (
-            np.tile(x, (14, *[1] * (x.ndim - 1))) for x in (digits.images, digits.labels)
+            np.tile(x, (3, *[1] * (x.ndim - 1))) for x in (digits.images, digits.labels)
         )
         return ImageDataset(images, labels, 10, name)
 
@@ -46,7 +47,7 @@ def test_streamed_and_resident_runs_are_the_same(tmp_path):
     streamed, resident = (read_metrics(tmp_path / place) for place in ("streamed", "resident"))
     assert without_time(streamed) == without_time(resident)
     cohorts = [record["cohort"] for record in streamed]
-    assert [len(cohort) for cohort in cohorts] == [100, 100]
+    assert [len(cohort) for cohort in cohorts] == [COHORT_SIZE] * 2
     assert cohorts[0] != cohorts[1]
     assert max(cohorts[0]) > 1_000
 
@@ -56,8 +57,11 @@ def test_the_device_holds_the_cohort_and_a_few_numbers_per_client():
     num_images = len(experiment.dataset.images)
     cohort = experiment.draw_conditions(experiment.run_key, 0).cohort
     loaded = experiment.load_cohort(cohort)
-    assert loaded.data.images.shape[0] <= count_slots(100 * 3) < num_images / 50
-    assert loaded.data.indices.shape == (100, count_slots(experiment.data.num_examples.max()))
+    assert loaded.data.images.shape[0] <= count_slots(COHORT_SIZE * 3) < num_images / 50
+    assert loaded.data.indices.shape == (
+        COHORT_SIZE,
+        count_slots(experiment.data.num_examples.max()),
+    )
     state = experiment.simulator.init(experiment.run_key, experiment.data)
     largest = max(jax.tree.leaves(state), key=lambda x: x.size)
     assert largest.shape == (NUM_CLIENTS, 17), "of the clients only their bounds are kept"

@@ -100,7 +100,7 @@ def _train(dataset: ImageDataset, num_steps: int) -> Mapping[str, np.ndarray]:
     """Returns parameters by path, after Adam with a cosine schedule."""
     classifier = Classifier(dataset.num_classes)
     optimizer = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
-    params: Any = classifier.init(seed_to_key(0), dataset.images[:1])["params"]
+    params: Any = jax.jit(classifier.init)(seed_to_key(0), dataset.images[:1])["params"]
 
     def loss_fn(params: Params, images: Array, labels: Array) -> Array:
         logits: Any = classifier.apply({"params": params}, images)
@@ -112,7 +112,7 @@ def _train(dataset: ImageDataset, num_steps: int) -> Mapping[str, np.ndarray]:
         updates, state = optimizer.update(jax.grad(loss_fn)(params, images, labels), state)
         return optax.apply_updates(params, updates), state
 
-    generator, state = np.random.default_rng(0), optimizer.init(params)
+    generator, state = np.random.default_rng(0), jax.jit(optimizer.init)(params)
     for _ in tqdm(range(num_steps), "training a classifier", unit="step", disable=None):
         chosen = generator.integers(0, len(dataset.images), _BATCH_SIZE)
         images = _shift(generator, dataset.images[chosen])

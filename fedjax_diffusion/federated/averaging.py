@@ -62,7 +62,7 @@ class Averaging:
 
         >>> updates = jnp.array([[1.0], [5.0], [3.0], [99.0]])
         >>> included = jnp.array([True, True, True, False])
-        >>> Averaging("median").combine(updates, included).tolist()
+        >>> jax.jit(Averaging("median").combine)(updates, included).tolist()
         [3.0]
         """
         chosen = len(updates) if self.average == MEDIAN else self.num_trimmed

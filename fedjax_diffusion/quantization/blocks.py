@@ -48,7 +48,7 @@ def tree_to_blocks(tree: PyTree) -> Array:
     Raises:
       ValueError: a leaf is no array of floats; names it.
 
-    >>> tree_to_blocks({"a": jnp.ones(3), "b": jnp.zeros((2, 128))}).shape
+    >>> jax.jit(tree_to_blocks)({"a": np.ones(3), "b": np.zeros((2, 128))}).shape
     (3, 128)
     """
     check_tensors(tree)
@@ -86,8 +86,9 @@ def tensor_ranges(blocks: Array, like: PyTree) -> tuple[Array, Array]:
 
     One pass over the entries. (0, 0) for an empty tensor; if an entry is NaN, one of the two is.
 
-    >>> tree = {"a": jnp.arange(3.0), "b": -jnp.ones(200)}
-    >>> [x.tolist() for x in tensor_ranges(tree_to_blocks(tree), tree)]
+    >>> tree = {"a": np.arange(3.0), "b": -np.ones(200)}
+    >>> ranges = jax.jit(lambda tree: tensor_ranges(tree_to_blocks(tree), tree))(tree)
+    >>> [x.tolist() for x in ranges]
     [[0.0, -1.0], [2.0, -1.0]]
     """
     sizes = tensor_sizes(like)

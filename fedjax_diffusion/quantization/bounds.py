@@ -24,7 +24,8 @@ from fedjax_diffusion.types import Array, PyTree
 def range_variance(tree: PyTree) -> Array:
     """Returns ``V = sum_j D_j (hi_j - lo_j)^2 / 4``, float32 [], in squared parameter units.
 
-    >>> float(range_variance({"w": jnp.array([-1.0, 0.0, 1.0])}))
+    >>> import jax
+    >>> float(jax.jit(range_variance)({"w": jnp.array([-1.0, 0.0, 1.0])}))
     3.0
     """
     return grid_range_variance(make_grid(tree_to_blocks(tree), tree, 1), tree)

@@ -29,7 +29,7 @@ def refill(blocks: Array, like: PyTree) -> Array:
 
     Needed after sums of blocks with different padding.
 
-    >>> refill(jnp.arange(128.0)[None, :], [np.zeros(2)])[0, :4].tolist()
+    >>> np.asarray(refill(jnp.arange(128.0)[None, :], [np.zeros(2)]))[0, :4].tolist()
     [0.0, 1.0, 0.0, 0.0]
     """
     rows = row_tensors(like)

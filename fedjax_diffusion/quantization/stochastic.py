@@ -76,7 +76,7 @@ def stochastic_quantize(
       float32 at steps below 1e-35, in float16 at 6e-5.
 
     >>> tree = {"w": jnp.array([0.0, 0.25, 1.0])}
-    >>> stochastic_quantize(jax.random.key(0), tree, 32)["w"].tolist()
+    >>> jax.jit(stochastic_quantize)(jax.random.key(0), tree, 32)["w"].tolist()
     [0.0, 0.25, 1.0]
 
     Source: stochastic k-level quantization, Suresh et al. 2017 (arXiv 1611.00429), as in arXiv

@@ -56,7 +56,8 @@ def split_bits(
       int32 [L], in ``min_bits..16``; all 32 at 32. A tensor with V_j = 0 gets ``min_bits``. Ties
       go to the lower bit width, then to the earlier tensor, so equal V_j / D_j get equal bits.
 
-    >>> split_bits(jnp.array([1.0, 16.0, 0.0]), np.array([10, 10, 10]), 4).tolist()
+    >>> split = jax.jit(lambda variances: split_bits(variances, np.array([10, 10, 10]), 4))
+    >>> split(jnp.array([1.0, 16.0, 0.0])).tolist()
     [5, 6, 1]
     """
     chex.assert_shape(range_variances, (len(sizes),))

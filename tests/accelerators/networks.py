@@ -1,15 +1,30 @@
-"""A tiny U-Net in which every layer occurs, three clients with noise for images, their rounds."""
+"""Tiny networks in which every layer occurs, three clients with noise for images, their rounds."""
 
 import functools
 from types import SimpleNamespace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from fedjax_diffusion.data import ImageDataset, draw_batch, make_client_data
-from fedjax_diffusion.diffusion import UNetConfig, ddpm_loss, make_denoiser, make_schedule
+from fedjax_diffusion.diffusion import (
+    Denoiser,
+    UNetConfig,
+    ddpm_loss,
+    make_conv,
+    make_denoiser,
+    make_schedule,
+)
+from fedjax_diffusion.diffusion.layers import (
+    ResidualBlock,
+    SelfAttention,
+    conv_3x3,
+    dense,
+    time_embedding,
+)
 from fedjax_diffusion.experiment.compute import make_mesh
 from fedjax_diffusion.federated import ClientMapping, LocalTraining, LocalWork
 from fedjax_diffusion.keys import seed_to_key
@@ -36,6 +51,38 @@ def network(conv="stock", dtype="float32", **options):
     }
     config = UNetConfig(**(sizes | options))
     return make_denoiser(config, IMAGE_SHAPE, conv=conv, dtype=jnp.dtype(dtype), remat=remat)
+
+
+class OneBlock(nn.Module):
+    """The layers of a U-Net of one level, each once."""
+
+    conv: str
+    dtype: str
+    remat: bool
+
+    @nn.compact
+    def __call__(self, x_t, t, deterministic=True):
+        dtype, conv = jnp.dtype(self.dtype), make_conv(self.conv)
+        block = nn.remat(ResidualBlock, static_argnums=3) if self.remat else ResidualBlock
+        embedding = dense(8, "embedding", dtype)(time_embedding(t, 4).astype(dtype))
+        h = conv_3x3(4, "conv_in", conv=conv, dtype=dtype)(x_t)
+        h = block(4, 1, 0.0, conv, dtype, name="block")(h, embedding, deterministic)
+        h = SelfAttention(1, dtype, name="attention")(h)
+        return conv_3x3(1, "conv_out", conv=conv, dtype=dtype)(h).astype(jnp.float32)
+
+
+def one_block(conv="stock", dtype="float32", remat=False):
+    """Returns a network of one residual block with attention: traced in a fraction of a U-Net's."""
+    module, t = OneBlock(conv, dtype, remat), jax.ShapeDtypeStruct((1,), jnp.int32)
+
+    def init(key):
+        x_t = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32)
+        return module.lazy_init(key, x_t, t)["params"]
+
+    def apply(params, x_t, t, dropout_key=None, labels=None):
+        return module.apply({"params": params}, x_t, t)
+
+    return Denoiser(init, apply)
 
 
 def loss_of(denoiser):

@@ -23,7 +23,7 @@ from fedjax_diffusion.diffusion import (
     sample_ddim,
 )
 
-MU, S, N, T = 0.3, 0.5, 20_000, 100
+MU, S, N, T = 0.3, 0.5, 10_000, 100
 
 
 def exact_eps(schedule, x_t, t):

@@ -1,5 +1,6 @@
 """The schedules against their closed forms in float64."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,15 +35,15 @@ def test_cosine_alpha_bars(num_steps):
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("num_steps", [1, 7, 1000])
 def test_every_schedule_is_a_valid_process(name, num_steps):
-    schedule = make_schedule(name, num_steps)
+    schedule = jax.tree.map(np.asarray, make_schedule(name, num_steps))
     assert schedule.num_steps == num_steps
     for values in (schedule.betas, schedule.alpha_bars, schedule.noise_powers):
         assert values.shape == (num_steps,)
         assert values.dtype == jnp.float32
         assert ((values > 0) & (values <= 1)).all()
     assert schedule.betas.max() < 1
-    assert (jnp.diff(schedule.alpha_bars) < 0).all()
-    assert (jnp.diff(schedule.noise_powers) >= 0).all()
+    assert (np.diff(schedule.alpha_bars) < 0).all()
+    assert (np.diff(schedule.noise_powers) >= 0).all()
     np.testing.assert_allclose(schedule.alpha_bars + schedule.noise_powers, 1, atol=1e-7)
     np.testing.assert_allclose(schedule.noise_powers[0], schedule.betas[0], rtol=2e-7)
 

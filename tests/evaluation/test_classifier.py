@@ -34,22 +34,22 @@ def accuracy(extractor, dataset):
 
 def test_the_same_data_give_the_same_features_trained_once(cache, monkeypatch):
     dataset = bright_and_dark()
-    first = make_classifier_extractor(dataset, num_steps=20)
+    first = make_classifier_extractor(dataset, num_steps=3)
     features = first.extract(dataset.images)
     assert features.shape == (64, first.num_features)
     assert features.min() >= 0
     (path,) = cache.glob("classifier_*.npz")
     path.unlink()
-    again = make_classifier_extractor(dataset, num_steps=20)
+    again = make_classifier_extractor(dataset, num_steps=3)
     assert again.fingerprint == first.fingerprint
     np.testing.assert_array_equal(again.extract(dataset.images), features)
     monkeypatch.setattr(classifier, "_train", lambda *_: pytest.fail("trained again"))
-    assert make_classifier_extractor(dataset, num_steps=20).fingerprint == first.fingerprint
+    assert make_classifier_extractor(dataset, num_steps=3).fingerprint == first.fingerprint
 
 
 def test_its_features_tell_what_the_labels_tell(cache):
     dataset = bright_and_dark()
-    extractor = make_classifier_extractor(dataset, num_steps=60)
+    extractor = make_classifier_extractor(dataset, num_steps=30)
     assert accuracy(extractor, bright_and_dark(40)) == 1.0
     dark, bright = (dataset.images[dataset.labels == label] for label in (0, 1))
     halves = [reference_statistics(extractor, images) for images in (dark[::2], dark[1::2], bright)]

@@ -49,12 +49,13 @@ def test_obeys_its_law_at_every_bit_width(name, kind):
 
     A decoded entry has a variance of at most step^2 / 4: Bernoulli, and an orthogonal map of such
     entries. Float32 adds a unit in the last place of the largest value, and what rotating adds.
+    Every bit width of the first two kinds, every third of the others.
     """
     blocks = like_to_blocks(make_tree(kind))
     exact, rows = np.asarray(blocks, np.float64), row_tensors(LIKE)
     used, entries = is_entry(LIKE), row_entries(LIKE)
     quantizer = QUANTIZERS[name]
-    for num_bits in BIT_WIDTHS:
+    for num_bits in BIT_WIDTHS if kind in ("uniform", "normal") else (1, 4, 7, 10, 13, 16, 32):
         drawn = draw_many(name)(jax.random.key(num_bits), blocks, np.int32(num_bits))
         step = np.asarray(drawn.grid.step, np.float64)
         largest = np.abs(exact).max() * (8 if quantizer.transform else 1)

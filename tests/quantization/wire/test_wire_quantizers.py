@@ -31,7 +31,7 @@ pytestmark = pytest.mark.optimized  # both ends compute the same bits
 LAYOUT = make_layout(LIKE)
 SENT_BIT_WIDTHS = dict.fromkeys(QUANTIZERS, (2, 5, 12, 32)) | {
     "nearest": (2, 5),
-    "qsgd": (2, 12),
+    "qsgd": (2, 5),
     "rotated": (5, 32),
     "none": (2, 32),
 }
