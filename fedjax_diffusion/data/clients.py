@@ -75,8 +75,9 @@ def make_client_data(
     indices = np.zeros((len(parts), num_slots or num_examples.max()), np.int32)
     for row, part in zip(indices, parts, strict=True):
         row[: len(part)] = part
-    # ``jnp.asarray`` would compile a program for each shape.
-    return ClientData(*jax.device_put((dataset.images, dataset.labels, indices, num_examples)))
+    # ``jnp.asarray`` would compile a program for each shape; without a copy, memory may be shared.
+    arrays = (dataset.images.copy(), dataset.labels.copy(), indices, num_examples)
+    return ClientData(*jax.device_put(arrays))
 
 
 def check_parts(dataset: ImageDataset, parts: Sequence[np.ndarray]) -> np.ndarray:

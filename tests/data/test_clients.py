@@ -1,5 +1,6 @@
 """Batches of one client: passes without replacement, uniform, and the same under every mapping."""
 
+import dataclasses
 import functools
 
 import jax
@@ -164,6 +165,15 @@ def test_client_data_stores_images_once(dataset, parts, data):
 def test_bad_parts(dataset, parts, message):
     with pytest.raises(ValueError, match=message):
         make_client_data(dataset, parts)
+
+
+def test_client_data_share_no_memory_with_the_data_set(dataset, parts):
+    images = dataset.images.copy()
+    for _ in range(10):  # whether memory is shared depends on where it lies
+        given = dataclasses.replace(dataset, images=images.copy())
+        made = make_client_data(given, parts)
+        given.images[...] = 0
+        np.testing.assert_array_equal(made.images, images)
 
 
 def test_pixels_and_images_are_inverse():
