@@ -3,7 +3,7 @@
 Each lane plays ordinary runs, one after the other, with all that belongs to them: claim,
 checkpoints, record, images. They take turns (``host/turns.py``), and what all of them ask for is
 answered in one call: the allocations of their plans, their rounds, and their images. What takes the
-host long and no lane else, as measuring images, is done beside all that, by all cores.
+host long and concerns one lane alone, as measuring its images, is done beside that by all cores.
 """
 
 import functools

@@ -92,9 +92,6 @@ def play_point(task: Task) -> None:
     def show(unit: str, number: int) -> None:
         task.progress.tell(f"{task.label}: {unit} {number}")
 
-    def check() -> None:
-        task.interruption.check(f"{task.folder}: no round is played yet")
-
     def show_image(number: int) -> None:
         show("image", number)
         task.interruption.check(f"{task.folder}: the run is finished, its evaluation is not")
@@ -106,7 +103,7 @@ def play_point(task: Task) -> None:
         progress=task.progress,
         interruption=task.interruption,
         among=AmongMany(
-            task.choices.find(task.config, task.progress, check),
+            task.choices.find(task.config, task.progress),
             has_pictures=False,
             save_seconds=SAVE_SECONDS,
             join=task.join,

@@ -1,6 +1,5 @@
 """Play of groups of points: one point after the other, or side by side in lanes."""
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -62,12 +61,11 @@ class Playing:
         """
         if group.lanes is None:
             self.num_lanes = 1
-            self._play_all(points, GroupChoices(self._sweep), self._play)
+            self._play_all(points, GroupChoices(self._sweep, self._interruption), self._play)
             return
         self.num_lanes = group.lanes.num_lanes
-        choices = GroupChoices(self._sweep, is_on_one_device=True)
-        check = functools.partial(self._interruption.check, "no round is played yet")
-        chosen = choices.find(group.points[0].config, self._progress, check)
+        choices = GroupChoices(self._sweep, self._interruption, is_on_one_device=True)
+        chosen = choices.find(group.points[0].config, self._progress)
         what = f"{self.num_lanes} lanes: rounds of as many points in one program"
         self._progress.tell(what)
 

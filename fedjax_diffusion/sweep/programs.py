@@ -6,9 +6,9 @@ equal bits (outside of lanes), and the group compiles one round.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from fedjax_diffusion.experiment.compute import ComputeConfig
 from fedjax_diffusion.experiment.programs import list_static
 from fedjax_diffusion.experiment.run_config import RunConfig
 from fedjax_diffusion.host.atomic import write_new
+from fedjax_diffusion.host.interruption import NEVER, Interruption
 from fedjax_diffusion.host.progress import Progress
 from fedjax_diffusion.sweep.folder import Sweep
 
@@ -30,27 +31,31 @@ class GroupChoices:
 
     Args:
       sweep: its points are grouped by their static settings.
+      interruption: asked after each trial.
       is_on_one_device: whether each run is to use one device only.
     """
 
-    def __init__(self, sweep: Sweep, *, is_on_one_device: bool = False):
-        self._sweep, self._is_on_one_device = sweep, is_on_one_device
+    def __init__(
+        self,
+        sweep: Sweep,
+        interruption: Interruption = NEVER,
+        *,
+        is_on_one_device: bool = False,
+    ):
+        self._sweep, self._interruption, self._is_on_one_device = (
+            sweep,
+            interruption,
+            is_on_one_device,
+        )
         self._min_slots: dict[tuple[Any, ...], int] = {}
 
-    def find(
-        self, config: RunConfig, progress: Progress, check: Callable[[], object] = lambda: None
-    ) -> ProgramChoice:
-        """Returns the choice of a point's group; the first point makes it.
-
-        Args:
-          config: of the point.
-          progress: shows trials.
-          check: called after each of them; it raises if the sweep is to stop.
-        """
+    def find(self, config: RunConfig, progress: Progress) -> ProgramChoice:
+        """Returns the choice of a point's group; the first point makes it."""
         static = list_static(config)
         min_slots = self._find_min_slots(static)
         path = self._sweep.workdir / PROGRAMS / f"{_fingerprint(static)}.json"
         if not path.exists():
+            check = functools.partial(self._interruption.check, "no round is played yet")
             experiment = build(config, ProgramChoice(min_slots=min_slots), progress, check)
             path.parent.mkdir(exist_ok=True)
             write_new(path, json.dumps(dataclasses.asdict(experiment.compute), indent=2).encode())

@@ -184,7 +184,8 @@ def play_sweep(
             points = _list_open(sweep, options, playing.tried)
             before = len(playing.tried)
             try:
-                for group in _group(sweep, points, options, most_lanes, before, progress):
+                choices = GroupChoices(sweep, interruption)
+                for group in _group(sweep, points, options, most_lanes, before, choices, progress):
                     playing.play_group(group, iter(track(group.points)))
             except LanesError as error:
                 most_lanes, is_pass_useful, is_pack_lost = error.num_lanes, True, True
@@ -203,6 +204,7 @@ def _group(
     options: PlayOptions,
     most_lanes: int,
     num_played: int,
+    choices: GroupChoices,
     progress: Progress,
 ) -> list[Group]:
     """Returns the open points in groups, with lanes for this process's share of them."""
@@ -210,7 +212,7 @@ def _group(
     if options.limit is not None:
         share = min(share, options.limit - num_played)
     lanes = sweep.base.sweep.lanes
-    return split_points(points, lanes, min(most_lanes, share), GroupChoices(sweep), progress)
+    return split_points(points, lanes, min(most_lanes, share), choices, progress)
 
 
 def _list_open(sweep: Sweep, options: PlayOptions, tried: dict[str, PointState]) -> list[Point]:
