@@ -40,6 +40,10 @@ import pytest
 from fedjax_diffusion.data.image_cache import VARIABLE
 from fedjax_diffusion.runs import figure
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The results are with the first process by then; to take thousands of programs apart is long.
+    atexit.register(os._exit, 0)
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The bytecode of the package is kept, as it is by default: many tests start a process.

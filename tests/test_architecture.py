@@ -67,8 +67,12 @@ def read_trees() -> dict[str, ast.Module]:
     return {path_to_module(path): ast.parse(path.read_text()) for path in PATHS}
 
 
+@functools.cache
 def names_imported(tree: ast.AST) -> set[str]:
-    """Returns all dotted names that a tree imports, anywhere; ``from a import b`` gives ``a.b``."""
+    """Returns all dotted names that a tree imports, anywhere; ``from a import b`` gives ``a.b``.
+
+    A tree is walked once for all tests.
+    """
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -88,12 +88,13 @@ def test_guarantees_have_one_form():
 
 
 def test_words_that_are_not_said():
+    any_word = re.compile("|".join(rf"\b{word}\b" for word in NOT_SAID), re.IGNORECASE)
     wrong = [
         f"{path.relative_to(ROOT)}:{number} {found.group()}; say {instead}"
         for path in [*SOURCES, *PAGES]
         if path != OLD_NAMES
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if not (path == VOCABULARY and line.startswith("|"))
+        if any_word.search(line) and not (path == VOCABULARY and line.startswith("|"))
         for word, instead in NOT_SAID.items()
         for found in re.finditer(rf"\b{word}\b", line, re.IGNORECASE)
     ]

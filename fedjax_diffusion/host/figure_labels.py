@@ -30,11 +30,13 @@ _COVERS = 3.0
 """Cost of a place that covers a line at all, in places covered on lines."""
 _AMBIGUOUS = 3.0
 """Cost of a place that is no nearer to its point than to another, in places covered on lines."""
-_OFFSETS = [
-    (x * distance, y * distance)
-    for distance in (1.0, 1.8, 3.0, 4.5, 6.0)
-    for x, y in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0))
-]
+_OFFSETS = np.array(
+    [
+        (x * distance, y * distance)
+        for distance in (1.0, 1.8, 3.0, 4.5, 6.0)
+        for x, y in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0))
+    ]
+)
 """Tried places of a name around its point, nearest first; one is 8 points."""
 
 
@@ -214,16 +216,21 @@ def _find_place(
     others: np.ndarray,
 ) -> np.ndarray | None:
     """Returns the center of the best free place around a point in pixels; None: there is none."""
+    places = center + 8 * dot * _OFFSETS + np.sign(_OFFSETS) * half
+    lows, highs = places - half, places + half
+    is_free = (lows >= frame[:2]).all(axis=1) & (highs <= frame[2:]).all(axis=1)
+    is_over = (taken[:, :2] < highs[:, None]) & (taken[:, 2:] > lows[:, None])
+    is_free &= ~is_over.all(axis=2).any(axis=1)
+    lines = lines[((lines > lows.min(axis=0)) & (lines < highs.max(axis=0))).all(axis=1)]
+    costs = 0.3 * np.hypot(*_OFFSETS.T)
     best, fewest = None, np.inf
-    for x, y in _OFFSETS:
-        place = center + 8 * dot * np.array([x, y]) + np.sign([x, y]) * half
-        low, high = place - half, place + half
-        if (low < frame[:2]).any() or (high > frame[2:]).any():
-            continue
-        if ((taken[:, :2] < high) & (taken[:, 2:] > low)).all(axis=1).any():
-            continue
+    for place, low, high, cost in zip(
+        *(a[is_free] for a in (places, lows, highs, costs)), strict=True
+    ):
+        if cost >= fewest:
+            continue  # what it covers only adds to it
         covered = ((lines > low) & (lines < high)).all(axis=1).sum()
-        covered = covered + _COVERS * (covered > 0) + 0.3 * np.hypot(x, y)
+        covered = covered + _COVERS * (covered > 0) + cost
         is_ambiguous = _is_ambiguous(place, half, center, others)
         covered += _AMBIGUOUS * is_ambiguous
         if np.abs(place - center).max() > _FAR * dot or is_ambiguous:

@@ -1,5 +1,6 @@
 """Pictures of the docs: each has a command, and those of committed results show these."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,15 @@ PAGES = "".join(path.read_text() for path in [ROOT / "README.md", *ROOT.glob("do
 RECORDS = [make_record(round) for round in range(2)]
 
 
+@functools.cache
+def draw(group):
+    """Returns the figures of a group by name, drawn once for all tests."""
+    return dict(GROUPS[group]())
+
+
 def draw_only(group):
     """Returns the one figure of a group."""
-    ((_, figure),) = GROUPS[group]()
+    (figure,) = draw(group).values()
     return figure
 
 
@@ -51,7 +58,7 @@ def test_a_strip_names_the_rounds_of_its_rows(tmp_path):
 def test_pictures_of_the_docs_are_those_of_the_commands_that_the_docs_name(monkeypatch):
     monkeypatch.setattr(docs_figures, "run", write_run_with_strip)
     monkeypatch.setattr(docs_figures, "run_study", lambda _, folder: write_study(Path(folder, "s")))
-    names = [name for group in GROUPS.values() for name, _ in group()]
+    names = [name for group in GROUPS for name in draw(group)]
     assert sorted(names) == sorted(path.name for path in IMAGES.iterdir())
     assert [name for name in names if f"images/{name})" not in PAGES] == []
     unnamed = [name for name in GROUPS if f"benchmarks.docs_figures --only={name}`" not in PAGES]

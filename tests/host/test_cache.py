@@ -7,6 +7,8 @@ import sys
 import jax
 import pytest
 
+from fedjax_diffusion.host.cache import use_compile_cache
+
 SCRIPT = """
 import jax
 from fedjax_diffusion.host.cache import use_compile_cache
@@ -40,26 +42,37 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert (int(first[2]), int(again[2]) > 0) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("environment", "folder"),
-    [
-        ({"JAX_COMPILATION_CACHE_DIR": "mine"}, "mine"),
-        ({"JAX_ENABLE_COMPILATION_CACHE": "false"}, "None"),
-    ],
-)
-def test_what_jax_was_told_goes_first(environment, folder, tmp_path):
-    environment = {
-        name: str(tmp_path / value) if value == "mine" else value
-        for name, value in environment.items()
-    }
-    folder = str(tmp_path / folder) if folder == "mine" else folder
-    assert start(XDG_CACHE_HOME=str(tmp_path), **environment)[1] == folder
-    assert not (tmp_path / "fedjax-diffusion").exists()
+@pytest.fixture
+def use_cache(tmp_path):
+    """Returns a call that gives the folder which JAX has after it, told this before."""
+    names = ("jax_compilation_cache_dir", "jax_enable_compilation_cache")
+    names = (*names, "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
+
+    def use_cache(home, folder=None, is_on=True):
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_enable_compilation_cache", is_on)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", str(home))
+            use_compile_cache()
+        return jax.config.jax_compilation_cache_dir
+
+    yield use_cache
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
-def test_a_folder_that_cannot_be_made_is_no_reason_to_stop(tmp_path):
+def test_what_jax_was_told_goes_first(use_cache, tmp_path):
+    """By ``JAX_COMPILATION_CACHE_DIR`` and ``JAX_ENABLE_COMPILATION_CACHE``, which it reads."""
+    assert use_cache(tmp_path, folder=str(tmp_path / "mine")) == str(tmp_path / "mine")
+    assert use_cache(tmp_path, is_on=False) is None
+    assert not any(tmp_path.iterdir())
+    assert use_cache(tmp_path).startswith(str(tmp_path / "fedjax-diffusion"))
+
+
+def test_a_folder_that_cannot_be_made_is_no_reason_to_stop(use_cache, tmp_path):
     (tmp_path / "file").write_text("")
-    assert start(XDG_CACHE_HOME=str(tmp_path / "file"))[:2] == ["7.0", "None"]
+    assert use_cache(tmp_path / "file") is None
 
 
 def test_what_a_gpu_autotunes_is_kept_beside():

@@ -31,7 +31,7 @@ problem = AllocationProblem(
     bandwidth_hz=1e6, max_power_watts=0.2, noise_density_watts_per_hz=4e-21, num_parameters=267_000,
     overhead_bits=512, min_bits=2, max_bits=16, error_weight=1.0, error_budget=None,
     time_budget_seconds=6.0)
-print(allocate(problem).num_bits[0], jax.config.jax_platforms)
+print(allocate(problem, "fixed_bits:2").num_bits[0], jax.config.jax_platforms)
 """
 
 

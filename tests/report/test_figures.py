@@ -101,10 +101,11 @@ def check_texts(name, figure):
         assert box.x1 <= frame.x1 + 1, f"{name}: {text!r} is cut"
 
 
-@pytest.mark.parametrize("figures", ["drawn", "plain"])
-def test_no_text_lies_on_another_or_leaves_the_figure(figures, request):
-    for name, figure in request.getfixturevalue(figures).items():
+def test_no_text_lies_on_another_or_leaves_the_figure(drawn, plain):
+    for name, figure in drawn.items():
         check_texts(name, figure)
+    for name in ("frontier", "differences"):  # with names of methods, not of deadlines
+        check_texts(name, plain[name])
 
 
 def test_any_name_is_drawn_as_it_is():
