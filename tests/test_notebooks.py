@@ -17,11 +17,11 @@ FOLDER = ROOT / "notebooks"
 SIZES = {
     "01_quickstart": "NUM_ROUNDS, CHANNELS, NUM_RESOLUTIONS = 3, 8, 1\n"
     "NUM_CLIENTS, BATCH_SIZE, LOCAL_STEPS, SAMPLER_STEPS = 7, 32, 20, 5",
-    "02_diffusion": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 6, 5, 128",
+    "02_diffusion": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 4, 5, 128",
     "03_quantization": "NUM_DRAWS, NUM_ENTRIES, NUM_CLIENTS = 64, 500, 7",
     "04_allocator": "NUM_CLIENTS, NUM_POINTS = 7, 5",
     "05_ablation": "NUM_ROUNDS, NUM_SEEDS, NUM_IMAGES, BIT_WIDTHS = 2, 2, 20, (1, 8)\n"
-    "NUM_CLIENTS, NUM_RESOLUTIONS, BATCH_SIZE, LOCAL_STEPS = 7, 1, 32, 20",
+    "NUM_CLIENTS, NUM_RESOLUTIONS, BATCH_SIZE, LOCAL_STEPS = 7, 1, 16, 10",
     "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 12, 7, 32",
 }
 """The cell of the sizes of each notebook, for the test; equal numbers of clients share programs."""
