@@ -167,31 +167,31 @@ def measure_distances(
 def _measure_held_out(
     held_out: ImageDataset, dataset: ImageDataset, extractor: Extractor
 ) -> dict[str, Any]:
-    """Returns the measures of held-out real images."""
+    """Returns the measures of held-out real images, stored in the user's cache folder."""
     frechet, _ = DISTANCE_NAMES[extractor.name]
-    quality: dict[str, Any] = {}
-    if extractor.predict_labels is None:
-        statistics = reference_statistics(extractor, held_out.images)
-    else:  # a small set, whose features are needed anyway
-        features = extractor.extract(held_out.images)
-        statistics = measure_statistics([features])
-        predicted = extractor.predict_labels(features)
-        quality["classifier_accuracy"] = float((predicted == held_out.labels).mean())
-    real = reference_statistics(extractor, dataset.images)
-    quality[f"{frechet}_floor"] = frechet_distance(statistics, real)
-    quality["authenticity_held_out"] = _reference_authenticity(dataset.images, held_out.images)
-    quality["num_held_out"] = len(held_out.images)
-    return quality
-
-
-def _reference_authenticity(real: np.ndarray, held_out: np.ndarray) -> float:
-    """Returns the authenticity of held-out images, stored in the user's cache folder."""
 
     def measure() -> dict[str, np.ndarray]:
-        return {"share": np.array(authenticity(_flatten(real), _flatten(held_out)))}
+        numbers: dict[str, float] = {}
+        if extractor.predict_labels is None:
+            statistics = reference_statistics(extractor, held_out.images)
+        else:  # a small set, whose features are needed anyway
+            features = extractor.extract(held_out.images)
+            statistics = measure_statistics([features])
+            predicted = extractor.predict_labels(features)
+            numbers["classifier_accuracy"] = float((predicted == held_out.labels).mean())
+        real = reference_statistics(extractor, dataset.images)
+        numbers[f"{frechet}_floor"] = frechet_distance(statistics, real)
+        numbers["authenticity_held_out"] = authenticity(
+            _flatten(dataset.images), _flatten(held_out.images)
+        )
+        return {name: np.array(number) for name, number in numbers.items()}
 
-    kept = keep_arrays(f"authenticity_{fingerprint_arrays(real, held_out)}", measure)
-    return float(kept["share"])
+    network = f"{extractor.name}_{extractor.fingerprint}"
+    data = fingerprint_arrays(dataset.images, held_out.images, held_out.labels)
+    kept = keep_arrays(f"held_out_{MEASURE_VERSION}_{network}_{data}", measure)
+    return {name: float(number) for name, number in kept.items()} | {
+        "num_held_out": len(held_out.images)
+    }
 
 
 def _flatten(images: np.ndarray) -> np.ndarray:
