@@ -19,7 +19,7 @@ OPTIONS = {
     "num_rounds": 2,
     "local_work__local_steps": 1,
     "allocator__method": "fixed_bits:8",
-    "allocator__baselines": ("full_precision",),
+    "allocator__baselines": (),
 }
 
 

@@ -93,6 +93,7 @@ def build(
     params = learner.make_task(compute).find_shapes()
     _check_options(config, params, len(parts), cohort_size, int(compute.cpu_devices))
     plan = scenario.make_planner()
+    learner.make_draw_samples(compute)  # what no sampler can draw is refused before any trial
     load_first = functools.partial(load_cohort, draw_conditions(scenario.run_key, 0).cohort)
     trials = Trials(learner, scenario, data, load_first, progress, check)
     compute, simulator = tune(asked, compute, trials)
