@@ -45,8 +45,8 @@ def test_cohorts_are_drawn_uniformly_without_replacement():
 
 
 def test_a_plan_speaks_of_its_cohort():
-    plan = planner_of(cohort_size=5)(KEY, statistics_of(MEASURED))
-    np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 5))
+    plan = planner_of(cohort_size=3)(KEY, statistics_of(MEASURED))
+    np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 3))
     by_hand = problem_by_hand(plan.cohort, MEASURED, plan.problem.error_budget)
     terms = np.outer(by_hand.error_weight, UNIFORM_ERROR_CURVE)
     by_hand = by_hand.replace(bit_width_error=terms)
