@@ -23,6 +23,7 @@ from fedjax_diffusion.allocation import (
 )
 from fedjax_diffusion.allocation.verification.recomputation import Recomputation
 from fedjax_diffusion.bits import BIT_WIDTHS
+from tests.allocation.padding import pad
 
 NUM_INSTANCES = 8
 NUM_CLIENTS = (1, 3, 4)
@@ -133,22 +134,12 @@ def allocator():
     return jax.jit(jax.vmap(make_allocator("on_demand")))
 
 
-def pad(problem):
-    """The problem with absent clients up to the most of all, so that one program solves each."""
-    num_absent = max(NUM_CLIENTS) - problem.num_clients
-    lengthened = jax.tree.map(
-        lambda leaf: np.concatenate([leaf, *[leaf[-1:]] * num_absent]) if leaf.ndim else leaf,
-        problem,
-    )
-    is_present = np.arange(max(NUM_CLIENTS)) < problem.num_clients
-    return lengthened.replace(is_present=is_present)
-
-
 def solve_all(problems):
     """Answers of problems of one structure and number of clients."""
     num_clients = problems[0].num_clients
     with jax.enable_x64(True):
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pad, problems))
+        padded = [pad(problem, max(NUM_CLIENTS)) for problem in problems]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
         answers = jax.tree.map(np.asarray, allocator()(stacked))
     answers = jax.tree.map(lambda x: x[:, :num_clients] if x.ndim == 2 else x, answers)
     leaves, structure = jax.tree.flatten(answers)

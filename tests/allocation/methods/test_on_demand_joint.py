@@ -166,8 +166,11 @@ def test_identical_clients_share_evenly_however_many_there_are(make_problem):
 
 
 def methods_of(num_clients):
-    """Those that choose bits enumerate few clients; given bits are shared in one way only."""
-    return ("on_demand", "largest", *(("demand", "fixed_bits:4") if num_clients == 3 else ()))
+    """On-demand bits of many clients are searched otherwise; given bits are shared in one way.
+
+    The largest bits of many are a search of ``test_bit_widths.py``, then shared as any.
+    """
+    return ("on_demand", *(("largest", "demand", "fixed_bits:4") if num_clients == 3 else ()))
 
 
 @pytest.mark.parametrize("num_clients", [3, MANY])
