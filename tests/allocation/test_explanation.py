@@ -149,7 +149,8 @@ def list_remedies(problem, line):
 )
 def test_each_remedy_that_is_named_lets_the_named_clients_deliver(make_problem, method, causes):
     respects_budget = parse_method(method).method.respects_budget
-    said, num_clients = set(), 3 if method == JOINT else 5
+    said = set()
+    num_clients, decades = (3, (-3, -1)) if method == JOINT else (5, (-2, 0))
     for seed in range(30):
         generator = np.random.default_rng(seed)
         min_bits = generator.choice([1, 4, 10], num_clients, p=[0.6, 0.3, 0.1])
@@ -158,7 +159,7 @@ def test_each_remedy_that_is_named_lets_the_named_clients_deliver(make_problem, 
             time_budget_seconds=generator.uniform(1.0, 12.0),
             min_bits=min_bits,
             error_budget=usual.error_budget * 10 ** generator.uniform(-3, 3),
-            bandwidth_hz=usual.bandwidth_hz * 10 ** generator.uniform(-2, 0),
+            bandwidth_hz=usual.bandwidth_hz * 10 ** generator.uniform(*decades),
         )
         is_asked = problem.min_bits <= problem.max_bits
         allocation = allocate(problem, method)
