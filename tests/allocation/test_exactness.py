@@ -128,19 +128,28 @@ def brute_force(energy, error, budget):
     return float(np.min(combinations(energy), where=is_met, initial=np.inf))
 
 
-@functools.cache
-def allocator():
-    """The allocator of many problems at once; compiles once per structure."""
-    return jax.jit(jax.vmap(make_allocator("on_demand")))
+allocate_all = jax.jit(jax.vmap(make_allocator("on_demand")))
+
+
+def tabulate(problem):
+    """The problem with its formulas in tables, made anew: one program solves every family.
+
+    Problems without tables are in ``test_on_demand.py``.
+    """
+    anew = Recomputation(problem, problem.bandwidth_hz)
+    return problem.replace(
+        bit_width_payload_bits=anew.bit_width_payloads().T,
+        bit_width_error=anew.bit_width_errors().T,
+    )
 
 
 def solve_all(problems):
-    """Answers of problems of one structure and number of clients."""
+    """Answers of problems of one number of clients."""
     num_clients = problems[0].num_clients
     with jax.enable_x64(True):
-        padded = [pad(problem, max(NUM_CLIENTS)) for problem in problems]
+        padded = [pad(tabulate(problem), max(NUM_CLIENTS)) for problem in problems]
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
-        answers = jax.tree.map(np.asarray, allocator()(stacked))
+        answers = jax.tree.map(np.asarray, allocate_all(stacked))
     answers = jax.tree.map(lambda x: x[:, :num_clients] if x.ndim == 2 else x, answers)
     leaves, structure = jax.tree.flatten(answers)
     return [structure.unflatten(values) for values in zip(*leaves, strict=True)]
@@ -148,7 +157,7 @@ def solve_all(problems):
 
 @pytest.fixture(scope="module")
 def instances(make_problem):
-    """Returns ``instances(family, num_clients)``; one compilation per structure of problem."""
+    """Returns ``instances(family, num_clients)``; one compilation for all."""
 
     @functools.cache
     def make(family, num_clients):
