@@ -5,8 +5,8 @@ import numpy as np
 RATIO = (np.sqrt(5.0) - 1.0) / 2.0
 
 
-def least_values(fn, low, high, num_steps=32):
-    """Returns the least value of each function between its ends.
+def minimize(fn, low, high, num_steps=32):
+    """Returns the place and the least value of each function between its ends.
 
     Each of them falls and then rises, or does one of both; it may be infinite before it falls. An
     interval is 2e-7 of the first one at the end, so a smooth minimum has all its digits.
@@ -17,7 +17,7 @@ def least_values(fn, low, high, num_steps=32):
       high: the upper ends.
       num_steps: number of sections, each of which leaves 0.618 of the interval.
     """
-    at_ends = np.minimum(fn(low), fn(high))
+    ends = low, high
     left, right = high - RATIO * (high - low), low + RATIO * (high - low)
     at_left, at_right = fn(left), fn(right)
     for _ in range(num_steps):
@@ -31,4 +31,13 @@ def least_values(fn, low, high, num_steps=32):
             np.where(is_left, at_new, at_right),
             np.where(is_left, at_left, at_new),
         )
-    return np.minimum(at_ends, np.minimum(at_left, at_right))
+    places = np.stack([*ends, left, right])
+    values = np.stack([fn(ends[0]), fn(ends[1]), at_left, at_right])
+    best = np.argmin(values, axis=0)[None]
+    return (np.take_along_axis(rows, best, axis=0)[0] for rows in (places, values))
+
+
+def least_values(fn, low, high):
+    """Returns the least values of ``minimize``."""
+    _, values = minimize(fn, low, high)
+    return values
