@@ -32,14 +32,14 @@ from tests.planning.plans import (
 
 
 def test_cohorts_are_drawn_uniformly_without_replacement():
-    num_rounds, size = 300, 2
+    num_rounds, size = 300, 3
     cohorts = [draw_cohort(KEY, round, K, size) for round in range(num_rounds)]
     assert all(cohort.dtype == np.int32 and (np.diff(cohort) > 0).all() for cohort in cohorts)
     counts = np.bincount(np.concatenate(cohorts), minlength=K)
     share = size / K
     tolerance = 5 * np.sqrt(num_rounds * share * (1 - share))
     np.testing.assert_allclose(counts, num_rounds * share, atol=tolerance)
-    assert len({tuple(cohort) for cohort in cohorts}) == 15, "every pair of six"
+    assert len({tuple(cohort) for cohort in cohorts}) == 20, "every three of six"
     np.testing.assert_array_equal(draw_cohort(KEY, 7, K, size), cohorts[7])
     np.testing.assert_array_equal(draw_cohort(KEY, 7, K, K), np.arange(K))
 

@@ -153,7 +153,7 @@ def test_price_is_the_derivative_of_the_energy():
 @pytest.mark.parametrize("decades", [0.5, 2.0])
 def test_the_least_band_is_just_enough(decades):
     problem, payload, _ = draw(decades, 4)
-    least_hz = split_and_least(problem, payload, 0.0)[1]
+    least_hz = split_and_least(problem, payload, np.zeros(NUM_CLIENTS))[1]
     noise = problem.noise_density_watts_per_hz / problem.channel_gain
     room = DEADLINE - problem.compute_cycles / problem.max_frequency_hz
     # Over an endless band the rate is P h / (N0 ln 2).
@@ -169,8 +169,8 @@ def test_the_least_band_is_just_enough(decades):
 
 def test_prices_beyond_any_use_take_the_least_and_endless_bands():
     problem, payload, _ = draw(1.0, 5)
-    dear, least_hz = split_and_least(problem, payload, 200.0)
-    free, _ = split_and_least(problem, payload, -200.0)
+    dear, least_hz = split_and_least(problem, payload, np.full(NUM_CLIENTS, 200.0))
+    free, _ = split_and_least(problem, payload, np.full(NUM_CLIENTS, -200.0))
     kept = np.isfinite(least_hz)
     np.testing.assert_allclose(dear.bandwidth_hz[kept], least_hz[kept], rtol=1e-12)
     assert np.all(free.bandwidth_hz[kept] > 1e6 * least_hz[kept])

@@ -106,13 +106,13 @@ def test_monotone_in_the_deadline_and_in_the_budget(float64, make_problem):
     usual = [make_problem(NUM_CLIENTS, seed, min_bits=1) for seed in range(4)]
     for name in ("time_budget_seconds", "error_budget"):
         grown = [p.replace(**{name: f * getattr(p, name)}) for p in usual for f in factors]
-        answers, _ = solve(stack(grown))
+        answers, _ = jax.tree.map(np.asarray, solve(stack(grown)))
         statuses = answers.status.reshape(len(usual), len(factors), NUM_CLIENTS)
         is_optimal = np.all(statuses == Status.OPTIMAL, axis=2)
         assert np.all(np.sum(is_optimal, axis=1) >= len(factors) // 2)
         assert np.all(is_optimal[:, 1:] >= is_optimal[:, :-1])
         for falling in (total_joules(answers), answers.dual_bound_joules):
-            falling = np.asarray(falling).reshape(is_optimal.shape)
+            falling = falling.reshape(is_optimal.shape)
             has_risen = falling[:, 1:] > falling[:, :-1] * (1 + 1e-12)
             assert not np.any(has_risen & is_optimal[:, :-1])
 
@@ -179,7 +179,7 @@ def test_the_bound_holds_wherever_the_search_ends(float64, make_problem, monkeyp
         return relaxed(problem, optimal_split).dual_bound
 
     shifts = np.array([-3.0, -0.1, -1e-3, 0.0, 1e-3, 0.1, 3.0])
-    bounds = jax.jit(jax.vmap(bound))(*map(np.ravel, np.meshgrid(shifts, shifts)))
+    bounds = np.asarray(jax.jit(jax.vmap(bound))(*map(np.ravel, np.meshgrid(shifts, shifts))))
     assert np.all(bounds <= least * (1 + 1e-12))
     np.testing.assert_allclose(bounds.max(), least, rtol=1e-12)
     assert np.sum(bounds > 0.99 * least) >= 9
