@@ -4,9 +4,10 @@ import itertools
 
 import jax
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 
 from fedjax_diffusion.bits import BIT_WIDTHS
+from tests.allocation.golden import least_values
 
 
 def fill_up(problem):
@@ -29,16 +30,19 @@ def full_power_seconds(problem, k, payload, band):
 
 
 def least_band(problem, k, payload):
-    """Least band of client k by bisection on the rate, up to the whole band; infinite beyond."""
+    """Least band of client k by bisection on the rate, up to the whole band; infinite beyond.
+
+    Payloads may be an array, for as many bands at once.
+    """
     room = problem.time_budget_seconds - problem.compute_cycles[k] / problem.max_frequency_hz[k]
-    low, high = -60.0, np.log(problem.bandwidth_hz.sum())
-    if room <= 0 or full_power_seconds(problem, k, payload, np.exp(high)) > room:
-        return np.inf
+    whole = np.full(np.shape(payload), np.log(problem.bandwidth_hz.sum()))
+    low, high = np.full_like(whole, -60.0), whole
     for _ in range(80):
         middle = 0.5 * (low + high)
         is_late = full_power_seconds(problem, k, payload, np.exp(middle)) > room
-        low, high = (middle, high) if is_late else (low, middle)
-    return np.exp(high)
+        low, high = np.where(is_late, middle, low), np.where(is_late, high, middle)
+    is_never = full_power_seconds(problem, k, payload, np.exp(whole)) > room
+    return np.where(is_never, np.inf, np.exp(high))
 
 
 def shared_energy(problem, bits):
@@ -66,9 +70,33 @@ def shared_energy(problem, bits):
         _, upload, watts = split(x)
         return np.sum(work / (deadline - upload) ** 2 + upload * watts)
 
+    def slope(x):
+        _, upload, watts = split(x)
+        steepness = upload * watts * steepness_of(x)
+        by_upload = 2.0 * work * upload / (deadline - upload) ** 3 + upload * watts - steepness
+        return np.concatenate([upload * watts - steepness, by_upload])
+
+    def steepness_of(x):
+        """How fast the log of the power falls with that of the upload time."""
+        band, upload, _ = split(x)
+        load = payload * np.log(2) / (band * upload)
+        return load / -np.expm1(-load)
+
+    def power_slopes(x):
+        steepness = steepness_of(x)
+        return np.hstack([np.diag(steepness - 1.0), np.diag(steepness)])
+
     limits = [
-        {"type": "ineq", "fun": lambda x: 1.0 - np.sum(np.exp(x[:num_clients]))},
-        {"type": "ineq", "fun": lambda x: np.log(problem.max_power_watts / split(x)[2])},
+        {
+            "type": "ineq",
+            "fun": lambda x: 1.0 - np.sum(np.exp(x[:num_clients])),
+            "jac": lambda x: np.append(-np.exp(x[:num_clients]), np.zeros(num_clients)),
+        },
+        {
+            "type": "ineq",
+            "fun": lambda x: np.log(problem.max_power_watts / split(x)[2]),
+            "jac": power_slopes,
+        },
     ]
     longest = np.log(room / deadline)
     bounds = [(low, 0.0) for low in np.log(least / total)] + [(-12.0, high) for high in longest]
@@ -80,6 +108,7 @@ def shared_energy(problem, bits):
     found = minimize(
         lambda x: energy(x) / scale,
         start,
+        jac=lambda x: slope(x) / scale,
         method="SLSQP",
         bounds=bounds,
         constraints=limits,
@@ -90,13 +119,14 @@ def shared_energy(problem, bits):
 
 
 def energy_over(problem, k, payload, band):
-    """Least energy of client k over its own band; infinite where it is late."""
+    """Least energy of client k over its own band; infinite where it is late.
+
+    Clients, payloads and bands may be arrays of one shape, for as many cases at once.
+    """
     deadline = float(problem.time_budget_seconds)
     noise = problem.noise_density_watts_per_hz * band / problem.channel_gain[k]
     room = deadline - problem.compute_cycles[k] / problem.max_frequency_hz[k]
     least = full_power_seconds(problem, k, payload, band)
-    if least > room:
-        return np.inf
     work = problem.effective_capacitance[k] * problem.compute_cycles[k] ** 3
 
     def energy(log_upload):
@@ -104,20 +134,33 @@ def energy_over(problem, k, payload, band):
         watts = noise * np.expm1(payload * np.log(2) / (band * upload))
         return work / (deadline - upload) ** 2 + upload * watts
 
-    ends = np.log(least), np.log(room)
-    found = minimize_scalar(energy, bounds=ends, method="bounded", options={"xatol": 1e-9})
-    return min(energy(x) for x in (*ends, found.x))
+    found = least_values(energy, np.log(np.minimum(least, room)), np.log(room + 0.0 * least))
+    return np.where(least > room, np.inf, found)
 
 
-def priced_energy(problem, k, payload, price):
-    """Least energy plus price of the band of client k, of bands up to a hundred times the whole."""
-    ends = np.log(least_band(problem, k, payload)), np.log(100.0 * problem.bandwidth_hz.sum())
+def priced_energies(problem, bit_widths, price):
+    """Least energy plus price of the band, by bits, of each client.
+
+    Args:
+      problem: clients and the band that they share.
+      bit_widths: per client its least band by bits.
+      price: of bandwidth; bands up to a hundred times the whole are tried.
+    """
+    cases = [(k, b, band) for k, bands in enumerate(bit_widths) for b, band in bands.items()]
+    k, payload = (
+        np.array([k for k, *_ in cases]),
+        np.array([payload_at(problem, b) for _, b, _ in cases]),
+    )
+    low = np.log(np.array([band for *_, band in cases]))
+    high = np.full_like(low, np.log(100.0 * problem.bandwidth_hz.sum()))
 
     def paid(log_hz):
         return energy_over(problem, k, payload, np.exp(log_hz)) + price * np.exp(log_hz)
 
-    found = minimize_scalar(paid, bounds=ends, method="bounded", options={"xatol": 1e-8})
-    return min(paid(ends[1]), found.fun)
+    found = [{} for _ in bit_widths]
+    for (client, b, _), joules in zip(cases, least_values(paid, low, high), strict=True):
+        found[client][b] = joules
+    return found
 
 
 def brute_force(problem):
@@ -140,12 +183,10 @@ def brute_force(problem):
     best, bands = shared_energy(problem, first)
     best = (best, first)
     payload = payload_at(problem, first[0])
-    high, low = (energy_over(problem, 0, payload, bands[0] * f) for f in (1.0 - 1e-5, 1.0 + 1e-5))
+    around = bands[0] * np.array([1.0 - 1e-5, 1.0 + 1e-5])
+    high, low = energy_over(problem, np.zeros(2, int), np.full(2, payload), around)
     price = (high - low) / (2e-5 * bands[0]) if np.isfinite(high) else 0.0
-    priced = [
-        {b: priced_energy(problem, k, payload_at(problem, b), price) for b in bit_widths[k]}
-        for k in clients
-    ]
+    priced = priced_energies(problem, bit_widths, price)
     bounds = {bits: sum(priced[k][bits[k]] for k in clients) - price * total for bits in feasible}
     for bits in sorted(feasible, key=bounds.__getitem__):
         if bounds[bits] >= best[0]:
@@ -157,5 +198,6 @@ def brute_force(problem):
 def bit_widths_of(problem, k):
     """Least band by bits, of what client k may use and deliver over the whole band."""
     allowed = [b for b in BIT_WIDTHS if problem.min_bits[k] <= b <= problem.max_bits[k]]
-    least = {b: least_band(problem, k, payload_at(problem, b)) for b in allowed}
-    return {b: band for b, band in least.items() if np.isfinite(band)}
+    payload = np.array([payload_at(problem, b) for b in allowed])
+    least = zip(allowed, least_band(problem, k, payload), strict=True)
+    return {b: band for b, band in least if np.isfinite(band)}

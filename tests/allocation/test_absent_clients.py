@@ -13,6 +13,7 @@ from fedjax_diffusion.allocation import (
     refine,
     verify,
 )
+from tests.allocation.shared_band_oracle import shared_energy
 from tests.allocation.tampering import fields_found
 
 NUM_CLIENTS = 100
@@ -20,6 +21,8 @@ PRESENT = [0, 1, 3, 4, 6]
 """Too many for every combination; other files have programs of as many clients, and of all."""
 IS_PRESENT = np.isin(np.arange(NUM_CLIENTS), PRESENT)
 ABSENT = np.flatnonzero(~IS_PRESENT)
+IS_ONE_OF_THREE = np.isin(np.arange(NUM_CLIENTS), PRESENT[:3])
+"""Present where clients share a band: its programs are the largest, other files have 3 clients."""
 SPECS = [
     parse_method(name)
     for name in (
@@ -28,12 +31,11 @@ SPECS = [
         "relaxed",
         "demand",
         "fixed_bits:6",
-        "fixed_bits:6:joint_bandwidth",
         "full_precision",
         "largest:max_frequency",
     )
 ]
-"""Every method, every way to split the time, and both ways to share a band."""
+"""Every method, every way to split the time; bits chosen with the shares of a band."""
 
 
 @pytest.fixture(params=SPECS, ids=str)
@@ -44,7 +46,7 @@ def spec(request):
 @pytest.fixture
 def whole(make_problem):
     """Returns a problem whose clients could all participate."""
-    return make_problem(NUM_CLIENTS, 4, time_budget_seconds=60.0)
+    return make_problem(NUM_CLIENTS, 9, time_budget_seconds=60.0)
 
 
 @pytest.fixture
@@ -54,9 +56,10 @@ def problem(whole):
 
 def without_absent(problem):
     """Returns the problem of the present clients, the whole band theirs."""
-    kept = jax.tree.map(lambda leaf: leaf[IS_PRESENT] if leaf.ndim else leaf, problem)
+    is_present = problem.is_present
+    kept = jax.tree.map(lambda leaf: leaf[is_present] if leaf.ndim else leaf, problem)
     bandwidth_hz = kept.bandwidth_hz.copy()
-    bandwidth_hz[0] += problem.bandwidth_hz[ABSENT].sum()
+    bandwidth_hz[0] += problem.bandwidth_hz[~is_present].sum()
     return kept, kept.replace(bandwidth_hz=bandwidth_hz)
 
 
@@ -89,22 +92,43 @@ def assert_fields_equal(actual, expected, rtol, clients=slice(None), besides=())
         np.testing.assert_allclose(found, value, rtol=rtol, atol=atol, err_msg=name)
 
 
-def test_allocation_is_that_of_the_problem_without_absent_clients(whole, problem, spec):
+def test_allocation_is_that_of_the_problem_without_absent_clients(whole, spec):
     assert (allocate(whole, str(spec)).status == Status.OPTIMAL).all()
+    is_present = IS_ONE_OF_THREE if spec.is_joint else IS_PRESENT
+    problem = whole.replace(is_present=is_present)
     found = allocate(problem, str(spec))
     alone, with_whole_band = without_absent(problem)
     expected = allocate(with_whole_band if spec.is_joint else alone, str(spec))
+    if spec.method.respects_budget:
+        assert expected.multiplier > 0
     # Of fewer clients more combinations are searched, so the bound is no lower.
     is_searched = str(spec) == "on_demand"
     searched = ("dual_bound_joules", "relative_gap") if is_searched else ()
-    assert_fields_equal(found, expected, 1e-7, IS_PRESENT, searched)
+    assert_fields_equal(found, expected, 1e-7, is_present, searched)
     if is_searched:
         least = verify(alone, expected).lagrangian_bound_joules
         assert least * (1 - 1e-7) <= found.dual_bound_joules <= expected.dual_bound_joules
-    assert (found.status[ABSENT] == status_if_absent(spec)).all()
+    assert (found.status[~is_present] == status_if_absent(spec)).all()
     for name in set(vars(found)) - {"status", "requested_bits"}:
         value = getattr(found, name)
-        assert not (value.ndim and value[ABSENT].any()), name
+        assert not (value.ndim and value[~is_present].any()), name
+
+
+def test_given_bits_leave_the_band_of_an_absent_client_to_the_others(make_problem):
+    method, is_present = "fixed_bits:6:joint_bandwidth", np.array([True, False, True])
+    whole = make_problem(3, 4, time_budget_seconds=60.0)
+    problem = whole.replace(is_present=is_present)
+    found = allocate(problem, method)
+    joules, bands = shared_energy(without_absent(problem)[1], [6, 6])
+    np.testing.assert_allclose(found.total_joules, joules, rtol=1e-9)
+    np.testing.assert_allclose(found.bandwidth_hz[is_present], bands, rtol=1e-3)
+    assert found.num_bits.tolist() == [6, 0, 6]
+    assert found.status.tolist() == [0, Status.INFEASIBLE_DEMAND, 0]
+    assert_fields_equal(found, allocate(demand_the_impossible(problem), method), 0.0)
+    assert not fields_found(problem, found, respects_limits=False, respects_budget=False)
+    assert found.explain(problem) == []
+    nobody = allocate(whole.replace(is_present=False), method)
+    assert nobody.total_joules == nobody.error == nobody.relative_gap == 0
 
 
 def test_allocation_is_bit_for_bit_that_of_an_impossible_demand(problem, spec):

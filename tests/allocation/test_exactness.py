@@ -23,6 +23,7 @@ from fedjax_diffusion.allocation import (
 )
 from fedjax_diffusion.allocation.verification.recomputation import Recomputation
 from fedjax_diffusion.bits import BIT_WIDTHS
+from tests.allocation.padding import pad
 
 NUM_INSTANCES = 8
 NUM_CLIENTS = (1, 3, 4)
@@ -127,29 +128,28 @@ def brute_force(energy, error, budget):
     return float(np.min(combinations(energy), where=is_met, initial=np.inf))
 
 
-@functools.cache
-def allocator():
-    """The allocator of many problems at once; compiles once per structure."""
-    return jax.jit(jax.vmap(make_allocator("on_demand")))
+allocate_all = jax.jit(jax.vmap(make_allocator("on_demand")))
 
 
-def pad(problem):
-    """The problem with absent clients up to the most of all, so that one program solves each."""
-    num_absent = max(NUM_CLIENTS) - problem.num_clients
-    lengthened = jax.tree.map(
-        lambda leaf: np.concatenate([leaf, *[leaf[-1:]] * num_absent]) if leaf.ndim else leaf,
-        problem,
+def tabulate(problem):
+    """The problem with its formulas in tables, made anew: one program solves every family.
+
+    Problems without tables are in ``test_on_demand.py``.
+    """
+    anew = Recomputation(problem, problem.bandwidth_hz)
+    return problem.replace(
+        bit_width_payload_bits=anew.bit_width_payloads().T,
+        bit_width_error=anew.bit_width_errors().T,
     )
-    is_present = np.arange(max(NUM_CLIENTS)) < problem.num_clients
-    return lengthened.replace(is_present=is_present)
 
 
 def solve_all(problems):
-    """Answers of problems of one structure and number of clients."""
+    """Answers of problems of one number of clients."""
     num_clients = problems[0].num_clients
     with jax.enable_x64(True):
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pad, problems))
-        answers = jax.tree.map(np.asarray, allocator()(stacked))
+        padded = [pad(tabulate(problem), max(NUM_CLIENTS)) for problem in problems]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+        answers = jax.tree.map(np.asarray, allocate_all(stacked))
     answers = jax.tree.map(lambda x: x[:, :num_clients] if x.ndim == 2 else x, answers)
     leaves, structure = jax.tree.flatten(answers)
     return [structure.unflatten(values) for values in zip(*leaves, strict=True)]
@@ -157,7 +157,7 @@ def solve_all(problems):
 
 @pytest.fixture(scope="module")
 def instances(make_problem):
-    """Returns ``instances(family, num_clients)``; one compilation per structure of problem."""
+    """Returns ``instances(family, num_clients)``; one compilation for all."""
 
     @functools.cache
     def make(family, num_clients):

@@ -9,6 +9,7 @@ from fedjax_diffusion.allocation import Status, allocate, make_allocator
 from fedjax_diffusion.allocation.float64 import float64_on_cpu
 from fedjax_diffusion.allocation.search.client_table import client_table
 from fedjax_diffusion.allocation.search.time_split import optimal_split
+from tests.allocation.padding import pad
 
 BIT_WIDTH_TABLE = float64_on_cpu(lambda problem: client_table(problem, optimal_split)[0])
 
@@ -81,10 +82,12 @@ def least_energy(table, budget):
 def test_the_bound_and_the_energy_enclose_the_optimum_of_highs(make_problem, num_clients):
     num_compared = 0
     for problem in random_problems(make_problem, num_clients, 12):
-        answer = allocate(problem)
-        if np.all(answer.status == Status.OPTIMAL):
+        padded = pad(problem, 5 if num_clients <= 5 else 100)
+        answer = allocate(padded)
+        if np.all(answer.status[:num_clients] == Status.OPTIMAL):
             num_compared += 1
-            best = least_energy(BIT_WIDTH_TABLE(problem), float(problem.error_budget))
+            table = jax.tree.map(lambda rows: rows[:, :num_clients], BIT_WIDTH_TABLE(padded))
+            best = least_energy(table, float(problem.error_budget))
             assert answer.dual_bound_joules <= best * (1 + 1e-6)
             assert answer.total_joules >= best * (1 - 1e-6)
             assert answer.total_joules <= best * 1.1
@@ -99,9 +102,9 @@ def test_enumerated_answers_are_their_own_bound(make_problem):
 
 
 def test_sixty_four_problems_in_one_call_equal_single_calls(make_problem):
-    masks = np.random.default_rng(0).random((64, 16)) < 0.8
+    masks = np.random.default_rng(0).random((64, 5)) < 0.8
     problems = [
-        make_problem(16, seed, max_bits=16, is_present=mask) for seed, mask in enumerate(masks)
+        make_problem(5, seed, max_bits=16, is_present=mask) for seed, mask in enumerate(masks)
     ]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
     together = float64_on_cpu(jax.vmap(make_allocator("on_demand")))(stacked)

@@ -19,6 +19,7 @@ from fedjax_diffusion.allocation import (
     verify,
 )
 from fedjax_diffusion.allocation.allocator import allocate_each
+from fedjax_diffusion.allocation.problem import PER_CLIENT
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.host.plugins import import_plugins
@@ -125,11 +126,12 @@ def test_planner_gives_the_measured_facts_and_falls_back_before():
     np.testing.assert_array_equal(later.baselines["watch:max_frequency"].num_bits, expected)
     assert seen["shapes"] == ((6, 17), (6,))
     assert METHODS["watch"].fallback == "largest"
-
-
-def test_method_without_fallback_decides_the_first_round():
-    plan = planner_of("equal_split", budget=ErrorBudget())(KEY, statistics_of(None, round=0))
-    np.testing.assert_array_equal(plan.allocation.num_bits, np.fmax(FLEET.min_bits, 4))
+    # Without a fallback the method itself decides the first round.
+    register_method("watch_from_the_start", watch, fallback=None)
+    alone = planner_of("watch_from_the_start", budget=ErrorBudget())
+    first = alone(KEY, statistics_of(None, round=0))
+    least = np.where(SIZES.max() == SIZES, 3, 1)
+    np.testing.assert_array_equal(first.allocation.num_bits, np.fmax(FLEET.min_bits, least))
 
 
 def _no_decision(problem, facts):
@@ -178,7 +180,8 @@ def test_a_method_with_a_wrong_answer_is_refused(decide, message):
 
 def test_the_commands_allocate_and_verify_know_the_method(tmp_path, capsys):
     problem, answer = tmp_path / "problem.json", tmp_path / "answer.json"
-    problem.write_text(json.dumps(FILE))
+    per_client = {name: getattr(PROBLEM, name).tolist() for name in PER_CLIENT[:-1]}
+    problem.write_text(json.dumps(FILE | per_client))
     flags = [f"--problem={problem}", "--method=equal_split", f"--plugins={EXAMPLE}"]
     assert main(["allocate", *flags, f"--output={answer}"]) == 0
     assert main(["verify", *flags, f"--allocation={answer}"]) == 0

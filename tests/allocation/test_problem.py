@@ -108,7 +108,7 @@ def test_is_a_pytree_with_named_leaves():
 
 
 def test_tables_equal_to_the_formulas_change_nothing(make_problem):
-    problem = make_problem(5, 1, max_bits=32, overhead_bits=[4096.0] * 16 + [128.0])
+    problem = make_problem(5, 1, max_bits=32)
     bits = np.array(BIT_WIDTHS, np.float64)
     payload = 8 * np.ceil(float(problem.num_parameters) * bits / 8) + problem.overhead_bits
     variance = np.where(bits == 32, 0.0, 1.0 / (2**bits - 1) ** 2)

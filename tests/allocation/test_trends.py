@@ -45,7 +45,7 @@ def test_a_longer_way_never_costs_less(make_problem, seed, factor):
 def test_a_looser_error_budget_never_raises_the_relaxed_energy_or_the_bound(
     make_problem, seed, factor
 ):
-    problem = make_problem(3, seed)
+    problem = make_problem(5, seed)
     looser = problem.replace(error_budget=factor * problem.error_budget)
     if is_optimal(allocate(problem)):
         for method in ("relaxed", "on_demand"):

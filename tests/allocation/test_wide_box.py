@@ -2,7 +2,7 @@
 
 Every input is drawn by its decimal logarithm, a hundred thousand times below and above a usual
 value. One number of clients, so that each method compiles once. The long form, run by name, draws
-twenty times as many.
+forty times as many.
 """
 
 import dataclasses
@@ -37,11 +37,11 @@ LONG = {}
 """The long form of each test."""
 
 
-def in_the_box(*strategies, num_examples=24):
+def in_the_box(*strategies, num_examples=12):
     def decorate(test):
         short, LONG[test.__name__] = (
             settings(BOX, max_examples=number)(given(*strategies)(test))
-            for number in (num_examples, 20 * num_examples)
+            for number in (num_examples, 40 * num_examples)
         )
         return short
 
@@ -137,7 +137,7 @@ def test_whole_bits_are_finite_and_hold_every_limit(problem):
 
 
 # The verifier searches the bits of every client in NumPy.
-@in_the_box(problems(has_tables=False), num_examples=10)
+@in_the_box(problems(has_tables=False), num_examples=5)
 def test_real_bits_are_finite_hold_every_limit_and_cost_no_more(problem):
     relaxed, whole = allocate(problem, "relaxed"), allocate(problem, "on_demand")
     for name, values in numbers_of(relaxed).items():

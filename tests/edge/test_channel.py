@@ -31,7 +31,7 @@ def test_path_loss_values():
 
 
 def test_without_randomness_the_gain_is_the_path_loss():
-    devices = fleet(8, max_distance_meters=400.0)
+    devices = fleet(NUM_CLIENTS, max_distance_meters=400.0)
     gain = draw(devices=devices, fading="none")
     assert gain.dtype == np.float64
     np.testing.assert_allclose(-10 * np.log10(gain), path_loss_db(devices.distance_meters))
@@ -58,7 +58,7 @@ def test_shadowing_is_normal_in_decibels_and_constant_over_rounds():
 
 
 def test_a_client_fades_alike_in_every_fleet():
-    np.testing.assert_array_equal(draw(devices=fleet(8)), draw(devices=fleet(40))[:8])
+    np.testing.assert_array_equal(draw(devices=fleet(8)), draw(devices=fleet(NUM_CLIENTS))[:8])
 
 
 def test_rounds_seeds_and_clients_fade_differently():

@@ -9,7 +9,7 @@ from fedjax_diffusion.planning.participation import draw_cohort, make_draw_condi
 from tests.planning.plans import FADING, FLEET, KEY, K
 
 
-@pytest.mark.parametrize("cohort_size", [2, None])
+@pytest.mark.parametrize("cohort_size", [3, None])
 def test_a_round_is_drawn_as_if_alone(monkeypatch, cohort_size):
     monkeypatch.setattr(participation, "_ROUNDS_AHEAD", 3)
     draw = make_draw_conditions(FLEET, FADING, K, cohort_size)

@@ -32,21 +32,21 @@ from tests.planning.plans import (
 
 
 def test_cohorts_are_drawn_uniformly_without_replacement():
-    num_rounds, size = 300, 2
+    num_rounds, size = 300, 3
     cohorts = [draw_cohort(KEY, round, K, size) for round in range(num_rounds)]
     assert all(cohort.dtype == np.int32 and (np.diff(cohort) > 0).all() for cohort in cohorts)
     counts = np.bincount(np.concatenate(cohorts), minlength=K)
     share = size / K
     tolerance = 5 * np.sqrt(num_rounds * share * (1 - share))
     np.testing.assert_allclose(counts, num_rounds * share, atol=tolerance)
-    assert len({tuple(cohort) for cohort in cohorts}) == 15, "every pair of six"
+    assert len({tuple(cohort) for cohort in cohorts}) == 20, "every three of six"
     np.testing.assert_array_equal(draw_cohort(KEY, 7, K, size), cohorts[7])
     np.testing.assert_array_equal(draw_cohort(KEY, 7, K, K), np.arange(K))
 
 
 def test_a_plan_speaks_of_its_cohort():
-    plan = planner_of(cohort_size=5)(KEY, statistics_of(MEASURED))
-    np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 5))
+    plan = planner_of(cohort_size=3)(KEY, statistics_of(MEASURED))
+    np.testing.assert_array_equal(plan.cohort, draw_cohort(KEY, 3, K, 3))
     by_hand = problem_by_hand(plan.cohort, MEASURED, plan.problem.error_budget)
     terms = np.outer(by_hand.error_weight, UNIFORM_ERROR_CURVE)
     by_hand = by_hand.replace(bit_width_error=terms)

@@ -1,17 +1,19 @@
 """What methods cost over many rounds: each number computed again from single allocations."""
 
+import dataclasses
 import functools
 
 import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation import AllocationProblem, allocate
+from fedjax_diffusion.edge import make_fleet
 from fedjax_diffusion.planning.dropping import InfeasibleRoundError
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
 from fedjax_diffusion.study import compare
 from tests.planning.plans import FADING, FLEET, KEY, SIZES, STEADY, WORKLOAD, K, far_away
-from tests.study.scenarios import METHODS, REFERENCE_BASELINES, scenario_of
+from tests.study.scenarios import METHODS, scenario_of
 
 ROUNDS, SECONDS, FAR = 4, 3.4, 1
 THETA = {32: 0.0} | {b: (2.0**b - 1) ** -2 for b in range(1, 17)}
@@ -141,21 +143,36 @@ def test_the_same_seed_gives_the_same_numbers():
 
 def test_the_methods_stand_in_their_order_with_the_scenarios_own_first():
     assert [*rows_of()] == ["on_demand", *METHODS]
-    others = ("full_precision:max_frequency", "fixed_bits:8")
+    # As many as in ``METHODS``, and the same of them first: one program for both orders.
+    others = (
+        *("fixed_bits:8", "full_precision:max_frequency", "demand"),
+        *("fixed_bits:2", "fixed_bits:8:max_frequency", "fixed_bits:1"),
+    )
     rows = compare(scenario_of("full_precision", baselines=others), 1)
     assert [row.method for row in rows] == ["full_precision", *others]
     assert rows[0].saved_percent_full_precision == 0.0
 
 
 def test_a_cohort_is_that_of_the_run():
-    rows = compare(
-        scenario_of("demand", baselines=REFERENCE_BASELINES, cohort_size=5, draw_channel=STEADY),
-        2,
+    num_clients = 9  # cohorts of as many as the other tests have clients
+    fleet = make_fleet(
+        num_clients,
+        seed=0,
+        fleet="mixed",
+        min_distance_meters=50.0,
+        max_distance_meters=300.0,
+        bandwidth_hz=1e5,
     )
-    demanded = [FLEET.min_bits[draw_cohort(KEY, round, K, 5)] for round in range(2)]
-    assert sorted(demanded[0]) != sorted(demanded[1])
-    assert (rows[0].client_rounds, rows[0].infeasible) == (10, 0)
-    assert rows[0].mean_bits == pytest.approx(np.mean(demanded))
+    cycles = np.full(num_clients, 1e9)
+    scenario = scenario_of("largest", cohort_size=K, draw_channel=STEADY, devices=fleet)._replace(
+        workload=dataclasses.replace(WORKLOAD, compute_cycles=cycles),
+        num_examples=np.arange(1, num_clients + 1),
+    )
+    rows = compare(scenario, 2)
+    largest = [fleet.max_bits[draw_cohort(KEY, round, num_clients, K)] for round in range(2)]
+    assert sorted(largest[0]) != sorted(largest[1])
+    assert (rows[0].client_rounds, rows[0].infeasible) == (2 * K, 0)
+    assert rows[0].mean_bits == pytest.approx(np.mean(largest))
 
 
 def test_where_nobody_can_ever_take_part_the_rows_are_empty():

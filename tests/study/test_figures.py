@@ -117,17 +117,16 @@ def test_the_map_says_what_the_cells_say(points):
         np.testing.assert_allclose(values.ravel(), [getattr(cell, name) for cell in cells])
 
 
-def test_holes_and_goals_that_are_never_or_always_reached_can_be_drawn(tmp_path):
+def test_holes_and_goals_that_are_never_or_always_reached_can_be_drawn():
     cells = [Cell(1.0, 50.0, None, None, False), Cell(2.0, 50.0, 60.0, 70.0, True)]
     figure = draw_region(cells, "demand", (50.0, 99.0), "title")
     assert [text.get_text() for text in figure.axes[0].texts] == ["-", "(60)"]
-    save_figure(tmp_path / "region.png", figure)
+    figure.draw_without_rendering()
     config = study_of(rounds=1, time_budgets_seconds=(0.01, 20.0))
     sparse = play_points(scenario_of(), config)
-    save_figure(tmp_path / "sweep.png", draw_sweep(sparse, "time_budget", "title"))
+    draw_sweep(sparse, "time_budget", "title").draw_without_rendering()
     none = [point for point in sparse if point.time_budget_seconds < 1]
-    save_figure(tmp_path / "none.png", draw_sweep(none, "time_budget", "title"))
-    assert {path.name for path in tmp_path.iterdir()} == {"region.png", "sweep.png", "none.png"}
+    draw_sweep(none, "time_budget", "title").draw_without_rendering()
 
 
 def test_a_picture_is_written_whole_or_not_at_all(points, tmp_path, monkeypatch):

@@ -22,14 +22,14 @@ from fedjax_diffusion.study.folder import format_paths, to_csv
 from tests.empty_figures import leave_figures_empty
 
 OVERRIDES = {
-    "partition.num_clients": 3,
+    "partition.num_clients": 6,
     "model.channels": 4,
     "model.channel_multipliers": (1,),
     "workload.cycles_per_example": 1e6,
     "study.rounds": 2,
     "study.time_budgets_seconds": (2, 20),
     "study.distances_meters": (100, 300),
-    "study.methods": ("full_precision", "full_precision:max_frequency", "demand"),
+    "study.methods": ("full_precision", "full_precision:max_frequency", "fixed_bits:1"),
 }
 
 

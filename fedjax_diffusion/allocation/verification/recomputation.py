@@ -4,6 +4,7 @@ It uses the equations of the problem's statement, and golden sections over the e
 of roots of its derivative.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -47,8 +48,13 @@ class Recomputation:
         snr = problem.max_power_watts / self.noise_watts
         self.bits_per_second = bandwidth_hz * np.log1p(snr) / np.log(2.0)
         self.shortest_compute = problem.compute_cycles / problem.max_frequency_hz
-        is_within = (problem.min_bits <= _BITS) & (problem.max_bits >= _BITS)
-        self.is_allowed = is_within | (not respects_limits)
+        self.respects_limits = respects_limits
+
+    @functools.cached_property
+    def is_allowed(self) -> np.ndarray:
+        """The bit widths that limits of bits allow, bool [B, K]."""
+        is_within = (self.problem.min_bits <= _BITS) & (self.problem.max_bits >= _BITS)
+        return is_within | (not self.respects_limits)
 
     def bit_width_payloads(self) -> np.ndarray:
         """Returns the payload of an upload, bits [B, K]: ``8 ceil(d b / 8) + overhead``."""

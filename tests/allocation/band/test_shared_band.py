@@ -41,7 +41,7 @@ def test_equals_scipy_where_the_band_is_scarce(make_problem):
     assert at_least >= 4
 
 
-@pytest.mark.parametrize("num_clients", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_clients", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_the_certificate_is_tight(make_problem, num_clients):
     # Convex: what is left of the gap, the sum and the conditions is rounding.
     for seed in range(5):

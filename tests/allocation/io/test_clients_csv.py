@@ -98,13 +98,13 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("method", ["on_demand", "relaxed"])
 def test_an_allocation_is_a_row_per_client(make_problem, tmp_path, method):
-    problem = make_problem(3, 0, min_bits=4, max_bits=16, error_budget=np.inf)
+    problem = make_problem(5, 0, min_bits=4, max_bits=16, error_budget=np.inf)
     problem.channel_gain[1] = 1e-25
     allocation = allocate(problem, method)
     write_clients(tmp_path / "allocation.csv", allocation)
     with (tmp_path / "allocation.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["client"]) for row in rows] == [0, 1, 2]
+    assert [int(row["client"]) for row in rows] == [0, 1, 2, 3, 4]
     per_client = {name for name, values in vars(allocation).items() if np.ndim(values) == 1}
     assert rows[0].keys() == per_client | {"client"}
     assert {"num_bits", "bandwidth_hz", "transmit_joules"} < per_client

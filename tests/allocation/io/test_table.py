@@ -1,5 +1,6 @@
 import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ def read_cells(line):
 
 @pytest.fixture
 def problem(make_problem):
-    problem = make_problem(3, 0, min_bits=4, max_bits=16)
+    problem = make_problem(5, 0, min_bits=4, max_bits=16)
     problem.channel_gain[1] = 1e-25
     return problem
 
@@ -28,9 +29,9 @@ def test_every_client_has_a_line_in_its_columns(problem, method):
         client, *cells, status = read_cells(line)
         assert int(client) == k
         np.testing.assert_allclose([float(cell) for cell in cells], [c[k] for c in columns], 1e-3)
-        assert status == ["optimal", "infeasible_time", "optimal"][k]
+        assert status == ("infeasible_time" if k == 1 else "optimal")
         assert line.index(status) == header.index("status")
-    assert len(lines) == 3
+    assert len(lines) == 5
     cells = [float(cell) for cell in read_cells(total)[1:4]]
     joules = [a.compute_joules.sum(), a.transmit_joules.sum(), a.total_joules]
     np.testing.assert_allclose(cells, joules, 1e-3)
@@ -51,7 +52,8 @@ def test_columns_end_below_their_names(problem):
 
 @pytest.mark.parametrize(("num_clients", "rest"), [(30, None), (31, "1"), (100, "70")])
 def test_many_clients_are_counted_and_the_total_is_over_all(make_problem, num_clients, rest):
-    a = allocate(make_problem(num_clients, 0), "demand")
+    many = allocate(make_problem(100, 0), "demand")
+    a = jax.tree.map(lambda leaf: leaf[:num_clients] if leaf.ndim else leaf, many)
     lines = allocation_table(a).splitlines()
     assert len(lines) == 30 + 5 + (rest is not None)
     if rest:

@@ -25,6 +25,15 @@ def random_table(seed, num_bit_widths=4, num_clients=3):
     return BitWidthTable(energy, np.where(np.isfinite(energy), error, 0.0))
 
 
+def fill_up(energy, error):
+    """A table of usual shape: bit widths that are forbidden, clients without a choice or a cost."""
+    shape = np.shape(energy)
+    whole = BitWidthTable(np.full((4, 3), np.inf), np.zeros((4, 3)))
+    whole.energy[0] = 0.0
+    whole.energy[: shape[0], : shape[1]], whole.error[: shape[0], : shape[1]] = energy, error
+    return whole
+
+
 def combinations(table):
     """``(energy, error)`` of every combination of bit widths."""
     num_bit_widths, num_clients = table.energy.shape
@@ -70,16 +79,16 @@ def test_no_budget_takes_the_cheapest_bit_widths():
 
 def test_fill_takes_the_move_that_fits_not_the_best_one():
     # From bit width 2, bit width 0 saves most per error and does not fit; bit width 1 does.
-    table = BitWidthTable(np.array([[1.0], [8.0], [9.0]]), np.array([[2.0], [1.0], [0.0]]))
-    start = np.array([2], np.int32)
-    assert fill(table, start, 1.5, 0.0).tolist() == [1]
-    assert fill(table, start, 2.5, 0.0).tolist() == [0]
-    assert fill(table, start, 0.5, 0.0).tolist() == [2]
+    table = fill_up([[1.0], [8.0], [9.0]], [[2.0], [1.0], [0.0]])
+    start = np.array([2, 0, 0], np.int32)
+    for budget, expected in ((1.5, 1), (2.5, 0), (0.5, 2)):
+        assert fill(table, start, budget, 0.0).tolist() == [expected, 0, 0]
 
 
 def test_fill_spends_first_where_a_unit_of_error_saves_most():
-    table = BitWidthTable(
-        np.array([[1.0, 5.0, 8.0], [9.0, 9.0, 9.0]]), np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    table = fill_up(
+        [[1.0, 5.0, 8.0], [9.0, 9.0, 9.0]],
+        [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]],
     )
     start = np.array([1, 1, 1], np.int32)
     for budget, expected in ((1.2, [0, 1, 1]), (2.2, [0, 0, 1]), (3.2, [0, 0, 0])):

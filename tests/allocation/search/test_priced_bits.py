@@ -1,36 +1,36 @@
-"""What clients choose at a price, against SciPy's search over bits and compute times."""
+"""What clients choose at a price, against golden sections over bits and compute times."""
+
+import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
 
 from fedjax_diffusion.allocation.search.priced_bits import Pair, choose_bits, price_clients
+from tests.allocation.golden import least_values, minimize
 
 NUM_CLIENTS = 12
 OVERHEAD_BITS = 4096.0
 
 
-def priced_joules(problem, k, price):
-    """Least energy plus priced error of one client as a function of its bits, by SciPy."""
+def priced_joules(problem, price):
+    """Least energy plus priced error of each client as a function of its bits."""
     seconds = float(problem.time_budget_seconds)
-    noise = problem.noise_density_watts_per_hz * problem.bandwidth_hz[k] / problem.channel_gain[k]
-    rate = problem.bandwidth_hz[k] * np.log2(1 + problem.max_power_watts[k] / noise)
-    work = problem.effective_capacitance[k] * problem.compute_cycles[k] ** 3
+    noise = problem.noise_density_watts_per_hz * problem.bandwidth_hz / problem.channel_gain
+    rate = problem.bandwidth_hz * np.log2(1 + problem.max_power_watts / noise)
+    work = problem.effective_capacitance * problem.compute_cycles**3
 
     def at(bits):
         payload = problem.num_parameters * bits + OVERHEAD_BITS
 
         def energy(compute_seconds):
-            nats = payload * np.log(2) / (problem.bandwidth_hz[k] * (seconds - compute_seconds))
+            nats = payload * np.log(2) / (problem.bandwidth_hz * (seconds - compute_seconds))
             sending = (seconds - compute_seconds) * noise * np.expm1(nats)
             return work / compute_seconds**2 + sending
 
-        ends = problem.compute_cycles[k] / problem.max_frequency_hz[k], seconds - payload / rate
-        inside = minimize_scalar(energy, bounds=ends, method="bounded", options={"xatol": 1e-9})
-        least = min(energy(ends[0]), energy(ends[1]), inside.fun)
-        return least + price * problem.error_weight[k] / (2**bits - 1) ** 2
+        shortest = problem.compute_cycles / problem.max_frequency_hz
+        least = least_values(energy, shortest, np.maximum(shortest, seconds - payload / rate))
+        return least + price * problem.error_weight / (2**bits - 1) ** 2
 
     return at
 
@@ -58,28 +58,26 @@ def upper(problem):
     return np.minimum((room * rate - OVERHEAD_BITS) / problem.num_parameters, 16.0)
 
 
+@functools.partial(jax.jit, static_argnames="is_time_fixed")
 def choose(problem, upper, log_price, is_time_fixed=False):
     clients = price_clients(problem, Pair(problem.min_bits, upper), OVERHEAD_BITS, is_time_fixed)
-    return clients, jax.jit(choose_bits)(clients, jnp.array(log_price), clients.log_nats.lower)
+    answer = choose_bits(clients, log_price, clients.log_nats.lower)
+    return answer, clients.log_price_bracket(), clients.shortest_share
 
 
 @pytest.mark.parametrize("log_price", [-3.0, 2.0, 7.0, 12.0, 25.0])
 def test_equals_the_search_over_bits_and_compute_times(float64, problem, upper, log_price):
-    _, answer = choose(problem, upper, log_price)
-    for k in range(NUM_CLIENTS):
-        joules = priced_joules(problem, k, np.exp(log_price))
-        ends = problem.min_bits[k], upper[k]
-        inside = minimize_scalar(joules, bounds=ends, method="bounded", options={"xatol": 1e-6})
-        least, bits = min((joules(bits), bits) for bits in (*ends, inside.x))
-        np.testing.assert_allclose(answer.num_bits[k], bits, atol=2e-3)
-        assert joules(float(answer.num_bits[k])) <= least * (1 + 1e-9)
+    answer, *_ = choose(problem, upper, log_price)
+    joules = priced_joules(problem, np.exp(log_price))
+    bits, least = minimize(joules, problem.min_bits, upper)
+    np.testing.assert_allclose(answer.num_bits, bits, atol=2e-3)
+    assert np.all(joules(np.asarray(answer.num_bits)) <= least * (1 + 1e-9))
 
 
 def test_prices_beyond_the_bracket_give_exact_limits(float64, problem, upper):
-    clients, _ = choose(problem, upper, 0.0)
-    bracket = clients.log_price_bracket()
-    _, low = choose(problem, upper, float(jnp.min(bracket.lower)))
-    _, high = choose(problem, upper, float(jnp.max(bracket.upper)))
+    _, bracket, _ = choose(problem, upper, 0.0)
+    low, *_ = choose(problem, upper, float(np.min(bracket.lower)))
+    high, *_ = choose(problem, upper, float(np.max(bracket.upper)))
     np.testing.assert_array_equal(low.num_bits, problem.min_bits)
     np.testing.assert_array_equal(high.num_bits, upper)
     assert not np.any(low.bits_slope)
@@ -89,9 +87,10 @@ def test_prices_beyond_the_bracket_give_exact_limits(float64, problem, upper):
 @pytest.mark.parametrize("log_price", [2.0, 7.0])
 def test_slopes_are_those_of_finite_differences(float64, problem, upper, log_price, is_time_fixed):
     step = 1e-4
-    (_, below), (_, at), (_, above) = (
+    (below, *_), (at, *_), (above, *_) = (
         choose(problem, upper, log_price + shift, is_time_fixed) for shift in (-step, 0.0, step)
     )
+    below, at, above = (jax.tree.map(np.asarray, answer) for answer in (below, at, above))
     is_smooth = (below.bits_slope > 0) == (above.bits_slope > 0)
     assert np.sum(at.bits_slope[is_smooth] > 0) >= 4
     for name, slope in (("num_bits", at.bits_slope), ("log_nats", at.nats_slope)):
@@ -100,5 +99,5 @@ def test_slopes_are_those_of_finite_differences(float64, problem, upper, log_pri
 
 
 def test_a_fixed_compute_time_is_the_shortest(float64, problem, upper):
-    clients, answer = choose(problem, upper, 7.0, is_time_fixed=True)
-    np.testing.assert_array_equal(answer.compute_share, clients.shortest_share)
+    answer, _, shortest_share = choose(problem, upper, 7.0, is_time_fixed=True)
+    np.testing.assert_array_equal(answer.compute_share, shortest_share)

@@ -27,6 +27,12 @@ CASES = [
     {"error_budget": np.inf},
     {"large": True, "max_bits": [32, 8, 32, 2, 16], "min_bits": [1, 4, 8, 4, 9]},
 ]
+JOINT_CASES = [
+    {"large": True},
+    {"error_budget": 1e-12},
+    {"large": True, "max_bits": [32, 2, 16], "min_bits": [1, 4, 9]},
+]
+"""Of three clients: the programs of a shared band are the largest, and other files have these."""
 
 
 @pytest.mark.parametrize(
@@ -34,13 +40,13 @@ CASES = [
     [
         *((name, "", CASES) for name in METHODS),
         *((name, ":max_frequency", CASES) for name in METHODS),
-        *((name, ":joint_bandwidth", CASES[1::2]) for name in METHODS if name != "relaxed"),
+        *((name, ":joint_bandwidth", JOINT_CASES) for name in METHODS if name != "relaxed"),
     ],
 )
 def test_every_method_is_valid_and_its_bound_is_proven(make_problem, name, suffix, cases):
     method = f"{name}:7{suffix}" if METHODS[name].takes_bits else name + suffix
     for seed, case in enumerate(cases):
-        problem = make_problem(NUM_CLIENTS, seed, **case)
+        problem = make_problem(3 if cases is JOINT_CASES else NUM_CLIENTS, seed, **case)
         allocation = allocate(problem, method)
         found = verify(problem, allocation, **HEEDS[name])
         assert found.violations == ()
@@ -66,8 +72,9 @@ def test_tables_and_an_overhead_per_bit_width_are_valid(make_problem):
         "bit_width_error": generator.lognormal(-6.0, 2.0, shape),
     }
     overhead_bits = np.linspace(100.0, 1e5, len(BIT_WIDTHS))
-    for fields in (tables, {"overhead_bits": overhead_bits}):
-        problem = make_problem(NUM_CLIENTS, 0, error_budget=1e-2, **fields)
+    few = {"bit_width_error": tables["bit_width_error"][:3], "overhead_bits": overhead_bits}
+    for num_clients, fields in ((NUM_CLIENTS, tables), (3, few)):  # 3 as runs have in other tests
+        problem = make_problem(num_clients, 0, error_budget=1e-2, **fields)
         found = verify(problem, allocate(problem))
         assert found.violations == ()
         assert found.lagrangian_bound_joules <= found.total_joules
@@ -88,16 +95,16 @@ def test_a_bound_better_than_the_multiplier_shows_is_not_called_proven(problem, 
     assert not found.is_bound_proven
 
 
-def test_a_shared_band_has_to_be_allowed(problem, allocation):
+def test_a_shared_band_has_to_be_allowed(make_problem):
+    problem = make_problem(3, 2)
+    allocation = allocate(problem)
     shared = allocate(problem, "on_demand:joint_bandwidth")
     assert not fields_found(problem, shared)
     assert not fields_found(problem, shared, shares_bandwidth=True)
     assert "is_band_shared" in fields_found(problem, shared, shares_bandwidth=False)
     assert "is_band_shared" in fields_found(problem, allocation, shares_bandwidth=True)
     hidden = shared.replace(is_band_shared=np.array(False))
-    assert {f"bandwidth_hz[{client}]" for client in range(NUM_CLIENTS)} <= fields_found(
-        problem, hidden
-    )
+    assert {f"bandwidth_hz[{client}]" for client in range(3)} <= fields_found(problem, hidden)
 
 
 def test_shapes_and_tolerance_are_refused_by_name(problem, allocation):
