@@ -21,8 +21,6 @@ from fedjax_diffusion.quantization.rotation import (
     rotated_error_bound,
 )
 
-pytestmark = pytest.mark.optimized  # rotations are promised to the bit
-
 LIKE = [np.zeros(shape, np.float32) for shape in (340, (2, 128), 5, (0, 2), 64)]
 NUM_FULL = np.array([2, 2, 1, 2, 2, 0, 1])  # blocks of 64 in each row
 FULL = np.arange(2) < NUM_FULL[:, None]

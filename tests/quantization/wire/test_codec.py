@@ -25,8 +25,6 @@ from fedjax_diffusion.quantization import (
 from fedjax_diffusion.quantization.wire import codec
 from tests.quantization.wire import plain_wire
 
-pytestmark = pytest.mark.optimized  # both ends compute the same bits
-
 SIZES = (0, 1, 2, 7, 8, 9, 15, 16, 31, 32, 33, 63, 127, 128, 129, 255, 256, 257, 1000)
 RNG = np.random.default_rng(0)
 TREE = {f"t{n:04}": np.float32(RNG.normal(size=n)) for n in SIZES}

@@ -26,8 +26,6 @@ from tests.quantization.uploads import (
 )
 from tests.quantization.wire import plain_wire
 
-pytestmark = pytest.mark.optimized  # both ends compute the same bits
-
 LAYOUT = make_layout(LIKE)
 SENT_BIT_WIDTHS = dict.fromkeys(QUANTIZERS, (2, 5, 12, 32)) | {
     "nearest": (2, 5),
