@@ -91,9 +91,9 @@ def test_the_averages_are_those_of_sorting_by_hand():
     assert (combine["median"](largest, np.arange(7) < 2) == largest[0]).all()
 
 
-@pytest.mark.parametrize(("name", "mode"), [("map", "update"), ("chunked:2 on 2 devices", "model")])
-def test_a_mapping_gives_the_trimmed_mean_of_the_models(name, mode):
-    outcome = play("trimmed_mean", num_bits=[32, 32, 0, 32, 32], name=name, mode=mode)
+def test_a_mapping_gives_the_trimmed_mean_of_the_models():
+    mapping = {"name": "chunked:2 on 2 devices", "mode": "model"}
+    outcome = play("trimmed_mean", num_bits=[32, 32, 0, 32, 32], **mapping)
     models = [trained(client) for client in (0, 1, 3, 4)]
     expected = jax.tree.map(lambda *ws: trim_by_hand(np.stack(ws), 1), *models)
     assert_close(outcome.params, expected)
