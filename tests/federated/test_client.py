@@ -49,7 +49,8 @@ def make_step_by_hand(optimizer):
 
 
 def train_by_hand(client, num_steps, optimizer, proximal_weight):
-    params, opt_state, losses = PARAMS, optimizer.init(PARAMS), []
+    start = PARAMS, optimizer.init(PARAMS)
+    (params, opt_state), losses = jax.tree.map(np.asarray, start), []  # no weak type: one program
     for step in range(num_steps):
         inputs = np.int32(client), np.int32(step), np.float32(proximal_weight)
         params, opt_state, loss = make_step_by_hand(optimizer)(params, opt_state, *inputs)

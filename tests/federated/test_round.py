@@ -120,7 +120,7 @@ def step_centrally(params, weights):
 
 def trained_by_hand(client, num_steps):
     """Returns the model that one client trains, without any of the round's machinery."""
-    params = PARAMS
+    params = jax.tree.map(np.asarray, PARAMS)  # no weak type: one program
     for step in range(num_steps):
         params = step_by_hand(params, jnp.int32(client), jnp.int32(step))
     return params
