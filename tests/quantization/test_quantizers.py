@@ -36,8 +36,7 @@ from tests.quantization.uploads import (
 WAYS = [
     *((name, False) for name in QUANTIZERS),
     ("stochastic", True),
-    ("qsgd", True),
-    ("none", True),
+    ("none", True),  # nothing to split
 ]
 """Quantizers, and whether their bits are split over the tensors."""
 LOSSY = [name for name in QUANTIZERS if name != "none"]
