@@ -36,8 +36,7 @@ def test_each_run_that_is_asked_for_is_played_as_alone(mapping, num_devices):
             np.testing.assert_allclose(found[name][s], value, rtol=1e-6)
 
 
-@pytest.mark.parametrize("mapping", [("map", None), ("chunked", 2)])
-@pytest.mark.parametrize("num_devices", [None, 2])
+@pytest.mark.parametrize(("mapping", "num_devices"), [(("map", None), None), (("chunked", 2), 2)])
 def test_a_loop_writes_donated_states_in_their_place(mapping, num_devices):
     """Half a megabyte a run; an average of it and the mean needs both after the first write."""
     size = 2**17

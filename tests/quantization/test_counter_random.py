@@ -92,21 +92,21 @@ def test_rounds_clients_and_seeds_are_uncorrelated():
     stream = functools.partial(stream_key, seed_to_key(0), Stream.QUANTIZE)
     keys = [stream(round, client) for round in range(3) for client in range(3)]
     keys += [jax.random.key(0), jax.random.key(1)]
-    u = normalized(np.asarray(draw_in_turn(jnp.stack(keys)), np.float64)).reshape(len(keys), -1)
+    in_turn = np.asarray(draw_in_turn(jnp.stack(keys)), np.float64)
+    np.testing.assert_array_equal(in_turn[-1], draws(1), "as alone")
+    u = normalized(in_turn).reshape(len(keys), -1)
     for i in range(len(keys)):
         for j in range(i):
             assert_uncorrelated(u[i], u[j])
 
 
 def test_draws_depend_on_place_and_key_alone():
-    keys = jax.random.split(jax.random.key(5), 3)
-    draw = jax.jit(counter_uniform, static_argnames="shape")
-    alone = np.stack([draw(key, (7, 128)) for key in keys])
-    np.testing.assert_array_equal(
-        jax.jit(jax.vmap(functools.partial(counter_uniform, shape=(7, 128))))(keys), alone
-    )
-    np.testing.assert_array_equal(draw_in_turn(keys)[:, :7], alone)
-    np.testing.assert_array_equal(draw(keys[0], (3, 50)), alone[0, :3, :50])
+    keys = [jax.random.key(seed) for seed in range(3)]
+    alone = np.stack([draw(key) for key in keys])
+    draw_all = jax.jit(jax.vmap(functools.partial(counter_uniform, shape=(7, 128))))
+    np.testing.assert_array_equal(draw_all(jnp.stack(keys)), alone[:, :7])
+    draw_few = jax.jit(functools.partial(counter_uniform, shape=(3, 50)))
+    np.testing.assert_array_equal(draw_few(keys[0]), alone[0, :3, :50])
 
 
 def test_rows_do_not_begin_again_after_two_to_the_32_entries():

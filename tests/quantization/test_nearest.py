@@ -1,23 +1,28 @@
 """Rounding to the nearest: deterministic, half a step at most, errors that do not average out."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fedjax_diffusion.bits import BIT_WIDTHS
-from fedjax_diffusion.quantization import QUANTIZERS, tree_to_blocks
+from fedjax_diffusion.quantization import QUANTIZERS
 from fedjax_diffusion.quantization.blocks import row_tensors
-from tests.quantization.uploads import LIKE, aggregate_error, jit_quantize, make_tree
+from tests.quantization.uploads import (
+    LIKE,
+    aggregate_error,
+    jit_quantize,
+    like_to_blocks,
+    make_tree,
+)
 
 
 @pytest.mark.parametrize("num_bits", BIT_WIDTHS[:-1])
 def test_is_deterministic_and_within_half_a_step(num_bits):
     """Half a step of the grid as float32 holds it: neighbours may be one more ulp apart."""
     for kind in ("normal", "offset", "sparse"):
-        blocks = tree_to_blocks(make_tree(kind))
-        quantized = jit_quantize("nearest")(jax.random.key(0), blocks, jnp.int32(num_bits))
-        again = jit_quantize("nearest")(jax.random.key(1), blocks, jnp.int32(num_bits))
+        blocks = like_to_blocks(make_tree(kind))
+        quantized = jit_quantize("nearest")(jax.random.key(0), blocks, np.int32(num_bits))
+        again = jit_quantize("nearest")(jax.random.key(1), blocks, np.int32(num_bits))
         np.testing.assert_array_equal(quantized.codes, again.codes)
         step = np.asarray(quantized.grid.step, np.float64)[row_tensors(LIKE)]
         distance = np.abs(np.asarray(quantized.decoded, np.float64) - np.asarray(blocks)).max(1)
@@ -25,12 +30,13 @@ def test_is_deterministic_and_within_half_a_step(num_bits):
 
 
 def test_finds_the_nearest_of_all_values():
-    blocks = tree_to_blocks(make_tree("offset"))
-    quantized = jit_quantize("nearest")(jax.random.key(0), blocks, jnp.int32(5))
-    lo, step = quantized.grid.lo, quantized.grid.step
-    values = np.asarray(lo[:, None] + step[:, None] * np.arange(32, dtype=np.float32)[None, :])
+    blocks = like_to_blocks(make_tree("offset"))
+    quantized = jit_quantize("nearest")(jax.random.key(0), blocks, np.int32(5))
+    lo, step = np.asarray(quantized.grid.lo), np.asarray(quantized.grid.step)
+    values = lo[:, None] + step[:, None] * np.arange(32, dtype=np.float32)[None, :]
     distance = np.abs(values[row_tensors(LIKE)][:, None, :] - np.asarray(blocks)[:, :, None])
-    np.testing.assert_array_equal(np.abs(quantized.decoded - blocks), distance.min(2))
+    error = np.subtract(quantized.decoded, blocks)
+    np.testing.assert_array_equal(np.abs(error), distance.min(2))
 
 
 def test_errors_of_equal_clients_do_not_average_out():

@@ -20,7 +20,6 @@ from fedjax_diffusion.quantization import (
     TruncatedMessageError,
     VersionError,
     decode_update,
-    draw_codes,
     encode_update,
     find_quantizer,
     make_grid,
@@ -36,7 +35,7 @@ from fedjax_diffusion.quantization.nearest import nearest_codes
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_quantizer.py"
 r = np.random.default_rng(5)
 TREE = {"a": r.normal(size=(20, 15)).astype(np.float32), "b": np.float32([3.0, -1.0, 0.0])}
-PLAIN = Quantizer(make_grid, draw_codes)
+PLAIN = Quantizer(make_grid, nearest_codes, is_unbiased=False)
 to_blocks = jax.jit(tree_to_blocks)
 
 
@@ -188,11 +187,11 @@ def _wide_grid(blocks, like, num_bits):
 
 
 def _high_codes(key, blocks, grid, like):
-    return draw_codes(key, blocks, grid, like) + 1
+    return nearest_codes(key, blocks, grid, like) + 1
 
 
 def _flat_codes(key, blocks, grid, like):
-    return draw_codes(key, blocks, grid, like).ravel()
+    return nearest_codes(key, blocks, grid, like).ravel()
 
 
 def _lose_half(seed, blocks, like):
@@ -212,7 +211,7 @@ WRONG = [
     ({"make_grid": _wide_grid}, r"grid\.spread must not depend on num_bits"),
     ({"choose_codes": _high_codes}, r"codes must be in 0\.\.2\^b - 1"),
     ({"choose_codes": _flat_codes}, "cannot be traced by JAX"),
-    ({"choose_codes": nearest_codes}, "state is_unbiased=False"),
+    ({"is_unbiased": True}, "state is_unbiased=False"),
     ({"transform": _lose_half}, "state is_lossy=True"),
     ({"min_bits": 20}, r"min_bits must be 1\.\.16 or 32"),
     ({"payload": Payload(lambda sizes, bits: sizes / bits, len, len)}, "whole numbers"),

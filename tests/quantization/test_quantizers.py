@@ -1,6 +1,7 @@
 """Every quantizer of the registry against its own error curve, through the one entry point."""
 
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -12,7 +13,6 @@ from fedjax_diffusion.quantization import (
     find_quantizer,
     is_quantizable,
     quantize,
-    stochastic_quantize,
     tree_to_blocks,
 )
 from fedjax_diffusion.quantization.blocks import row_tensors
@@ -36,14 +36,14 @@ from tests.quantization.uploads import (
 WAYS = [
     *((name, False) for name in QUANTIZERS),
     ("stochastic", True),
-    ("qsgd", True),
-    ("none", True),
+    ("none", True),  # nothing to split
 ]
 """Quantizers, and whether their bits are split over the tensors."""
+LOSSY = [name for name in QUANTIZERS if name != "none"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", LOSSY)
 def test_obeys_its_law_at_every_bit_width(name, kind):
     """Unbiased where it says so, and under its bound, which is the planned one but for rounding.
 
@@ -81,7 +81,7 @@ def test_obeys_its_law_at_every_bit_width(name, kind):
 
 
 @pytest.mark.parametrize("num_bits", [1, 2, 3, 6, 8, 12, 16])
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", LOSSY)
 def test_the_bound_is_not_loose_by_orders(name, num_bits):
     """2/3 where an entry falls anywhere between two grid values, 1/3 for the nearest of the two.
 
@@ -91,10 +91,7 @@ def test_the_bound_is_not_loose_by_orders(name, num_bits):
     drawn = draw_many(name)(jax.random.key(1), blocks, np.int32(num_bits))
     measured = squared_errors(drawn.decoded, blocks).mean()
     bound = np.asarray(drawn.error_bound, np.float64).mean()
-    if name == "none":
-        assert measured == bound == 0
-    else:
-        assert (0.25 if name == "nearest" else 0.45) * bound <= measured <= bound
+    assert (0.25 if name == "nearest" else 0.45) * bound <= measured <= bound
 
 
 @pytest.mark.parametrize(("name", "bits_per_tensor"), WAYS)
@@ -111,14 +108,6 @@ def test_the_receiver_decodes_what_the_sender_accounts_for(name, bits_per_tensor
         assert (sent.seed != 0).any() == (QUANTIZERS[name].extra_overhead_bits > 0)
 
 
-@pytest.mark.parametrize("num_bits", [1, 8, 32])
-def test_stochastic_is_the_papers_quantizer_bit_for_bit(num_bits):
-    tree, key = make_tree("normal"), jax.random.key(2)
-    decoded = jit_quantize("stochastic")(key, like_to_blocks(tree), np.int32(num_bits)).decoded
-    expected = jax.jit(stochastic_quantize)(key, tree, num_bits)
-    jax.tree.map(np.testing.assert_array_equal, blocks_to_like(decoded), expected)
-
-
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_a_bit_width_below_its_least_is_raised(name):
     quantizer = QUANTIZERS[name]
@@ -132,8 +121,9 @@ def test_a_bit_width_below_its_least_is_raised(name):
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_thirty_two_bits_are_the_identity(name):
-    blocks = like_to_blocks(make_tree("normal"))
-    for num_bits in (32,) if name != "none" else BIT_WIDTHS:
+    widths, kinds = ((32,), ("normal",)) if name in LOSSY else (BIT_WIDTHS, KINDS)
+    for num_bits, kind in itertools.product(widths, kinds):
+        blocks = like_to_blocks(make_tree(kind))
         quantized = jit_quantize(name)(jax.random.key(0), blocks, np.int32(num_bits))
         np.testing.assert_array_equal(quantized.decoded, blocks)
         assert quantized.error_bound == 0
@@ -163,18 +153,23 @@ def test_new_bits_do_not_recompile(name, bits_per_tensor):
     assert NUM_TRACES[name, bits_per_tensor] == traces >= 1
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", ["nearest", "qsgd", "rotated"])
 def test_what_does_not_draw_permutes_with_the_tensors(name):
     quantizer = QUANTIZERS[name]
     r = np.random.default_rng(0)
     tree = [np.float32(scale * r.normal(size=60)) for scale in (1.0, 5.0)]
-    run = jax.jit(lambda t: quantize(quantizer, jax.random.key(0), tree_to_blocks(t), t, 6))
-    there, back = run(tree), run(tree[::-1])
+
+    @jax.jit
+    def run(tree):
+        sent = quantize(quantizer, jax.random.key(0), tree_to_blocks(tree), tree, 6)
+        return sent.grid, sent.bit_width_error, sent.decoded if name == "nearest" else None
+
+    (grid, error, decoded), (grid_back, error_back, decoded_back) = run(tree), run(tree[::-1])
     for field in ("lo", "step", "spread"):
-        np.testing.assert_array_equal(getattr(there.grid, field), getattr(back.grid, field)[::-1])
-    np.testing.assert_allclose(there.bit_width_error, back.bit_width_error, rtol=1e-6)
-    if name in ("nearest", "none"):
-        np.testing.assert_array_equal(there.decoded, back.decoded[::-1])
+        np.testing.assert_array_equal(getattr(grid, field), getattr(grid_back, field)[::-1])
+    np.testing.assert_allclose(error, error_back, rtol=1e-6)
+    if name == "nearest":
+        np.testing.assert_array_equal(decoded, decoded_back[::-1])
 
 
 @pytest.mark.parametrize("name", ["stochastic", "qsgd", "rotated"])

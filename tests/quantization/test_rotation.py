@@ -20,8 +20,7 @@ from fedjax_diffusion.quantization.rotation import (
     rotate_back,
     rotated_error_bound,
 )
-
-pytestmark = pytest.mark.optimized  # rotations are promised to the bit
+from tests.quantization.uploads import make_tree
 
 LIKE = [np.zeros(shape, np.float32) for shape in (340, (2, 128), 5, (0, 2), 64)]
 NUM_FULL = np.array([2, 2, 1, 2, 2, 0, 1])  # blocks of 64 in each row
@@ -139,10 +138,11 @@ def test_what_could_leave_float32_when_rotated_back_is_not_quantizable():
         lambda tree: is_quantizable(make_rotated_grid(tree_to_blocks(tree), tree, 4))
     )
     for scale, expected in ((0.3 * largest, True), (1.2 * largest, False)):
-        tree = {"x": np.float32([scale, 0.0, scale / 2])}
+        tree = make_tree("zero")
+        tree["w"][:3] = [scale, 0.0, scale / 2]
         assert is_sendable(tree) == expected
         if expected:
             encode_update(jax.random.key(0), tree, 4, quantizer="rotated")
         else:
-            with pytest.raises(ValueError, match=r"\['x'\] cannot be sent"):
+            with pytest.raises(ValueError, match=r"\['w'\] cannot be sent"):
                 encode_update(jax.random.key(0), tree, 4, quantizer="rotated")

@@ -88,18 +88,17 @@ def test_fits_the_payload_and_never_loses_to_uniform_bits(sizes):
 COMBINATIONS = np.array(list(itertools.product(range(1, 17), repeat=4)))
 
 
-@pytest.mark.parametrize("sizes", [(50,) * 4, FEW])
-def test_brute_force_finds_no_better(sizes):
-    """Exact for tensors of one size, else within one increment; some instances have no range."""
-    energies = draw_energies(sizes, 12)
+def test_brute_force_finds_no_better():
+    """Within one increment; some instances have no range. Equal sizes are in the next tests."""
+    energies = draw_energies(FEW, 12)
     energies[:4] *= np.tri(4, dtype=np.float32)
-    bits = np.asarray(solve(sizes)(energies))
-    payloads = (COMBINATIONS * np.array(sizes)).sum(1)
+    bits = np.asarray(solve(FEW)(energies))
+    payloads = (COMBINATIONS * np.array(FEW)).sum(1)
     for v, solved in zip(energies, bits, strict=True):
         table = errors(v, COMBINATIONS)
         for num_bits in (1, 2, 3, 5, 8, 13, 16):
-            best = table[payloads <= sum(sizes) * num_bits].min()
-            gap = relaxed_gap(v, sizes, num_bits) if sizes == FEW else 0.0
+            best = table[payloads <= sum(FEW) * num_bits].min()
+            gap = relaxed_gap(v, FEW, num_bits)
             assert errors(v, solved[num_bits - 1]) <= (best + gap) * (1 + 1e-6)
 
 
@@ -125,8 +124,8 @@ def best_by_integer_program(energies, sizes, num_bits):
 
 @pytest.mark.parametrize("num_bits", [2, 4])
 def test_an_integer_program_finds_no_better(num_bits):
-    """Twenty tensors: exact where the sizes are equal, else within one increment."""
-    for sizes in ((64,) * 20, MIXED * 2):
+    """Exact where the sizes are equal, of ten tensors, else within one increment."""
+    for sizes in ((64,) * 10, MIXED):
         energies = draw_energies(sizes, 2, spread=2.0)
         bits = np.asarray(solve(sizes)(energies))[:, num_bits - 1]
         for v, solved in zip(energies, bits, strict=True):
@@ -209,15 +208,17 @@ TREE = [
 ]
 
 
-@pytest.mark.parametrize("name", ["stochastic", "qsgd"])
-def test_a_split_upload_costs_no_more_and_errs_less(name):
-    """Also where the squared ranges, 1e-50, are below float32 and only their ratios are left."""
+def test_a_split_upload_costs_no_more_and_errs_less():
+    """Also where the squared ranges, 1e-50, are below float32 and only their ratios are left.
+
+    QSGD has an error curve and a least bit width of its own.
+    """
 
     @functools.partial(jax.jit, static_argnums=2)
     def run(blocks, num_bits, bits_per_tensor):
         key = jax.random.key(0)
         return quantize(
-            QUANTIZERS[name], key, blocks, TREE, num_bits, bits_per_tensor=bits_per_tensor
+            QUANTIZERS["qsgd"], key, blocks, TREE, num_bits, bits_per_tensor=bits_per_tensor
         )
 
     sizes = np.array([x.size for x in TREE])

@@ -25,6 +25,8 @@ SIZES = (0, 1, 2, 7, 64, 65, 129, 1000, 3000)
 NO_SEED = np.zeros(2, np.uint32)
 BITS_ABOVE = 2.0**-8 / np.log(2)
 """One step of the stack: its state is at least 2^8 p, so rounding adds log2(1 + 2^-8) at most."""
+NUM_ENTRIES = 20_000
+"""Of all updates that are encoded."""
 
 
 def shapes(sizes):
@@ -143,7 +145,7 @@ def test_a_large_tensor_takes_its_entropy_and_a_table(kind, bit_width):
 @pytest.mark.parametrize("num_bits", [2, 4, 8])
 def test_an_update_of_normal_numbers_saves_what_its_entropy_says(num_bits):
     """At 4 bits a quarter: a normal tensor of this size spans 8 sigma, 0.53 sigma a step."""
-    num_entries = 20_000
+    num_entries = NUM_ENTRIES
     tree = {"w": np.float32(np.random.default_rng(0).normal(size=num_entries))}
     key = jax.random.key(0)
     plain = encode_update(key, tree, num_bits)
@@ -181,7 +183,7 @@ def test_what_does_not_get_shorter_is_sent_plain():
 
 
 def test_a_message_without_the_package_says_what_to_install(monkeypatch):
-    tree, key = {"w": np.zeros(500, np.float32)}, jax.random.key(0)
+    tree, key = {"w": np.zeros(NUM_ENTRIES, np.float32)}, jax.random.key(0)
     coded = encode_update(key, tree, 4, entropy_coding=True)
     monkeypatch.setitem(sys.modules, "constriction", None)
     for attempt in (
@@ -258,7 +260,7 @@ def test_what_is_wrong_is_said(cause):
 
 def test_an_announced_size_is_not_believed():
     """No memory is taken for what a message only claims to hold."""
-    tree = {"w": np.zeros(500, np.float32)}
+    tree = {"w": np.zeros(NUM_ENTRIES, np.float32)}
     message = encode_update(jax.random.key(0), tree, 4, entropy_coding=True)
     at = 20 + 1 + 8
     for size in (0, 2**31, 2**32 - 1):

@@ -13,7 +13,6 @@ import functools
 import struct
 import zlib
 
-import jax
 import numpy as np
 import pytest
 
@@ -23,74 +22,20 @@ from fedjax_diffusion.quantization import (
     TruncatedMessageError,
     VersionError,
     decode_update,
-    encode_update,
 )
 from tests.quantization.wire import plain_wire
+from tests.quantization.wire.messages import (
+    CODED_LIKE,
+    CODED_SHAPES,
+    LIKE,
+    SHAPES,
+    coded_messages,
+    other_messages,
+    plain_messages,
+)
 
 KINDS = {DamagedMessageError, ForeignMessageError, TruncatedMessageError, VersionError}
-SHAPES = {"a": (2, 4), "b": (5,), "c": (0,), "d": (), "e": (8,), "f": (13,)}
-OTHER_SHAPES = SHAPES | {"a": (4, 2)}
-CODED_SHAPES = {"a": (150,), "b": (5,), "c": (0,), "d": (9, 10)}
-LOSSY = ("stochastic", "rotated", "qsgd", "nearest")
-QUANTIZERS_IN_TURN = (
-    *LOSSY,
-    "stochastic",
-    "stochastic",
-    "none",
-    "rotated",
-    *LOSSY[:1] * 3,
-)
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))]
-
-
-def make_tree(seed, shapes=SHAPES):
-    """Heavy tails: their codes are worth coding where a tensor is large."""
-    rng = np.random.default_rng(seed)
-    return {name: np.float32(rng.standard_t(2, size=shape)) for name, shape in shapes.items()}
-
-
-def make_messages():
-    """One at each of a few bit widths, and mixtures."""
-    choices = [1, 3, 4, 8, 11, 16, 32, 32]
-    rng = np.random.default_rng(1)
-    mixtures = [{name: int(rng.choice(choices)) for name in SHAPES} for _ in range(4)]
-    return [
-        encode_update(jax.random.key(i), make_tree(i), num_bits, quantizer=quantizer)
-        for i, (num_bits, quantizer) in enumerate(
-            zip([*choices[:-1], *mixtures], QUANTIZERS_IN_TURN, strict=True)
-        )
-    ]
-
-
-def make_coded_messages():
-    """Entropy coded in part and in full."""
-    bit_widths = (2, {"a": 4, "b": 32, "c": 2, "d": 11}, 5, {"a": 3, "b": 8, "c": 32, "d": 7})
-    return [
-        encode_update(
-            jax.random.key(i),
-            make_tree(i, CODED_SHAPES),
-            num_bits,
-            quantizer=quantizer,
-            entropy_coding=True,
-        )
-        for i, (num_bits, quantizer) in enumerate(zip(bit_widths, LOSSY, strict=False))
-    ]
-
-
-LIKE = make_tree(0)
-CODED_LIKE = make_tree(0, CODED_SHAPES)
-plain_messages = functools.cache(make_messages)
-coded_messages = functools.cache(make_coded_messages)
-
-
-@functools.cache
-def other_messages():
-    """Of a model of other shapes; one program draws them all."""
-    mixture = dict(zip(OTHER_SHAPES, (1, 32, 3, 32, 5, 8), strict=True))
-    return [
-        encode_update(jax.random.key(i), make_tree(i, OTHER_SHAPES), num_bits)
-        for i, num_bits in enumerate((1, 3, 8, mixture))
-    ]
 
 
 def outcome(message, like=LIKE):
