@@ -41,7 +41,6 @@ from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.federated.traffic import make_count_traffic
 from fedjax_diffusion.host.cache import use_compile_cache
 from fedjax_diffusion.host.progress import SILENT, Progress
-from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.planning.faults import make_draw_faults
 from fedjax_diffusion.quantization import check_entropy_coding
 from fedjax_diffusion.simulator import SimulationState
@@ -177,18 +176,18 @@ def count_examples(config: RunConfig) -> int:
 
 def count_state_bytes(config: RunConfig) -> int:
     """Returns the bytes of a run's state, which a checkpoint holds; trains and compiles nothing."""
-    dataset, parts, cohort_size, scenario = _settle(config, config.compute)
+    dataset, parts, cohort_size, _ = _settle(config, config.compute)
     compute = dataclasses.replace(resolve(config.compute, cohort_size), conv="stock")
     learner = Learner(config, dataset.images.shape[1:], mesh=None)
     simulator, clients = learner.make_simulator(compute), _Clients(np.ones(len(parts)))
-    state = jax.eval_shape(lambda key: simulator.init(key, clients), scenario.run_key)
+    state = learner.describe_state(simulator, clients)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
 def build_sampler(
     config: RunConfig, compute: ComputeConfig, image_shape: tuple[int, int, int]
 ) -> tuple[DrawSamples, SimulationState]:
-    """Returns the sampler of a run's model, and a new state of the run; reads no data.
+    """Returns the sampler of a run's model, and ``describe_state`` of the run; reads no data.
 
     Args:
       config: of the run.
@@ -202,8 +201,8 @@ def build_sampler(
     compute = resolve(compute, cohort_size)
     learner = Learner(config, image_shape, make_mesh(int(compute.cpu_devices)))
     clients = _Clients(np.ones(num_clients))
-    state = learner.make_simulator(compute).init(seed_to_key(config.seed), clients)
-    return learner.make_draw_samples(compute), state
+    like = learner.describe_state(learner.make_simulator(compute), clients)
+    return learner.make_draw_samples(compute), like
 
 
 class _Clients(NamedTuple):

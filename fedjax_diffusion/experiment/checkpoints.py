@@ -135,7 +135,8 @@ class Checkpoints:
 
         Args:
           round: of the checkpoint.
-          like: a state of the same structure, for its shapes, dtypes and placement on devices.
+          like: a state of the same structure, for the shapes, dtypes and shardings of its arrays,
+            or of ``jax.ShapeDtypeStruct``; a sharding None is the default device.
 
         Raises:
           DamagedError: it cannot be read, or is of another model.

@@ -92,6 +92,15 @@ class Experiment(NamedTuple):
 
         return dataclasses.replace(state, params=place(), ema_params=place())
 
+    def describe_state(self) -> SimulationState:
+        """Returns the shape, dtype and devices of a state's arrays, to restore one.
+
+        Where the simulator may be another than the learner's, its new state says so.
+        """
+        if self.changed is not None or self.lanes is not None:
+            return self.simulator.init(self.run_key, self.data)
+        return self.learner.describe_state(self.simulator, self.data)
+
     def check_start(self) -> None:
         """Raises the ValueError of ``start``, without the time that it takes."""
         if self.config.init_from is not None:

@@ -44,7 +44,10 @@ def read_orbax(folder: Path, like: SimulationState) -> SimulationState:
         names = {
             name: name if name in saved else to_old_name("checkpoint", name) for name in fields
         }
-        asked = {names[name]: jax.tree.map(np.asarray, value) for name, value in fields.items()}
+        asked = {
+            names[name]: jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), value)
+            for name, value in fields.items()
+        }
         found: Any = orbax.load(folder.resolve(), abstract_state=asked)
         return SimulationState(**{name: found[names[name]] for name in fields})
 

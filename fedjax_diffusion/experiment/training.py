@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fedjax_diffusion.diffusion import (
     ConvTable,
@@ -36,7 +36,7 @@ from fedjax_diffusion.experiment.task import Task, make_task
 from fedjax_diffusion.federated import ClientMapping, LocalWork
 from fedjax_diffusion.host.measurement_cache import measure_once
 from fedjax_diffusion.keys import seed_to_key
-from fedjax_diffusion.simulator import Simulator, bind
+from fedjax_diffusion.simulator import SimulationState, Simulator, bind
 from fedjax_diffusion.types import Batch, LossFn, Params
 
 _MODEL_COPIES = 10
@@ -83,6 +83,19 @@ class Learner:
         local_work = local_work or self.config.local_work
         program = find_round_program(self.describe_round(compute, local_work.batch_size))
         return bind(program, local_work, list_rates(self.config))
+
+    def describe_state(self, simulator: Simulator, data: Any) -> SimulationState:
+        """Returns the shape, dtype and devices of a state's arrays; compiles nothing.
+
+        Args:
+          simulator: from ``make_simulator``.
+          data: of the clients; only their number is read.
+        """
+        placement = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+        state = jax.eval_shape(lambda: simulator.init(seed_to_key(0), data))
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), state
+        )
 
     def describe_round(self, compute: ComputeConfig, batch_size: int) -> RoundSettings:
         """Returns the settings of a round's program, equal for runs with equal static settings."""

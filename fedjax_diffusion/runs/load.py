@@ -40,8 +40,7 @@ def load_run(
         experiment = build(config, ProgramChoice(compute))
         environment.check_data(workdir, earlier, experiment.dataset)
         checkpoints = open_checkpoints(workdir, config, experiment.dataset)
-        like = experiment.simulator.init(experiment.run_key, experiment.data)
-        return experiment, _restore(workdir, config, checkpoints, like)
+        return experiment, _restore(workdir, config, checkpoints, experiment.describe_state())
 
 
 def load_sampler(

@@ -101,15 +101,14 @@ def play_first_round(
         try:
             with progress.watch("initializing the model"):
                 if first:
-                    new = experiment.simulator.init(experiment.run_key, experiment.data)
-                    state = checkpoints.restore(first, new)
+                    state = checkpoints.restore(first, experiment.describe_state())
                 else:
-                    new = state = experiment.start()
+                    state = experiment.start()
             return experiment, *play(experiment, state, None, compiling=compiling)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        new = state = None
+        state = None
         gc.collect()  # the next attempt needs this memory
         lighter = lighten_experiment(experiment)
         change = f"out of the device's memory: {way}; now {lighter.compute.describe()}"

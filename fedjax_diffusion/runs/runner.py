@@ -238,8 +238,8 @@ def _train(
         look = functools.partial(_look, quality, workdir, claim, progress)
         num_played, is_over = first, is_early_end(learning.summarize(), stop_after)
         if is_over and not records.sample_path(workdir, first).exists():
-            like = experiment.simulator.init(experiment.run_key, experiment.data)
-            look(experiment, checkpoints.restore(first, like), first, is_drawn=True, is_last=True)
+            state = checkpoints.restore(first, experiment.describe_state())
+            look(experiment, state, first, is_drawn=True, is_last=True)
         for round in range(first, first if is_over else config.num_rounds):
             if exit_code := find_largest(around.interruption.exit_code):
                 _save(state, checkpoints, claim, log)

@@ -11,8 +11,9 @@ from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.study import FIGURES
 from tests.empty_figures import leave_figures_empty
 from tests.study.test_folder import OVERRIDES
+from tests.tiny import PIXELS
 
-FLAGS = [f"--config.{key}={value}" for key, value in OVERRIDES.items()]
+FLAGS = [f"--config.{key}={value}" for key, value in OVERRIDES.items() if "model." not in key]
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def empty_figures(monkeypatch):
 
 def test_a_study_prints_its_table_and_where_everything_lies(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["study", *FLAGS]) == 0
+    assert main(["study", *PIXELS, *FLAGS]) == 0
     out, err = capsys.readouterr()
     for text in ("3 clients, ", "Deadline 20 s", "on_demand", "full_precision:max_frequency"):
         assert text in out
@@ -30,13 +31,13 @@ def test_a_study_prints_its_table_and_where_everything_lies(tmp_path, monkeypatc
         assert text in out
     assert err == "", "no bar where no terminal is"
     for name in ("study.csv", *FIGURES.values()):
-        assert f"studies/digits/{name}" in out
-        assert (tmp_path / "studies/digits" / name).exists()
+        assert f"studies/pixels/{name}" in out
+        assert (tmp_path / "studies/pixels" / name).exists()
 
 
 def test_workdir_and_config_are_options(tmp_path, capsys):
     workdir = tmp_path / "elsewhere"
-    assert main(["study", "--config=digits", f"--workdir={workdir}", *FLAGS]) == 0
+    assert main(["study", *PIXELS, f"--workdir={workdir}", *FLAGS]) == 0
     assert str(workdir / "study.csv") in capsys.readouterr().out
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: what comes back is what was saved, bit for bit; what was cut off is not there."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,11 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from fedjax_diffusion.experiment.checkpoints import CheckpointConfig, Checkpoints
-from fedjax_diffusion.experiment.compute import make_mesh
+from fedjax_diffusion.experiment.compute import ComputeConfig, make_mesh
+from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion.experiment.training import Learner
 from fedjax_diffusion.simulator import SimulationState
+from tests.tiny import pixel_config
 
 
 @functools.cache
@@ -53,6 +57,22 @@ def test_a_saved_state_comes_back_bit_for_bit_where_it_was(tmp_path, num_devices
         state, like = jax.device_put((state, like), placement)
     Checkpoints(tmp_path / "checkpoints", keep=1).save(state)
     assert_same_bits(Checkpoints(tmp_path / "checkpoints", keep=1).restore(3, like), state)
+
+
+@pytest.mark.parametrize("num_devices", [1, 3])
+def test_a_described_state_is_restored_as_a_new_one(tmp_path, num_devices):
+    """Also not committed to a device, if a new one is not: else a round is compiled again."""
+    learner = Learner(to_run_config(pixel_config()), (8, 8, 1), make_mesh(num_devices))
+    compute = ComputeConfig("map", None, "stock", num_devices, "resident")
+    simulator, clients = learner.make_simulator(compute), SimpleNamespace(num_examples=[1, 1, 1])
+    like = learner.describe_state(simulator, clients)
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(like))
+    state = simulator.init(jax.random.key(1), clients)
+    Checkpoints(tmp_path, keep=1).save(state)
+    restored = Checkpoints(tmp_path, keep=1).restore(0, like)
+    assert_same_bits(restored, state)
+    for x, y in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+        assert x.committed == y.committed
 
 
 def test_only_the_newest_are_kept(tmp_path):

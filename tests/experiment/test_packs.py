@@ -13,10 +13,10 @@ from fedjax_diffusion import register_network
 from fedjax_diffusion.diffusion import Denoiser
 from fedjax_diffusion.diffusion.conv import make_conv
 from fedjax_diffusion.diffusion.layers import (
-    ResidualBlock,
     SelfAttention,
     conv_3x3,
     dense,
+    group_norm,
     time_embedding,
 )
 from fedjax_diffusion.experiment.build import ProgramChoice, build
@@ -63,7 +63,7 @@ class OneBlock(nn.Module):
         conv, dtype = make_conv(self.conv), jnp.float32
         embedding = dense(NUM_FEATURES, "embedding", dtype)(time_embedding(t, NUM_FEATURES))
         h = conv_3x3(NUM_FEATURES, "conv_in", conv=conv, dtype=dtype)(x)
-        h = ResidualBlock(NUM_FEATURES, 1, 0.0, conv, dtype)(h, embedding, True)
+        h = group_norm(1, h + embedding[:, None, None, :], "norm", dtype, is_activated=True)
         h = SelfAttention(1, dtype)(h)
         return conv_3x3(x.shape[-1], "conv_out", conv=conv, dtype=dtype, is_zero=True)(h)
 

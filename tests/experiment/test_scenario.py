@@ -10,12 +10,12 @@ from fedjax_diffusion.bits import UNIFORM_ERROR_CURVE
 from fedjax_diffusion.experiment.build import build
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.experiment.scenario import build_scenario
-from tests.tiny import tiny_config
+from tests.tiny import pixel_config
 
 
 @pytest.mark.parametrize("cycles_per_example", [1e8, None])
 def test_fleet_workload_and_plans_are_those_of_the_experiment(cycles_per_example):
-    config = to_run_config(tiny_config(workload__cycles_per_example=cycles_per_example))
+    config = to_run_config(pixel_config(workload__cycles_per_example=cycles_per_example))
     experiment = build(config)
     num_examples = np.array([len(part) for part in experiment.parts])
     scenario = build_scenario(config, num_examples, experiment.dataset.images.shape[1:])
@@ -36,7 +36,7 @@ def test_fleet_workload_and_plans_are_those_of_the_experiment(cycles_per_example
 
 
 def test_changing_the_allocator_checks_it():
-    scenario = build_scenario(to_run_config(tiny_config()), np.array([5, 6, 7]), (8, 8, 1))
+    scenario = build_scenario(to_run_config(pixel_config()), np.array([5, 6, 7]), (8, 8, 1))
     changed = scenario.replace_allocator(time_budget_seconds=7.0, baselines=("demand",))
     assert (changed.allocator.time_budget_seconds, changed.allocator.baselines) == (
         7.0,
