@@ -21,7 +21,6 @@ from fedjax_diffusion.federated import (
     make_server_update,
     make_train,
 )
-from fedjax_diffusion.federated.aggregation import is_sound
 from fedjax_diffusion.keys import Stream, seed_to_key, step_key, stream_key
 from fedjax_diffusion.quantization import (
     QuantizationConfig,
@@ -235,34 +234,9 @@ def test_when_all_fail_the_model_stays():
     assert nobody.quantization_error == 0
 
 
-def grow(scale):
-    """Returns an update of all clients, far from zero."""
-    return jax.tree.map(lambda w: scale * (0.1 + w), PARAMS)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "scale"),
-    [
-        (optax.sgd(1e38), 1.0),  # a finite model, whose norm is not
-        (optax.sgd(1e38, momentum=0.9), 1e6),  # an infinite model
-        (ADAM, 1e25),  # a finite model; the second moment holds it for ever
-    ],
-)
-def test_a_step_of_the_server_that_is_not_finite_is_not_sound(optimizer, scale):
-    shared = SharedInputs(KEY, jnp.int32(4), PARAMS, make_data())
-
-    @jax.jit
-    def is_sound_after(update):
-        server_update = make_server_update(ServerUpdate(optimizer))
-        return is_sound(*server_update(shared, optimizer.init(PARAMS), update))
-
-    assert not is_sound_after(grow(scale))
-    assert is_sound_after(grow(1e-30))
-
-
 def test_a_step_of_the_server_that_is_not_sound_is_refused():
     def train(shared, inputs):
-        return jax.tree.map(jnp.add, shared.params, grow(1e25)), jnp.float32(1)
+        return jax.tree.map(lambda w: w + 1e25 * (0.1 + w), shared.params), jnp.float32(1)
 
     server_update = make_server_update(ServerUpdate(ADAM))
     feedback = QuantizationConfig(error_feedback=True)

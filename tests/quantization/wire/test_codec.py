@@ -115,7 +115,7 @@ def test_the_allocator_plans_with_the_length_of_the_message(num_bits):
 
 def test_new_bit_widths_do_not_trace_the_quantizer_again(monkeypatch):
     """Once for codes that are bytes, once for wider ones, once for floats."""
-    traces, tree = [], {"a": np.arange(3, dtype=np.float32)}  # of no other test
+    traces, tree = [], {"of no other test": np.arange(3, dtype=np.float32)}
 
     def count(*args, **options):
         traces.append(args)

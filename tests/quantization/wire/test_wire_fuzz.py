@@ -1,4 +1,4 @@
-"""More than 20,000 broken messages, and 15,000 with ``slow``: refused by name, or else read.
+"""More than 20,000 broken messages, and 12,000 with ``slow``: refused by name, or else read.
 
 What is read is exactly what the plain reader reads.
 
@@ -48,9 +48,10 @@ def outcome(message, like=LIKE):
     assert fields is not None
     assert plain_wire.write(like, fields) == message
     for name, value in zip(sorted(like), plain_wire.values(like, fields), strict=True):
-        assert decoded[name].shape == like[name].shape
-        np.testing.assert_array_equal(flush(decoded[name].ravel()), flush(value))
-        assert np.isfinite(decoded[name]).all()
+        x = np.asarray(decoded[name])
+        assert x.shape == like[name].shape
+        np.testing.assert_array_equal(flush(x.ravel()), flush(value))
+        assert np.isfinite(x).all()
     return None
 
 
@@ -165,7 +166,7 @@ def mutate(rng, body):
 def test_forged_bodies_with_a_true_checksum(seed):
     rng, messages = np.random.default_rng(seed), plain_messages()
     kinds = collections.Counter()
-    for _ in range(800):
+    for _ in range(400):
         message = messages[rng.integers(len(messages))]
         kinds[check_sealed(message[:20], mutate(rng, message[20:]))] += 1
     assert min(kinds[None], kinds[DamagedMessageError], kinds[TruncatedMessageError]) > 20
