@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion import expand
+from fedjax_diffusion.allocation.allocator import allocate_pairs
 from fedjax_diffusion.experiment import packs
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.experiment.pack_sampling import draw_together
@@ -99,6 +100,16 @@ def alone(tmp_path_factory):
     prepare(workdir, 1)
     assert not play_sweep(workdir, TRAINING).failures
     return read_records(workdir)
+
+
+@pytest.fixture(autouse=True)
+def one_allocator(monkeypatch):
+    """Pads the allocations to those of twice as many lanes: so all tests share their program."""
+
+    def allocate(*pairs, among, at_most):
+        return allocate_pairs(*pairs, among=among, at_most=max(at_most, 2 * LANES * len(among)))
+
+    monkeypatch.setattr(lanes_module, "allocate_pairs", allocate)
 
 
 @pytest.fixture
