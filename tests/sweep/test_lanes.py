@@ -19,7 +19,7 @@ from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER
 from fedjax_diffusion.runs.runner import run
 from fedjax_diffusion.sweep import lanes as lanes_module
-from fedjax_diffusion.sweep import packing
+from fedjax_diffusion.sweep import packing, runner
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.lanes import list_methods
 from fedjax_diffusion.sweep.listing import find_folders
@@ -103,13 +103,17 @@ def alone(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_allocator(monkeypatch):
-    """Pads the allocations to those of twice as many lanes: so all tests share their program."""
+def cheap(monkeypatch):
+    """Pads the allocations to those of twice as many lanes: so all tests share their program.
+
+    Python's garbage is left: of all that the tests hold, to collect it takes a second.
+    """
 
     def allocate(*pairs, among, at_most):
         return allocate_pairs(*pairs, among=among, at_most=max(at_most, 2 * LANES * len(among)))
 
     monkeypatch.setattr(lanes_module, "allocate_pairs", allocate)
+    monkeypatch.setattr(runner, "gc", types.SimpleNamespace(collect=lambda: None))
 
 
 @pytest.fixture
