@@ -10,17 +10,15 @@ from jax.sharding import AxisType
 
 from fedjax_diffusion.experiment import pack_sampling
 from fedjax_diffusion.experiment.pack_sampling import draw_together, make_draw_through
-from fedjax_diffusion.experiment.sampling import make_sampler_program
 from fedjax_diffusion.federated import RUN_AXIS
 from fedjax_diffusion.host.turns import take_turns
 from fedjax_diffusion.keys import seed_to_key
 from tests.experiment.test_sampling import (
     CONFIG,
     DENOISER,
-    SCHEDULE,
-    SHAPE,
     WITH_CLASSES,
     draw_of,
+    program_of,
 )
 
 
@@ -44,10 +42,7 @@ class OfARun:
         return self.at_most
 
 
-PROGRAMS = {
-    id(denoiser): make_sampler_program(CONFIG, denoiser, SCHEDULE, SHAPE)
-    for denoiser in (DENOISER, WITH_CLASSES)
-}
+PROGRAMS = {id(denoiser): program_of(1, denoiser) for denoiser in (DENOISER, WITH_CLASSES)}
 
 
 def list_labels(run, num_samples, denoiser):

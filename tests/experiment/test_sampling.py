@@ -36,10 +36,21 @@ WITH_CLASSES = Denoiser(DENOISER.init, shift_apply, num_classes=3)
 
 
 @functools.cache
+def _program_of(num_devices, denoiser, batch_size, **changes):
+    config = dataclasses.replace(CONFIG, num_samples=batch_size, **changes)
+    return make_sampler_program(config, denoiser, SCHEDULE, SHAPE, make_mesh(num_devices))
+
+
+def program_of(num_devices, denoiser, batch_size=32, **changes):
+    """Returns one program for all draws that may share it."""
+    return _program_of(num_devices, denoiser, batch_size, **changes)
+
+
 def draw_of(num_samples, num_devices=1, denoiser=DENOISER, **changes):
     config = dataclasses.replace(CONFIG, num_samples=num_samples, **changes)
-    program = make_sampler_program(config, denoiser, SCHEDULE, SHAPE, make_mesh(num_devices))
-    return make_draw_samples(config, program)
+    return make_draw_samples(
+        config, program_of(num_devices, denoiser, config.batch_size, **changes)
+    )
 
 
 @functools.partial(jax.jit, static_argnames="scale")
@@ -82,9 +93,7 @@ def test_several_batches_at_once_are_the_same_images(num_devices, denoiser):
     key, progress = seed_to_key(3), []
     one_by_one = draw_of(300, 1, denoiser)(key, PARAMS, 5)
     config = dataclasses.replace(CONFIG, num_samples=300)
-    mesh = make_mesh(num_devices)
-    program = make_sampler_program(config, denoiser, SCHEDULE, SHAPE, mesh)
-    draw = make_draw_samples(config, program, lambda: 4)
+    draw = make_draw_samples(config, program_of(num_devices, denoiser), lambda: 4)
     at_once = draw(key, PARAMS, 5, progress.append)
     assert progress == ([128, 256, 300] if num_devices == 1 else [192, 300])
     np.testing.assert_allclose(at_once.astype(int), one_by_one.astype(int), atol=1)

@@ -1,6 +1,7 @@
 """A round that does not fit: lighter ways are tried, said and recorded, and the run goes on."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from fedjax_diffusion.experiment.guesses import find_guess
 from fedjax_diffusion.experiment.memory import DeviceMemoryError, lighten
 from fedjax_diffusion.experiment.sampling import _draw_in_turn
 from fedjax_diffusion.experiment.training import Learner
+from fedjax_diffusion.runs import rounds
 from tests.experiment.test_autotune import Shown
 from tests.tiny import PIXELS, pixel_config
 
@@ -36,6 +38,8 @@ def small_device(monkeypatch):
 
         return simulator._replace(step=step)
 
+    # Of all that the tests hold it takes a second; the state's arrays are deleted above.
+    monkeypatch.setattr(rounds, "gc", SimpleNamespace(collect=lambda: None))
     at_once = find_guess("gpu", 1.0)
     monkeypatch.setattr(Learner, "make_simulator", make_simulator)
     monkeypatch.setattr(compute, "find_guess", lambda *_: at_once)

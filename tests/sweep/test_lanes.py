@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedjax_diffusion import expand
+from fedjax_diffusion.allocation.allocator import allocate_pairs
 from fedjax_diffusion.experiment import packs
 from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.experiment.pack_sampling import draw_together
@@ -18,7 +19,7 @@ from fedjax_diffusion.runs.load import load_run
 from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER
 from fedjax_diffusion.runs.runner import run
 from fedjax_diffusion.sweep import lanes as lanes_module
-from fedjax_diffusion.sweep import packing
+from fedjax_diffusion.sweep import packing, runner
 from fedjax_diffusion.sweep.folder import open_sweep
 from fedjax_diffusion.sweep.lanes import list_methods
 from fedjax_diffusion.sweep.listing import find_folders
@@ -99,6 +100,20 @@ def alone(tmp_path_factory):
     prepare(workdir, 1)
     assert not play_sweep(workdir, TRAINING).failures
     return read_records(workdir)
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch):
+    """Pads the allocations to those of twice as many lanes: so all tests share their program.
+
+    Python's garbage is left: of all that the tests hold, to collect it takes a second.
+    """
+
+    def allocate(*pairs, among, at_most):
+        return allocate_pairs(*pairs, among=among, at_most=max(at_most, 2 * LANES * len(among)))
+
+    monkeypatch.setattr(lanes_module, "allocate_pairs", allocate)
+    monkeypatch.setattr(runner, "gc", types.SimpleNamespace(collect=lambda: None))
 
 
 @pytest.fixture
