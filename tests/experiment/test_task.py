@@ -11,10 +11,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from fedjax_diffusion.diffusion import (
+    Denoiser,
     DiffusionConfig,
     UNetConfig,
     ddpm_loss,
-    make_denoiser,
     make_schedule,
 )
 from fedjax_diffusion.experiment.build import build
@@ -25,7 +25,7 @@ from fedjax_diffusion.experiment.config import (
     to_run_config,
     with_overrides,
 )
-from fedjax_diffusion.experiment.networks import complete_settings
+from fedjax_diffusion.experiment.networks import NETWORKS, NetworkKind, complete_settings
 from fedjax_diffusion.experiment.task import make_task
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.types import Batch
@@ -35,12 +35,31 @@ SHAPE = (8, 8, 1)
 UNET, DIFFUSION = UNetConfig(4, (1,)), DiffusionConfig("linear", 10)
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelsConfig:
+    """A network that says which labels it is given."""
+
+    name: str = "labels"
+    num_classes: int | None = 3
+
+
+def make_labels(config, image_shape, *, conv="stock", dtype=jnp.float32, remat=False):
+    def init(key):
+        return {"gain": jnp.zeros(image_shape)}
+
+    def apply(params, x_t, t, dropout_key=None, labels=None):
+        return params["gain"][None] * x_t + labels[:, None, None, None]
+
+    return Denoiser(init, apply, config.num_classes)
+
+
 @pytest.mark.parametrize("num_classes", [None, 3])
-def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes):
+def test_a_task_has_the_loss_of_its_network_and_schedule(num_classes, monkeypatch):
     if num_classes is None:
         model, make = to_run_config(pixel_config()).model, make_pixels
     else:
-        model, make = dataclasses.replace(UNET, num_classes=num_classes), make_denoiser
+        model, make = LabelsConfig(), make_labels
+        monkeypatch.setitem(NETWORKS, model.name, NetworkKind(LabelsConfig, make))
     task = make_task(model, DIFFUSION, SHAPE)
     denoiser, key = make(model, SHAPE), seed_to_key(0)
     shapes = jax.eval_shape(denoiser.init, key)
