@@ -218,9 +218,9 @@ def _find_place(
     """Returns the center of the best free place around a point in pixels; None: there is none."""
     places = center + 8 * dot * _OFFSETS + np.sign(_OFFSETS) * half
     lows, highs = places - half, places + half
-    is_free = (lows >= frame[:2]).all(axis=1) & (highs <= frame[2:]).all(axis=1)
+    is_within = np.all((lows >= frame[:2]) & (highs <= frame[2:]), axis=1)
     is_over = (taken[:, :2] < highs[:, None]) & (taken[:, 2:] > lows[:, None])
-    is_free &= ~is_over.all(axis=2).any(axis=1)
+    is_free = is_within & ~np.any(np.all(is_over, axis=2), axis=1)
     lines = lines[((lines > lows.min(axis=0)) & (lines < highs.max(axis=0))).all(axis=1)]
     costs = 0.3 * np.hypot(*_OFFSETS.T)
     best, fewest = None, np.inf
