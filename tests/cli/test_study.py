@@ -25,7 +25,8 @@ def test_a_study_prints_its_table_and_where_everything_lies(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert main(["study", *PIXELS, *FLAGS]) == 0
     out, err = capsys.readouterr()
-    for text in ("3 clients, ", "Deadline 20 s", "on_demand", "full_precision:max_frequency"):
+    clients = f"{OVERRIDES['partition.num_clients']} clients, "
+    for text in (clients, "Deadline 20 s", "on_demand", "full_precision:max_frequency"):
         assert text in out
     for text in ("saved A: against full_precision with the optimal split", "83.6 % is reached in"):
         assert text in out
