@@ -66,10 +66,11 @@ def cohort():
 
 
 @functools.cache
-def in_a_loop(name):
+def in_a_loop(name, bits_per_tensor=False):
     """Returns the oracle: one client after the other, each in a call of its own."""
     keys, blocks, bits = cohort()
-    sent = [jit_quantize(name)(keys[m], blocks[m], bits[m]) for m in range(NUM_CLIENTS)]
+    one = jit_quantize(name, bits_per_tensor)
+    sent = [one(keys[m], blocks[m], bits[m]) for m in range(NUM_CLIENTS)]
     return jax.tree.map(lambda *xs: np.stack(xs), *sent)
 
 
@@ -81,13 +82,17 @@ MAPPINGS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "mapping"),
-    [*((name, "vmap") for name in LOSSY), ("stochastic", "chunks")],
+    ("name", "bits_per_tensor", "mapping"),
+    [
+        *((name, False, "vmap") for name in LOSSY),
+        ("stochastic", False, "chunks"),
+        ("nearest", True, "vmap"),  # it draws nothing, and compiles soonest
+    ],
 )
-def test_codes_and_values_do_not_depend_on_the_mapping(name, mapping):
+def test_codes_and_values_do_not_depend_on_the_mapping(name, bits_per_tensor, mapping):
     """To the bit, but for the order of the sum in QSGD's norm: its step may round up once more."""
-    result = jax.jit(MAPPINGS[mapping](jit_quantize(name)))(*cohort())
-    looped = in_a_loop(name)
+    result = jax.jit(MAPPINGS[mapping](jit_quantize(name, bits_per_tensor)))(*cohort())
+    looped = in_a_loop(name, bits_per_tensor)
     np.testing.assert_array_equal(result.grid.num_bits, looped.grid.num_bits)
     np.testing.assert_array_equal(result.seed, looped.seed)
     np.testing.assert_allclose(result.bit_width_error, looped.bit_width_error, rtol=1e-5)
