@@ -41,7 +41,7 @@ from fedjax_diffusion.data.image_cache import VARIABLE
 from fedjax_diffusion.runs import figure
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # The results are with the first process by then; to take thousands of programs apart is long.
+    # It has reported its results by then; thousands of compiled programs take seconds to free.
     atexit.register(os._exit, 0)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,10 +1,12 @@
 """What depends on the data alone is measured once for all runs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fedjax_diffusion.data import ImageDataset
-from fedjax_diffusion.evaluation import Extractor
+from fedjax_diffusion.evaluation import Extractor, quality
 from fedjax_diffusion.evaluation.quality import measure_quality
 
 
@@ -33,6 +35,10 @@ def test_held_out_images_are_measured_once(tmp_path, monkeypatch):
     assert len(batches) - num_batches == 2, "of the images and of as many real ones"
     expected = np.mean((other[:, 0, 0, 0] > 100) == test.labels)
     assert first["classifier_accuracy"] == expected
+    seen = []
+    monkeypatch.setattr(quality, "authenticity", lambda *sets: seen.append(len(sets[1])) or 0.5)
+    measure_quality(made, train, test, dataclasses.replace(extractor, fingerprint="def"))
+    assert seen == [20], "that of held-out images is the same for every network"
     itself = measure_quality(made, train, train, extractor)
     assert itself["fcd_floor"] == pytest.approx(0, abs=1e-6)
     assert first["fcd_floor"] > 1

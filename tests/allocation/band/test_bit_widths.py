@@ -56,7 +56,7 @@ def totals(bit_widths, index):
     )
 
 
-@pytest.mark.parametrize("num_clients", [3, MAX_EXACT_CLIENTS + 1])
+@pytest.mark.parametrize("num_clients", [1, 3, MAX_EXACT_CLIENTS + 1])
 def test_both_knapsacks(num_clients):
     for seed in range(6):
         bit_widths = draw(num_clients, seed)
