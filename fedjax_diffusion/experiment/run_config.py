@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -37,6 +36,7 @@ from fedjax_diffusion.values import (
     Size,
     Weight,
     check_fields,
+    find_kinds,
 )
 
 
@@ -175,14 +175,13 @@ class RunConfig:
 
 def _build(kind: type, settings: Mapping[str, Any]) -> Any:
     """Returns a dataclass with its nested dataclasses, from nested plain settings."""
-    hints = typing.get_type_hints(kind)
 
-    def convert(hint: Any, value: Any) -> Any:
+    def convert(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return _build(hint, value)
+            return _build(find_kinds(kind)[name].type, value)
         return tuple(value) if isinstance(value, list) else value
 
-    return kind(**{name: convert(hints[name], value) for name, value in settings.items()})
+    return kind(**{name: convert(name, value) for name, value in settings.items()})
 
 
 def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The one table of settings: the kind and range of every key, from the dataclasses' annotations."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def known_kinds(given: Mapping[str, Any]) -> dict[str, Kind]:
       ValueError: there is no network of this name.
     """
     name = given.get(f"{_MODEL}.name", UNET)
-    return dict(_list_kinds(RunConfig, find_settings(name)))
+    return dict(_known_kinds(find_settings(name)))
 
 
 def format_settings() -> str:
@@ -33,6 +34,12 @@ def format_settings() -> str:
         for key, kind in known_kinds(defaults).items()
     ]
     return "\n".join(["| key | allowed | default |", "|---|---|---|", *rows, ""])
+
+
+@functools.cache
+def _known_kinds(model: type) -> dict[str, Kind]:
+    """Returns the kinds of all settings, with a network that has these."""
+    return dict(_list_kinds(RunConfig, model))
 
 
 def _list_kinds(settings: type, model: type, prefix: str = "") -> Iterator[tuple[str, Kind]]:
