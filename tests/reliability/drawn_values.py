@@ -12,6 +12,7 @@ from fedjax_diffusion.experiment.config import read_value
 from fedjax_diffusion.experiment.config_files import list_items
 from fedjax_diffusion.experiment.setting_kinds import known_kinds
 from fedjax_diffusion.values import Checked, OneOf, Range, Size
+from tests.characters import CHARACTERS
 
 DEFAULTS = dict(list_items(load_config("default")))
 KINDS = known_kinds(DEFAULTS)
@@ -70,7 +71,7 @@ def list_values(kind):
 def draw_value(key):
     """Returns a strategy for values of a key."""
     own = st.sampled_from([*list_values(KINDS[key]), DEFAULTS[key]])
-    number = st.integers() | st.floats() | st.text(max_size=8)
+    number = st.integers() | st.floats() | st.text(CHARACTERS, max_size=8)
     others = st.sampled_from(OTHERS) | st.sampled_from(TEXTS)
     return own | own | others | number | st.tuples(number) | st.tuples(number, number)
 
@@ -79,7 +80,11 @@ def draw_text(key):
     """Returns a strategy for values of a key as a command line has them."""
     values = [*list_values(KINDS[key]), *OTHERS, DEFAULTS[key]]
     short = [value for value in values if value is not HUGE]
-    return st.sampled_from(short).map(_to_text) | st.sampled_from(TEXTS) | st.text(max_size=9)
+    return (
+        st.sampled_from(short).map(_to_text)
+        | st.sampled_from(TEXTS)
+        | st.text(CHARACTERS, max_size=9)
+    )
 
 
 def _to_text(value):

@@ -22,6 +22,7 @@ from fedjax_diffusion.sweep.identity import (
     read_settings,
     shorten,
 )
+from tests.characters import TEXT
 
 TABLE = json.loads((Path(__file__).parent / "identities.json").read_text())
 OLD_CONFIG = Path(__file__).parents[1] / "old_folders" / "run" / "config.json"
@@ -159,7 +160,7 @@ def test_labels_read_well(overrides, label):
 @given(
     st.dictionaries(
         st.sampled_from(sorted(SETTINGS)),
-        st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.lists(st.text())),
+        st.one_of(TEXT, st.floats(), st.integers(), st.none(), st.lists(TEXT)),
     )
 )
 @settings(deadline=None, max_examples=100)
