@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 SIZES = {
     "01_quickstart": "NUM_ROUNDS, CHANNELS, NUM_RESOLUTIONS = 3, 8, 1\n"
-    "NUM_CLIENTS, BATCH_SIZE, LOCAL_STEPS, SAMPLER_STEPS = 7, 32, 20, 5",
+    "NUM_CLIENTS, BATCH_SIZE, LOCAL_STEPS, SAMPLER_STEPS = 7, 16, 20, 5",
     "02_diffusion": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 4, 5, 128",
     "03_quantization": "NUM_DRAWS, NUM_ENTRIES, NUM_CLIENTS = 64, 500, 7",
     "04_allocator": "NUM_CLIENTS, NUM_POINTS = 7, 5",
@@ -24,7 +24,7 @@ SIZES = {
     "NUM_CLIENTS, NUM_RESOLUTIONS, BATCH_SIZE, LOCAL_STEPS = 7, 1, 16, 10",
     "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 12, 7, 32",
 }
-"""The cell of the sizes of each notebook, for the test; equal numbers of clients share programs."""
+"""The cell of the sizes of each notebook, for the test; equal clients and batches share programs."""
 DENSE = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})

@@ -18,7 +18,7 @@ from fedjax_diffusion.host.platforms import (
 )
 from tests.tiny import PIXELS
 
-SCRIPT = """
+ALLOCATE = """
 import jax
 from jax.extend.backend import register_backend_factory
 from jaxlib import xla_client
@@ -33,14 +33,26 @@ problem = AllocationProblem(
     time_budget_seconds=6.0)
 print(allocate(problem, "fixed_bits:2").num_bits[0], jax.config.jax_platforms)
 """
+COMMANDS = """
+import os
+import sys
+import jax
+from fedjax_diffusion.cli.main import main
+for platform, flags, command, place in (line.split() for line in sys.argv[1:]):
+    os.environ["JAX_PLATFORMS"] = platform
+    jax.config.update("jax_platforms", platform)
+    os.environ["XLA_FLAGS"] = flags.removeprefix("none")
+    print(main([command, place]))
+"""
 
 
-def start(*command, **environment):
+def start(script, *arguments, **environment):
     """Returns a finished process that had these variables and no other of JAX."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     return subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, "-c", script, *arguments],
         env=inherited | environment,
+        timeout=120,
         capture_output=True,
         text=True,
         check=False,
@@ -48,32 +60,24 @@ def start(*command, **environment):
 
 
 def test_the_allocator_has_its_cpu_where_an_accelerator_alone_was_asked_for():
-    answer = start("-c", SCRIPT, JAX_PLATFORMS="fake")
+    answer = start(ALLOCATE, JAX_PLATFORMS="fake")
     assert answer.stdout.split() == ["fake", "2", "fake,cpu"], answer.stderr
 
 
-COMMANDS = """
-import os
-import sys
-import jax
-from fedjax_diffusion.cli.main import main
-for platform, command, place in (line.split() for line in sys.argv[1:]):
-    os.environ["JAX_PLATFORMS"] = platform
-    jax.config.update("jax_platforms", platform)
-    print(main([command, place]))
-"""
-
-
-def test_a_platform_that_is_not_there_is_one_line(tmp_path):
+def test_flags_and_platforms_that_would_end_a_run_are_refused_in_one_line(tmp_path):
     """One process for all commands, in which JAX has not started after a refusal."""
-    workdir = f"--workdir={tmp_path / 'run'}"
-    cases = [("cuda", "run", workdir), ("nonsense", "evaluate", f"--images={tmp_path}")]
-    cases += [("tpu", "study", workdir)]
-    answer = start("-c", COMMANDS, *map(" ".join, cases), JAX_PLATFORMS="cuda")
-    assert answer.stdout.split() == ["2"] * 3, answer.stderr
+    workdir, flags = f"--workdir={tmp_path / 'run'}", "--nonsense"
+    refusals = {
+        f"cpu {flags} run {workdir}": f"XLA_FLAGS={flags}: Unknown flag",
+        f"cuda none run {workdir}": "JAX_PLATFORMS=cuda: JAX finds no",
+        f"nonsense none evaluate --images={tmp_path}": "JAX_PLATFORMS=nonsense: JAX finds no",
+        f"tpu none study {workdir}": "JAX_PLATFORMS=tpu: JAX finds no",
+    }
+    answer = start(COMMANDS, *refusals, JAX_PLATFORMS="cuda")
+    assert answer.stdout.split() == ["2"] * len(refusals), answer.stderr
     lines = answer.stderr.splitlines()
-    for (platform, *_), line in zip(cases, lines, strict=True):
-        assert line.startswith(f"fedjax-diffusion: JAX_PLATFORMS={platform}: JAX finds no")
+    for message, line in zip(refusals.values(), lines, strict=True):
+        assert line.startswith(f"fedjax-diffusion: {message}")
     assert not (tmp_path / "run").exists()
 
 
@@ -132,16 +136,6 @@ def test_flags_that_xla_knows_are_taken():
     """The package's own for a GPU among them: an unknown flag would end the process."""
     check_flags(add_flags("--xla_force_host_platform_device_count=2", GPU_FLAGS))
     check_flags("")
-
-
-def test_flags_that_would_end_a_run_are_refused_in_one_line(tmp_path):
-    workdir = tmp_path / "run"
-    command = ("-m", "fedjax_diffusion", "run", f"--workdir={workdir}")
-    answer = start(*command, XLA_FLAGS="--nonsense")
-    assert answer.returncode == 2
-    assert answer.stderr.startswith("fedjax-diffusion: XLA_FLAGS=--nonsense: Unknown flag")
-    assert answer.stderr.count("\n") == 1
-    assert not workdir.exists()
 
 
 def test_a_run_with_64_bits_is_refused_in_one_line(tmp_path, capsys):
