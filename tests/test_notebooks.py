@@ -24,7 +24,7 @@ SIZES = {
     "NUM_CLIENTS, NUM_RESOLUTIONS, BATCH_SIZE, LOCAL_STEPS = 7, 1, 16, 10",
     "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 12, 7, 32",
 }
-"""The cell of the sizes of each notebook, for the test; equal clients and batches share programs."""
+"""The cell of each notebook's sizes, for the test; equal clients and batches share programs."""
 DENSE = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
