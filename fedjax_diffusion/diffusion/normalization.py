@@ -10,6 +10,7 @@ where M_1 and M_2 are the group means of g scale and of g scale (x - m) r. The g
 because the automatic one reads and writes [B, H, W, C] several times more.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 from fedjax_diffusion.types import Array
 
 _EPSILON = 1e-6
+_traced_once = functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
+"""A network has few shapes and many normalizations; its program is the same."""
 
 
 class GroupNorm(nn.Module):
@@ -45,6 +48,8 @@ class GroupNorm(nn.Module):
         C = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (C,))
         bias = self.param("bias", nn.initializers.zeros, (C,))
+        if self.is_initializing():  # of which the parameters are read, not the result
+            return x.astype(self.dtype)
         normalize = _silu_normalize if self.is_activated else _plain_normalize
         return normalize(self.num_groups, jnp.dtype(self.dtype), x, scale, bias)
 
@@ -90,11 +95,13 @@ def _make_normalize(
 ) -> Callable[..., Array]:
     """Returns ``normalize(num_groups, dtype, x, scale, bias)`` with an explicit gradient."""
 
+    @_traced_once
     def forward(num_groups: int, dtype: Any, x: Array, scale: Array, bias: Array):
         moments = _measure(num_groups, x.astype(jnp.float32))
         y = activation(_affine(moments, x.astype(jnp.float32), scale, bias))
         return y.astype(dtype), (x, scale, bias, moments)
 
+    @_traced_once
     def backward(num_groups: int, dtype: Any, residuals: Any, y_bar: Array):
         x_kept, scale, bias, moments = residuals
         x, (mean, r) = x_kept.astype(jnp.float32), moments

@@ -18,11 +18,15 @@ from fedjax_diffusion.diffusion import (
     make_denoiser,
     make_schedule,
 )
+from fedjax_diffusion.diffusion.ddpm import NO_LABEL
 from fedjax_diffusion.diffusion.layers import (
     ResidualBlock,
     SelfAttention,
+    average_pool,
     conv_3x3,
     dense,
+    label_embedding,
+    nearest_resize,
     time_embedding,
 )
 from fedjax_diffusion.experiment.compute import make_mesh
@@ -54,35 +58,43 @@ def network(conv="stock", dtype="float32", **options):
 
 
 class OneBlock(nn.Module):
-    """The layers of a U-Net of one level, each once."""
+    """The layers of a U-Net of two levels, each once, on the lower level; labels on demand."""
 
     conv: str
     dtype: str
     remat: bool
+    dropout: float
+    num_classes: int | None
 
     @nn.compact
-    def __call__(self, x_t, t, deterministic=True):
+    def __call__(self, x_t, t, deterministic=True, labels=None):
         dtype, conv = jnp.dtype(self.dtype), make_conv(self.conv)
         block = nn.remat(ResidualBlock, static_argnums=3) if self.remat else ResidualBlock
         embedding = dense(8, "embedding", dtype)(time_embedding(t, 4).astype(dtype))
-        h = conv_3x3(4, "conv_in", conv=conv, dtype=dtype)(x_t)
-        h = block(4, 1, 0.0, conv, dtype, name="block")(h, embedding, deterministic)
-        h = SelfAttention(1, dtype, name="attention")(h)
+        if self.num_classes is not None:
+            labels = jnp.full(t.shape, NO_LABEL) if labels is None else labels
+            embedding += label_embedding(labels, self.num_classes, 8, dtype)
+        h = average_pool(conv_3x3(4, "conv_in", conv=conv, dtype=dtype)(x_t))
+        residual = block(4, 1, self.dropout, conv, dtype, name="block")
+        h = residual(h, embedding, deterministic)
+        h = nearest_resize(SelfAttention(1, dtype, name="attention")(h))
         return conv_3x3(1, "conv_out", conv=conv, dtype=dtype)(h).astype(jnp.float32)
 
 
-def one_block(conv="stock", dtype="float32", remat=False):
+def one_block(conv="stock", dtype="float32", remat=False, dropout=0.0, num_classes=None):
     """Returns a network of one residual block with attention: traced in a fraction of a U-Net's."""
-    module, t = OneBlock(conv, dtype, remat), jax.ShapeDtypeStruct((1,), jnp.int32)
+    module = OneBlock(conv, dtype, remat, dropout, num_classes)
+    t = jax.ShapeDtypeStruct((1,), jnp.int32)
 
     def init(key):
         x_t = jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32)
         return module.lazy_init(key, x_t, t)["params"]
 
     def apply(params, x_t, t, dropout_key=None, labels=None):
-        return module.apply({"params": params}, x_t, t)
+        rngs = None if dropout_key is None else {"dropout": dropout_key}
+        return module.apply({"params": params}, x_t, t, dropout_key is None, labels, rngs=rngs)
 
-    return Denoiser(init, apply)
+    return Denoiser(init, apply, num_classes)
 
 
 def loss_of(denoiser):

@@ -40,7 +40,6 @@ from tests.accelerators.networks import (
     IMAGE_SHAPE,
     KEY,
     NUM_CLIENTS,
-    ONE_LEVEL,
     SCHEDULE,
     client_data,
     network,
@@ -49,7 +48,9 @@ from tests.accelerators.networks import (
     shapes_of,
     simulator_of,
 )
+from tests.tiny import PixelConfig, make_pixels
 
+two_numbers = functools.partial(make_pixels, PixelConfig(), IMAGE_SHAPE)
 PLATFORMS = ("cuda", "tpu")
 NUM_DEVICES = 8
 CHUNK_SIZE = 2
@@ -70,27 +71,27 @@ ROUNDS = {
         "client_optimizer": optax.sgd(0.1),
         "num_devices": NUM_DEVICES,
     },
-    "vmap, matmul, rotated with feedback, one device": {
-        "network": one_block,
+    "vmap, two numbers a pixel, rotated with feedback, one device": {
+        "network": two_numbers,
         "client_map": "vmap",
-        "conv": "matmul",
         "quantization": QuantizationConfig("rotated", error_feedback=True, entropy_coding=True),
     },
-    "chunked, rows, bfloat16 again for gradients, qsgd, eight devices": {
-        "network": one_block,
+    "chunked, rows, again for gradients, qsgd, eight devices": {
         "client_map": "chunked",
         "conv": "rows",
-        "dtype": "bfloat16",
         "remat": True,
         "quantization": QuantizationConfig("qsgd"),
         "client_optimizer": optax.sgd(0.1),
         "num_devices": NUM_DEVICES,
     },
 }
-"""A loop that is mapped by ``vmap`` is traced several times: there the network has one block.
+"""Their network has each layer once, or none: a loop under ``vmap`` is traced several times.
 
-Every convolution with every mapping is in the test of gradients.
+``chunked`` maps by ``vmap``, too. Every convolution with every mapping is in the test of gradients,
+the U-Net in those of samplers.
 """
+OF_ROUNDS = {options.get("quantization", QuantizationConfig()).name for options in ROUNDS.values()}
+"""Quantizers."""
 NETWORK_OPTIONS = ("conv", "dtype", "dropout", "num_classes", "remat")
 
 
@@ -161,7 +162,7 @@ def test_a_round_is_lowered(name):
     of_network = {key: options.pop(key) for key in NETWORK_OPTIONS if key in options}
     num_devices = options.get("num_devices", 1)
     chunk_size = chunk_size_of(options["client_map"])
-    denoiser = options.pop("network", network)(**of_network)
+    denoiser = options.pop("network", one_block)(**of_network)
     simulator = simulator_of(denoiser, chunk_size=chunk_size, **options)
     data = client_data()
 
@@ -225,8 +226,9 @@ def test_gradients_of_clients_with_kernels_of_their_own_are_lowered(client_map, 
     ],
 )
 def test_a_sampler_is_lowered(sampler, scale, dtype, num_devices):
-    """With guidance where the scale is not 1."""
-    denoiser = network(dtype=dtype, num_classes=None if scale == 1 else 2, **ONE_LEVEL)
+    """With guidance where the scale is not 1; once of a U-Net of two levels."""
+    make = network if (sampler, scale) == ("ddim", 2.0) else one_block
+    denoiser = make(dtype=dtype, num_classes=None if scale == 1 else 2)
     config = SamplingConfig(1, BATCH_SIZE, sampler, None, guidance_scale=scale)
     mesh = make_mesh(num_devices)
     draw = make_sampler_program(config, denoiser, SCHEDULE, IMAGE_SHAPE, mesh).draw_batches
@@ -237,24 +239,27 @@ def test_a_sampler_is_lowered(sampler, scale, dtype, num_devices):
     assert_no_64_bits(lower(draw, keys, None if scale == 1 else labels, params))
 
 
-@pytest.mark.parametrize("num_devices", [1, NUM_DEVICES])
-def test_the_quantizer_is_lowered(num_devices):
-    quantize_update = jax.vmap(stochastic_quantize)
-    mesh = make_mesh(num_devices)
-    if mesh is not None:
-        clients = P(mesh.axis_names[0])
-        quantize_update = jax.shard_map(
-            quantize_update, mesh=mesh, in_specs=clients, out_specs=clients
-        )
-    keys = jax.eval_shape(lambda: jax.random.split(seed_to_key(0), num_devices))
-    num_bits = jax.ShapeDtypeStruct((num_devices,), jnp.int32)
-    trees = jax.tree.map(lambda x: jax.ShapeDtypeStruct((num_devices, *x.shape), x.dtype), update())
+def test_the_quantizer_is_lowered_on_several_devices():
+    mesh = make_mesh(NUM_DEVICES)
+    clients = P(mesh.axis_names[0])
+    quantize_update = jax.shard_map(
+        jax.vmap(stochastic_quantize), mesh=mesh, in_specs=clients, out_specs=clients
+    )
+    keys = jax.eval_shape(lambda: jax.random.split(seed_to_key(0), NUM_DEVICES))
+    num_bits = jax.ShapeDtypeStruct((NUM_DEVICES,), jnp.int32)
+    trees = jax.tree.map(lambda x: jax.ShapeDtypeStruct((NUM_DEVICES, *x.shape), x.dtype), update())
     assert_no_64_bits(lower(quantize_update, keys, trees, num_bits))
 
 
-@pytest.mark.parametrize("per_tensor", [False, True])
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize(
+    ("name", "per_tensor"),
+    [
+        *((name, True) for name in QUANTIZERS),
+        *((name, False) for name in sorted({*QUANTIZERS} - OF_ROUNDS)),
+    ],
+)
 def test_a_quantizer_is_lowered(name, per_tensor):
+    """One bit width for all tensors is in the rounds, too."""
     like = update()
     num_rows = sum(-(-x.size // 128) for x in jax.tree.leaves(like))
 

@@ -80,7 +80,7 @@ def test_a_network_with_classes_is_the_one_without_plus_a_table():
     table = shapes.pop("label_embedding")
     assert jax.tree.map(jnp.shape, table) == {"kernel": (4, 32)}
     assert shapes == shapes_without
-    some = ("conv_in", "embedding_1", "middle_block_0_attention")  # all would compile for long
+    some = ("conv_in", "embedding_1")  # all would compile for long
     draw = jax.jit(lambda key: [{name: init(key)[name] for name in some} for init in inits])
     jax.tree.map(np.testing.assert_array_equal, *draw(jax.random.key(0)))
     assert make_denoiser(CONFIG, SHAPE).num_classes == 3
@@ -88,16 +88,15 @@ def test_a_network_with_classes_is_the_one_without_plus_a_table():
 
 
 def test_the_table_is_added_to_the_time_embedding(apply, params, inputs):
-    """A row is a shift of the bias before the last activation: the network without can have it."""
+    """A row is a shift of the bias before the last activation, where the table is all zeros."""
     labels = np.array([2, 0, NO_LABEL, 1])
     eps = apply(params, *inputs, None, labels)
-    plain = {name: value for name, value in params.items() if name != "label_embedding"}
-    apply_plain = jax.jit(make_denoiser(PLAIN, SHAPE).apply)
-    for i, label in enumerate(labels):
-        shift = params["label_embedding"]["kernel"][int(label)]  # -1: the last row
-        shifted = plain["embedding_1"] | {"bias": plain["embedding_1"]["bias"] + shift}
-        expected = apply_plain(plain | {"embedding_1": shifted}, *(x[i : i + 1] for x in inputs))
-        np.testing.assert_allclose(eps[i : i + 1], expected, atol=1e-4)
+    table = params["label_embedding"]["kernel"]
+    without = params | {"label_embedding": {"kernel": 0 * table}}
+    for i, label in enumerate(labels):  # -1: the last row
+        shifted = params["embedding_1"] | {"bias": params["embedding_1"]["bias"] + table[label]}
+        expected = apply(without | {"embedding_1": shifted}, *inputs)
+        np.testing.assert_allclose(eps[i], expected[i], atol=1e-4)
 
 
 def test_no_label_is_what_a_pass_without_labels_takes(apply, params, inputs):
@@ -139,7 +138,7 @@ def gaussian_apply(params, x_t, t, dropout_key=None, labels=None):
     return jnp.sqrt(noise) * (x_t - jnp.sqrt(a) * means) / (a * S**2 + noise)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1.0, 0.5, 3.0])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_guided_gaussians_move_their_means(scale):
     """eps is affine in the mean: w times as far from that of no label, at the same variance."""
     labels, means = np.tile([0, 1], 4), np.float32(MEANS)
@@ -170,7 +169,8 @@ def test_the_network_is_asked_once(scale, num_images):
         sizes.append(len(x_t))
         return x_t
 
-    guide(apply, None, jnp.arange(6), scale)(jnp.zeros((6, *SHAPE)), jnp.zeros(6, jnp.int32))
+    x_t, integers = np.zeros((6, *SHAPE), np.float32), np.zeros(6, np.int32)
+    jax.eval_shape(lambda labels: guide(apply, None, labels, scale)(x_t, integers), integers)
     assert sizes == [num_images]
 
 

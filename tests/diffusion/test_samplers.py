@@ -24,6 +24,8 @@ from fedjax_diffusion.diffusion import (
 )
 
 MU, S, N, T = 0.3, 0.5, 10_000, 100
+PLAYED = 40
+"""Steps where all are played with noise, and not only followed by their moments."""
 
 
 def exact_eps(schedule, x_t, t):
@@ -101,7 +103,7 @@ def assert_moments(samples, mean, variance):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_ancestral_sampling_reaches_the_data(name):
-    schedule = make_schedule(name, T)
+    schedule = make_schedule(name, PLAYED)
     mean, variance = ancestral_moments(schedule)
     assert_moments(sample("ancestral", jax.random.key(0), schedule), mean, variance)
     # The smaller variance misses the data's own by a first-order error: it halves as T doubles.
@@ -127,12 +129,11 @@ def test_ddim_is_its_affine_map_of_the_initial_noise(num_steps):
         np.testing.assert_allclose([intercept, slope**2], [MU, S**2], rtol=0.03)
 
 
-@pytest.mark.parametrize(
-    ("num_steps", "eta"), [(None, 1.0), (20, 1.0), (2, 1.0), (1, 1.0), (20, 0.4)]
-)
+@pytest.mark.parametrize(("num_steps", "eta"), [(20, 0.4), (2, 1.0), (1, 1.0)])
 def test_ddim_has_the_moments_of_its_equations_at_every_eta(num_steps, eta):
+    """With all steps at 1 its images are those of ancestral sampling, as is tested below."""
     schedule = make_schedule("linear", T)
-    steps = np.rint(np.linspace(T - 1, 0, num_steps or T)).astype(int)
+    steps = np.rint(np.linspace(T - 1, 0, num_steps)).astype(int)
     mean, variance = ddim_moments(schedule, steps, eta)
     assert_moments(sample("ddim", jax.random.key(2), schedule, num_steps, eta), mean, variance)
 
@@ -161,11 +162,11 @@ def sample_both(schedule, is_clipped):
 def test_at_eta_1_all_steps_of_ddim_are_ancestral_sampling(name):
     """Image by image: both draw the same noise."""
     for is_clipped in (False, True):
-        ddim, ancestral = sample_both(make_schedule(name, T), is_clipped)
+        ddim, ancestral = sample_both(make_schedule(name, PLAYED), is_clipped)
         np.testing.assert_allclose(ddim, ancestral, atol=1e-4)
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("eta", [0.3, 1.0])
 def test_every_step_has_the_marginal_of_the_forward_process(eta):
     """Data that is one point: x_0 is known exactly, and x_t ~ N(sqrt(a) x_0, 1 - a) at each t."""
     schedule, x_0, seen = make_schedule("linear", 2 * T), 0.6, []
@@ -188,8 +189,7 @@ def test_every_step_has_the_marginal_of_the_forward_process(eta):
     for t, x_t in seen[1:]:
         assert_moments(x_t, np.sqrt(alpha_bars[t]) * x_0, 1 - alpha_bars[t])
     first, last = (x_t.ravel() for _, x_t in (seen[0], seen[-1]))
-    correlation = abs(np.corrcoef(first, last)[0, 1])
-    assert correlation > 0.999 if eta == 0 else correlation < 0.999 - 0.1 * eta
+    assert abs(np.corrcoef(first, last)[0, 1]) < 0.999 - 0.1 * eta
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -212,7 +212,7 @@ def test_data_that_is_one_point_is_found_and_clipped(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_another_key_draws_other_images(name):
-    schedule = make_schedule("linear", 20)
+    schedule = make_schedule("linear", PLAYED)
     first, again, other = (sample(name, jax.random.key(seed), schedule) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert abs(np.corrcoef(first, other)[0, 1]) < 5 / np.sqrt(N)

@@ -12,11 +12,15 @@ from fedjax_diffusion.evaluation import (
     reference_statistics,
 )
 
+NUM_STEPS = 12
 
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache_module, "cache_folder", lambda: tmp_path)
-    return tmp_path / "evaluation"
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "cache_folder", lambda: folder)
+        yield folder / "evaluation"
 
 
 def bright_and_dark(number=64):
@@ -34,22 +38,22 @@ def accuracy(extractor, dataset):
 
 def test_the_same_data_give_the_same_features_trained_once(cache, monkeypatch):
     dataset = bright_and_dark()
-    first = make_classifier_extractor(dataset, num_steps=3)
+    first = make_classifier_extractor(dataset, num_steps=NUM_STEPS)
     features = first.extract(dataset.images)
     assert features.shape == (64, first.num_features)
     assert features.min() >= 0
     (path,) = cache.glob("classifier_*.npz")
     path.unlink()
-    again = make_classifier_extractor(dataset, num_steps=3)
+    again = make_classifier_extractor(dataset, num_steps=NUM_STEPS)
     assert again.fingerprint == first.fingerprint
     np.testing.assert_array_equal(again.extract(dataset.images), features)
     monkeypatch.setattr(classifier, "_train", lambda *_: pytest.fail("trained again"))
-    assert make_classifier_extractor(dataset, num_steps=3).fingerprint == first.fingerprint
+    assert make_classifier_extractor(dataset, num_steps=NUM_STEPS).fingerprint == first.fingerprint
 
 
-def test_its_features_tell_what_the_labels_tell(cache):
+def test_its_features_tell_what_the_labels_tell():
     dataset = bright_and_dark()
-    extractor = make_classifier_extractor(dataset, num_steps=30)
+    extractor = make_classifier_extractor(dataset, num_steps=NUM_STEPS)
     assert accuracy(extractor, bright_and_dark(40)) == 1.0
     dark, bright = (dataset.images[dataset.labels == label] for label in (0, 1))
     halves = [reference_statistics(extractor, images) for images in (dark[::2], dark[1::2], bright)]

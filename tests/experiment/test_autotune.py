@@ -229,6 +229,7 @@ def test_a_run_records_what_was_chosen_and_resumes_with_it(tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     progress = Shown()
     settings = {"num_rounds": 1, "allocator__baselines": (), "compute__client_map": "map"}
+    settings |= {"quantization__name": "none", "compute__cpu_devices": "1"}
     config = tiny_config(**settings, compute__tune_seconds=1e9)
     config.model = ConfigDict({"name": "one_conv", "width": 1})
     config.workload.cycles_per_example = None

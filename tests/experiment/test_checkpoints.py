@@ -19,6 +19,7 @@ from tests.tiny import pixel_config
 
 
 @functools.cache
+@jax.jit
 def state_at(round):
     """A state with every kind of leaf: Adam's counts and moments, odd floats, int and float []."""
     key = jax.random.key(round)

@@ -52,9 +52,8 @@ def list_labels(run, num_samples, denoiser):
 @pytest.mark.parametrize(
     ("num_devices", "at_most", "denoiser", "expected"),
     [
-        (2, 1, WITH_CLASSES, [2, 2, 2, 2, 1, 1]),  # a batch of each of two runs
         (1, 4, DENOISER, [2, 1, 1, 1]),  # a batch of two runs, three batches of a run
-        (2, 2, WITH_CLASSES, [2, 2, 2, 1]),
+        (2, 2, WITH_CLASSES, [2, 2, 2, 1]),  # on each device one batch of two runs, or two of one
     ],
 )
 def test_runs_that_ask_together_draw_what_they_draw_alone(

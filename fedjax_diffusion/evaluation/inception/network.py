@@ -88,6 +88,7 @@ class ConvNorm(nn.Module):
             self.padding,
             use_bias=False,
             precision=jax.lax.Precision.HIGHEST,  # otherwise a GPU rounds to TF32
+            kernel_init=nn.initializers.zeros,  # weights come from a file
             name="conv",
         )(x)
         x = nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="bn")(x)
