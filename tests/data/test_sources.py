@@ -12,6 +12,7 @@ import pytest
 import sklearn.datasets
 
 from fedjax_diffusion.data import ImageDataset, load_images
+from fedjax_diffusion.data.image_cache import VARIABLE
 from fedjax_diffusion.data.tfds.folder import open_folder
 from tests.data.prepared import encode, write_cifar10, write_folder
 
@@ -87,7 +88,14 @@ def test_a_dataset_without_labels_says_to_give_zeros():
         ImageDataset(np.zeros((1, 2, 2, 1), np.uint8), None, 1, "mine")
 
 
+@pytest.fixture
+def uncached(monkeypatch):
+    """Decodes the images that are asked for, not the whole split for the cache."""
+    monkeypatch.setenv(VARIABLE, "off")
+
+
 @needs_cifar10
+@pytest.mark.usefixtures("uncached")
 def test_cifar10_real_folder():
     train = load_images("cifar10", "train[:512]", data_dir=REAL_CIFAR10)
     assert train.images.shape == (512, 32, 32, 3)
@@ -169,6 +177,7 @@ def test_splits_are_joined_in_the_order_they_are_named(tmp_path, rng):
 
 
 @needs_cifar10
+@pytest.mark.usefixtures("uncached")
 def test_slices_of_the_real_folder_are_those_of_tfds():
     """TFDS's own reader of ArrayRecord folders is the oracle, image by image."""
     import tensorflow_datasets as tfds

@@ -132,7 +132,7 @@ def test_ticks_of_many_rounds_are_apart_in_narrow_panels(monkeypatch):
 
 
 def test_the_uncertainty_of_the_front_takes_three_seeds():
-    for num_seeds, is_shown in ((1, False), (2, False), (3, True)):
+    for num_seeds, is_shown in ((2, False), (3, True)):
         (frontier,) = (
             f for f in list_figures(make_tables(num_seeds=num_seeds)) if f.name == "frontier"
         )
