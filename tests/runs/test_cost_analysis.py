@@ -28,7 +28,7 @@ COUNTED = [*PIXELS, "--config.num_rounds=1", "--config.workload.cycles_per_examp
 COUNTED += [
     "--config.allocator.time_budget_seconds=1000",
     "--config.allocator.baselines=('full_precision', 'full_precision:max_frequency')",
-    "--config.evaluation.num_samples=24",
+    "--config.evaluation.num_samples=32",
 ]
 
 
@@ -74,7 +74,7 @@ def test_every_command_goes_on(tmp_path, monkeypatch, caplog, capsys):
     # A comparison counts before it plays; its runs are as the one above.
     monkeypatch.setattr(command, "play_sweep", functools.partial(play_sweep, play=play_stub))
     assert main(["run", *COUNTED]) == 0
-    assert main(["sample", "--workdir=runs/pixels", "--num_samples=2"]) == 0
+    assert main(["sample", "--workdir=runs/pixels", "--num_samples=4"]) == 0
     assert main(["evaluate", "--workdir=runs/pixels"]) == 0
     assert main(["compare", *COUNTED, *compared]) == 0
     assert main(["study", *PIXELS, *STUDY, "--config.workload.cycles_per_example=None"]) == 0

@@ -40,7 +40,7 @@ def plain_features(monkeypatch):
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    config = pixel_config(num_rounds=1, evaluation__num_samples=24)
+    config = pixel_config(num_rounds=1, evaluation__num_samples=32)
     return run(config, tmp_path_factory.mktemp("runs") / "tiny").workdir
 
 
@@ -69,12 +69,12 @@ def test_real_images_are_closer_than_noise_and_names_follow_the_extractor():
 def test_a_run_is_evaluated_once(workdir, plain_features, monkeypatch):
     drawn = []
     first = evaluate(workdir, on_progress=drawn.append)
-    assert drawn[-1] == 24
-    assert (first["num_samples"], first["sampler"], first["round"]) == (24, "ddim", 1)
+    assert drawn[-1] == 32
+    assert (first["num_samples"], first["sampler"], first["round"]) == (32, "ddim", 1)
     kept = json.loads((workdir / "evaluation.json").read_text())
     assert kept["quality"] == first
-    other = evaluate(workdir, {"num_samples": 30})
-    assert other["num_samples"] == 30
+    other = evaluate(workdir, {"num_samples": 40})
+    assert other["num_samples"] == 40
     assert evaluate(workdir) == first  # drawn again: the same images
     monkeypatch.setattr(module, "measure_quality", lambda *_: pytest.fail("measured again"))
     assert evaluate(workdir) == first
@@ -124,9 +124,9 @@ def change_state(patch, **fields):
 def test_runs_of_one_seed_are_drawn_from_the_same_noise_after_any_number_of_rounds(
     workdir, plain_features, monkeypatch
 ):
-    first = evaluate(workdir, {"num_samples": 30})
+    first = evaluate(workdir, {"num_samples": 40})
     change_state(monkeypatch, round=np.int32(9))
-    again = evaluate(workdir, {"num_samples": 30})
+    again = evaluate(workdir, {"num_samples": 40})
     assert again.pop("round") == 9
     assert first.pop("round") == 1
     assert again == first

@@ -89,9 +89,9 @@ def test_the_run_folder_is_complete(finished):
     names = {path.name for path in finished.workdir.iterdir()}
     assert names >= {"config.json", "environment.json", "metrics.jsonl", "summary.json"}
     assert (finished.workdir / "samples" / "round_00004.png").stat().st_size > 100
-    pixels = np.asarray(Image.open(finished.workdir / "figures" / "training.png").convert("RGB"))
-    assert min(pixels.shape[:2]) > 500
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10, "not blank"
+    figure = Image.open(finished.workdir / "figures" / "training.png").convert("RGB")
+    assert min(figure.size) > 500
+    assert len(figure.getcolors(figure.width * figure.height)) > 10, "not blank"
     environment = json.loads((finished.workdir / "environment.json").read_text())
     assert environment["compute"]["client_map"] == "map"
     assert environment["jax"] == jax.__version__
@@ -223,28 +223,28 @@ def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monke
     asked = []
     load = sampling.load_sampler
     monkeypatch.setattr(sampling, "load_sampler", lambda *a: asked.append(a[1]) or load(*a))
-    sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
-    sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
-    assert asked[0] == {"num_samples": 3}
-    assert asked[1] == {"num_samples": 3, "num_steps": None, "eta": 0.0, "sampler": "ancestral"}
+    sample(finished.workdir, num_samples=4, output=tmp_path / "run.png")
+    sample(finished.workdir, num_samples=4, sampler="ancestral", output=tmp_path / "all.png")
+    assert asked[0] == {"num_samples": 4}
+    assert asked[1] == {"num_samples": 4, "num_steps": None, "eta": 0.0, "sampler": "ancestral"}
 
 
 def test_images_are_saved_one_by_one_into_a_folder(finished, tmp_path):
-    folder = sample(finished.workdir, num_samples=21, num_steps=2, output=tmp_path / "images")
+    folder = sample(finished.workdir, num_samples=33, num_steps=2, output=tmp_path / "images")
     images = read_pngs(folder, (8, 8, 1))
-    assert len(images) == 21
-    experiment, state = load_run(finished.workdir, {"num_samples": 21})
+    assert len(images) == 33
+    experiment, state = load_run(finished.workdir, {"num_samples": 33})
     drawn = experiment.draw_samples(seed_to_key(0), state.ema_params, 4)
     np.testing.assert_array_equal(images, drawn)
     with pytest.raises(ValueError, match=r"must be a \.png file, or a new or empty folder"):
-        sample(finished.workdir, num_samples=21, output=folder)
+        sample(finished.workdir, num_samples=33, output=folder)
     with pytest.raises(ValueError, match=r"grid\.JPG must end in \.png, or be a folder"):
         sample(finished.workdir, output=tmp_path / "grid.JPG")
 
 
 def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
-    path = sample(finished.workdir, num_samples=5, num_steps=2, output=tmp_path / "a.png")
-    other = sample(finished.workdir, num_samples=5, num_steps=2, seed=1, output=tmp_path / "b.png")
+    path = sample(finished.workdir, num_samples=33, num_steps=2, output=tmp_path / "a.png")
+    other = sample(finished.workdir, num_samples=33, num_steps=2, seed=1, output=tmp_path / "b.png")
     assert path.read_bytes() != other.read_bytes()
     with pytest.raises(ValueError, match="not a run folder"):
         sample(tmp_path)
