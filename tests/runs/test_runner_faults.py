@@ -19,6 +19,7 @@ EVERYTHING = {
     "faults__diverging_factor": 30.0,
     "federated__average": "trimmed_mean",
     "federated__max_update_norm": 0.3,
+    "server_optimizer__learning_rate": 0.9,  # a number that may change without compilation
     "quantization__error_feedback": True,
     "partition__num_clients": 4,
     "cohort_size": 3,  # as many as other runs have: their allocations are compiled already
