@@ -24,7 +24,9 @@ EVERYTHING = {
     "partition__num_clients": 4,
     "cohort_size": 3,  # as many as other runs have: their allocations are compiled already
     "num_rounds": 18,
+    "compute__cpu_devices": 1,
 }
+"""Of this run, whose programs are also those of a sweep in lanes and of a server that fails."""
 
 
 class StopError(Exception):

@@ -25,6 +25,7 @@ from fedjax_diffusion.sweep.lanes import list_methods
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions, play_point
 from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
+from tests.runs.test_runner_faults import EVERYTHING
 from tests.sweep.stubs import QUALITY
 from tests.tiny import pixel_config
 
@@ -34,20 +35,17 @@ LENGTHS = (4, 2, 1)
 LANES = 3
 """In all packs, so that they share their programs."""
 WORLD = {
-    "partition__num_clients": 4,
-    "cohort_size": 3,
-    "federated__average": "trimmed_mean",
-    "faults__dropped_before_upload": 0.2,
-    "faults__diverging": 0.3,
-    "faults__diverging_factor": 4.0,
+    **EVERYTHING,
     "allocator__baselines": ("full_precision",),
+    "compute__client_map": "map",
+    "compute__conv": "plain",
+    "sampling__num_samples": 32,  # a batch, as in the evaluation
 }
-"""What a lane has of its own besides its model: cohort, faults, numbers of its average."""
+"""With what a lane has of its own besides its model: cohort, faults, memories, rates."""
 
 
 def prepare(workdir, lanes, methods=("on_demand", "fixed_bits:4"), num_evaluated=None, **changed):
-    changed = {"compute__cpu_devices": "1", "compute__client_map": "map", **changed}
-    config = pixel_config(sweep__lanes=str(lanes), compute__conv="plain", **WORLD, **changed)
+    config = pixel_config(**WORLD | {"sweep__lanes": str(lanes)} | changed)
     points = expand(
         config,
         lambda h: h.product([h.sweep("allocator.method", methods), h.sweep("num_rounds", LENGTHS)]),
