@@ -10,20 +10,16 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import SessionLog
 
-from fedjax_diffusion import load_config, load_run, run
-from fedjax_diffusion.data.image_cache import VARIABLE
-from fedjax_diffusion.diffusion import make_denoiser
-from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion import load_run, run
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import figure
 from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import EVENTS, read_metrics
 from fedjax_diffusion.runs.sample import sample
-from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.empty_figures import make_empty
 from tests.runs.events import list_points, read_events
-from tests.tiny import pixel_config, tiny_config, to_pixels
+from tests.tiny import pixel_config, tiny_config
 
 CONTRACT = {
     "round",
@@ -248,18 +244,3 @@ def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
     assert path.read_bytes() != other.read_bytes()
     with pytest.raises(ValueError, match="not a run folder"):
         sample(tmp_path)
-
-
-@needs_cifar10
-def test_the_cifar10_config_trains_on_real_images(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "off")  # else all 24,000 images are decoded, for 512
-    overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
-    overrides |= {"allocator.baselines": (), "cohort_size": 3}  # as many as in other runs
-    config = load_config("cifar10:smoke", overrides)
-    network = make_denoiser(to_run_config(config).model, (32, 32, 3))
-    params = jax.eval_shape(network.init, jax.random.key(0))
-    x_t, t = jax.ShapeDtypeStruct((8, 32, 32, 3), "float32"), jax.ShapeDtypeStruct((8,), "int32")
-    assert jax.eval_shape(network.apply, params, x_t, t).shape == x_t.shape
-    result = run(to_pixels(config), tmp_path / "run")  # its own takes long to compile
-    assert result.records[0]["loss"] < 1.5
-    assert len(result.records[0]["participants"]) == 3
