@@ -138,18 +138,28 @@ def test_labels_read_well():
     assert found == [label for _, label in LABELS]
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(SETTINGS)),
-        st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.lists(st.text())),
-    )
-)
-@settings(deadline=None, max_examples=100)
-def test_a_folder_is_safe_and_names_its_hash(overrides):
+VALUES = st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.lists(st.text()))
+OVERRIDES = st.dictionaries(st.sampled_from(sorted(SETTINGS)), VALUES)
+
+
+def check_folder(overrides):
     label = make_label(overrides, SETTINGS)
     assert re.fullmatch(r"[A-Za-z0-9.+-]{1,60}", label)
     assert label[0].isalpha()
     assert folder_name_to_hash(make_folder_name(label, hash_config(BASE))) == hash_config(BASE)[:12]
+
+
+@given(OVERRIDES)
+@settings(deadline=None, max_examples=40)
+def test_a_folder_is_safe_and_names_its_hash(overrides):
+    check_folder(overrides)
+
+
+@pytest.mark.slow
+@given(OVERRIDES)
+@settings(deadline=None, max_examples=500)
+def test_the_folder_of_many_settings_is_safe_and_names_its_hash(overrides):
+    check_folder(overrides)
 
 
 def test_endings_of_keys_are_clear_and_short():

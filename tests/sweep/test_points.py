@@ -84,7 +84,7 @@ def check_definition(definition):
 
 
 @given(definitions())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_identities_differ_exactly_when_settings_do(definition):
     check_definition(definition)
 
@@ -180,7 +180,7 @@ def check_flaw(definition, message):
 
 
 @given(definitions(), SOME_FLAWS)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_a_flaw_among_good_points_is_refused_in_one_line(definition, message):
     check_flaw(definition, message)
 
