@@ -42,7 +42,7 @@ BASELINES = ("full_precision", "full_precision:max_frequency")
 def config_of(num_seeds):
     return pixel_config(
         num_rounds=1,
-        evaluation__num_samples=24,
+        evaluation__num_samples=32,
         allocator__baselines=BASELINES,
         compare__variants=VARIANTS,
         compare__num_seeds=num_seeds,
@@ -75,7 +75,7 @@ def workdir(tmp_path_factory):
         ]
         assert played == [(name, "evaluated") for name in names]
         assert told.lines[0] == "full_precision+seed-0: round 1"
-        assert told.lines[-1] == "two_bits+seed-1: image 24"
+        assert told.lines[-1] == "two_bits+seed-1: image 32"
         assert done.missing == []
         return done.workdir
 
@@ -226,7 +226,7 @@ def flags_of(num_seeds, workdir):
     return [
         *("compare", *PIXELS, f"--workdir={workdir}"),
         "--config.num_rounds=1",
-        "--config.evaluation.num_samples=24",
+        "--config.evaluation.num_samples=32",
         f"--config.allocator.baselines={BASELINES}",
         f"--config.compare.variants={VARIANTS}",
         f"--config.compare.num_seeds={num_seeds}",

@@ -16,8 +16,8 @@ from tests.tiny import pixel_config
 CONFIG = pixel_config(
     num_rounds=5,
     evaluation__every_rounds=2,
-    evaluation__num_samples_along=20,
-    evaluation__num_samples=20,
+    evaluation__num_samples_along=32,
+    evaluation__num_samples=32,
     checkpoint__every_rounds=5,
 )
 
@@ -36,11 +36,11 @@ def test_rounds_are_measured_once_also_if_they_are_played_again(tmp_path, monkey
     whole = run(CONFIG, tmp_path / "whole")
     lines = read_quality(whole.workdir)
     assert [line["round"] for line in lines] == [2, 4, 5]
-    assert [line["num_samples"] for line in lines] == [20] * 3
-    assert {"fcd_20", "kcd_20", "precision_20", "recall_20"} <= lines[0].keys()
-    assert lines[0]["fcd_20"] != lines[1]["fcd_20"]
+    assert [line["num_samples"] for line in lines] == [32] * 3
+    assert {"fcd_32", "kcd_32", "precision_32", "recall_32"} <= lines[0].keys()
+    assert lines[0]["fcd_32"] != lines[1]["fcd_32"]
     final = evaluate(whole.workdir)  # as many images, from the same noise
-    assert lines[-1]["fcd_20"] == pytest.approx(final["fcd"], rel=1e-5)
+    assert lines[-1]["fcd_32"] == pytest.approx(final["fcd"], rel=1e-5)
 
     measured, measure = [], QualityLog.measure
 

@@ -1,6 +1,7 @@
 """Whole runs: the folder they leave, resuming, and what they refuse."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -10,20 +11,16 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import SessionLog
 
-from fedjax_diffusion import load_config, load_run, run
-from fedjax_diffusion.data.image_cache import VARIABLE
-from fedjax_diffusion.diffusion import make_denoiser
-from fedjax_diffusion.experiment.config import to_run_config
+from fedjax_diffusion import load_run, run
 from fedjax_diffusion.keys import seed_to_key
 from fedjax_diffusion.runs import figure
 from fedjax_diffusion.runs import sample as sampling
 from fedjax_diffusion.runs.evaluate import read_pngs
 from fedjax_diffusion.runs.records import EVENTS, read_metrics
 from fedjax_diffusion.runs.sample import sample
-from tests.data.test_sources import REAL_CIFAR10, needs_cifar10
 from tests.empty_figures import make_empty
 from tests.runs.events import list_points, read_events
-from tests.tiny import pixel_config, tiny_config, to_pixels
+from tests.tiny import pixel_config, tiny_config
 
 CONTRACT = {
     "round",
@@ -89,9 +86,9 @@ def test_the_run_folder_is_complete(finished):
     names = {path.name for path in finished.workdir.iterdir()}
     assert names >= {"config.json", "environment.json", "metrics.jsonl", "summary.json"}
     assert (finished.workdir / "samples" / "round_00004.png").stat().st_size > 100
-    pixels = np.asarray(Image.open(finished.workdir / "figures" / "training.png").convert("RGB"))
-    assert min(pixels.shape[:2]) > 500
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10, "not blank"
+    figure = Image.open(finished.workdir / "figures" / "training.png").convert("RGB")
+    assert min(figure.size) > 500
+    assert len(figure.getcolors(figure.width * figure.height)) > 10, "not blank"
     environment = json.loads((finished.workdir / "environment.json").read_text())
     assert environment["compute"]["client_map"] == "map"
     assert environment["jax"] == jax.__version__
@@ -173,34 +170,41 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"partition__num_clients": 2000}, "num_clients must be at most the 1497 examples"),
-        ({"partition__alpha": 0.0}, "config.partition.alpha must be a number in"),
-        ({"allocator__time_budget_seconds": 1e-3}, "no client can participate in any round"),
-        ({"devices__min_bits": 17}, "config.devices.min_bits must be 1..16 or 32 or None, got 17"),
-        ({"devices__min_bits": 9, "devices__max_bits": 4}, "no client can participate|min_bits"),
-        ({"allocator__method": "magic"}, "method = 'magic'"),
-        ({"allocator__method": "relaxed"}, "relaxed"),
-        ({"cohort_size": 4}, "cohort_size must be in 1..3"),
-        ({"num_rounds": 0}, "num_rounds must be a whole number in 1"),
-        ({"seed": -1}, "seed must be a whole number in 0"),
-        ({"sampling__sampler": "euler"}, "sampling.sampler must be one of"),
-        ({"federated__mode": "weights"}, "mode must be one of"),
-        ({"local_work__local_epochs": 1.0}, "exactly one of local_steps"),
-        ({"compute__cpu_devices": "many"}, "compute.cpu_devices must be"),
-        ({"allocator__error_budget__relative": 0.1}, "error_budget: give one of"),
-        ({"checkpoint__keep": 0}, "checkpoint.keep must be a whole number in 1"),
-        ({"evaluation__inception_weights": "nowhere.npz"}, "inception_weights nowhere.npz"),
-        ({"evaluation__held_out_split": "dev"}, "evaluation.held_out_split: .*'dev'"),
-        ({"quantization__error_feedback": True, "federated__mode": "model"}, "mode 'update'"),
-    ],
-)
-def test_bad_settings_are_refused_before_anything_is_written(overrides, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        run(pixel_config(**overrides), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+BAD_SETTINGS = [
+    ({"partition__num_clients": 2000}, "num_clients must be at most the 1497 examples"),
+    ({"partition__alpha": 0.0}, "config.partition.alpha must be a number in"),
+    ({"allocator__time_budget_seconds": 1e-3}, "no client can participate in any round"),
+    ({"devices__min_bits": 17}, "config.devices.min_bits must be 1..16 or 32 or None, got 17"),
+    ({"devices__min_bits": 9, "devices__max_bits": 4}, "no client can participate|min_bits"),
+    ({"allocator__method": "magic"}, "method = 'magic'"),
+    ({"allocator__method": "relaxed"}, "relaxed"),
+    ({"cohort_size": 4}, "cohort_size must be in 1..3"),
+    ({"num_rounds": 0}, "num_rounds must be a whole number in 1"),
+    ({"seed": -1}, "seed must be a whole number in 0"),
+    ({"sampling__sampler": "euler"}, "sampling.sampler must be one of"),
+    ({"federated__mode": "weights"}, "mode must be one of"),
+    ({"local_work__local_epochs": 1.0}, "exactly one of local_steps"),
+    ({"compute__cpu_devices": "many"}, "compute.cpu_devices must be"),
+    ({"allocator__error_budget__relative": 0.1}, "error_budget: give one of"),
+    ({"checkpoint__keep": 0}, "checkpoint.keep must be a whole number in 1"),
+    ({"evaluation__inception_weights": "nowhere.npz"}, "inception_weights nowhere.npz"),
+    ({"evaluation__held_out_split": "dev"}, "evaluation.held_out_split: .*'dev'"),
+    ({"quantization__error_feedback": True, "federated__mode": "model"}, "mode 'update'"),
+]
+
+
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path):
+    others = {}
+    for number, (overrides, message) in enumerate(BAD_SETTINGS):
+        said = "no error"
+        try:
+            run(pixel_config(**overrides), tmp_path / str(number))
+        except ValueError as error:
+            said = str(error)
+        if not re.search(message, said):
+            others[message] = said
+    assert others == {}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_does_not_go_on_with_other_data(finished, tmp_path):
@@ -223,43 +227,28 @@ def test_samples_are_drawn_as_the_run_does_or_as_asked(finished, tmp_path, monke
     asked = []
     load = sampling.load_sampler
     monkeypatch.setattr(sampling, "load_sampler", lambda *a: asked.append(a[1]) or load(*a))
-    sample(finished.workdir, num_samples=3, output=tmp_path / "run.png")
-    sample(finished.workdir, num_samples=3, sampler="ancestral", output=tmp_path / "all.png")
-    assert asked[0] == {"num_samples": 3}
-    assert asked[1] == {"num_samples": 3, "num_steps": None, "eta": 0.0, "sampler": "ancestral"}
+    sample(finished.workdir, num_samples=4, output=tmp_path / "run.png")
+    sample(finished.workdir, num_samples=4, sampler="ancestral", output=tmp_path / "all.png")
+    assert asked[0] == {"num_samples": 4}
+    assert asked[1] == {"num_samples": 4, "num_steps": None, "eta": 0.0, "sampler": "ancestral"}
 
 
 def test_images_are_saved_one_by_one_into_a_folder(finished, tmp_path):
-    folder = sample(finished.workdir, num_samples=21, num_steps=2, output=tmp_path / "images")
+    folder = sample(finished.workdir, num_samples=33, num_steps=2, output=tmp_path / "images")
     images = read_pngs(folder, (8, 8, 1))
-    assert len(images) == 21
-    experiment, state = load_run(finished.workdir, {"num_samples": 21})
+    assert len(images) == 33
+    experiment, state = load_run(finished.workdir, {"num_samples": 33})
     drawn = experiment.draw_samples(seed_to_key(0), state.ema_params, 4)
     np.testing.assert_array_equal(images, drawn)
     with pytest.raises(ValueError, match=r"must be a \.png file, or a new or empty folder"):
-        sample(finished.workdir, num_samples=21, output=folder)
+        sample(finished.workdir, num_samples=33, output=folder)
     with pytest.raises(ValueError, match=r"grid\.JPG must end in \.png, or be a folder"):
         sample(finished.workdir, output=tmp_path / "grid.JPG")
 
 
 def test_samples_are_drawn_from_a_finished_run(finished, tmp_path):
-    path = sample(finished.workdir, num_samples=5, num_steps=2, output=tmp_path / "a.png")
-    other = sample(finished.workdir, num_samples=5, num_steps=2, seed=1, output=tmp_path / "b.png")
+    path = sample(finished.workdir, num_samples=33, num_steps=2, output=tmp_path / "a.png")
+    other = sample(finished.workdir, num_samples=33, num_steps=2, seed=1, output=tmp_path / "b.png")
     assert path.read_bytes() != other.read_bytes()
     with pytest.raises(ValueError, match="not a run folder"):
         sample(tmp_path)
-
-
-@needs_cifar10
-def test_the_cifar10_config_trains_on_real_images(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "off")  # else all 24,000 images are decoded, for 512
-    overrides = {"data.data_dir": str(REAL_CIFAR10), "num_rounds": 1, "sampling.num_steps": 2}
-    overrides |= {"allocator.baselines": (), "cohort_size": 3}  # as many as in other runs
-    config = load_config("cifar10:smoke", overrides)
-    network = make_denoiser(to_run_config(config).model, (32, 32, 3))
-    params = jax.eval_shape(network.init, jax.random.key(0))
-    x_t, t = jax.ShapeDtypeStruct((8, 32, 32, 3), "float32"), jax.ShapeDtypeStruct((8,), "int32")
-    assert jax.eval_shape(network.apply, params, x_t, t).shape == x_t.shape
-    result = run(to_pixels(config), tmp_path / "run")  # its own takes long to compile
-    assert result.records[0]["loss"] < 1.5
-    assert len(result.records[0]["participants"]) == 3

@@ -5,16 +5,12 @@ import pytest
 from fedjax_diffusion import load_run, run
 from fedjax_diffusion.cli.main import main
 from fedjax_diffusion.runs.records import SUMMARY, read_metrics
+from tests.runs.test_runner_faults import EVERYTHING
 from tests.tiny import pixel_config
 
-PLAIN = {
-    "client_optimizer__name": "sgd",
-    "client_optimizer__clip_norm": None,
-    "server_optimizer__learning_rate": 0.5,
-}
-"""Of all runs here, which differ in rates alone and so share their programs."""
-RUINED = PLAIN | {"client_optimizer__learning_rate": 1e38}
-REFUSED = PLAIN | {"server_optimizer__learning_rate": 1e38}
+RUINED = {"client_optimizer__learning_rate": 1e38}
+REFUSED = EVERYTHING | {"server_optimizer__learning_rate": 1e38}
+"""By a rate alone other than runs elsewhere, whose programs these share."""
 CONFIG_FILE = """
 from tests.tiny import pixel_config
 
@@ -60,7 +56,7 @@ def test_a_run_that_ended_early_is_finished_until_it_may_go_on(stopped):
 
 
 def test_a_step_of_the_server_that_is_not_finite_is_recorded_and_the_run_goes_on(tmp_path):
-    result = run(pixel_config(**REFUSED, num_rounds=2), tmp_path / "refused")
+    result = run(pixel_config(**REFUSED | {"num_rounds": 2}), tmp_path / "refused")
     assert [record["step_refused"] for record in result.records] == [True, True]
     assert all(record["loss"] < 10 for record in result.records)
     assert result.summary["refused_steps"] == 2
@@ -77,7 +73,7 @@ def test_the_command_ends_with_1_and_one_line_and_so_does_the_next(
     overrides, words, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    text = CONFIG_FILE.replace("**{}", f"num_rounds=1, **{overrides!r}")
+    text = CONFIG_FILE.replace("**{}", f"**{overrides | {'num_rounds': 1}!r}")
     (tmp_path / "ruined.py").write_text(text)
     for _ in range(2):
         assert main(["run", "--config=ruined.py"]) == 1

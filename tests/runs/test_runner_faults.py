@@ -19,11 +19,14 @@ EVERYTHING = {
     "faults__diverging_factor": 30.0,
     "federated__average": "trimmed_mean",
     "federated__max_update_norm": 0.3,
+    "server_optimizer__learning_rate": 0.9,  # a number that may change without compilation
     "quantization__error_feedback": True,
     "partition__num_clients": 4,
     "cohort_size": 3,  # as many as other runs have: their allocations are compiled already
     "num_rounds": 18,
+    "compute__cpu_devices": 1,
 }
+"""Of this run, whose programs are also those of a sweep in lanes and of a server that fails."""
 
 
 class StopError(Exception):

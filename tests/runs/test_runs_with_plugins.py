@@ -40,11 +40,13 @@ USED = {
     "allocator.method": "equal_split",
     "model.name": "dense",
     "model.width": 4,
+    "model.depth": 1,
     "partition.name": "iid",
     "allocator.baselines": ("full_precision", "full_precision:max_frequency"),
 }
 """What the runs share with those of a comparison, of any seed: so they share their programs."""
 SMALL = {key: value for key, value in OVERRIDES.items() if not key.startswith("model.")}
+SMALL |= {"sampling.num_samples": 20, "compute.cpu_devices": 1}
 GIVEN = [f"--plugins={EXAMPLES / f'{name}.py'}" for name in NAMES]
 
 
@@ -212,7 +214,7 @@ def test_a_comparison_with_own_names_is_played_and_opened_again(tmp_path, monkey
     page, grid = tmp_path / "page.html", tmp_path / "grid.png"
     for command in (
         ["report", f"--workdir={folder}", f"--output={page}"],
-        ["sample", f"--workdir={points['own_both']}", "--num_samples=4", f"--output={grid}"],
+        ["sample", f"--workdir={points['own_both']}", "--num_samples=20", f"--output={grid}"],
         ["evaluate", f"--workdir={points['own_bits']}", "--num_samples=20"],
     ):
         forget()
@@ -243,7 +245,12 @@ def change_first(folder):
 def test_changed_plugin_is_named_and_only_taken_if_trusted(workdir, tmp_path, capsys):
     forget()
     given = [f"--plugins={path}" for path in change_first(tmp_path)]
-    sample = ["sample", f"--workdir={workdir}", "--num_samples=4", f"--output={tmp_path / 'a.png'}"]
+    sample = [
+        "sample",
+        f"--workdir={workdir}",
+        "--num_samples=20",
+        f"--output={tmp_path / 'a.png'}",
+    ]
     assert main([*sample, *given]) == 2
     assert "plug-in own_quantizer has changed since" in capsys.readouterr().err
     assert "own_quantizer" not in IMPORTED

@@ -34,10 +34,10 @@ def changed(**overrides):
     return with_overrides(BASE, {key.replace("__", "."): v for key, v in overrides.items()})
 
 
-@pytest.mark.parametrize("row", TABLE["runs"], ids=lambda row: row["hash"][:12])
-def test_hashes_stay_what_they_were(row):
+def test_hashes_stay_what_they_were():
     """A new key needs a line in NEUTRAL, a renamed one in OLD_NAMES: sweeps would play again."""
-    assert hash_config(with_overrides(BASE, row["overrides"])) == row["hash"]
+    found = [hash_config(with_overrides(BASE, row["overrides"])) for row in TABLE["runs"]]
+    assert found == [row["hash"] for row in TABLE["runs"]]
 
 
 def test_the_table_has_20_identities():
@@ -104,29 +104,11 @@ def test_a_whole_number_in_a_frozen_config_is_a_float():
     assert hash_config(config) == hash_config(changed(client_optimizer__learning_rate=1.0))
 
 
-@pytest.mark.parametrize(
-    "key", ["seed", "cohort_size", "sampling.eta", "data.split", "compute.dtype", "studying"]
-)
-def test_settings_in_the_identity(key):
-    assert is_in_identity(key)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "compute.conv",
-        "compute",
-        "compute.dtype.x",
-        "data.data_dir",
-        "evaluation.num_samples",
-        "study.rounds",
-        "checkpoint.keep",
-        "compare.num_seeds",
-        "sweep.keep",
-    ],
-)
-def test_settings_outside_the_identity(key):
-    assert not is_in_identity(key)
+def test_settings_in_the_identity_and_outside():
+    inside = ("seed", "cohort_size", "sampling.eta", "data.split", "compute.dtype", "studying")
+    outside = ("compute.conv", "compute", "compute.dtype.x", "data.data_dir", "sweep.keep")
+    outside += ("evaluation.num_samples", "study.rounds", "checkpoint.keep", "compare.num_seeds")
+    assert [key for key in (*inside, *outside) if is_in_identity(key)] == [*inside]
 
 
 def test_every_setting_in_the_identity_changes_it_and_no_other():
@@ -135,40 +117,50 @@ def test_every_setting_in_the_identity_changes_it_and_no_other():
         assert (hash_settings(other) != hash_config(BASE)) == is_in_identity(key), key
 
 
-@pytest.mark.parametrize(
-    ("overrides", "label"),
-    [
-        ({}, "base"),
-        ({"seed": 3}, "seed-3"),
-        ({"allocator.method": "fixed_bits:1", "seed": 0}, "method-fixed-bits-1+seed-0"),
-        ({"client_optimizer.learning_rate": 1e-5}, "client-optimizer.learning-rate-1e-05"),
-        ({"partition.name": "iid"}, "partition.name-iid"),
-        ({"model.channel_multipliers": [1, 2]}, "channel-multipliers-1-2"),
-        ({"model.attention_resolutions": []}, "attention-resolutions-none"),
-        (
-            {"cohort_size": None, "augmentation.random_flip": True},
-            "cohort-size-None+random-flip-True",
-        ),
-        ({"workload.noise_density_dbm_per_hz": -174.0}, "noise-density-dbm-per-hz--174.0"),
-        ({"data.split": "train[:50%]/é\n", "seed": 1}, "split-train-50+seed-1"),
-    ],
-)
-def test_labels_read_well(overrides, label):
-    assert make_label(overrides, SETTINGS) == label
+LABELS = [
+    ({}, "base"),
+    ({"seed": 3}, "seed-3"),
+    ({"allocator.method": "fixed_bits:1", "seed": 0}, "method-fixed-bits-1+seed-0"),
+    ({"client_optimizer.learning_rate": 1e-5}, "client-optimizer.learning-rate-1e-05"),
+    ({"partition.name": "iid"}, "partition.name-iid"),
+    ({"model.channel_multipliers": [1, 2]}, "channel-multipliers-1-2"),
+    ({"model.attention_resolutions": []}, "attention-resolutions-none"),
+    (
+        {"cohort_size": None, "augmentation.random_flip": True},
+        "cohort-size-None+random-flip-True",
+    ),
+    ({"workload.noise_density_dbm_per_hz": -174.0}, "noise-density-dbm-per-hz--174.0"),
+    ({"data.split": "train[:50%]/é\n", "seed": 1}, "split-train-50+seed-1"),
+]
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(SETTINGS)),
-        st.one_of(TEXT, st.floats(), st.integers(), st.none(), st.lists(TEXT)),
-    )
-)
-@settings(deadline=None, max_examples=100)
-def test_a_folder_is_safe_and_names_its_hash(overrides):
+def test_labels_read_well():
+    found = [make_label(overrides, SETTINGS) for overrides, _ in LABELS]
+    assert found == [label for _, label in LABELS]
+
+
+VALUES = st.one_of(TEXT, st.floats(), st.integers(), st.none(), st.lists(TEXT))
+OVERRIDES = st.dictionaries(st.sampled_from(sorted(SETTINGS)), VALUES)
+
+
+def check_folder(overrides):
     label = make_label(overrides, SETTINGS)
     assert re.fullmatch(r"[A-Za-z0-9.+-]{1,60}", label)
     assert label[0].isalpha()
     assert folder_name_to_hash(make_folder_name(label, hash_config(BASE))) == hash_config(BASE)[:12]
+
+
+@given(OVERRIDES)
+@settings(deadline=None, max_examples=40)
+def test_a_folder_is_safe_and_names_its_hash(overrides):
+    check_folder(overrides)
+
+
+@pytest.mark.slow
+@given(OVERRIDES)
+@settings(deadline=None, max_examples=500)
+def test_the_folder_of_many_settings_is_safe_and_names_its_hash(overrides):
+    check_folder(overrides)
 
 
 def test_endings_of_keys_are_clear_and_short():

@@ -20,11 +20,13 @@ from fedjax_diffusion.runs.quality_log import EVALUATION_COUNTER
 from fedjax_diffusion.runs.runner import run
 from fedjax_diffusion.sweep import lanes as lanes_module
 from fedjax_diffusion.sweep import packing, runner
-from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.checks import choose_evaluation
+from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.lanes import list_methods
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions, play_point
-from fedjax_diffusion.sweep.runner import play_sweep, prepare_sweep
+from fedjax_diffusion.sweep.runner import play_sweep
+from tests.runs.test_runner_faults import EVERYTHING
 from tests.sweep.stubs import QUALITY
 from tests.tiny import pixel_config
 
@@ -34,26 +36,24 @@ LENGTHS = (4, 2, 1)
 LANES = 3
 """In all packs, so that they share their programs."""
 WORLD = {
-    "partition__num_clients": 4,
-    "cohort_size": 3,
-    "federated__average": "trimmed_mean",
-    "faults__dropped_before_upload": 0.2,
-    "faults__diverging": 0.3,
-    "faults__diverging_factor": 4.0,
+    **EVERYTHING,
     "allocator__baselines": ("full_precision",),
+    "compute__client_map": "map",
+    "compute__conv": "plain",
+    "sampling__num_samples": 32,  # a batch, as in the evaluation
 }
-"""What a lane has of its own besides its model: cohort, faults, numbers of its average."""
+"""With what a lane has of its own besides its model: cohort, faults, memories, rates."""
 
 
 def prepare(workdir, lanes, methods=("on_demand", "fixed_bits:4"), num_evaluated=None, **changed):
-    changed = {"compute__cpu_devices": "1", "compute__client_map": "map", **changed}
-    config = pixel_config(sweep__lanes=str(lanes), compute__conv="plain", **WORLD, **changed)
+    """Writes the points into a folder, without the checks of ``prepare_sweep``."""
+    given = pixel_config(**WORLD | {"sweep__lanes": str(lanes)} | changed)
+    config = choose_evaluation(to_run_config(given), num_evaluated)
     points = expand(
         config,
         lambda h: h.product([h.sweep("allocator.method", methods), h.sweep("num_rounds", LENGTHS)]),
     )
-    options = TRAINING._replace(is_evaluating=num_evaluated is not None)
-    prepare_sweep(config, points, workdir, options, num_evaluated)
+    grow_sweep(config, points, workdir)
     return points
 
 
@@ -167,8 +167,15 @@ def test_lanes_play_the_same_runs_and_take_others_when_they_end(
 
 def test_workers_share_the_open_points_out_to_their_lanes(tmp_path):
     prepare(tmp_path, 4)
-    progress = Lines()
-    play_sweep(tmp_path, TRAINING._replace(num_workers=2), progress=progress)
+    interruption, progress = Interruption(), Lines()
+
+    def tell(text):
+        progress.lines.append(text)
+        interruption.exit_code = 143
+
+    progress.tell, options = tell, TRAINING._replace(num_workers=2)
+    with pytest.raises(StoppedBySignal):
+        play_sweep(tmp_path, options, progress=progress, interruption=interruption)
     assert progress.lines[0] == "3 lanes: rounds of as many points in one program"
 
 

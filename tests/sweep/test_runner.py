@@ -239,7 +239,7 @@ def test_a_begun_point_uses_the_machine_as_it_began(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("num_points", "num_kills"), [(16, 6), pytest.param(40, 12, marks=pytest.mark.slow)]
+    ("num_points", "num_kills"), [(10, 4), pytest.param(40, 12, marks=pytest.mark.slow)]
 )
 def test_killed_workers_finish_every_point_exactly_once(num_points, num_kills, tmp_path):
     command = [sys.executable, str(WORKERS), str(tmp_path), str(num_points), str(num_kills)]

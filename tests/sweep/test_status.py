@@ -10,10 +10,11 @@ from fedjax_diffusion.experiment.config import to_run_config
 from fedjax_diffusion.runs import claims, records
 from fedjax_diffusion.sweep import hyper
 from fedjax_diffusion.sweep.dry_run import format_dry_run
-from fedjax_diffusion.sweep.folder import open_sweep
+from fedjax_diffusion.sweep.folder import grow_sweep, open_sweep
 from fedjax_diffusion.sweep.identity import HASH_DIGITS
 from fedjax_diffusion.sweep.listing import find_folders
 from fedjax_diffusion.sweep.play import PlayOptions
+from fedjax_diffusion.sweep.points import expand
 from fedjax_diffusion.sweep.runner import play_sweep
 from fedjax_diffusion.sweep.status import format_status
 from tests.sweep.stubs import make_sweep, play_stub
@@ -61,12 +62,13 @@ def test_points_that_were_measured_by_other_features_are_named(tmp_path):
 
 
 def test_a_dry_run_counts_points_and_groups_and_writes_nothing(tmp_path):
-    make_sweep(
-        tmp_path,
+    config = to_run_config(pixel_config())  # the state of a U-Net takes long to trace
+    axes = [
         hyper.sweep("seed", range(3)),
         hyper.sweep("allocator.method", ["on_demand", "full_precision"]),
         hyper.sweep("local_work.batch_size", [5, 6]),
-    )
+    ]
+    grow_sweep(config, expand(config, lambda h: h.product(axes)), tmp_path)
     before = sorted(tmp_path.rglob("*"))
     text = format_dry_run(open_sweep(tmp_path), PlayOptions())
     assert sorted(tmp_path.rglob("*")) == before
