@@ -21,7 +21,7 @@ from fedjax_diffusion.quantization import (
 )
 from tests.each import check_each
 
-NUM_DRAWS = 4000
+NUM_DRAWS = 2000
 BITS = [1, 2, 3, 4, 6, 8, 12, 15, 16]
 
 
