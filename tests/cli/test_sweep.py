@@ -26,9 +26,11 @@ from fedjax_diffusion.sweep.states import read_states
 from tests.runs.test_evaluate import pixels_as_features
 from tests.sweep.stubs import make_sweep, play_stub
 from tests.sweep.test_runner import Flaky
-from tests.tiny import OVERRIDES, PIXELS
+from tests.tiny import PIXELS
 
 TINY = ["sweep", *PIXELS]
+DEMAND = [*PIXELS, "--config.allocator.method=demand"]
+"""The method of which a program is compiled in any case."""
 
 
 def test_two_points_are_played_evaluated_and_listed(tmp_path, monkeypatch, capfd, caplog):
@@ -68,7 +70,7 @@ def test_a_signal_ends_a_sweep_with_a_checkpoint(tmp_path, capsys):
     sender.start()
     flags = ["--config.num_rounds=5000", "--sweep.seed=0..1", "--no_evaluation"]
     try:
-        assert main([*TINY, *flags, f"--workdir={tmp_path}"]) == 143
+        assert main(["sweep", *DEMAND, *flags, f"--workdir={tmp_path}"]) == 143
     finally:
         is_over.set()
         sender.join()
@@ -164,10 +166,10 @@ def test_values_of_a_file_and_axes_are_multiplied(tmp_path, monkeypatch, capsys)
     (tmp_path / "mine.py").write_text(
         "from __future__ import annotations\n"
         "import dataclasses\n"
-        "from fedjax_diffusion import load_config\n"
+        "from tests.tiny import pixel_config\n"
         "@dataclasses.dataclass\n"
         "class Rounds:\n    few: int = 1\n"
-        f"def get_config():\n    return load_config('digits', {OVERRIDES})\n"
+        "def get_config():\n    return pixel_config()\n"
         "def get_hyper(h):\n    return h.sweep('num_rounds', [Rounds().few, 2])\n"
     )
     line = ["sweep", "--config=mine.py", "--sweep.seed=0..2", "--dry_run", "--no_evaluation"]

@@ -1,6 +1,7 @@
 """The draws: a function of key, row and column, uniform, and independent as far as one can see."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from fedjax_diffusion.keys import Stream, seed_to_key, stream_key
 from fedjax_diffusion.quantization.counter_random import counter_uniform
+from tests.each import check_each
 
 SHAPE = (4096, 128)
 NUM_DRAWS = SHAPE[0] * SHAPE[1]
@@ -41,28 +43,32 @@ def test_draws_are_multiples_of_two_to_the_minus_24_below_one(seed):
     assert words.max() < 2**24
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("low_bits", [0, 4, 8, 12, 16])
-def test_every_eight_bits_of_a_draw_are_uniform(seed, low_bits):
-    bins = (draws(seed) * 2**24).astype(np.int64).ravel() >> low_bits & 255
-    counts = np.bincount(bins, minlength=256)
-    chi_square = (np.square(counts - NUM_DRAWS / 256) / (NUM_DRAWS / 256)).sum()
-    assert abs(chi_square - 255) <= 5 * np.sqrt(2 * 255)
+def test_every_eight_bits_of_a_draw_are_uniform():
+    def check(seed, low_bits):
+        bins = (draws(seed) * 2**24).astype(np.int64).ravel() >> low_bits & 255
+        counts = np.bincount(bins, minlength=256)
+        chi_square = (np.square(counts - NUM_DRAWS / 256) / (NUM_DRAWS / 256)).sum()
+        assert abs(chi_square - 255) <= 5 * np.sqrt(2 * 255)
+
+    check_each(itertools.product(range(3), [0, 4, 8, 12, 16]), check)
 
 
-@pytest.mark.parametrize("probability", [1e-5, 1e-3, 0.1, 0.5, 0.9, 1 - 1e-3, 1 - 1e-5])
-def test_how_often_a_draw_lies_below(probability):
-    count = sum((draws(seed) < probability).sum() for seed in range(8))
-    variance = 8 * NUM_DRAWS * probability * (1 - probability)
-    assert abs(count - 8 * NUM_DRAWS * probability) <= 5 * np.sqrt(variance)
+def test_how_often_a_draw_lies_below():
+    def check(probability):
+        count = sum((draws(seed) < probability).sum() for seed in range(8))
+        variance = 8 * NUM_DRAWS * probability * (1 - probability)
+        assert abs(count - 8 * NUM_DRAWS * probability) <= 5 * np.sqrt(variance)
+
+    check_each([1e-5, 1e-3, 0.1, 0.5, 0.9, 1 - 1e-3, 1 - 1e-5], check)
 
 
-@pytest.mark.parametrize("lag", [1, 2, 3, 16, 64])
-@pytest.mark.parametrize("axis", [0, 1])
-def test_neighbours_are_uncorrelated(axis, lag):
-    u = normalized(np.moveaxis(draws(0), axis, 0))
-    assert_uncorrelated(u[lag:], u[:-lag])
-    assert_uncorrelated(u[lag:], np.sqrt(1.25) * (np.square(u[:-lag]) - 1))
+def test_neighbours_are_uncorrelated():
+    def check(lag, axis):
+        u = normalized(np.moveaxis(draws(0), axis, 0))
+        assert_uncorrelated(u[lag:], u[:-lag])
+        assert_uncorrelated(u[lag:], np.sqrt(1.25) * (np.square(u[:-lag]) - 1))
+
+    check_each(itertools.product([1, 2, 3, 16, 64], [0, 1]), check)
 
 
 def test_columns_are_uncorrelated():

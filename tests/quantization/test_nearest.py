@@ -2,11 +2,11 @@
 
 import jax
 import numpy as np
-import pytest
 
 from fedjax_diffusion.bits import BIT_WIDTHS
 from fedjax_diffusion.quantization import QUANTIZERS
 from fedjax_diffusion.quantization.blocks import row_tensors
+from tests.each import check_each
 from tests.quantization.uploads import (
     LIKE,
     aggregate_error,
@@ -16,17 +16,20 @@ from tests.quantization.uploads import (
 )
 
 
-@pytest.mark.parametrize("num_bits", BIT_WIDTHS[:-1])
-def test_is_deterministic_and_within_half_a_step(num_bits):
+def test_is_deterministic_and_within_half_a_step():
     """Half a step of the grid as float32 holds it: neighbours may be one more ulp apart."""
-    for kind in ("normal", "offset", "sparse"):
-        blocks = like_to_blocks(make_tree(kind))
-        quantized = jit_quantize("nearest")(jax.random.key(0), blocks, np.int32(num_bits))
-        again = jit_quantize("nearest")(jax.random.key(1), blocks, np.int32(num_bits))
-        np.testing.assert_array_equal(quantized.codes, again.codes)
-        step = np.asarray(quantized.grid.step, np.float64)[row_tensors(LIKE)]
-        distance = np.abs(np.asarray(quantized.decoded, np.float64) - np.asarray(blocks)).max(1)
-        assert (distance <= step / 2 + np.spacing(np.abs(np.asarray(blocks)).max())).all()
+
+    def check(num_bits):
+        for kind in ("normal", "offset", "sparse"):
+            blocks = like_to_blocks(make_tree(kind))
+            quantized = jit_quantize("nearest")(jax.random.key(0), blocks, np.int32(num_bits))
+            again = jit_quantize("nearest")(jax.random.key(1), blocks, np.int32(num_bits))
+            np.testing.assert_array_equal(quantized.codes, again.codes)
+            step = np.asarray(quantized.grid.step, np.float64)[row_tensors(LIKE)]
+            distance = np.abs(np.asarray(quantized.decoded, np.float64) - np.asarray(blocks)).max(1)
+            assert (distance <= step / 2 + np.spacing(np.abs(np.asarray(blocks)).max())).all()
+
+    check_each(BIT_WIDTHS[:-1], check)
 
 
 def test_finds_the_nearest_of_all_values():

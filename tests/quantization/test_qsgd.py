@@ -1,5 +1,7 @@
 """QSGD's grid: symmetric, exact in float32, scaled by the norm."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from fedjax_diffusion.quantization.qsgd import (
     tensor_norms,
 )
 from fedjax_diffusion.quantization.stochastic import draw_codes
+from tests.each import check_each
 
 SIZES = (1, 2, 5, 127, 128, 129, 300, 0)
 QUANTIZED = BIT_WIDTHS[1:-1]
@@ -27,32 +30,35 @@ def make_tree(scale=1.0, offset=0.0):
     return [np.float32(scale * (offset + r.normal(size=n))) for n in SIZES]
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
-@pytest.mark.parametrize("offset", [0.0, 10.0])
-def test_norms_count_every_entry_once_at_any_scale(scale, offset):
+def test_norms_count_every_entry_once_at_any_scale():
     """The offset makes the filling, a copy of the first entry, as large as the entries."""
-    tree = make_tree(scale, offset)
-    norms = np.asarray(jit_norms(tree))
-    exact = [np.linalg.norm(x.astype(np.float64)) for x in tree]
-    np.testing.assert_allclose(norms, exact, rtol=1e-6)
-    assert all(norm >= np.abs(x).max(initial=0) for norm, x in zip(norms, tree, strict=True))
+
+    def check(scale, offset):
+        tree = make_tree(scale, offset)
+        norms = np.asarray(jit_norms(tree))
+        exact = [np.linalg.norm(x.astype(np.float64)) for x in tree]
+        np.testing.assert_allclose(norms, exact, rtol=1e-6)
+        assert all(norm >= np.abs(x).max(initial=0) for norm, x in zip(norms, tree, strict=True))
+
+    check_each(itertools.product([1e-30, 1.0, 1e30], [0.0, 10.0]), check)
 
 
-@pytest.mark.parametrize("num_bits", QUANTIZED)
-@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e30])
-def test_the_grid_is_symmetric_exact_and_wide_enough(num_bits, scale):
-    tree = make_tree(scale)[:-1]
-    grid = jax.tree.map(np.asarray, jit_grid(tree, num_bits))
-    num_intervals = 2 ** (num_bits - 1) - 1
-    codes = np.arange(2 * num_intervals + 1)
-    values = grid.lo[:, None] + grid.step[:, None] * codes.astype(np.float32)
-    exact = grid.step[:, None].astype(np.float64) * (codes - num_intervals)
-    np.testing.assert_array_equal(values.astype(np.float64), exact)
-    norms = np.array([np.linalg.norm(x.astype(np.float64)) for x in tree])
-    assert (values[:, -1] >= norms * (1 - 1e-6)).all()
-    assert all(values[j, -1] >= np.abs(x).max() for j, x in enumerate(tree))
-    excess = values[:, -1] / norms - 1
-    assert (excess <= 2.0 ** (num_bits - 23) + 1e-6).all()
+def test_the_grid_is_symmetric_exact_and_wide_enough():
+    def check(num_bits, scale):
+        tree = make_tree(scale)[:-1]
+        grid = jax.tree.map(np.asarray, jit_grid(tree, num_bits))
+        num_intervals = 2 ** (num_bits - 1) - 1
+        codes = np.arange(2 * num_intervals + 1)
+        values = grid.lo[:, None] + grid.step[:, None] * codes.astype(np.float32)
+        exact = grid.step[:, None].astype(np.float64) * (codes - num_intervals)
+        np.testing.assert_array_equal(values.astype(np.float64), exact)
+        norms = np.array([np.linalg.norm(x.astype(np.float64)) for x in tree])
+        assert (values[:, -1] >= norms * (1 - 1e-6)).all()
+        assert all(values[j, -1] >= np.abs(x).max() for j, x in enumerate(tree))
+        excess = values[:, -1] / norms - 1
+        assert (excess <= 2.0 ** (num_bits - 23) + 1e-6).all()
+
+    check_each(itertools.product(QUANTIZED, [1e-20, 1.0, 1e30]), check)
 
 
 def test_zeros_stay_zero_and_codes_stay_within():
@@ -116,14 +122,16 @@ def test_the_law_is_convex_where_it_is_used():
     assert (steps[1:] < steps[:-1]).all()
 
 
-@pytest.mark.parametrize("num_bits", QUANTIZED)
-def test_the_bound_is_the_law_with_the_step_that_is_sent(num_bits):
-    tree = make_tree()
-    sizes = np.array(SIZES)
-    norms = np.array([np.linalg.norm(x.astype(np.float64)) for x in tree])
-    planned = (qsgd_error_curve(sizes)[num_bits - 1] * sizes * norms**2).sum()
-    bound = float(jit_bound(jit_grid(tree, num_bits), tree))
-    assert planned * (1 - 1e-5) <= bound <= planned * (1 + 2.0 ** (num_bits - 23) + 1e-5) ** 2
+def test_the_bound_is_the_law_with_the_step_that_is_sent():
+    def check(num_bits):
+        tree = make_tree()
+        sizes = np.array(SIZES)
+        norms = np.array([np.linalg.norm(x.astype(np.float64)) for x in tree])
+        planned = (qsgd_error_curve(sizes)[num_bits - 1] * sizes * norms**2).sum()
+        bound = float(jit_bound(jit_grid(tree, num_bits), tree))
+        assert planned * (1 - 1e-5) <= bound <= planned * (1 + 2.0 ** (num_bits - 23) + 1e-5) ** 2
+
+    check_each(QUANTIZED, check)
 
 
 def test_a_tensor_of_equal_entries_is_sent_as_few_large_ones():

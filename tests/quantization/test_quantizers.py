@@ -18,6 +18,7 @@ from fedjax_diffusion.quantization import (
 from fedjax_diffusion.quantization.blocks import row_tensors
 from fedjax_diffusion.quantization.padding import is_entry, row_entries
 from fedjax_diffusion.quantization.rotation import ROUNDING
+from tests.each import check_each
 from tests.quantization.uploads import (
     KINDS,
     LIKE,
@@ -42,56 +43,61 @@ WAYS = [
 LOSSY = [name for name in QUANTIZERS if name != "none"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", LOSSY)
-def test_obeys_its_law_at_every_bit_width(name, kind):
+def test_obeys_its_law_at_every_bit_width(name):
     """Unbiased where it says so, and under its bound, which is the planned one but for rounding.
 
     A decoded entry has a variance of at most step^2 / 4: Bernoulli, and an orthogonal map of such
     entries. Float32 adds a unit in the last place of the largest value, and what rotating adds.
     Every bit width of the first two kinds, every third of the others.
     """
-    blocks = like_to_blocks(make_tree(kind))
-    exact, rows = np.asarray(blocks, np.float64), row_tensors(LIKE)
-    used, entries = is_entry(LIKE), row_entries(LIKE)
-    quantizer = QUANTIZERS[name]
-    for num_bits in BIT_WIDTHS if kind in ("uniform", "normal") else (1, 4, 7, 10, 13, 16, 32):
-        drawn = draw_many(name)(jax.random.key(num_bits), blocks, np.int32(num_bits))
-        step = np.asarray(drawn.grid.step, np.float64)
-        largest = np.abs(exact).max() * (8 if quantizer.transform else 1)
-        rounding = step.max(0) * 2.0**-22 + largest * 2.0**-23
-        if quantizer.transform:
-            rounding = rounding + ROUNDING * np.sqrt((exact**2).sum())
-        if quantizer.is_unbiased:
-            sigma = np.sqrt((step**2).mean(0) / 4 / NUM_DRAWS)
-            bias = np.asarray(drawn.decoded, np.float64).mean(0) - exact
-            assert (np.abs(bias).max(1) <= (5 * sigma + rounding)[rows]).all()
-            sigma = np.sqrt(
-                (sigma[rows] ** 2 * entries).sum()
-            )  # of all together: a common bias adds up
-            assert abs(bias[used].sum()) <= 5 * sigma + (rounding[rows] * entries).sum()
-        squared = squared_errors(drawn.decoded, blocks)
-        bound = np.asarray(drawn.error_bound, np.float64)
-        tolerance = 5 * squared.std() / np.sqrt(NUM_DRAWS) + bound.mean() * 1e-5
-        assert squared.mean() <= bound.mean() + tolerance
-        planned = np.asarray(drawn.bit_width_error, np.float64)[:, BIT_WIDTHS.index(num_bits)]
-        slack = 301 * rounding.max() ** 2
-        assert (np.sqrt(bound) <= np.sqrt(planned) * (1 + 2.0**-7) + np.sqrt(slack)).all()
-        assert (planned <= bound * (1 + 1e-5)).all()
+
+    def check(kind):
+        blocks = like_to_blocks(make_tree(kind))
+        exact, rows = np.asarray(blocks, np.float64), row_tensors(LIKE)
+        used, entries = is_entry(LIKE), row_entries(LIKE)
+        quantizer = QUANTIZERS[name]
+        for num_bits in BIT_WIDTHS if kind in ("uniform", "normal") else (1, 4, 7, 10, 13, 16, 32):
+            drawn = draw_many(name)(jax.random.key(num_bits), blocks, np.int32(num_bits))
+            step = np.asarray(drawn.grid.step, np.float64)
+            largest = np.abs(exact).max() * (8 if quantizer.transform else 1)
+            rounding = step.max(0) * 2.0**-22 + largest * 2.0**-23
+            if quantizer.transform:
+                rounding = rounding + ROUNDING * np.sqrt((exact**2).sum())
+            if quantizer.is_unbiased:
+                sigma = np.sqrt((step**2).mean(0) / 4 / NUM_DRAWS)
+                bias = np.asarray(drawn.decoded, np.float64).mean(0) - exact
+                assert (np.abs(bias).max(1) <= (5 * sigma + rounding)[rows]).all()
+                sigma = np.sqrt(
+                    (sigma[rows] ** 2 * entries).sum()
+                )  # of all together: a common bias adds up
+                assert abs(bias[used].sum()) <= 5 * sigma + (rounding[rows] * entries).sum()
+            squared = squared_errors(drawn.decoded, blocks)
+            bound = np.asarray(drawn.error_bound, np.float64)
+            tolerance = 5 * squared.std() / np.sqrt(NUM_DRAWS) + bound.mean() * 1e-5
+            assert squared.mean() <= bound.mean() + tolerance
+            planned = np.asarray(drawn.bit_width_error, np.float64)[:, BIT_WIDTHS.index(num_bits)]
+            slack = 301 * rounding.max() ** 2
+            assert (np.sqrt(bound) <= np.sqrt(planned) * (1 + 2.0**-7) + np.sqrt(slack)).all()
+            assert (planned <= bound * (1 + 1e-5)).all()
+
+    check_each(KINDS, check)
 
 
-@pytest.mark.parametrize("num_bits", [1, 2, 3, 6, 8, 12, 16])
-@pytest.mark.parametrize("name", LOSSY)
-def test_the_bound_is_not_loose_by_orders(name, num_bits):
+def test_the_bound_is_not_loose_by_orders():
     """2/3 where an entry falls anywhere between two grid values, 1/3 for the nearest of the two.
 
     QSGD at few bits and ``rotated`` at 16, whose bound allows for all rounding, come near 1/2.
     """
-    blocks = like_to_blocks(make_tree("uniform"))
-    drawn = draw_many(name)(jax.random.key(1), blocks, np.int32(num_bits))
-    measured = squared_errors(drawn.decoded, blocks).mean()
-    bound = np.asarray(drawn.error_bound, np.float64).mean()
-    assert (0.25 if name == "nearest" else 0.45) * bound <= measured <= bound
+
+    def check(num_bits, name):
+        blocks = like_to_blocks(make_tree("uniform"))
+        drawn = draw_many(name)(jax.random.key(1), blocks, np.int32(num_bits))
+        measured = squared_errors(drawn.decoded, blocks).mean()
+        bound = np.asarray(drawn.error_bound, np.float64).mean()
+        assert (0.25 if name == "nearest" else 0.45) * bound <= measured <= bound
+
+    check_each(itertools.product([1, 2, 3, 6, 8, 12, 16], LOSSY), check)
 
 
 @pytest.mark.parametrize(("name", "bits_per_tensor"), WAYS)
@@ -130,17 +136,18 @@ def test_thirty_two_bits_are_the_identity(name):
         assert quantized.bit_width_error[-1] == 0
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "range"])
-@pytest.mark.parametrize("name", QUANTIZERS)
-def test_what_is_not_a_number_is_never_quantized(name, bad):
-    tree = make_tree("normal")
-    tree["w"][200:202] = [-3e38, 3e38] if bad == "range" else [bad, 0.0]
-    quantized = jit_quantize(name)(jax.random.key(0), like_to_blocks(tree), np.int32(8))
-    assert not is_quantizable(quantized.grid)
-    decoded = blocks_to_like(quantized.decoded)
-    if name != "none":
-        assert np.isnan(decoded["w"]).all()
-    assert np.isfinite(decoded["b"]).all()
+def test_what_is_not_a_number_is_never_quantized():
+    def check(bad, name):
+        tree = make_tree("normal")
+        tree["w"][200:202] = [-3e38, 3e38] if bad == "range" else [bad, 0.0]
+        quantized = jit_quantize(name)(jax.random.key(0), like_to_blocks(tree), np.int32(8))
+        assert not is_quantizable(quantized.grid)
+        decoded = blocks_to_like(quantized.decoded)
+        if name != "none":
+            assert np.isnan(decoded["w"]).all()
+        assert np.isfinite(decoded["b"]).all()
+
+    check_each(itertools.product([np.nan, np.inf, -np.inf, "range"], QUANTIZERS), check)
 
 
 @pytest.mark.parametrize(("name", "bits_per_tensor"), WAYS)

@@ -1,5 +1,7 @@
 """Stochastic quantization: unbiased, under its bound, exact where it must be."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +19,9 @@ from fedjax_diffusion.quantization import (
     stochastic_quantize,
     tree_to_blocks,
 )
+from tests.each import check_each
 
-NUM_DRAWS = 4000
+NUM_DRAWS = 2000
 BITS = [1, 2, 3, 4, 6, 8, 12, 15, 16]
 
 
@@ -60,38 +63,43 @@ def check_mean(x, drawn, num_bits):
     assert np.abs(drawn - exact).max() <= step + 2 * rounding
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("num_bits", BITS)
-def test_is_unbiased_and_under_the_bound(shape, num_bits):
-    x = np.float32(SHAPES[shape](np.random.default_rng(3)))
-    drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
-    check_mean(x, drawn, num_bits)
-    squared = ((drawn - x.astype(np.float64)) ** 2).sum(1)
-    bound = float(jit_bound(x, num_bits))
-    assert 0 < bound < np.inf
-    assert squared.mean() <= bound + 5 * squared.std() / np.sqrt(NUM_DRAWS)
+def test_is_unbiased_and_under_the_bound():
+    def check(shape, num_bits):
+        x = np.float32(SHAPES[shape](np.random.default_rng(3)))
+        drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
+        check_mean(x, drawn, num_bits)
+        squared = ((drawn - x.astype(np.float64)) ** 2).sum(1)
+        bound = float(jit_bound(x, num_bits))
+        assert 0 < bound < np.inf
+        assert squared.mean() <= bound + 5 * squared.std() / np.sqrt(NUM_DRAWS)
+
+    check_each(itertools.product(SHAPES, BITS), check)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
-@pytest.mark.parametrize("num_bits", [1, 8, 16])
-def test_is_unbiased_where_squares_leave_float32(scale, num_bits):
-    x = np.float32(np.random.default_rng(4).normal(size=64) * scale)
-    drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
-    check_mean(x, drawn, num_bits)
+def test_is_unbiased_where_squares_leave_float32():
+    def check(scale, num_bits):
+        x = np.float32(np.random.default_rng(4).normal(size=64) * scale)
+        drawn = np.asarray(draw_many(jax.random.key(num_bits), x, num_bits), np.float64)
+        check_mean(x, drawn, num_bits)
+
+    check_each(itertools.product([1e-30, 1e30], [1, 8, 16]), check)
 
 
-@pytest.mark.parametrize("num_bits", BITS)
-def test_the_bound_is_not_loose_by_orders(num_bits):
+def test_the_bound_is_not_loose_by_orders():
     """E f(1-f) is 1/6 for evenly spread entries, 1/4 in the bound: the ratio is 2/3."""
-    x = np.float32(np.random.default_rng(0).random(200_000))
-    error = np.asarray(jit_quantize(jax.random.key(1), x, num_bits), np.float64) - x
-    measured = np.square(error).sum()
-    bound = float(jit_bound(x, num_bits))
-    # f(1-f) in [0, 1/4], a Bernoulli draw's squared error in [0, 1] steps^2: variance below 1/4.
-    sigma = 4 * 0.5 / np.sqrt(x.size)
-    ratio = measured / bound
-    assert ratio >= 0.5
-    assert abs(ratio - 2 / 3) <= 5 * sigma + 2.0**-7
+
+    def check(num_bits):
+        x = np.float32(np.random.default_rng(0).random(200_000))
+        error = np.asarray(jit_quantize(jax.random.key(1), x, num_bits), np.float64) - x
+        measured = np.square(error).sum()
+        bound = float(jit_bound(x, num_bits))
+        # f(1-f) in [0, 1/4], a Bernoulli draw's squared error in [0, 1]: variance below 1/4.
+        sigma = 4 * 0.5 / np.sqrt(x.size)
+        ratio = measured / bound
+        assert ratio >= 0.5
+        assert abs(ratio - 2 / 3) <= 5 * sigma + 2.0**-7
+
+    check_each(BITS, check)
 
 
 def test_exact_cases():

@@ -23,6 +23,7 @@ from fedjax_diffusion.quantization import (
     stochastic_quantize,
 )
 from fedjax_diffusion.quantization.wire import codec
+from tests.each import check_each
 from tests.quantization.wire import plain_wire
 
 SIZES = (0, 1, 2, 7, 8, 9, 15, 16, 31, 32, 33, 63, 127, 128, 129, 255, 256, 257, 1000)
@@ -74,9 +75,11 @@ def check_message(num_bits, seed):
     assert plain_wire.write(TREE, fields) == message
 
 
-@pytest.mark.parametrize("num_bits", BIT_WIDTHS)
-def test_decoding_gives_the_quantized_tree_bit_for_bit(num_bits):
-    check_message(num_bits, seed=num_bits)
+def test_decoding_gives_the_quantized_tree_bit_for_bit():
+    def check(num_bits):
+        check_message(num_bits, seed=num_bits)
+
+    check_each(BIT_WIDTHS, check)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -104,13 +107,15 @@ def test_a_tree_without_entries(tree, num_bits):
     assert_trees_equal(decode_update(message, tree), tree)
 
 
-@pytest.mark.parametrize("num_bits", BIT_WIDTHS)
-def test_the_allocator_plans_with_the_length_of_the_message(num_bits):
-    num_parameters = sum(x.size for x in jax.tree.leaves(TREE))
-    overhead = overhead_bits(TREE)[BIT_WIDTHS.index(num_bits)]
-    with jax.enable_x64(True):
-        planned = float(payload_bits(num_parameters, num_bits, overhead))
-    assert planned == 8 * len(encode_update(jax.random.key(0), TREE, num_bits))
+def test_the_allocator_plans_with_the_length_of_the_message():
+    def check(num_bits):
+        num_parameters = sum(x.size for x in jax.tree.leaves(TREE))
+        overhead = overhead_bits(TREE)[BIT_WIDTHS.index(num_bits)]
+        with jax.enable_x64(True):
+            planned = float(payload_bits(num_parameters, num_bits, overhead))
+        assert planned == 8 * len(encode_update(jax.random.key(0), TREE, num_bits))
+
+    check_each(BIT_WIDTHS, check)
 
 
 def test_new_bit_widths_do_not_trace_the_quantizer_again(monkeypatch):

@@ -4,6 +4,7 @@ import math
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,11 +17,7 @@ from fedjax_diffusion.quantization.wire.layout import (
 TENSORS = st.lists(st.tuples(st.integers(0, 300), st.sampled_from([*range(1, 17), 32])), max_size=9)
 
 
-@given(tensors=TENSORS, seed=st.integers(0, 9))
-@example(tensors=[(64, 16), (64, 8)], seed=0)  # the second starts at the byte where the first ends
-@example(tensors=[(128, 5), (256, 5), (0, 5), (130, 5)], seed=0)
-@settings(max_examples=150, deadline=None)
-def test_whole_bytes_of_all_tensors_then_their_leftovers(tensors, seed):
+def check_stream(tensors, seed):
     rng = np.random.default_rng(seed)
     sizes, bit_widths = [n for n, _ in tensors], [b for _, b in tensors]
     layout = make_layout([jax.ShapeDtypeStruct((n,), np.float32) for n in sizes])
@@ -48,6 +45,21 @@ def test_whole_bytes_of_all_tensors_then_their_leftovers(tensors, seed):
     assert stream.tobytes() == expected.to_bytes(math.ceil(num_bits / 8), "little")
     again = packed_to_stream(stream_to_packed(stream, layout, bit_widths), layout, bit_widths)
     assert np.concatenate([*again, np.zeros(0, np.uint8)]).tobytes() == stream.tobytes()
+
+
+@given(tensors=TENSORS, seed=st.integers(0, 9))
+@example(tensors=[(64, 16), (64, 8)], seed=0)  # the second starts at the byte where the first ends
+@example(tensors=[(128, 5), (256, 5), (0, 5), (130, 5)], seed=0)
+@settings(max_examples=50, deadline=None)
+def test_whole_bytes_of_all_tensors_then_their_leftovers(tensors, seed):
+    check_stream(tensors, seed)
+
+
+@pytest.mark.slow
+@given(tensors=TENSORS, seed=st.integers(0, 9))
+@settings(max_examples=500, deadline=None)
+def test_streams_of_many_models(tensors, seed):
+    check_stream(tensors, seed)
 
 
 def test_full_tensors_of_one_bit_width_are_one_piece():
