@@ -15,6 +15,7 @@ No test reads or writes decoded images in the user's cache.
 import atexit
 import contextlib
 import gc
+import importlib
 import os
 import pathlib
 import re
@@ -50,6 +51,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+TESTS = pathlib.Path(__file__).parent
 RUN_BY_NAME = ("slow", "gpu")
 """Markers."""
 ALL_PLATFORMS = ""
@@ -57,6 +59,8 @@ ALL_PLATFORMS = ""
 UNOPTIMIZED = "jax_disable_most_optimizations"
 FIRST = ("test_notebooks.py",)
 """Files that take long: begun last, one worker would play them while the others have no more."""
+PLAYERS = ("cli", "compare", "reliability", "runs", "sweep")
+"""Folders of tests that play runs of one config."""
 MAKE_FIGURE = figure.make_figure
 MAX_WORKERS = 4
 MAX_MAPPINGS = 45_000
@@ -99,6 +103,20 @@ def pytest_xdist_auto_num_workers(config):
     return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
+def pytest_xdist_make_scheduler(config, log):
+    """Gives each worker whole folders, whose files share compiled programs, or a file beside."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFolder(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            top, *folders = file.split("/")[:-1]
+            folder = folders[0] if folders else file
+            return PLAYERS[0] if folder in PLAYERS else f"{top}/{folder}"
+
+    return ByFolder(config, log)
+
+
 def pytest_ignore_collect(collection_path, config):
     """Lets ``-m gpu`` alone read no other tests: they import packages that may not be there."""
     if config.option.markexpr != "gpu":
@@ -106,6 +124,19 @@ def pytest_ignore_collect(collection_path, config):
     files = collection_path.rglob("*.py") if collection_path.is_dir() else [collection_path]
     texts = (path.read_text() for path in files if path.suffix == ".py")
     return None if any("pytest.mark.gpu" in text for text in texts) else True
+
+
+def pytest_sessionstart(session):
+    """Lets every second worker import the test files from the last one on.
+
+    In a fresh clone pytest rewrites the assertions of each: two workers share that so.
+    """
+    config, worker = session.config, os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    if config.args == config.getini("testpaths") and int(worker.removeprefix("gw")) % 2:
+        for path in sorted(TESTS.rglob("test_*.py"), reverse=True):
+            name = ".".join(path.relative_to(TESTS.parent).with_suffix("").parts)
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # collection tells of it
+                importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(config, items):
