@@ -18,21 +18,19 @@ def minimize(fn, low, high, num_steps=32):
       num_steps: number of sections, each of which leaves 0.618 of the interval.
     """
     ends = low, high
-    left, right = high - RATIO * (high - low), low + RATIO * (high - low)
-    at_left, at_right = fn(left), fn(right)
+    short_end, place, long_end = low, high - RATIO * (high - low), high
+    at_place = fn(place)
     for _ in range(num_steps):
-        is_left = at_left < at_right
-        low, high = np.where(is_left, low, left), np.where(is_left, right, high)
-        width = RATIO * (high - low)
-        new = np.where(is_left, high - width, low + width)
+        new = long_end - RATIO * (long_end - place)
         at_new = fn(new)
-        left, right = np.where(is_left, new, right), np.where(is_left, left, new)
-        at_left, at_right = (
-            np.where(is_left, at_new, at_right),
-            np.where(is_left, at_left, at_new),
+        is_less = np.where(new > place, at_new <= at_place, at_new < at_place)
+        short_end, place, long_end = (
+            np.where(is_less, place, new),
+            np.where(is_less, new, place),
+            np.where(is_less, long_end, short_end),
         )
-    places = np.stack([*ends, left, right])
-    values = np.stack([fn(ends[0]), fn(ends[1]), at_left, at_right])
+        at_place = np.minimum(at_place, at_new)
+    places, values = np.stack([*ends, place]), np.stack([*map(fn, ends), at_place])
     best = np.argmin(values, axis=0)[None]
     return (np.take_along_axis(rows, best, axis=0)[0] for rows in (places, values))
 

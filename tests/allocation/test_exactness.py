@@ -18,7 +18,7 @@ from fedjax_diffusion.allocation import (
     Allocation,
     AllocationProblem,
     Status,
-    make_allocator,
+    allocate,
     verify,
 )
 from fedjax_diffusion.allocation.verification.recomputation import Recomputation
@@ -128,9 +128,6 @@ def brute_force(energy, error, budget):
     return float(np.min(combinations(energy), where=is_met, initial=np.inf))
 
 
-allocate_all = jax.jit(jax.vmap(make_allocator("on_demand")))
-
-
 def tabulate(problem):
     """The problem with its formulas in tables, made anew: one program solves every family.
 
@@ -143,16 +140,10 @@ def tabulate(problem):
     )
 
 
-def solve_all(problems):
-    """Answers of problems of one number of clients."""
-    num_clients = problems[0].num_clients
-    with jax.enable_x64(True):
-        padded = [pad(tabulate(problem), max(NUM_CLIENTS)) for problem in problems]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
-        answers = jax.tree.map(np.asarray, allocate_all(stacked))
-    answers = jax.tree.map(lambda x: x[:, :num_clients] if x.ndim == 2 else x, answers)
-    leaves, structure = jax.tree.flatten(answers)
-    return [structure.unflatten(values) for values in zip(*leaves, strict=True)]
+def solve(problem):
+    """The answer of a problem; one number of clients, so that it compiles once."""
+    answer = allocate(pad(tabulate(problem), max(NUM_CLIENTS)))
+    return jax.tree.map(lambda x: x[: problem.num_clients] if x.ndim else x, answer)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +157,7 @@ def instances(make_problem):
             make_problem(num_clients, seed, **family(generator, num_clients))
             for seed in range(NUM_INSTANCES)
         ]
-        return [compare(*pair) for pair in zip(problems, solve_all(problems), strict=True)]
+        return [compare(problem, solve(problem)) for problem in problems]
 
     return make
 

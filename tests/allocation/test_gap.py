@@ -39,10 +39,12 @@ def certified_gaps(make_problem, num_clients, count):
     return np.array(gaps)
 
 
-@pytest.mark.parametrize("count", [140], ids="{} instances".format)
+@pytest.mark.parametrize(
+    "count", [50, pytest.param(140, marks=pytest.mark.slow)], ids="{} instances".format
+)
 def test_a_hundred_clients_are_within_a_thousandth_of_the_bound(make_problem, count):
     gaps = certified_gaps(make_problem, 100, count)
-    assert len(gaps) >= 100
+    assert len(gaps) >= 0.7 * count
     assert np.median(gaps) <= 2e-4
     assert np.mean(gaps <= 1e-3) >= 0.95
 

@@ -5,6 +5,7 @@ import pytest
 
 from fedjax_diffusion.allocation import AllocationProblem, allocate, make_allocator
 from fedjax_diffusion.bits import BIT_WIDTHS
+from tests.each import check_each
 
 PLAIN = {
     "compute_cycles": [2e9, 4e9],
@@ -47,49 +48,51 @@ def test_no_error_budget_is_infinite():
     assert AllocationProblem(**PLAIN | {"error_budget": None}).error_budget == np.inf
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"channel_gain": [1e-11, -1.0]}, r"channel_gain\[1\] = -1: must be > 0 and finite"),
-        ({"compute_cycles": [1e9, np.nan]}, r"compute_cycles\[1\] = nan: must be > 0"),
-        ({"min_bits": 0}, r"min_bits\[0\] = 0: must be 1..16 or 32"),
-        ({"max_bits": [16, 17]}, r"max_bits\[1\] = 17: must be 1..16 or 32"),
-        ({"min_bits": 2.5}, r"min_bits\[0\] = 2.5: must be 1..16 or 32"),
-        ({"num_parameters": 0}, r"num_parameters = 0: must be a whole number >= 1"),
-        ({"num_parameters": 1e308}, r"num_parameters = 1e\+308: must be a .* <= 2\^53"),
-        ({"max_power_watts": 1e-300}, r"max_power_watts\[0\] = 1e-300: .* in \[1e-60, 1e\+60\]"),
-        ({"time_budget_seconds": 1e308}, r"time_budget_seconds = 1e\+308: must be > 0"),
-        ({"channel_gain": 1e-310}, r"channel_gain\[0\] = 1e-310: .* in \[1e-300, 1e\+60\]"),
-        ({"num_parameters": 267_000.5}, r"num_parameters = 267000.5: must be a whole number"),
-        ({"error_budget": -1e-3}, r"error_budget = -0.001: must be >= 0, or infinity"),
-        ({"error_budget": np.nan}, r"error_budget = nan: must be >= 0"),
-        ({"error_weight": [1.0, np.inf]}, r"error_weight\[1\] = inf: must be >= 0 and finite"),
-        ({"time_budget_seconds": 0}, r"time_budget_seconds = 0: must be > 0"),
-        ({"time_budget_seconds": [1, 2]}, r"time_budget_seconds has shape \(2,\): must be"),
-        ({"time_budget_seconds": None}, r"time_budget_seconds = None: must be a number"),
-        ({"bandwidth_hz": "wide"}, r"bandwidth_hz = 'wide': must be a number"),
-        (
-            {"bandwidth_hz": [1e6, 1e6, 1e6]},
-            "bandwidth_hz has 3 clients, compute_cycles has 2: the numbers must be equal",
-        ),
-        ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
-        ({"is_present": [1, 2]}, r"is_present\[1\] = 2: must be 0 or 1, for false or true"),
-        ({"is_present": None}, "is_present = None: must be a number"),
-        ({"bandwidth_hz": []}, r"bandwidth_hz has shape \(0,\)"),
-        (
-            {"overhead_bits": [1, 2, 3]},
-            r"overhead_bits has shape \(3,\): must be one number or 17 numbers",
-        ),
-        ({"bit_width_error": np.zeros((2, 3))}, r"bit_width_error has shape \(2, 3\): must be"),
-        (
-            {"bit_width_payload_bits": np.zeros((2, len(BIT_WIDTHS)))},
-            r"bit_width_payload_bits\[0, 0\] = 0: must be > 0",
-        ),
-    ],
-)
-def test_bad_fields_are_named(fields, message):
-    with pytest.raises(ValueError, match=message):
-        AllocationProblem(**PLAIN | fields)
+BAD_FIELDS = [
+    ({"channel_gain": [1e-11, -1.0]}, r"channel_gain\[1\] = -1: must be > 0 and finite"),
+    ({"compute_cycles": [1e9, np.nan]}, r"compute_cycles\[1\] = nan: must be > 0"),
+    ({"min_bits": 0}, r"min_bits\[0\] = 0: must be 1..16 or 32"),
+    ({"max_bits": [16, 17]}, r"max_bits\[1\] = 17: must be 1..16 or 32"),
+    ({"min_bits": 2.5}, r"min_bits\[0\] = 2.5: must be 1..16 or 32"),
+    ({"num_parameters": 0}, r"num_parameters = 0: must be a whole number >= 1"),
+    ({"num_parameters": 1e308}, r"num_parameters = 1e\+308: must be a .* <= 2\^53"),
+    ({"max_power_watts": 1e-300}, r"max_power_watts\[0\] = 1e-300: .* in \[1e-60, 1e\+60\]"),
+    ({"time_budget_seconds": 1e308}, r"time_budget_seconds = 1e\+308: must be > 0"),
+    ({"channel_gain": 1e-310}, r"channel_gain\[0\] = 1e-310: .* in \[1e-300, 1e\+60\]"),
+    ({"num_parameters": 267_000.5}, r"num_parameters = 267000.5: must be a whole number"),
+    ({"error_budget": -1e-3}, r"error_budget = -0.001: must be >= 0, or infinity"),
+    ({"error_budget": np.nan}, r"error_budget = nan: must be >= 0"),
+    ({"error_weight": [1.0, np.inf]}, r"error_weight\[1\] = inf: must be >= 0 and finite"),
+    ({"time_budget_seconds": 0}, r"time_budget_seconds = 0: must be > 0"),
+    ({"time_budget_seconds": [1, 2]}, r"time_budget_seconds has shape \(2,\): must be"),
+    ({"time_budget_seconds": None}, r"time_budget_seconds = None: must be a number"),
+    ({"bandwidth_hz": "wide"}, r"bandwidth_hz = 'wide': must be a number"),
+    (
+        {"bandwidth_hz": [1e6, 1e6, 1e6]},
+        "bandwidth_hz has 3 clients, compute_cycles has 2: the numbers must be equal",
+    ),
+    ({"bandwidth_hz": [[1e6, 1e6]]}, r"bandwidth_hz has shape \(1, 2\)"),
+    ({"is_present": [1, 2]}, r"is_present\[1\] = 2: must be 0 or 1, for false or true"),
+    ({"is_present": None}, "is_present = None: must be a number"),
+    ({"bandwidth_hz": []}, r"bandwidth_hz has shape \(0,\)"),
+    (
+        {"overhead_bits": [1, 2, 3]},
+        r"overhead_bits has shape \(3,\): must be one number or 17 numbers",
+    ),
+    ({"bit_width_error": np.zeros((2, 3))}, r"bit_width_error has shape \(2, 3\): must be"),
+    (
+        {"bit_width_payload_bits": np.zeros((2, len(BIT_WIDTHS)))},
+        r"bit_width_payload_bits\[0, 0\] = 0: must be > 0",
+    ),
+]
+
+
+def test_bad_fields_are_named():
+    def check(fields, message):
+        with pytest.raises(ValueError, match=message):
+            AllocationProblem(**PLAIN | fields)
+
+    check_each(BAD_FIELDS, check)
 
 
 def test_replace_validates():

@@ -12,15 +12,26 @@ from fedjax_diffusion.allocation import Status, allocate
 
 SEEDS = st.integers(0, 10_000)
 FACTORS = st.floats(1.01, 5.0)
-examples = settings(max_examples=25, deadline=None, derandomize=True)
+LONG = {}
+"""The long form of each test that draws its problems."""
+
+
+def drawn(*strategies):
+    def decorate(test):
+        short, LONG[test.__name__] = (
+            settings(max_examples=number, deadline=None, derandomize=True)(given(*strategies)(test))
+            for number in (10, 200)
+        )
+        return short
+
+    return decorate
 
 
 def is_optimal(allocation):
     return bool(np.all(allocation.status == Status.OPTIMAL))
 
 
-@examples
-@given(SEEDS, FACTORS)
+@drawn(SEEDS, FACTORS)
 def test_a_longer_deadline_never_costs_more(make_problem, seed, factor):
     problem = make_problem(3, seed)
     longer = problem.replace(time_budget_seconds=factor * problem.time_budget_seconds)
@@ -30,8 +41,7 @@ def test_a_longer_deadline_never_costs_more(make_problem, seed, factor):
         assert b.total_joules <= a.total_joules * (1 + 1e-12)
 
 
-@examples
-@given(SEEDS, FACTORS)
+@drawn(SEEDS, FACTORS)
 def test_a_longer_way_never_costs_less(make_problem, seed, factor):
     problem = make_problem(3, seed)
     farther = problem.replace(channel_gain=problem.channel_gain / factor)
@@ -40,8 +50,7 @@ def test_a_longer_way_never_costs_less(make_problem, seed, factor):
         assert b.total_joules >= a.total_joules * (1 - 1e-12)
 
 
-@examples
-@given(SEEDS, FACTORS)
+@drawn(SEEDS, FACTORS)
 def test_a_looser_error_budget_never_raises_the_relaxed_energy_or_the_bound(
     make_problem, seed, factor
 ):
@@ -55,8 +64,7 @@ def test_a_looser_error_budget_never_raises_the_relaxed_energy_or_the_bound(
                 assert b.total_joules <= a.total_joules * (1 + 1e-9)
 
 
-@examples
-@given(SEEDS)
+@drawn(SEEDS)
 def test_answers_permute_with_the_clients(make_problem, seed):
     problem = make_problem(5, seed)
     order = np.random.default_rng(seed).permutation(5)
@@ -71,8 +79,7 @@ def test_answers_permute_with_the_clients(make_problem, seed):
     np.testing.assert_allclose(b.transmit_joules, a.transmit_joules[order], rtol=1e-9)
 
 
-@examples
-@given(SEEDS, st.sampled_from([1e-6, 1e3, 1e9]))
+@drawn(SEEDS, st.sampled_from([1e-6, 1e3, 1e9]))
 def test_units_of_energy_change_nothing(make_problem, seed, factor):
     problem = make_problem(5, seed)
     scaled = problem.replace(
@@ -86,8 +93,7 @@ def test_units_of_energy_change_nothing(make_problem, seed, factor):
     np.testing.assert_allclose(b.compute_seconds, a.compute_seconds, rtol=1e-9)
 
 
-@examples
-@given(SEEDS)
+@drawn(SEEDS)
 def test_the_error_budget_leads_from_demand_to_limit_to_infeasible(make_problem, seed):
     problem = make_problem(5, seed)
     loose = allocate(problem.replace(error_budget=np.inf))
@@ -101,8 +107,7 @@ def test_the_error_budget_leads_from_demand_to_limit_to_infeasible(make_problem,
     assert np.all(beyond.status == Status.INFEASIBLE_ERROR)
 
 
-@examples
-@given(SEEDS, st.floats(-6.0, 6.0), st.floats(-3.0, 3.0))
+@drawn(SEEDS, st.floats(-6.0, 6.0), st.floats(-3.0, 3.0))
 def test_no_answer_is_ever_nan(make_problem, seed, log_budget, log_gain):
     problem = make_problem(5, seed, error_budget=10.0**log_budget)
     problem = problem.replace(channel_gain=problem.channel_gain * 10.0**log_gain)
@@ -122,3 +127,9 @@ def test_the_gap_to_full_precision_widens_as_the_deadline_shrinks(make_problem, 
     assert len(gaps) >= 2
     assert gaps[0] > 0
     assert gaps == sorted(gaps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_many_problems(make_problem, name):
+    LONG[name](make_problem)

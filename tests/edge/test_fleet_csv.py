@@ -15,6 +15,7 @@ from fedjax_diffusion.runs.changes import check_changes
 from fedjax_diffusion.study.folder import build_study
 from fedjax_diffusion.sweep.identity import hash_config
 from fedjax_diffusion.sweep.points import expand
+from tests.each import check_each
 from tests.tiny import tiny_config
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "devices.md").read_text()
@@ -96,27 +97,29 @@ def test_equal_fleets_are_equal_texts(write):
     assert rows != read_fleet(THREE.replace("250", "251"))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("class,gain\nphone,1\n", "line 1, column 2: unknown name 'gain': must be one of class, "),
-        ("class,count\nphone,0\n", "line 2 (device 0): count = 0: must be a whole number >= 1"),
-        ("class,count\nphone,1.5\n", "line 2 (device 0): count = 1.5: must be a whole number"),
-        ("class,count\n,1\n", "line 2 (device 0): class = '': must be a word that can be printed"),
-        ("max_bits\n20\n", "line 2 (device 0): max_bits = 20: must be 1..16 or 32"),
-        ("min_bits\n", "has a header but no devices: one row per device must follow"),
-        (
-            "distance_meters\n-3\n",
-            "line 2 (device 0): distance_meters = -3: must be > 0 and finite",
-        ),
-        (THREE, "has 3 devices, and partition.num_clients = 8; set partition.num_clients to 3"),
-        ("class,count\nphone,1e9\n", "has 1000000000 devices, and partition.num_clients = 8"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line(text, message):
-    with pytest.raises(ValueError, match=re.escape(f"devices.csv: {message}")) as caught:
-        fleet_of(text, 8)
-    assert len(str(caught.value).splitlines()) == 1
+WRONG = [
+    ("class,gain\nphone,1\n", "line 1, column 2: unknown name 'gain': must be one of class, "),
+    ("class,count\nphone,0\n", "line 2 (device 0): count = 0: must be a whole number >= 1"),
+    ("class,count\nphone,1.5\n", "line 2 (device 0): count = 1.5: must be a whole number"),
+    ("class,count\n,1\n", "line 2 (device 0): class = '': must be a word that can be printed"),
+    ("max_bits\n20\n", "line 2 (device 0): max_bits = 20: must be 1..16 or 32"),
+    ("min_bits\n", "has a header but no devices: one row per device must follow"),
+    (
+        "distance_meters\n-3\n",
+        "line 2 (device 0): distance_meters = -3: must be > 0 and finite",
+    ),
+    (THREE, "has 3 devices, and partition.num_clients = 8; set partition.num_clients to 3"),
+    ("class,count\nphone,1e9\n", "has 1000000000 devices, and partition.num_clients = 8"),
+]
+
+
+def test_what_is_wrong_is_said_in_one_line():
+    def check(text, message):
+        with pytest.raises(ValueError, match=re.escape(f"devices.csv: {message}")) as caught:
+            fleet_of(text, 8)
+        assert len(str(caught.value).splitlines()) == 1
+
+    check_each(WRONG, check)
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):

@@ -15,6 +15,7 @@ from fedjax_diffusion.quantization import (
     QuantizationConfig,
     predict_bit_width_error,
 )
+from tests.each import check_each
 from tests.planning.plans import (
     FADING,
     FLEET,
@@ -144,34 +145,36 @@ def test_the_seed_and_the_round_draw_the_channel():
     assert len(set(gains.values())) == 4
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: planner_of(on_infeasible="ignore"), "on_infeasible must be one of drop, stop"),
-        (lambda: planner_of(mode="model")(KEY, statistics_of()), "params must be given in mode"),
-        (
-            lambda: planner_of(seconds=0.0),
-            r"time_budget_seconds must be a number in \[1e-9, 1e12\], got 0.0",
-        ),
-        (lambda: planner_of("relaxed"), "method 'relaxed'"),
-        (lambda: planner_of(baselines=("relaxed",)), "method 'relaxed'"),
-        (lambda: planner_of("cheapest"), "method = 'cheapest'"),
-        (lambda: planner_of(baselines=("fixed_bits:17",)), "method = 'fixed_bits:17'"),
-        (lambda: planner_of(seconds=0.01), "no client can participate in any round.*deliver is"),
-        (lambda: planner_of(cohort_size=7), r"cohort_size must be in 1\.\.6"),
-        (lambda: planner_of(cohort_size=0), r"cohort_size must be in 1\.\.6"),
-        (lambda: ErrorBudget(as_fixed_bits=6, absolute=1.0), "error_budget: give one of"),
-        (
-            lambda: ErrorBudget(as_fixed_bits=17),
-            r"allocator.error_budget.as_fixed_bits must be a whole number in 1\.\.16",
-        ),
-        (lambda: ErrorBudget(relative=0.0), "error_budget.relative must be a number in"),
-        (lambda: ErrorBudget(absolute=-1.0), "error_budget.absolute must be a number in"),
-    ],
-)
-def test_what_does_not_fit_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+WHAT_DOES_NOT_FIT = [
+    (lambda: planner_of(on_infeasible="ignore"), "on_infeasible must be one of drop, stop"),
+    (lambda: planner_of(mode="model")(KEY, statistics_of()), "params must be given in mode"),
+    (
+        lambda: planner_of(seconds=0.0),
+        r"time_budget_seconds must be a number in \[1e-9, 1e12\], got 0.0",
+    ),
+    (lambda: planner_of("relaxed"), "method 'relaxed'"),
+    (lambda: planner_of(baselines=("relaxed",)), "method 'relaxed'"),
+    (lambda: planner_of("cheapest"), "method = 'cheapest'"),
+    (lambda: planner_of(baselines=("fixed_bits:17",)), "method = 'fixed_bits:17'"),
+    (lambda: planner_of(seconds=0.01), "no client can participate in any round.*deliver is"),
+    (lambda: planner_of(cohort_size=7), r"cohort_size must be in 1\.\.6"),
+    (lambda: planner_of(cohort_size=0), r"cohort_size must be in 1\.\.6"),
+    (lambda: ErrorBudget(as_fixed_bits=6, absolute=1.0), "error_budget: give one of"),
+    (
+        lambda: ErrorBudget(as_fixed_bits=17),
+        r"allocator.error_budget.as_fixed_bits must be a whole number in 1\.\.16",
+    ),
+    (lambda: ErrorBudget(relative=0.0), "error_budget.relative must be a number in"),
+    (lambda: ErrorBudget(absolute=-1.0), "error_budget.absolute must be a number in"),
+]
+
+
+def test_what_does_not_fit_is_refused():
+    def check(make, message):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+    check_each(WHAT_DOES_NOT_FIT, check)
 
 
 def test_no_client_is_given_fewer_bits_than_the_method_has():

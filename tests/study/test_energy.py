@@ -12,10 +12,12 @@ from fedjax_diffusion.planning.dropping import InfeasibleRoundError
 from fedjax_diffusion.planning.error_budget import ErrorBudget
 from fedjax_diffusion.planning.participation import draw_cohort
 from fedjax_diffusion.study import compare
+from tests.each import check_each
 from tests.planning.plans import FADING, FLEET, KEY, SIZES, STEADY, WORKLOAD, K, far_away
 from tests.study.scenarios import METHODS, scenario_of
 
 ROUNDS, SECONDS, FAR = 4, 3.4, 1
+ALL_METHODS = ("on_demand", *METHODS)
 THETA = {32: 0.0} | {b: (2.0**b - 1) ** -2 for b in range(1, 17)}
 
 
@@ -88,8 +90,11 @@ def test_the_setting_has_what_it_is_to_test():
     assert all(len(clients) >= 4 for clients, _, _ in rounds)
 
 
-@pytest.mark.parametrize("method", ["on_demand", *METHODS])
-def test_a_row_adds_up_single_allocations(method):
+def test_a_row_adds_up_single_allocations():
+    check_each(ALL_METHODS, check_sums)
+
+
+def check_sums(method):
     row, bills = rows_of()[method], bill_of(method)
     joules = [compute + transmit for compute, transmit, _, _ in bills]
     bits = np.concatenate([b for _, _, b, _ in bills])
@@ -110,8 +115,11 @@ def test_a_row_adds_up_single_allocations(method):
     assert row.relative_gap_max == pytest.approx(max(gaps), rel=1e-6, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", ["on_demand", *METHODS])
-def test_the_error_is_that_of_all_uploads_late_ones_too(method):
+def test_the_error_is_that_of_all_uploads_late_ones_too():
+    check_each(ALL_METHODS, check_error)
+
+
+def check_error(method):
     shares = []
     for (_, problem, _), (*_, bits, _) in zip(problems_and_answers(), bill_of(method), strict=True):
         error = sum(c * THETA[int(b)] for c, b in zip(problem.error_weight, bits, strict=True))
@@ -121,8 +129,11 @@ def test_the_error_is_that_of_all_uploads_late_ones_too(method):
     assert (found <= 1 + 1e-9) == (method != "fixed_bits:1" and method != "demand")
 
 
-@pytest.mark.parametrize("method", ["on_demand", *METHODS])
-def test_savings_name_their_baseline_and_cover_the_same_uploads(method):
+def test_savings_name_their_baseline_and_cover_the_same_uploads():
+    check_each(ALL_METHODS, check_savings)
+
+
+def check_savings(method):
     bills = {name: bill_of(name) for name in ("on_demand", *METHODS)}
     joules = {n: np.concatenate([c + t for c, t, *_ in b]) for n, b in bills.items()}
     late = [np.concatenate([is_late for *_, is_late in b]) for b in bills.values()]

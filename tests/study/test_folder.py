@@ -19,6 +19,7 @@ from fedjax_diffusion.study import (
     to_cells,
 )
 from fedjax_diffusion.study.folder import format_paths, to_csv
+from tests.each import check_each
 from tests.empty_figures import leave_figures_empty
 
 OVERRIDES = {
@@ -114,40 +115,40 @@ def test_it_plays_the_rounds_of_the_run(study):
     ]
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"study__rounds": 0}, "study.rounds must be a whole number in 1..1000000, got 0"),
-        ({"seed": -1}, "seed must be a whole number in 0..4294967295, got -1"),
-        ({"partition__num_clients": 2000}, "2000"),
-        (
-            {"study__image_shape": (8, 8, 2.5)},
-            "study.image_shape: each entry must be a whole number in 1..8192, got 2.5",
-        ),
-        ({"model__channel_multipliers": (1, 1, 1, 1, 1)}, "image"),
-        (
-            {"allocator__error_budget.as_fixed_bits": None}
-            | {"allocator__error_budget.relative": 0.1},
-            "allocator.error_budget: a study does not train",
-        ),
-        (
-            {"allocator__error_budget.as_fixed_bits": None}
-            | {"allocator__error_budget.absolute": 1.0},
-            "give as_fixed_bits, or None for all three",
-        ),
-        ({"allocator__method": "relaxed"}, "method 'relaxed' gives real numbers"),
-        ({"study__methods": ("demand",)}, "study.methods must hold full_precision and"),
-        (
-            {"study__time_budgets_seconds": (1e-3,)} | {"allocator__time_budget_seconds": 1e-3},
-            "no client can participate",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_refused_and_nothing_is_written(overrides, message, tmp_path):
-    with pytest.raises(ValueError, match=message) as caught:
-        run_study(config_of(**overrides), tmp_path / "study")
-    assert len(str(caught.value).splitlines()) == 1
-    assert not (tmp_path / "study").exists()
+WHAT_DOES_NOT_FIT = [
+    ({"study__rounds": 0}, "study.rounds must be a whole number in 1..1000000, got 0"),
+    ({"seed": -1}, "seed must be a whole number in 0..4294967295, got -1"),
+    ({"partition__num_clients": 2000}, "2000"),
+    (
+        {"study__image_shape": (8, 8, 2.5)},
+        "study.image_shape: each entry must be a whole number in 1..8192, got 2.5",
+    ),
+    ({"model__channel_multipliers": (1, 1, 1, 1, 1)}, "image"),
+    (
+        {"allocator__error_budget.as_fixed_bits": None} | {"allocator__error_budget.relative": 0.1},
+        "allocator.error_budget: a study does not train",
+    ),
+    (
+        {"allocator__error_budget.as_fixed_bits": None} | {"allocator__error_budget.absolute": 1.0},
+        "give as_fixed_bits, or None for all three",
+    ),
+    ({"allocator__method": "relaxed"}, "method 'relaxed' gives real numbers"),
+    ({"study__methods": ("demand",)}, "study.methods must hold full_precision and"),
+    (
+        {"study__time_budgets_seconds": (1e-3,)} | {"allocator__time_budget_seconds": 1e-3},
+        "no client can participate",
+    ),
+]
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path):
+    def check(overrides, message):
+        with pytest.raises(ValueError, match=message) as caught:
+            run_study(config_of(**overrides), tmp_path / "study")
+        assert len(str(caught.value).splitlines()) == 1
+        assert not (tmp_path / "study").exists()
+
+    check_each(WHAT_DOES_NOT_FIT, check)
 
 
 def test_no_error_budget_is_allowed(tmp_path):

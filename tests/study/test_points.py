@@ -8,6 +8,7 @@ import pytest
 
 from fedjax_diffusion.planning.baselines import REFERENCE_BASELINES
 from fedjax_diffusion.study import FLOOR, StudyConfig, compare, play_points
+from tests.each import check_each
 from tests.planning.plans import K
 from tests.study.scenarios import METHODS, scenario_of, study_of
 
@@ -130,39 +131,41 @@ def test_where_nobody_can_take_part_anywhere_it_says_why():
     assert [point.rows[0].client_rounds > 0 for point in points] == [True, False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"rounds": 0}, "study.rounds must be a whole number in 1..1000000, got 0"),
-        ({"num_examples": 0}, "study.num_examples must be a whole number in 1.*, got 0"),
-        ({"num_classes": -1}, "study.num_classes must be a whole number in 1.*, got -1"),
-        (
-            {"time_budgets_seconds": ()},
-            r"study.time_budgets_seconds must be a tuple of 1..1000, .*, got \(\)",
-        ),
-        ({"time_budgets_seconds": (1, "2")}, "study.time_budgets_seconds: each entry .*, got '2'"),
-        ({"time_budgets_seconds": (0, 1)}, "study.time_budgets_seconds: each entry .*, got 0"),
-        (
-            {"time_budgets_seconds": (1, float("nan"))},
-            "study.time_budgets_seconds: each .*, got nan",
-        ),
-        ({"distances_meters": (100, 50)}, "study.distances_meters must increase"),
-        ({"distances_meters": (100, 100)}, "study.distances_meters must increase"),
-        ({"distances_meters": (True,)}, "study.distances_meters: each entry must .*, got True"),
-        ({"goals_percent": (90, 100)}, r"study.goals_percent: each .* in \(0, 100\), got 100"),
-        ({"methods": (*METHODS, "best")}, "study.methods: method = 'best': must be one of"),
-        ({"methods": (*METHODS, "relaxed")}, "study.methods: method 'relaxed' gives real numbers"),
-        ({"methods": (*METHODS, 8)}, "study.methods: each entry must be a method of .*, got 8"),
-        ({"methods": METHODS[1:]}, "study.methods must hold full_precision and full_precision:"),
-        ({"methods": (*METHODS, "demand")}, "no method twice"),
-        ({"image_shape": (8, 8)}, "study.image_shape must be a tuple of 3, each a whole number"),
-        ({"image_shape": (8, 8, 0)}, "study.image_shape: each entry must be a whole .*, got 0"),
-        ({"image_shape": (8.0, 8, 1)}, "study.image_shape: each entry must be .*, got 8.0"),
-    ],
-)
-def test_bad_settings_are_named(fields, message):
-    with pytest.raises(ValueError, match=message):
-        study_of(**fields)
+BAD_SETTINGS = [
+    ({"rounds": 0}, "study.rounds must be a whole number in 1..1000000, got 0"),
+    ({"num_examples": 0}, "study.num_examples must be a whole number in 1.*, got 0"),
+    ({"num_classes": -1}, "study.num_classes must be a whole number in 1.*, got -1"),
+    (
+        {"time_budgets_seconds": ()},
+        r"study.time_budgets_seconds must be a tuple of 1..1000, .*, got \(\)",
+    ),
+    ({"time_budgets_seconds": (1, "2")}, "study.time_budgets_seconds: each entry .*, got '2'"),
+    ({"time_budgets_seconds": (0, 1)}, "study.time_budgets_seconds: each entry .*, got 0"),
+    (
+        {"time_budgets_seconds": (1, float("nan"))},
+        "study.time_budgets_seconds: each .*, got nan",
+    ),
+    ({"distances_meters": (100, 50)}, "study.distances_meters must increase"),
+    ({"distances_meters": (100, 100)}, "study.distances_meters must increase"),
+    ({"distances_meters": (True,)}, "study.distances_meters: each entry must .*, got True"),
+    ({"goals_percent": (90, 100)}, r"study.goals_percent: each .* in \(0, 100\), got 100"),
+    ({"methods": (*METHODS, "best")}, "study.methods: method = 'best': must be one of"),
+    ({"methods": (*METHODS, "relaxed")}, "study.methods: method 'relaxed' gives real numbers"),
+    ({"methods": (*METHODS, 8)}, "study.methods: each entry must be a method of .*, got 8"),
+    ({"methods": METHODS[1:]}, "study.methods must hold full_precision and full_precision:"),
+    ({"methods": (*METHODS, "demand")}, "no method twice"),
+    ({"image_shape": (8, 8)}, "study.image_shape must be a tuple of 3, each a whole number"),
+    ({"image_shape": (8, 8, 0)}, "study.image_shape: each entry must be a whole .*, got 0"),
+    ({"image_shape": (8.0, 8, 1)}, "study.image_shape: each entry must be .*, got 8.0"),
+]
+
+
+def test_bad_settings_are_named():
+    def check(fields, message):
+        with pytest.raises(ValueError, match=message):
+            study_of(**fields)
+
+    check_each(BAD_SETTINGS, check)
 
 
 def test_lists_will_do_as_well():

@@ -56,6 +56,11 @@ class Recomputation:
         is_within = (self.problem.min_bits <= _BITS) & (self.problem.max_bits >= _BITS)
         return is_within | (not self.respects_limits)
 
+    @functools.cached_property
+    def _work(self) -> np.ndarray:
+        """``kappa C^3``, J s^2 [K]."""
+        return np.asarray(self.problem.effective_capacitance * self.problem.compute_cycles**3)
+
     def bit_width_payloads(self) -> np.ndarray:
         """Returns the payload of an upload, bits [B, K]: ``8 ceil(d b / 8) + overhead``."""
         if self.problem.bit_width_payload_bits is not None:
@@ -96,8 +101,7 @@ class Recomputation:
 
     def compute_joules(self, compute_seconds: np.ndarray) -> np.ndarray:
         """Returns ``kappa C^3 / tau^2``, J."""
-        cubed = self.problem.effective_capacitance * self.problem.compute_cycles**3
-        return cubed / compute_seconds**2
+        return self._work / compute_seconds**2
 
     def least_joules(self, payload: np.ndarray) -> np.ndarray:
         """Returns the energy [..., K] of the best division of the deadline, J.
@@ -110,10 +114,11 @@ class Recomputation:
 
         # In log(tau / t) both shares keep their relative precision, even if one is very small.
         def joules(log_odds):
-            compute_seconds = self.deadline / (1.0 + np.exp(-log_odds))
-            upload_seconds = np.maximum(self.deadline / (1.0 + np.exp(log_odds)), sending)
+            odds = np.exp(log_odds)
+            rest = self.deadline / (1.0 + odds)
+            upload_seconds = np.maximum(rest, sending)
             watts = self.needed_watts(payload, upload_seconds)
-            return self.compute_joules(compute_seconds) + upload_seconds * watts
+            return self.compute_joules(odds * rest) + upload_seconds * watts
 
         low = np.log(
             self.shortest_compute / np.maximum(self.deadline - self.shortest_compute, least)
@@ -188,16 +193,17 @@ def _least(fn: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.nda
     place give all digits of the value.
     """
     at_ends = np.minimum(fn(low), fn(high))
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = fn(left), fn(right)
+    # The best place so far divides the interval; its longer part, in either direction, is cut.
+    short_end, place, long_end = low, high - _GOLDEN * (high - low), high
+    at_place = fn(place)
     for _ in range(_NUM_CUTS):
-        is_left = at_left <= at_right
-        low, high = np.where(is_left, low, left), np.where(is_left, right, high)
-        # One of the two places is a golden section of what is left of the interval, too.
-        kept, at_kept = np.where(is_left, left, right), np.where(is_left, at_left, at_right)
-        cut = _GOLDEN * (high - low)
-        new = np.where(is_left, high - cut, low + cut)
+        new = long_end - _GOLDEN * (long_end - place)
         at_new = fn(new)
-        left, right = np.where(is_left, new, kept), np.where(is_left, kept, new)
-        at_left, at_right = np.where(is_left, at_new, at_kept), np.where(is_left, at_kept, at_new)
-    return np.minimum(at_ends, np.minimum(at_left, at_right))
+        is_less = at_new < at_place
+        short_end, place, long_end = (
+            np.where(is_less, place, new),
+            np.where(is_less, new, place),
+            np.where(is_less, long_end, short_end),
+        )
+        at_place = np.minimum(at_place, at_new)
+    return np.minimum(at_ends, at_place)

@@ -7,6 +7,7 @@ import pytest
 
 from fedjax_diffusion.allocation import allocate, read_problem, write_allocation
 from fedjax_diffusion.bits import BIT_WIDTHS
+from tests.each import check_each
 
 PLAIN = {
     "compute_cycles": [2e9, 4e9],
@@ -71,53 +72,55 @@ def test_no_error_budget(write, budget):
     assert read_problem(write(text)).error_budget == np.inf
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"speed": 1}, 'unknown field "speed": must be one of compute_cycles, '),
-        ({"is_present": 1}, "is_present = 1.0: must be true or false"),
-        ({"is_present": [True, None]}, "is_present[1] = null: must be true or false"),
-        ({"bandwidth_hz": True}, "bandwidth_hz = true: must be a number or a list of numbers"),
-        ({"bandwidth_hz": [1e6, False]}, "bandwidth_hz[1] = false: must be a number"),
-        ({"bandwidth_hz": "wide\nband"}, r'bandwidth_hz = "wide\nband": must be a number'),
-        ({"bandwidth_hz": None}, "bandwidth_hz = null: must be a number or a list"),
-        ({"bandwidth_hz": {"a": 1}}, 'bandwidth_hz = {"a": 1.0}: must be a number'),
-        ({"bandwidth_hz": [1e6, [1e6]]}, "bandwidth_hz[1] = [1000000.0]: must be a number"),
-        ({"bandwidth_hz": [1e6, float("nan")]}, "bandwidth_hz[1] = nan: must be > 0 and finite"),
-        ({"bandwidth_hz": [1e6, 10**400]}, "bandwidth_hz[1] = inf: must be > 0 and finite"),
-        (
-            {"bandwidth_hz": [1e6] * 3},
-            "bandwidth_hz has 3 clients, compute_cycles has 2: the numbers must be",
-        ),
-        ({"time_budget_seconds": float("inf")}, "time_budget_seconds = inf: must be > 0"),
-        ({"time_budget_seconds": [6]}, "time_budget_seconds has shape (1,): must be one number"),
-        ({"error_budget": float("nan")}, "error_budget = nan: must be >= 0, or infinity"),
-        ({"error_budget": float("-inf")}, "error_budget = -inf: must be >= 0, or infinity"),
-        ({"min_bits": [2, 17]}, "min_bits[1] = 17: must be 1..16 or 32"),
-        (
-            {"bit_width_error": 1},
-            "bit_width_error = 1.0: must be null or a list, one row per client",
-        ),
-        (
-            {"bit_width_error": [[1] * 17, [1] * 16]},
-            "bit_width_error[1]: must be 17 numbers, one per",
-        ),
-        (
-            {"bit_width_error": [[1] * 17, 1]},
-            "bit_width_error[1]: must be 17 numbers, one per bit width",
-        ),
-        (
-            {"bit_width_error": [[1] * 17, [1] * 16 + [None]]},
-            "bit_width_error[1][16] = null: must be a",
-        ),
-        (
-            {"bit_width_error": [[1] * 17]},
-            "bit_width_error has shape (1, 17): must be 2 rows of 17 numbers",
-        ),
-    ],
-)
-def test_bad_fields_are_named(write, fields, message):
-    check_refused(write(PLAIN | fields), message)
+BAD_FIELDS = [
+    ({"speed": 1}, 'unknown field "speed": must be one of compute_cycles, '),
+    ({"is_present": 1}, "is_present = 1.0: must be true or false"),
+    ({"is_present": [True, None]}, "is_present[1] = null: must be true or false"),
+    ({"bandwidth_hz": True}, "bandwidth_hz = true: must be a number or a list of numbers"),
+    ({"bandwidth_hz": [1e6, False]}, "bandwidth_hz[1] = false: must be a number"),
+    ({"bandwidth_hz": "wide\nband"}, r'bandwidth_hz = "wide\nband": must be a number'),
+    ({"bandwidth_hz": None}, "bandwidth_hz = null: must be a number or a list"),
+    ({"bandwidth_hz": {"a": 1}}, 'bandwidth_hz = {"a": 1.0}: must be a number'),
+    ({"bandwidth_hz": [1e6, [1e6]]}, "bandwidth_hz[1] = [1000000.0]: must be a number"),
+    ({"bandwidth_hz": [1e6, float("nan")]}, "bandwidth_hz[1] = nan: must be > 0 and finite"),
+    ({"bandwidth_hz": [1e6, 10**400]}, "bandwidth_hz[1] = inf: must be > 0 and finite"),
+    (
+        {"bandwidth_hz": [1e6] * 3},
+        "bandwidth_hz has 3 clients, compute_cycles has 2: the numbers must be",
+    ),
+    ({"time_budget_seconds": float("inf")}, "time_budget_seconds = inf: must be > 0"),
+    ({"time_budget_seconds": [6]}, "time_budget_seconds has shape (1,): must be one number"),
+    ({"error_budget": float("nan")}, "error_budget = nan: must be >= 0, or infinity"),
+    ({"error_budget": float("-inf")}, "error_budget = -inf: must be >= 0, or infinity"),
+    ({"min_bits": [2, 17]}, "min_bits[1] = 17: must be 1..16 or 32"),
+    (
+        {"bit_width_error": 1},
+        "bit_width_error = 1.0: must be null or a list, one row per client",
+    ),
+    (
+        {"bit_width_error": [[1] * 17, [1] * 16]},
+        "bit_width_error[1]: must be 17 numbers, one per",
+    ),
+    (
+        {"bit_width_error": [[1] * 17, 1]},
+        "bit_width_error[1]: must be 17 numbers, one per bit width",
+    ),
+    (
+        {"bit_width_error": [[1] * 17, [1] * 16 + [None]]},
+        "bit_width_error[1][16] = null: must be a",
+    ),
+    (
+        {"bit_width_error": [[1] * 17]},
+        "bit_width_error has shape (1, 17): must be 2 rows of 17 numbers",
+    ),
+]
+
+
+def test_bad_fields_are_named(write):
+    def check(fields, message):
+        check_refused(write(PLAIN | fields), message)
+
+    check_each(BAD_FIELDS, check)
 
 
 @pytest.fixture

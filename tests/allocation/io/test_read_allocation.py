@@ -14,6 +14,7 @@ from fedjax_diffusion.allocation import (
     verify,
     write_allocation,
 )
+from tests.each import check_each
 
 PROBLEM = AllocationProblem(
     compute_cycles=[2e9, 4e9, 1e9],
@@ -48,34 +49,36 @@ def test_an_answer_comes_back_bit_for_bit(method, tmp_path):
         assert verify(PROBLEM, again).is_valid
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda c: c.pop("error"), "must be an object with the fields num_bits"),
-        (lambda c: c.update(more=1), "must be an object with the fields num_bits"),
-        (lambda c: c.update(status=5), "status: must be a list"),
-        (lambda c: c["status"].__setitem__(1, "fine"), r'status\[1\] = "fine": must be one of'),
-        (lambda c: c["num_bits"].pop(), "num_bits: must be a list of 3 numbers"),
-        (lambda c: c.update(num_bits=5), "num_bits: must be a list of 3 numbers"),
-        (lambda c: c["status"].__setitem__(1, ["optimal"]), r"status\[1\] = "),
-        (lambda c: c.update(error=10**400), r"error\[0\] = 1000.*: must be a number or null"),
-        (lambda c: c.update(error=float("nan")), r"error\[0\] = NaN: must be a number or null"),
-        (lambda c: c["num_bits"].__setitem__(0, True), r"num_bits\[0\] = true: must be a number"),
-        (lambda c: c.update(is_band_shared=5), "is_band_shared = 5: must be true or false"),
-        (lambda c: c.update(error=[1.0]), "error: must be a number"),
-        (lambda c: c["num_bits"].__setitem__(2, "x"), r'num_bits\[2\] = "x": must be a number'),
-    ],
-)
-def test_a_damaged_answer_is_refused_in_one_line(change, message, tmp_path):
-    path = tmp_path / "allocation.json"
-    write_allocation(path, allocate(PROBLEM))
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=message) as caught:
-        read_allocation(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
+DAMAGED = [
+    (lambda c: c.pop("error"), "must be an object with the fields num_bits"),
+    (lambda c: c.update(more=1), "must be an object with the fields num_bits"),
+    (lambda c: c.update(status=5), "status: must be a list"),
+    (lambda c: c["status"].__setitem__(1, "fine"), r'status\[1\] = "fine": must be one of'),
+    (lambda c: c["num_bits"].pop(), "num_bits: must be a list of 3 numbers"),
+    (lambda c: c.update(num_bits=5), "num_bits: must be a list of 3 numbers"),
+    (lambda c: c["status"].__setitem__(1, ["optimal"]), r"status\[1\] = "),
+    (lambda c: c.update(error=10**400), r"error\[0\] = 1000.*: must be a number or null"),
+    (lambda c: c.update(error=float("nan")), r"error\[0\] = NaN: must be a number or null"),
+    (lambda c: c["num_bits"].__setitem__(0, True), r"num_bits\[0\] = true: must be a number"),
+    (lambda c: c.update(is_band_shared=5), "is_band_shared = 5: must be true or false"),
+    (lambda c: c.update(error=[1.0]), "error: must be a number"),
+    (lambda c: c["num_bits"].__setitem__(2, "x"), r'num_bits\[2\] = "x": must be a number'),
+]
+
+
+def test_a_damaged_answer_is_refused_in_one_line(tmp_path):
+    def check(change, message):
+        path = tmp_path / "allocation.json"
+        write_allocation(path, allocate(PROBLEM))
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=message) as caught:
+            read_allocation(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+    check_each(DAMAGED, check)
 
 
 @pytest.mark.parametrize("text", ["", "[", "3", "null"])

@@ -1,11 +1,13 @@
 """Branch and bound on bare tables, against all combinations."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
 
 from fedjax_diffusion.allocation.search.branch_and_bound import search_bit_widths
+from tests.each import check_each
 
 MANY = 10**6
 
@@ -56,19 +58,22 @@ def random_table(generator, kind, num_bit_widths, num_clients):
     return energy, error, least + share * (most - least)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "unrelated",
-        "related",
-        "proportional",
-        "whole numbers",
-        "equal clients",
-        "some not usable",
-    ],
+KINDS = (
+    "unrelated",
+    "related",
+    "proportional",
+    "whole numbers",
+    "equal clients",
+    "some not usable",
 )
-@pytest.mark.parametrize(("num_bit_widths", "num_clients"), [(17, 1), (17, 3), (6, 6), (3, 9)])
-def test_equals_brute_force(kind, num_bit_widths, num_clients):
+
+
+def test_equals_brute_force():
+    cases = itertools.product(KINDS, ((17, 1), (17, 3), (6, 6), (3, 9)))
+    check_each(((kind, *shape) for kind, shape in cases), check_against_brute_force)
+
+
+def check_against_brute_force(kind, num_bit_widths, num_clients):
     generator = np.random.default_rng([num_bit_widths, num_clients])
     for _ in range(12):
         energy, error, budget = random_table(generator, kind, num_bit_widths, num_clients)

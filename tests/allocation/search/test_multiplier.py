@@ -49,10 +49,12 @@ enumerate_all = jax.jit(enumerate_bit_widths)
 jit_pick = jax.jit(pick)
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_dual_bound_is_the_maximum_and_below_the_optimum(seed, share):
-    table = random_table(seed)
+def test_dual_bound_is_the_maximum_and_below_the_optimum():
+    for seed, share in itertools.product(range(10), (0.1, 0.5, 0.9)):
+        check_dual_bound(random_table(seed), share, f"seed {seed}, share {share}")
+
+
+def check_dual_bound(table, share, case):
     energy, error = combinations(table)
     usable = np.isfinite(energy)
     least, most = error[usable].min(), error[usable].max()
@@ -63,10 +65,11 @@ def test_dual_bound_is_the_maximum_and_below_the_optimum(seed, share):
     points = np.stack([energy[usable], error[usable] - budget])
     scanned = np.max(np.min(points[0] + prices[:, None] * points[1], axis=1))
     optimum = energy[error <= budget].min()
-    assert scanned - 1e-9 <= priced.dual_bound <= optimum + 1e-9
-    assert np.sum(jit_pick(table.error, priced.bit_width_index)) <= budget
+    assert scanned - 1e-9 <= priced.dual_bound <= optimum + 1e-9, case
+    assert np.sum(jit_pick(table.error, priced.bit_width_index)) <= budget, case
     best = enumerate_all(table, budget)
-    np.testing.assert_allclose(np.sum(jit_pick(table.energy, best)), optimum, rtol=1e-12)
+    least = np.sum(jit_pick(table.energy, best))
+    np.testing.assert_allclose(least, optimum, rtol=1e-12, err_msg=case)
 
 
 def test_no_budget_takes_the_cheapest_bit_widths():
@@ -96,6 +99,7 @@ def test_fill_spends_first_where_a_unit_of_error_saves_most():
 
 
 def test_fill_never_raises_energy_or_leaves_the_budget():
+    has_fallen = []
     for seed in range(10):
         table = random_table(seed, num_bit_widths=6, num_clients=8)
         budget = 0.6 * np.sum(np.max(table.error, axis=0))
@@ -105,4 +109,6 @@ def test_fill_never_raises_energy_or_leaves_the_budget():
             np.sum(jit_pick(table.energy, index)) for index in (priced.bit_width_index, filled)
         )
         assert priced.dual_bound - 1e-12 <= after <= before
+        has_fallen.append(after < before)
         assert np.sum(jit_pick(table.error, filled)) <= budget
+    assert any(has_fallen)

@@ -6,13 +6,13 @@ import pytest
 from fedjax_diffusion.allocation import Status, allocate, verify
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def problem(make_problem):
     """Returns the problem."""
     return make_problem(5, 2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def allocation(problem):
     """Returns the answer. Few clients are solved exactly, so its bound is lowered by a percent."""
     allocation = allocate(problem)
