@@ -1,4 +1,7 @@
-"""Clients that are not present: passed by in every method, as if the problem were without them."""
+"""Clients that are not present: passed by in every method, as if the problem were without them.
+
+Masks of many problems in one call are in ``test_gap.py``.
+"""
 
 import jax
 import numpy as np
@@ -8,7 +11,6 @@ from fedjax_diffusion.allocation import (
     METHODS,
     Status,
     allocate,
-    make_allocator,
     parse_method,
     refine,
     verify,
@@ -181,14 +183,3 @@ def test_refinement_passes_absent_clients_by(problem):
     assert_fields_equal(found, expected, 1e-7, IS_PRESENT)
     assert not found.num_bits[ABSENT].any()
     assert_fields_equal(found, refine(demand_the_impossible(problem)), 0.0)
-
-
-def test_masks_of_many_problems_are_mapped(whole, float64):
-    masks = np.array([IS_PRESENT, ~IS_PRESENT, np.ones(NUM_CLIENTS, bool)])
-    problems = [whole.replace(is_present=mask) for mask in masks]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
-    batch = jax.jit(jax.vmap(make_allocator("fixed_bits:6")))(stacked)
-    np.testing.assert_array_equal(batch.status == Status.OPTIMAL, masks)
-    np.testing.assert_array_equal(
-        batch.num_bits, [allocate(problem, "fixed_bits:6").num_bits for problem in problems]
-    )
