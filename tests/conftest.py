@@ -23,7 +23,7 @@ import shutil
 import sys
 import tempfile
 
-from tests.xla_flags import GIVEN, compile_as_for_a_run, with_fast_flags
+from tests.xla_flags import GIVEN, compile_as_for_a_run, share_context, with_fast_flags
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="fedjax-diffusion-tests-")
@@ -46,6 +46,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     atexit.register(os._exit, 0)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+share_context()
 
 # The bytecode of the package is kept, as it is by default: many tests start a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
