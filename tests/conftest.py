@@ -35,18 +35,7 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["XLA_FLAGS"] = with_fast_flags(GIVEN)
 
-import jax
 import pytest
-
-from fedjax_diffusion.data.image_cache import VARIABLE
-from fedjax_diffusion.runs import figure
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # It has reported its results by then; thousands of compiled programs take seconds to free.
-    atexit.register(os._exit, 0)
-
-jax.config.update("jax_numpy_rank_promotion", "raise")
-share_context()
 
 # The bytecode of the package is kept, as it is by default: many tests start a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -60,9 +49,8 @@ ALL_PLATFORMS = ""
 UNOPTIMIZED = "jax_disable_most_optimizations"
 FIRST = ("test_notebooks.py",)
 """Files that take long: begun last, one worker would play them while the others have no more."""
-PLAYERS = ("cli", "compare", "reliability", "runs", "sweep")
+PLAYERS = ("cli", "compare", "host", "reliability", "runs", "sweep")
 """Folders of tests that play runs of one config."""
-MAKE_FIGURE = figure.make_figure
 MAX_WORKERS = 4
 MAX_MAPPINGS = 45_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
@@ -79,18 +67,34 @@ def is_optimized(node):
 
 
 def pytest_configure(config):
-    """Chooses the devices, for workers and other processes too, before JAX has asked for any."""
+    """Chooses the devices, for workers and other processes too, before JAX has asked for any.
+
+    What only starts workers does without JAX: they would wait for its import.
+    """
     is_on_gpu = is_asked_for(config, "gpu")
     platforms = os.environ.get("JAX_PLATFORMS", ALL_PLATFORMS if is_on_gpu else "cpu")
     if platforms and "cpu" not in platforms.split(","):
         platforms += ",cpu"  # the allocator's, and what the others are compared with
     os.environ["JAX_PLATFORMS"] = platforms
-    jax.config.update("jax_platforms", platforms)
     if is_on_gpu:
         config.addinivalue_line("filterwarnings", "default")
     else:
         os.environ[UNOPTIMIZED.upper()] = "1"  # of processes that tests start
-        jax.config.update(UNOPTIMIZED, True)
+    if not getattr(config.option, "tx", None) or hasattr(config, "workerinput"):
+        start_jax()
+
+
+def start_jax():
+    """Imports JAX, strict, and as the environment says even if a plug-in of pytest has it by now."""
+    import jax
+
+    jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+    jax.config.update(UNOPTIMIZED, os.environ.get(UNOPTIMIZED.upper()) == "1")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    share_context()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # It has reported its results by then; thousands of compiled programs take seconds to free.
+        atexit.register(os._exit, 0)
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -116,6 +120,15 @@ def pytest_xdist_make_scheduler(config, log):
             return PLAYERS[0] if folder in PLAYERS else f"{top}/{folder}"
 
     return ByFolder(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Leaves out the keywords of tests that pass: three dozen, sent with each of three reports."""
+    report = yield
+    if report.passed:
+        report.keywords = {}
+    return report
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -156,6 +169,8 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session", autouse=True)
 def _own_data_cache(tmp_path_factory):
     """Keeps decoded images in one folder for all tests: entries differ by their source's path."""
+    from fedjax_diffusion.data.image_cache import VARIABLE
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("decoded")))
         yield
@@ -163,25 +178,35 @@ def _own_data_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_figures():
-    """Leaves the figure of a run empty: to draw it takes longer than most of the runs here."""
+    """Leaves the figure of a run empty: to draw it takes longer than most of the runs here.
+
+    Yields what draws it.
+    """
     from matplotlib.figure import Figure
 
+    from fedjax_diffusion.runs import figure
+
+    draw = figure.make_figure
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure, "make_figure", lambda _: Figure((1, 1)))
-        yield
+        yield draw
 
 
 @pytest.fixture(scope="module")
 def drawn_figures(_empty_figures):
     """Draws the figure of each run of a file."""
+    from fedjax_diffusion.runs import figure
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure, "make_figure", MAKE_FIGURE)
+        patch.setattr(figure, "make_figure", _empty_figures)
         yield
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_so(request):
     """Compiles the programs of a file that is marked ``optimized`` as for a run, and no others."""
+    import jax
+
     as_for_a_run = is_optimized(request.node)
     if as_for_a_run == jax.config.values[UNOPTIMIZED]:
         jax.clear_caches()
@@ -195,6 +220,8 @@ def compiled_so(request):
 @pytest.fixture(scope="module", autouse=True)
 def few_mappings():
     """Lets go of compiled programs, each of which holds mappings of memory, between test files."""
+    import jax
+
     yield
     maps = pathlib.Path("/proc/self/maps")  # of Linux
     if maps.exists() and len(maps.read_bytes().splitlines()) > MAX_MAPPINGS:
@@ -205,5 +232,7 @@ def few_mappings():
 @pytest.fixture
 def float64():
     """Turns JAX's float64 on for one test."""
+    import jax
+
     with jax.enable_x64(True):
         yield
