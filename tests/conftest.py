@@ -85,7 +85,7 @@ def pytest_configure(config):
 
 
 def start_jax():
-    """Imports JAX, strict, and as the environment says even if a plug-in of pytest has it by now."""
+    """Imports JAX: strict, and as the environment says, even if a plug-in has imported it before."""
     import jax
 
     jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
