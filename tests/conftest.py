@@ -85,7 +85,7 @@ def pytest_configure(config):
 
 
 def start_jax():
-    """Imports JAX: strict, and as the environment says, even if a plug-in has imported it before."""
+    """Imports JAX: strict, and as the environment says, even if a plug-in imported it before."""
     import jax
 
     jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
@@ -120,15 +120,6 @@ def pytest_xdist_make_scheduler(config, log):
             return PLAYERS[0] if folder in PLAYERS else f"{top}/{folder}"
 
     return ByFolder(config, log)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    """Leaves out the keywords of tests that pass: three dozen, sent with each of three reports."""
-    report = yield
-    if report.passed:
-        report.keywords = {}
-    return report
 
 
 def pytest_ignore_collect(collection_path, config):
