@@ -49,8 +49,9 @@ ALL_PLATFORMS = ""
 UNOPTIMIZED = "jax_disable_most_optimizations"
 FIRST = ("test_notebooks.py",)
 """Files that take long: begun last, one worker would play them while the others have no more."""
-PLAYERS = ("cli", "compare", "host", "reliability", "runs", "sweep")
-"""Folders of tests that play runs of one config."""
+OF_PLAYERS = "players"
+PLAYERS = ("cli", "compare", "experiment", "host", "reliability", "runs", "sweep")
+"""Folders of tests that play runs of one config: for one worker, and begun early."""
 MAX_WORKERS = 4
 MAX_MAPPINGS = 45_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
@@ -108,16 +109,26 @@ def pytest_xdist_auto_num_workers(config):
     return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
+def find_scope(nodeid):
+    """Returns what one worker plays as a whole: a folder, several that share programs, or a file.
+
+    >>> find_scope("tests/runs/test_text.py::test_a"), find_scope("tests/edge/io/test_b.py::test_b")
+    ('players', 'tests/edge')
+    """
+    file = nodeid.split("::")[0]
+    top, *folders = file.split("/")[:-1]
+    if not folders:
+        return file
+    return OF_PLAYERS if folders[0] in PLAYERS else f"{top}/{folders[0]}"
+
+
 def pytest_xdist_make_scheduler(config, log):
     """Gives each worker whole folders, whose files share compiled programs, or a file beside."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFolder(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            file = nodeid.split("::")[0]
-            top, *folders = file.split("/")[:-1]
-            folder = folders[0] if folders else file
-            return PLAYERS[0] if folder in PLAYERS else f"{top}/{folder}"
+            return find_scope(nodeid)
 
     return ByFolder(config, log)
 
@@ -149,7 +160,13 @@ def pytest_collection_modifyitems(config, items):
     gc.freeze()  # tests trace: what is here by now would be looked through again and again
     gc.set_threshold(50_000, 20, 20)
     # What is compiled alike is played together: compiled programs are let go between.
-    items.sort(key=lambda item: (item.path.name not in FIRST, not is_optimized(item)))
+    items.sort(
+        key=lambda item: (
+            item.path.name not in FIRST,
+            not is_optimized(item),
+            find_scope(item.nodeid) != OF_PLAYERS,
+        )
+    )
     named = tuple(name for name in config.args if "::" in name)
     for item in items:
         for marker in {*RUN_BY_NAME} & {mark.name for mark in item.iter_markers()}:

@@ -25,9 +25,14 @@ SIZES = {
     "06_your_own_model": "NUM_ROUNDS, NUM_CLIENTS, NUM_HIDDEN = 12, 7, 32",
 }
 """The cell of each notebook's sizes, for the test; equal clients and batches share programs."""
-DENSE = f"""
+START = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
+from tests.xla_flags import share_context
+share_context()
+"""
+"""Begins each notebook: its programs are lowered as those of other tests."""
+DENSE = """
 from matplotlib.figure import Figure
 from fedjax_diffusion.runs import figure as figure_of_run
 from tests.dense import load_dense as load_config
@@ -155,7 +160,7 @@ def test_notebook_runs(source, kernel, tmp_path):
     (sizes,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert read_targets(sizes.source) == read_targets(SIZES[source.stem])
     sizes.source = SIZES[source.stem] + DENSE * (source.stem in OF_A_UNET)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}"))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}\n{START}"))
     client = NotebookClient(notebook, km=kernel, timeout=300)
     try:
         client.execute()  # raises the error of a cell
