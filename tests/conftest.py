@@ -37,6 +37,7 @@ os.environ["XLA_FLAGS"] = with_fast_flags(GIVEN)
 
 import pytest
 
+gc.set_threshold(50_000, 20, 20)  # collecting tests and tracing make many objects that stay
 # The bytecode of the package is kept, as it is by default: many tests start a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -50,8 +51,11 @@ UNOPTIMIZED = "jax_disable_most_optimizations"
 FIRST = ("test_notebooks.py",)
 """Files that take long: begun last, one worker would play them while the others have no more."""
 OF_PLAYERS = "players"
-PLAYERS = ("cli", "compare", "experiment", "host", "reliability", "runs", "sweep")
-"""Folders of tests that play runs of one config: for one worker, and begun early."""
+PLAYERS = (
+    *("cli", "compare", "experiment", "host", "reliability", "runs", "sweep"),
+    "test_run_examples.py",
+)
+"""Folders and files of tests that play runs of one config: for one worker, and begun early."""
 MAX_WORKERS = 4
 MAX_MAPPINGS = 45_000
 """Of memory, after which compiled programs are let go: Linux gives a process 65,530."""
@@ -115,11 +119,8 @@ def find_scope(nodeid):
     >>> find_scope("tests/runs/test_text.py::test_a"), find_scope("tests/edge/io/test_b.py::test_b")
     ('players', 'tests/edge')
     """
-    file = nodeid.split("::")[0]
-    top, *folders = file.split("/")[:-1]
-    if not folders:
-        return file
-    return OF_PLAYERS if folders[0] in PLAYERS else f"{top}/{folders[0]}"
+    top, name, *_ = nodeid.split("::")[0].split("/")
+    return OF_PLAYERS if name in PLAYERS else f"{top}/{name}"
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -158,7 +159,6 @@ def pytest_sessionstart(session):
 def pytest_collection_modifyitems(config, items):
     """Skips what is run by name: by ``-m``, or by the test's own; brings long files forward."""
     gc.freeze()  # tests trace: what is here by now would be looked through again and again
-    gc.set_threshold(50_000, 20, 20)
     # What is compiled alike is played together: compiled programs are let go between.
     items.sort(
         key=lambda item: (

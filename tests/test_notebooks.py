@@ -26,12 +26,15 @@ SIZES = {
 }
 """The cell of each notebook's sizes, for the test; equal clients and batches share programs."""
 START = f"""
-import sys
+import gc, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.xla_flags import share_context
 share_context()
+import fedjax_diffusion, matplotlib.pyplot
+gc.set_threshold(50_000, 20, 20)
+gc.freeze()
 """
-"""Begins each notebook: its programs are lowered as those of other tests."""
+"""Begins each notebook: its programs are lowered, and garbage is collected, as in other tests."""
 DENSE = """
 from matplotlib.figure import Figure
 from fedjax_diffusion.runs import figure as figure_of_run
@@ -145,10 +148,15 @@ def test_notebook_uses_public_names_only(source):
 
 @pytest.fixture(scope="module")
 def kernel(compiled_so):
-    """Returns what starts one process for all notebooks: it imports JAX once."""
+    """Returns what starts one process for all notebooks: it imports JAX once.
+
+    It has one device, as a notebook has where people run it.
+    """
     del compiled_so  # the process reads its environment
     manager = AsyncKernelManager()
-    yield manager
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_NUM_CPU_DEVICES", "1")
+        yield manager
     run_sync(manager.shutdown_kernel)(now=True)
 
 
