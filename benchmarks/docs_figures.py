@@ -43,6 +43,8 @@ from fedjax_diffusion.study import run_study
 
 HERE = Path(__file__).resolve().parent
 IMAGES = HERE.parent / "docs/images"
+NamedFigure = tuple[str, Callable[[], Figure]]
+"""A file's name, and what draws it before the next one is asked for."""
 EVENLY_SPREAD_RATIO = 2 / 3
 """Error over bound where entries fall evenly between grid values: (1 / 6) / (1 / 4)."""
 
@@ -166,34 +168,35 @@ def read_results(name: str) -> dict[str, Any]:
     return json.loads((HERE / f"{name}.json").read_text())
 
 
-def make_theorem() -> Iterator[tuple[str, Figure]]:
+def make_theorem() -> Iterator[NamedFigure]:
     """Yields the figure of the bound."""
     results = read_results("theorem")
     names = [name for name, row in results.items() if isinstance(row, dict) and "ratio" in row]
-    yield "theorem.png", draw_theorem({name: results[name] for name in names})
+    yield "theorem.png", lambda: draw_theorem({name: results[name] for name in names})
 
 
-def make_quantizers() -> Iterator[tuple[str, Figure]]:
+def make_quantizers() -> Iterator[NamedFigure]:
     """Yields the figure of the quantizers."""
-    yield "quantizers.png", draw_quantizers(read_results("quantizers")["by_quantizer_and_bits"])
+    results = read_results("quantizers")["by_quantizer_and_bits"]
+    yield "quantizers.png", lambda: draw_quantizers(results)
 
 
-def make_paper_digits_quality() -> Iterator[tuple[str, Figure]]:
+def make_paper_digits_quality() -> Iterator[NamedFigure]:
     """Yields the figure of the paper's comparison on digits."""
-    figure = draw_quality(HERE / "paper_digits.csv", read_results("paper_digits"))
-    yield "paper_digits_quality.png", figure
+    results = HERE / "paper_digits.csv", read_results("paper_digits")
+    yield "paper_digits_quality.png", lambda: draw_quality(*results)
 
 
-def make_study(config: str, prefix: str) -> Iterator[tuple[str, Figure]]:
+def make_study(config: str, prefix: str) -> Iterator[NamedFigure]:
     """Yields the figures of a study, after it was made."""
     names = {"savings_by_time_budget_and_distance": "savings"}
     with tempfile.TemporaryDirectory() as folder:
         study = run_study(load_config(config), folder)
         for figure in list_study_figures(study):
-            yield f"{prefix}_{names.get(figure.name, figure.name)}.png", figure.draw()
+            yield f"{prefix}_{names.get(figure.name, figure.name)}.png", figure.draw
 
 
-def make_ablation() -> Iterator[tuple[str, Figure]]:
+def make_ablation() -> Iterator[NamedFigure]:
     """Yields figures of the ablations of bit widths and quantizers, from their committed points."""
     bits = {"frontier": "frontier", "differences": "differences", "bit_widths": "loss"}
     names = {"ablation_bits": bits, "ablation_quantizers": {"frontier": "quantizers"}}
@@ -203,8 +206,9 @@ def make_ablation() -> Iterator[tuple[str, Figure]]:
         for sweep, chosen in names.items():
             for figure in read_figures(Path(folder) / sweep):
                 if figure.name in chosen:
-                    yield f"ablation_{chosen[figure.name]}.png", figure.draw()
-        yield "ablation_samples.png", draw_samples(Path(folder) / "ablation_bits/points")
+                    yield f"ablation_{chosen[figure.name]}.png", figure.draw
+        points = Path(folder) / "ablation_bits/points"
+        yield "ablation_samples.png", lambda: draw_samples(points)
 
 
 @default_style()
@@ -226,15 +230,15 @@ def draw_samples(points: Path) -> Figure:
     return figure
 
 
-def make_digits() -> Iterator[tuple[str, Figure]]:
+def make_digits() -> Iterator[NamedFigure]:
     """Yields the figures of the default run with a strip, which changes no number of it."""
     with tempfile.TemporaryDirectory() as folder:
         run(load_config("configs/digits.py", {"sampling.fixed_noise": True}), folder)
-        yield "digits_training.png", make_figure(Path(folder))
-        yield "digits_strip.png", draw_strip(Path(folder) / STRIP)
+        yield "digits_training.png", lambda: make_figure(Path(folder))
+        yield "digits_strip.png", lambda: draw_strip(Path(folder) / STRIP)
 
 
-GROUPS: dict[str, Callable[[], Iterator[tuple[str, Figure]]]] = {
+GROUPS: dict[str, Callable[[], Iterator[NamedFigure]]] = {
     "theorem": make_theorem,
     "quantizers": make_quantizers,
     "paper_digits_quality": make_paper_digits_quality,
@@ -243,7 +247,7 @@ GROUPS: dict[str, Callable[[], Iterator[tuple[str, Figure]]]] = {
     "digits": make_digits,
     "ablation": make_ablation,
 }
-"""Figures by name of their group, as pairs of a file's name and the figure."""
+"""Figures by name of their group, in the order in which they are drawn."""
 
 
 def main() -> None:
@@ -253,8 +257,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=IMAGES, help="folder of the pictures")
     arguments = parser.parse_args()
     for name in [arguments.only] if arguments.only else GROUPS:
-        for file, figure in GROUPS[name]():
-            save_figure(arguments.output / file, figure)
+        for file, draw in GROUPS[name]():
+            save_figure(arguments.output / file, draw())
             print(arguments.output / file)
 
 

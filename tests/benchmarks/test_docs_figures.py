@@ -24,7 +24,7 @@ RECORDS = [make_record(round) for round in range(2)]
 @functools.cache
 def draw(group):
     """Returns the figures of a group by name, drawn once for all tests."""
-    return dict(GROUPS[group]())
+    return {name: draw() for name, draw in GROUPS[group]()}
 
 
 def draw_only(group):
@@ -55,10 +55,23 @@ def test_a_strip_names_the_rounds_of_its_rows(tmp_path):
     assert [pixels[place, pixels.shape[1] // 16] for place in places] == [50, 150]
 
 
+def check_samples(figure):
+    """Asserts that the images stand by bit width, in a row of updates and one of models."""
+    panels = np.reshape(figure.axes, (2, 6))
+    assert [axes.get_title() for axes in panels[0]][::5] == ["1 bit", "float32"]
+    assert [axes.get_ylabel() for axes in panels[:, 0]] == ["updates", "models"]
+    assert all(axes.images for axes in figure.axes)
+
+
 def test_pictures_of_the_docs_are_those_of_the_commands_that_the_docs_name(monkeypatch):
     monkeypatch.setattr(docs_figures, "run", write_run_with_strip)
     monkeypatch.setattr(docs_figures, "run_study", lambda _, folder: write_study(Path(folder, "s")))
-    names = [name for group in GROUPS for name in draw(group)]
+    names = []
+    for group in GROUPS:
+        for name, draw_it in GROUPS[group]():
+            names.append(name)
+            if name == "ablation_samples.png":
+                check_samples(draw_it())
     assert sorted(names) == sorted(path.name for path in IMAGES.iterdir())
     assert [name for name in names if f"images/{name})" not in PAGES] == []
     unnamed = [name for name in GROUPS if f"benchmarks.docs_figures --only={name}`" not in PAGES]
