@@ -24,7 +24,7 @@ RECORDS = [make_record(round) for round in range(2)]
 @functools.cache
 def draw(group):
     """Returns the figures of a group by name, drawn once for all tests."""
-    return {name: draw() for name, draw in GROUPS[group]()}
+    return {name: draw_it() for name, draw_it in GROUPS[group]()}
 
 
 def draw_only(group):

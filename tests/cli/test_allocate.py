@@ -12,6 +12,7 @@ import pytest
 from fedjax_diffusion import AllocationProblem
 from fedjax_diffusion.allocation import example_problem, read_problem, solution
 from fedjax_diffusion.cli.main import main
+from tests.allocation.methods.test_on_demand import brute_force
 from tests.reliability import drawn_problems
 from tests.reliability.drawn_values import MAX_LINE, play
 
@@ -20,7 +21,7 @@ PROBLEM = drawn_problems.PROBLEM | {
     "error_weight": [1.0, 2.0, 1.0, 1.0, 1.0],
     "error_budget": 2e-3,
 }
-"""Of five clients, as in the tests of allocation, which one worker plays with these."""
+"""With five clients, as in the tests of allocation: one worker plays both."""
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def allocate(tmp_path, capsys):
 def test_a_problem_is_solved_shown_and_written(allocate):
     code, answer, out, err = allocate({})
     assert (code, err) == (0, "")
-    assert answer["num_bits"] == [7, 6, 6, 7, 5]  # of all combinations the best
+    narrow = AllocationProblem(**PROBLEM | {"min_bits": 4, "max_bits": 9})
+    assert answer["num_bits"] == brute_force(narrow)[1]
     assert answer["status"] == ["optimal"] * 5
     assert answer["error"] <= 2e-3
     assert len(out.splitlines()) == 2 + 5 + 4
